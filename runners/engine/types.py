@@ -1,0 +1,135 @@
+"""What goes into the engine and what comes out, without torch: shared with the worker and with stand-in trainers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    SUCCESS = "success"
+    """A validation loss below eps at some evaluation."""
+    FAILURE = "failure"
+    """The whole budget was trained and no evaluation was below eps."""
+    DIVERGED = "diverged"
+    """A parameter became non-finite."""
+    SUPERSEDED = "superseded"
+    """A sibling decided the verdict first; stored with the steps that it did."""
+
+
+StopScope = Literal["probe", "seed", "never"]
+"""Where one success ends the other trials: in the whole probe, among the trials of its seed, or nowhere."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial in a fused batch."""
+
+    probe: str
+    """Which probe it belongs to; a batch may hold several, of several jobs of one shape."""
+    n: int
+    """Training set size N, in sequences."""
+    lr: float
+    seed: int
+    eps: float
+    stop: StopScope = "probe"
+    generalisation: bool = False
+    """Test at twice the length when this trial ends."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that can change the order of floating-point sums; stored with the probe and reused on resume."""
+
+    device: str
+    """``cpu`` or ``cuda:0``."""
+    members_at_once: int
+    """Members trained in one fused batch; the rest wait their turn in chunks."""
+    threads: int = 1
+    """Intra-op threads (CPU)."""
+    graph: bool = False
+    """The training step is captured in a CUDA graph."""
+    precision: str = "fp32"
+    streams: int = 1
+    """Chunks that run side by side on a GPU."""
+    note: str = ""
+    """Why this plan and not a faster one, in words (capture refused, out of memory)."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation of the members that are training now, at one step."""
+
+    step: int
+    members: tuple[int, ...]
+    """Indices into the list of members."""
+    train: tuple[float, ...]
+    """Mean training loss since the last evaluation, one per member."""
+    validation: tuple[float, ...]
+    """Validation loss, one per member; where only "not below eps" was decided, a lower bound of it."""
+    exact: tuple[bool, ...]
+    """Whether the validation loss is exact."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One trial is over."""
+
+    member: int
+    outcome: Outcome
+    steps: int
+    """Optimiser steps that it did."""
+    best_loss: float
+    """Lowest validation loss seen; inf if there was no finite one."""
+    best_step: int
+    last_loss: float
+    generalisation: float | None = None
+    """Rescaled accuracy at twice the length, if asked for."""
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """A checkpoint is on disk."""
+
+    path: str
+    step: int
+    blocked_s: float
+    """Seconds that training stood still for it."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should know: a halved batch after out of memory, a plan without graphs."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan that training goes by, before the first step and again whenever it has to change (out of memory)."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Training was asked to stop and has; with a checkpoint if ``path`` is given."""
+
+    path: str | None
+
+
+EngineEvent = Evaluated | Ended | Checkpointed | Note | Planned | Stopped
+
+
+@dataclass
+class Control:
+    """What the outside asks of a running trainer; polled between evaluations and at least every second."""
+
+    stop: Literal["", "checkpoint", "discard"] = ""
+    checkpoint_now: bool = False
+    drop: set[str] = field(default_factory=set)
+    """Probes whose trials end as superseded now (a cancelled job, a speculation that is not needed)."""

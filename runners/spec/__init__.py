@@ -1,0 +1,52 @@
+"""Specs: what a task, a model, a job and a study are, read from TOML, with a content hash. No torch, no SQL."""
+
+from runners.spec.errors import SpecError
+from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
+from runners.spec.load import NamedJob, load, parse, presets
+from runners.spec.model import LSTM, DenseSSM, Model, PluginModel, Transformer
+from runners.spec.space import LengthShare, shares
+from runners.spec.study import Cell, Part, Study, Sweep
+from runners.spec.task import (
+    Automaton,
+    Dihedral,
+    ModularAddition,
+    PermutationComposition,
+    PluginTask,
+    Product,
+    Task,
+)
+from runners.spec.version import SCIENCE_VERSION
+
+__all__ = [
+    "LSTM",
+    "SCIENCE_VERSION",
+    "Automaton",
+    "Cell",
+    "DenseSSM",
+    "Dihedral",
+    "Distribution",
+    "Format",
+    "Grid",
+    "Job",
+    "LengthShare",
+    "Lengths",
+    "Model",
+    "ModularAddition",
+    "NamedJob",
+    "Part",
+    "PermutationComposition",
+    "PluginModel",
+    "PluginTask",
+    "Product",
+    "Search",
+    "SpecError",
+    "Study",
+    "Sweep",
+    "Task",
+    "Training",
+    "Transformer",
+    "load",
+    "parse",
+    "presets",
+    "shares",
+]

@@ -1,0 +1,224 @@
+"""A job: one search for N* of one model on one task, with every number that defines the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from runners.spec.base import Spec
+from runners.spec.model import Model
+from runners.spec.space import LengthShare, shares
+from runners.spec.task import Automaton, Task
+from runners.spec.version import SCIENCE_VERSION
+
+Format = Literal["outcome", "cot", "acot"]
+Distribution = Literal["fixed", "uniform", "short_to_long"]
+MAX_LENGTH = 10_000
+
+
+class Lengths(Spec):
+    """Which input lengths there are: ``fixed`` is n = length alone, the others n in min_length..length."""
+
+    distribution: Distribution
+    length: Annotated[int, Field(ge=2, le=MAX_LENGTH)]
+    """L, in tokens of input."""
+    min_length: Annotated[int, Field(ge=2, le=MAX_LENGTH)] = 2
+    """The shortest input of a mixed distribution; set to ``length`` for ``fixed``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_has_one_length(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("distribution") == "fixed" and "length" in data:
+            return {**data, "min_length": data["length"]}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Lengths:
+        if self.min_length > self.length:
+            raise ValueError(f"min_length is {self.min_length}; expected at most length = {self.length}")
+        return self
+
+    @property
+    def range(self) -> range:
+        return range(self.min_length, self.length + 1)
+
+
+class Grid(Spec):
+    """The trials of one candidate N: every learning rate with every seed."""
+
+    learning_rates: Annotated[tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(min_length=1, max_length=64)] = (
+        1e-3,
+        1e-4,
+        1e-5,
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1024)] = (
+        10,
+        20,
+        30,
+        40,
+        50,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Grid:
+        for what, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} has the same value twice; expected distinct values")
+        return self
+
+    @property
+    def members(self) -> tuple[tuple[float, int], ...]:
+        """(learning rate, seed) of each trial, learning rate outermost."""
+        return tuple((lr, seed) for lr in self.learning_rates for seed in self.seeds)
+
+
+class Training(Spec):
+    """One trial's budget and batches."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
+    steps: Annotated[int, Field(ge=1, le=1 << 40)] = 250_000
+    """The budget of optimiser steps, the same for every N."""
+    eval_every: Annotated[int, Field(ge=1)] = 500
+    """Steps between evaluations; the last step is always evaluated, step 0 never."""
+    validation_size: Annotated[int, Field(ge=1, le=1 << 20)] = 2_000
+    """Validation sequences in all, shared evenly among the lengths."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Anything but fp32 marks the result."""
+
+
+class Search(Spec):
+    """How N is searched (SCIENCE.md, N* and the search)."""
+
+    strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
+    eps: Annotated[float, Field(gt=0)] = 1e-4
+    """A trial succeeds at the first evaluation with a validation loss below this."""
+    n_max: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
+    """The largest candidate; None: batch_size * steps. Capped by the task's training space."""
+    multiplier: Annotated[int, Field(ge=2)] = 1000
+    """``paper``: the geometric multiplier of the walk down."""
+    max_candidates: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """None: 20 for ``paper``, 60 for ``log``, 400 for ``adaptive`` and ``scan``."""
+    rtol: Annotated[float, Field(ge=0, le=10)] = 0.10
+    """``log``: stop when hi / lo <= 1 + rtol."""
+    stop_rule: Literal["first_success", "full_grid"] = "first_success"
+    """``first_success`` ends a probe at its first success; ``full_grid`` trains every trial to its own end."""
+    relative_width: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """``adaptive``: stop when the 90 % interval's width over N* is at most this."""
+    seed_budget: Annotated[int, Field(ge=2, le=100_000)] = 200
+    """``adaptive``: the most fresh seeds that it may use."""
+    ladder: Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 40)], ...], Field(max_length=400)] = ()
+    """``scan``: every N that is measured, each with fresh seeds, as many as the grid has."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Search:
+        if self.strategy == "paper" and self.max_candidates is not None and self.max_candidates > 20:
+            raise ValueError(f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'")
+        return self
+
+    @property
+    def candidates(self) -> int:
+        """The resolved ``max_candidates``."""
+        return self.max_candidates or {"paper": 20, "log": 60, "adaptive": 400, "scan": 400}[self.strategy]
+
+
+class Job(Spec):
+    """One sample-size search. Equal content means equal numbers: see :attr:`hash`."""
+
+    task: Task
+    format: Format
+    lengths: Lengths
+    model: Model
+    grid: Grid = Grid()
+    training: Training = Training()
+    search: Search = Search()
+    generalisation: bool = False
+    """At N_max also test at twice the length (SCIENCE.md, Length generalisation)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Job:
+        if self.task.kind != "plugin":
+            _ = self.shares
+        return self
+
+    @cached_property
+    def shares(self) -> tuple[LengthShare, ...]:
+        """The validation split of every length."""
+        return shares(self.task.n_tokens, self.lengths.range, self.training.validation_size)
+
+    @property
+    def training_space(self) -> int:
+        """How many sequences may train: the largest N that the task allows."""
+        return sum(s.training for s in self.shares)
+
+    @property
+    def n_max(self) -> int:
+        """The largest candidate N: what was asked for, capped by the training space."""
+        return min(self.n_max_asked, self.training_space)
+
+    @property
+    def n_max_asked(self) -> int:
+        if self.search.n_max is not None:
+            return self.search.n_max
+        return self.training.batch_size * self.training.steps
+
+    @property
+    def capped(self) -> bool:
+        """The training space is smaller than the N_max asked for."""
+        return self.training_space < self.n_max_asked
+
+    @property
+    def longest_input(self) -> int:
+        """Positions of the longest input: n, or 2n + 1 with ``cot`` (tokens, separator, states but the last: 2n)."""
+        n = self.lengths.length
+        return 2 * n if self.format == "cot" else n
+
+    def canonical(self) -> str:
+        """The JSON text that is hashed: every default resolved, keys sorted, no whitespace, science_version included."""
+        data = self.model_dump(mode="json")
+        data["search"]["n_max"] = self.n_max
+        data["search"]["max_candidates"] = self.search.candidates
+        if isinstance(self.task, Automaton):
+            data["task"] = {"kind": "automaton", "table": data["task"]["table"], "start": self.task.start}
+        unused = {
+            "log": ("multiplier", "relative_width", "seed_budget", "ladder"),
+            "paper": ("rtol", "relative_width", "seed_budget", "ladder"),
+            "adaptive": ("multiplier", "rtol", "stop_rule", "ladder"),
+            "scan": ("multiplier", "rtol", "stop_rule", "relative_width", "seed_budget"),
+        }
+        for key in unused[self.search.strategy]:
+            del data["search"][key]
+        data["science_version"] = SCIENCE_VERSION
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @cached_property
+    def hash(self) -> str:
+        """Content hash, 32 hex digits of SHA-256 over :meth:`canonical`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:32]
+
+    @property
+    def label(self) -> str:
+        """A short name for a table: ``Z3 acot L=2..7 dense_ssm 16``."""
+        lengths = (
+            f"n={self.lengths.length}"
+            if self.lengths.distribution == "fixed"
+            else f"L={self.lengths.min_length}..{self.lengths.length}"
+        )
+        tail = " s2l" if self.lengths.distribution == "short_to_long" else ""
+        return f"{self.task.label} {self.format} {lengths}{tail} {self.model.label}"
+
+    def to_json(self) -> str:
+        """The stored form: everything, defaults resolved; :meth:`from_json` reads it back."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read a stored job.
+
+        Raises:
+            pydantic.ValidationError: the text is not a job.
+        """
+        return cls.model_validate_json(text)

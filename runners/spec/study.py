@@ -1,0 +1,133 @@
+"""A study: sweeps that expand into kappa cells, and those into jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from runners.spec.base import Spec
+from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
+from runners.spec.model import Model
+from runners.spec.task import Task
+
+Length = Annotated[int, Field(ge=2, le=10_000)]
+
+
+class Overrides(Spec):
+    """What the joint job has otherwise than its parts."""
+
+    training: Training | None = None
+    search: Search | None = None
+    grid: Grid | None = None
+
+
+class Sweep(Spec):
+    """Every combination of the listed axes is one cell."""
+
+    task: Annotated[tuple[Task, ...], Field(min_length=1)]
+    model: Annotated[tuple[Model, ...], Field(min_length=1)]
+    format: Annotated[tuple[Format, ...], Field(min_length=1)]
+    L: Annotated[tuple[Length, ...], Field(min_length=1)]
+    distribution: Annotated[tuple[Distribution, ...], Field(min_length=1)] = ("uniform",)
+    min_length: Length = 2
+    """Left out of both the sum and the joint task: the lengths below this."""
+    measure: Literal["kappa", "joint"] = "kappa"
+    """``joint``: N* of the cell's own distribution alone; always so for ``fixed``, which has one length."""
+    grid: Grid = Grid()
+    training: Training = Training()
+    search: Search = Search()
+    joint: Overrides = Overrides()
+    """Sections that replace the above for the joint job."""
+    generalisation: bool = False
+    """Test the joint job at 2L."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Sweep:
+        for L in self.L:
+            if self.min_length > L:
+                raise ValueError(f"min_length is {self.min_length}; expected at most L = {L}")
+        return self
+
+
+@dataclass(frozen=True)
+class Part:
+    """One job of a cell; ``n`` is its length for a term of the sum, None for the joint job."""
+
+    job: Job
+    n: int | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kappa: a joint job and the N*_n jobs of min_length..L (none of these when only N* is asked for)."""
+
+    task: Task
+    model: Model
+    format: Format
+    L: int
+    distribution: Distribution
+    min_length: int
+    joint: Part
+    parts: tuple[Part, ...]
+
+    @property
+    def jobs(self) -> Iterator[Job]:
+        yield from (p.job for p in self.parts)
+        yield self.joint.job
+
+
+class Study(Spec):
+    """A named set of cells, queued together."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    notes: Annotated[str, Field(max_length=10_000)] = ""
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = ()
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Higher runs first; within one priority the order of the file."""
+    sweep: Annotated[tuple[Sweep, ...], Field(min_length=1)]
+
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells in the file's order; the axes vary task outermost, then model, format, distribution, L.
+
+        Raises:
+            ValueError: a combination has no valid job (for example a validation set smaller than its lengths).
+        """
+        return tuple(cell for sweep in self.sweep for cell in _cells(sweep))
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All distinct jobs in the order in which they are queued: each cell's parts, then its joint job."""
+        return tuple({job.hash: job for cell in self.cells() for job in cell.jobs}.values())
+
+
+def _cells(sweep: Sweep) -> Iterator[Cell]:
+    for task, model, fmt, distribution, L in product(sweep.task, sweep.model, sweep.format, sweep.distribution, sweep.L):
+        common: dict[str, Any] = {"task": task, "model": model, "format": fmt}
+        low = L if distribution == "fixed" else sweep.min_length
+        joint = Job(
+            **common,
+            lengths=Lengths(distribution=distribution, length=L, min_length=low),
+            grid=sweep.joint.grid or sweep.grid,
+            training=sweep.joint.training or sweep.training,
+            search=sweep.joint.search or sweep.search,
+            generalisation=sweep.generalisation,
+        )
+        parts: tuple[Part, ...] = ()
+        if sweep.measure == "kappa" and distribution != "fixed":
+            parts = tuple(
+                Part(
+                    Job(
+                        **common,
+                        lengths=Lengths(distribution="fixed", length=n),
+                        grid=sweep.grid,
+                        training=sweep.training,
+                        search=sweep.search,
+                    ),
+                    n,
+                )
+                for n in range(low, L + 1)
+            )
+        yield Cell(task, model, fmt, L, distribution, low, Part(joint, None), parts)

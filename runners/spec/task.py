@@ -1,0 +1,169 @@
+"""Tasks as data: finite groups and automata with a transition table T[state, token] -> state (SCIENCE.md, Tasks)."""
+
+from __future__ import annotations
+
+from math import factorial
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from runners.spec.base import Spec
+
+MAX_TOKENS = 1_000
+MAX_STATES = 5_040
+
+
+class ModularAddition(Spec):
+    """Running sum over Z_m: tokens and states are 0..m-1; m = 2 is parity."""
+
+    kind: Literal["modular_addition"] = "modular_addition"
+    m: Annotated[int, Field(ge=2, le=MAX_TOKENS)]
+    """The modulus."""
+
+    @property
+    def n_tokens(self) -> int:
+        return self.m
+
+    @property
+    def label(self) -> str:
+        return f"Z{self.m}"
+
+
+class PermutationComposition(Spec):
+    """Composition in S_k: tokens are all k! permutations, s_i = x_i after s_{i-1} (the last applied stands left)."""
+
+    kind: Literal["permutation_composition"] = "permutation_composition"
+    k: Annotated[int, Field(ge=2, le=6)]
+    """The number of points that are permuted."""
+
+    @property
+    def n_tokens(self) -> int:
+        return factorial(self.k)
+
+    @property
+    def label(self) -> str:
+        return f"S{self.k}"
+
+
+class Dihedral(Spec):
+    """The symmetries of a regular n-gon: 2n tokens, rotations 0..n-1 then reflections."""
+
+    kind: Literal["dihedral"] = "dihedral"
+    n: Annotated[int, Field(ge=2, le=MAX_TOKENS // 2)]
+    """The number of corners."""
+
+    @property
+    def n_tokens(self) -> int:
+        return 2 * self.n
+
+    @property
+    def label(self) -> str:
+        return f"D{self.n}"
+
+
+class Automaton(Spec):
+    """Any deterministic automaton, given by its transition table."""
+
+    kind: Literal["automaton"] = "automaton"
+    name: Annotated[str, Field(min_length=1, max_length=80)] = "automaton"
+    """How the task is labelled in tables; part of the hash only through the table."""
+    table: tuple[tuple[int, ...], ...]
+    """``table[state][token]`` is the next state."""
+    start: Annotated[int, Field(ge=0)] = 0
+    """The state before the first token."""
+    states: tuple[str, ...] = ()
+    """Names of the states, for messages; empty: their numbers."""
+    tokens: tuple[str, ...] = ()
+    """Names of the tokens, for messages; empty: their numbers."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Automaton:
+        n_states = len(self.table)
+        if not 1 <= n_states <= MAX_STATES:
+            raise ValueError(f"table has {n_states} rows; expected 1 to {MAX_STATES}, one for each state")
+        width = len(self.table[0])
+        if not 2 <= width <= MAX_TOKENS:
+            raise ValueError(f"table row 0 has {width} entries; expected 2 to {MAX_TOKENS}, one for each token")
+        for s, row in enumerate(self.table):
+            if len(row) != width:
+                raise ValueError(f"table row {s} has {len(row)} entries; expected {width} like row 0")
+            for x, t in enumerate(row):
+                if not 0 <= t < n_states:
+                    raise ValueError(f"table[{s}][{x}] is {t}; expected a state 0 to {n_states - 1}")
+        if self.start >= n_states:
+            raise ValueError(f"start is {self.start}; expected a state 0 to {n_states - 1}")
+        for what, names, want in (("states", self.states, n_states), ("tokens", self.tokens, width)):
+            if names and len(names) != want:
+                raise ValueError(f"{what} has {len(names)} names; expected {want} or none")
+        return self
+
+    @property
+    def unreachable(self) -> tuple[str, ...]:
+        """Names of the states that no sequence of tokens reaches from the start."""
+        seen, todo = {self.start}, [self.start]
+        while todo:
+            for t in self.table[todo.pop()]:
+                if t not in seen:
+                    seen.add(t)
+                    todo.append(t)
+        return tuple((self.states[s] if self.states else str(s)) for s in range(len(self.table)) if s not in seen)
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.table[0])
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+class Product(Spec):
+    """Direct product: a token is one token of each factor, all applied at once."""
+
+    kind: Literal["product"] = "product"
+    factors: Annotated[tuple[Task, ...], Field(min_length=2, max_length=6)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Product:
+        if self.n_tokens > MAX_TOKENS:
+            raise ValueError(f"the product has {self.n_tokens} tokens; expected at most {MAX_TOKENS}")
+        return self
+
+    @property
+    def n_tokens(self) -> int:
+        total = 1
+        for f in self.factors:
+            total *= f.n_tokens
+        return total
+
+    @property
+    def label(self) -> str:
+        return "×".join(f.label for f in self.factors)
+
+
+class PluginTask(Spec):
+    """A task from another package's entry point in the group ``labtui.tasks``.
+
+    It is resolved into an :class:`Automaton` when a spec is loaded, so that a stored job never needs the plugin.
+    """
+
+    kind: Literal["plugin"] = "plugin"
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    """The entry point's name."""
+    params: dict[str, JsonValue] = {}
+    """Keyword arguments of the factory."""
+
+    @property
+    def n_tokens(self) -> int:
+        raise ValueError(f"the plugin task {self.name!r} is not resolved yet")
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+Task = Annotated[
+    ModularAddition | PermutationComposition | Dihedral | Automaton | Product | PluginTask,
+    Field(discriminator="kind"),
+]
+Product.model_rebuild()

@@ -1,0 +1,229 @@
+"""Rows as the readers see them: frozen, standard library only. Times are Unix seconds, losses nats per position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+LIVE_STATES: tuple[JobState, ...] = ("queued", "running", "paused")
+Status = Literal["open", "bracket", "censored"]
+"""open: not known yet; bracket: N* in (lo, hi]; censored: N* > n_max (hi is None)."""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One search."""
+
+    id: int
+    hash: str
+    name: str
+    state: JobState
+    priority: int
+    position: float
+    """Order within a priority; smaller first."""
+    attempt: int
+    max_attempts: int
+    task: str
+    """Label: Z3, S5."""
+    m: int | None
+    """The modulus, where the task is modular addition."""
+    model: str
+    """Kind: transformer, lstm, dense_ssm, or a plugin's name."""
+    model_label: str
+    format: str
+    distribution: str
+    length: int
+    min_length: int
+    strategy: str
+    eps: float
+    n_max: int
+    trials_per_probe: int
+    steps: int
+    """Budget of one trial in optimiser steps."""
+    lo: int
+    """Largest failing N below hi (0: none); with status open, what is known so far."""
+    hi: int | None
+    """Smallest N that succeeded = N*; None: none yet."""
+    status: Status
+    flags: tuple[str, ...]
+    """capped, fails_above, max_candidates, contradicted, tf32, bf16, ..."""
+    best_loss: float | None
+    candidates: int
+    """Probes with a verdict that count as evidence."""
+    current_n: int | None
+    """The N that is training now."""
+    progress: float
+    """0..1 of the running probe's grid."""
+    device: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    wall_s: float
+    device_s: float
+    member_steps: int
+    reason: str | None
+    """Why it failed or was put back: failed, out of memory, lost, stale; with the traceback's end."""
+    notes: str
+    tags: tuple[str, ...]
+    archived: bool
+    estimate: tuple[float, float, float] | None = None
+    """``adaptive``: N* and its 90 % interval."""
+    n50: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One candidate N."""
+
+    id: int
+    job_id: int
+    ordinal: int
+    n: int
+    state: Literal["running", "done", "cancelled", "lost", "interrupted"]
+    verdict: bool | None
+    speculative: bool
+    """Trained ahead of its turn and not needed: never evidence."""
+    attempt: int
+    device: str | None
+    slot: str | None
+    started_at: float
+    ended_at: float | None
+    wall_s: float
+    member_steps: int
+    trials: int
+    trials_ended: int
+    step: int
+    """Furthest optimiser step of its trials."""
+    best_loss: float | None
+    plan: str
+    """JSON of the engine's Plan."""
+    seeds: int
+    successes: int
+    """Seeds with at least one success (strategies adaptive and scan; else 0)."""
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One training run."""
+
+    id: int
+    probe_id: int
+    job_id: int
+    n: int
+    lr: float
+    seed: int
+    outcome: str
+    """running, success, failure, diverged, superseded, lost."""
+    best_loss: float | None
+    best_step: int
+    last_loss: float | None
+    steps: int
+    wall_s: float
+    generalisation: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trial's losses at its evaluations (thinned to at most 32 points; first, best and last kept)."""
+
+    steps: tuple[int, ...]
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study with the counts of its jobs by state."""
+
+    id: int
+    name: str
+    notes: str
+    tags: tuple[str, ...]
+    created_at: float
+    archived: bool
+    counts: dict[str, int]
+    spec: str
+    """JSON of runners.spec.Study."""
+
+
+@dataclass(frozen=True)
+class NStar:
+    """What is known of one N*: a term of kappa's sum, or its denominator."""
+
+    job_id: int
+    n: int | None
+    """The length of an N*_n; None for the joint job."""
+    state: JobState
+    status: Status
+    lo: int
+    hi: int | None
+    n_max: int
+    flags: tuple[str, ...]
+    estimate: tuple[float, float, float] | None = None
+    generalisation: float | None = None
+    """Joint job: rescaled accuracy at 2L of the trial with the lowest validation loss at N_max."""
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One kappa cell of a study: its axes, its joint N* and its N*_n in order of n."""
+
+    id: int
+    study_id: int
+    task: str
+    m: int | None
+    model: str
+    model_label: str
+    format: str
+    distribution: str
+    L: int
+    min_length: int
+    joint: NStar
+    parts: tuple[NStar, ...]
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something that happened."""
+
+    id: int
+    at: float
+    kind: str
+    level: Literal["info", "warning", "error"]
+    job_id: int | None
+    probe_id: int | None
+    text: str
+    data: str
+    """JSON."""
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """A device that the supervisor uses."""
+
+    id: str
+    """cpu, cuda:0."""
+    name: str
+    slots: int
+    state: Literal["active", "excluded", "reserved", "lost"]
+    note: str
+
+
+@dataclass(frozen=True)
+class SupervisorRow:
+    """The supervisor that holds, or last held, the lab."""
+
+    epoch: int
+    pid: int
+    process_started: float
+    host: str
+    boot_id: str
+    version: str
+    started_at: float
+    heartbeat_at: float
+    state: Literal["running", "holding", "draining", "waiting", "stopped"]
+    """holding: starts nothing new; draining: ends after the running probes; waiting: for disk space or memory."""
+    message: str
+    alive: bool
+    """Its lock is held right now."""
