@@ -82,4 +82,5 @@ def uniform(key: int | Tensor, counter: Tensor) -> Tensor:
 def normal(key: int, count: int) -> Tensor:
     """float64 [count] standard normal on the CPU, by inversion: element i is a function of (key, i) alone."""
     u = uniform(key, torch.arange(count, dtype=torch.int64))
-    return torch.special.ndtri(u)
+    normal: Tensor = torch.special.ndtri(u)
+    return normal
