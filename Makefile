@@ -1,0 +1,64 @@
+# make demo and make test need only a fresh clone, Python >= 3.11 and make: they set up .venv by themselves.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.labtui-installed
+LAB ?= lab.db
+
+# One thread per process: the tests and the workers bring their own parallelism.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test test-all test-faults bench lint format install
+
+help:
+	@echo "make demo         train the preset quick for real and show kappa (LAB=FILE, default lab.db)"
+	@echo "make test         lint, types and all tests but the slow ones"
+	@echo "make test-all     the slow tests too"
+	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
+	@echo "make bench        the CPU benchmarks, under ten minutes"
+	@echo "make lint         ruff and mypy alone; make format rewrites"
+
+install: $(STAMP)
+
+# The first of python3, python3.13, ... that really runs, is new enough and can make a venv (a version
+# manager's shim may exist and fail; a system's python may come without ensurepip).
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+			if $$p -c 'import sys, venv, ensurepip, sqlite3; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+			then found=$$p; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then echo "labtui needs Python >= 3.11 with venv; found none. Try: make PYTHON=/path/to/python3.11" >&2; exit 2; fi; \
+		echo "setting up $(VENV) with $$($$found --version)"; \
+		$$found -m venv --clear $(VENV); \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/labtui demo --lab $(LAB)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest -n 2
+
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
+
+bench: $(STAMP)
+	@set -e; for b in engine search pipeline store tui; do \
+		if [ -f benchmarks/$$b.py ]; then echo "== benchmarks/$$b.py"; $(BIN)/python benchmarks/$$b.py; fi; done
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

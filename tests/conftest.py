@@ -1,0 +1,37 @@
+"""What every test shares: one thread, no settings of the person who runs them, hypothesis without a clock."""
+
+from __future__ import annotations
+
+import os
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("LABTUI_LAB", "NO_COLOR", "FORCE_COLOR"):
+    os.environ.pop(name, None)
+
+settings.register_profile(
+    "labtui",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
+)
+settings.load_profile("labtui")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the settings in the real home."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+
+
+@pytest.fixture
+def lab_path(tmp_path: Path) -> Path:
+    """Where a test's lab may be created."""
+    return tmp_path / "lab.db"

@@ -1,0 +1,174 @@
+"""The arrows of docs/architecture.md, by the imports that are written and by what an import really loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+WINGS = ("labtui", "runners", "store")
+
+APP_STORE = ("store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters")
+PURE_RUNNERS = ("runners.engine", "runners.search", "runners.tasks", "runners.models", "runners.streams", "runners.spec")
+
+ARROWS: dict[str, tuple[str, ...]] = {
+    # The CLI's one gate to the SQLModel side of the store; it imports it inside functions (see LAZY).
+    "labtui.cli.writing": ("labtui", "runners.spec", "store"),
+    "labtui": ("labtui", "runners.spec", *APP_STORE),
+    "runners.spec": ("runners.spec",),
+    "runners.streams": (),
+    "runners.engine": PURE_RUNNERS,
+    "runners.search": PURE_RUNNERS,
+    "runners.tasks": PURE_RUNNERS,
+    "runners.models": PURE_RUNNERS,
+    "runners": ("runners", "store"),
+    "store.read": ("store.read", *APP_STORE, "runners.spec"),
+    "store": ("store", "runners.spec"),
+}
+"""Module prefix -> what of ours it may import; the longest prefix decides."""
+
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "labtui": ("torch", "sqlmodel", "sqlalchemy", "alembic"),
+    "runners.spec": ("torch", "numpy", "sqlite3", "sqlmodel", "sqlalchemy", "textual"),
+    "runners.search": ("torch", "sqlite3", "sqlmodel", "textual", "time", "random"),
+    "runners.engine": ("sqlite3", "sqlmodel", "sqlalchemy", "textual"),
+    "runners.models": ("sqlite3", "sqlmodel", "sqlalchemy", "textual"),
+    "runners.tasks": ("sqlite3", "sqlmodel", "sqlalchemy", "textual"),
+    "runners": ("textual",),
+    "store": ("torch", "textual"),
+}
+
+STDLIB_ONLY = ("store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters")
+"""The light side of the store: nothing but the standard library and each other."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for wing in WINGS:
+        for path in sorted((ROOT / wing).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(absolute dotted name, line) of every import, those inside functions and under TYPE_CHECKING too."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            if module in WINGS:
+                yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield module, node.lineno
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == p or name.startswith(p + ".") for p in prefixes)
+
+
+def rule(name: str, rules: dict[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    found = [p for p in rules if within(name, (p,))]
+    return rules[max(found, key=len)] if found else None
+
+
+def test_arrows_point_one_way() -> None:
+    wrong = []
+    for name, path in modules():
+        allowed = rule(name, ARROWS)
+        assert allowed is not None, name
+        wrong += [
+            f"{path.relative_to(ROOT)}:{line} imports {target}"
+            for target, line in imports(path)
+            if within(target, WINGS) and not within(target, allowed)
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_wing_imports_what_it_must_not_know() -> None:
+    wrong = []
+    for name, path in modules():
+        banned = tuple(b for prefix, names in FORBIDDEN.items() if within(name, (prefix,)) for b in names)
+        if name == "store.read" or name.startswith("store.read."):
+            banned += ("sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy")
+        wrong += [
+            f"{path.relative_to(ROOT)}:{line} imports {target}" for target, line in imports(path) if within(target, banned)
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_light_side_of_the_store_is_standard_library() -> None:
+    allowed = tuple(sys.stdlib_module_names)
+    wrong = []
+    for name, path in modules():
+        if not within(name, STDLIB_ONLY):
+            continue
+        for target, line in imports(path):
+            if not (within(target, allowed) or within(target, STDLIB_ONLY)):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {target}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_packages_of_store_and_wings_import_nothing_eagerly() -> None:
+    for package in ("store", "labtui", "runners"):
+        tree = ast.parse((ROOT / package / "__init__.py").read_text("utf-8"))
+        eager = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in eager for alias in node.names} - {"annotations"}
+        assert not names, f"{package}/__init__.py imports {names}"
+
+
+def test_no_pickle_no_eval_no_socket() -> None:
+    """Nothing from a file is ever run, and labtui opens no port of its own."""
+    banned_modules = ("pickle", "cloudpickle", "dill", "shelve", "marshal", "socketserver", "http.server")
+    wrong = []
+    for _, path in modules():
+        where = path.relative_to(ROOT)
+        wrong += [f"{where}:{line} imports {t}" for t, line in imports(path) if within(t, banned_modules)]
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func
+                if isinstance(called, ast.Name) and called.id in ("eval", "exec"):
+                    wrong.append(f"{where}:{node.lineno} calls {called.id}")
+                if isinstance(called, ast.Attribute) and ast.unparse(called) == "torch.load":
+                    safe = [k for k in node.keywords if k.arg == "weights_only" and ast.unparse(k.value) == "True"]
+                    if not safe:
+                        wrong.append(f"{where}:{node.lineno} calls torch.load without weights_only=True")
+    assert not wrong, "\n".join(wrong)
+
+
+def loaded_by(*names: str) -> set[str]:
+    code = "import sys\n" + "".join(f"import {n}\n" for n in names) + "print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "scipy", "plotext"}
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("labtui.app", HEAVY),
+        ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
+        ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
+        ("store.read", HEAVY | {"textual"}),
+        ("store.commands", HEAVY | {"textual"}),
+        ("runners.search", {"torch", "sqlmodel", "sqlalchemy", "textual"}),
+        ("store", HEAVY | {"sqlite3", "textual"}),
+    ],
+)
+def test_what_an_import_really_loads(module: str, never: set[str]) -> None:
+    assert not loaded_by(module) & never
+
+
+def test_small_files() -> None:
+    """One idea per file: none is longer than 400 lines."""
+    long = {str(p.relative_to(ROOT)): n for _, p in modules() if (n := len(p.read_text("utf-8").splitlines())) > 400}
+    assert not long
