@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Callable
 from datetime import date, datetime, time
 from importlib import resources
 from pathlib import Path
@@ -14,12 +16,14 @@ from pydantic import Field, ValidationError
 from runners.spec.base import Spec
 from runners.spec.errors import SpecError
 from runners.spec.job import Job
-from runners.spec.plugins import resolve_task
-from runners.spec.sentences import first_problem, line_of
+from runners.spec.sentences import Keys, dotted, first_problem, line_of
 from runners.spec.study import Study
+from runners.spec.sugar import Sugar
+from runners.spec.task import Automaton
 
 MAX_FILE_BYTES = 1 << 20
 MAX_JOBS = 100_000
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){64}""")
 
 
 class NamedJob(Spec):
@@ -62,22 +66,46 @@ def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
 
 def parse(text: str, *, source: str = "", folder: Path | None = None) -> Study | NamedJob:
     """Like :func:`load`, from text; a relative table file is looked for in ``folder``."""
-    data = _parse_toml(text, source)
-    data = _resolve(data, text=text, source=source, folder=folder)
-    is_study = "sweep" in data
-    model: type[Study] | type[NamedJob] = Study if is_study else NamedJob
+    try:
+        return _parse(text, source, folder)
+    except RecursionError:
+        raise SpecError("is nested too deeply; expected a study or a job", source=source) from None
+
+
+def _parse(text: str, source: str, folder: Path | None) -> Study | NamedJob:
+    sugar = Sugar(text, source, folder, read_table)
+    data = sugar.resolve(_parse_toml(text, source))
+    model: type[Study] | type[NamedJob] = Study if "sweep" in data else NamedJob
     try:
         spec = model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        problem, keys = first_problem(error, model)
+        problem, keys = first_problem(error, model, sugar.origin)
         raise SpecError(problem, source=source, line=line_of(text, keys)) from None
     if isinstance(spec, Study):
-        _check_cells(spec, text, source)
+        _check_cells(spec, text, source, sugar.origin)
     return spec
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """An automaton's table file, checked, as plain data.
+
+    Raises:
+        SpecError: it cannot be read, or holds no valid automaton; the place is in that file.
+    """
+    text, source = _read_file(path), str(path)
+    data = _parse_toml(text, source)
+    try:
+        Automaton.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        problem, keys = first_problem(error, Automaton)
+        raise SpecError(problem, source=source, line=line_of(text, keys)) from None
+    return data
 
 
 def _read_file(path: Path) -> str:
     try:
+        if not path.exists():
+            raise SpecError("does not exist; expected a TOML file", source=str(path))
         if not path.is_file():
             raise SpecError("is not a file; expected a TOML file", source=str(path))
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -90,10 +118,16 @@ def _read_file(path: Path) -> str:
 
 
 def _parse_toml(text: str, source: str) -> dict[str, Any]:
+    if _DEEP_KEY.search(text):  # tomllib's memory grows with the square of a dotted key's depth
+        raise SpecError("not valid TOML: nested too deeply", source=source)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"not valid TOML: {error}", source=source) from None
+        where = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        what = str(error)[: where.start()] + f" (column {where.group(2)})" if where else str(error)
+        raise SpecError(f"not valid TOML: {what}", source=source, line=int(where.group(1)) if where else None) from None
+    except ValueError:
+        raise SpecError("has a number with thousands of digits; expected numbers in their range", source=source) from None
     except RecursionError:
         raise SpecError("not valid TOML: nested too deeply", source=source) from None
     _refuse_dates(data, source, text, ())
@@ -109,98 +143,18 @@ def _refuse_dates(value: Any, source: str, text: str, keys: tuple[str | int, ...
         _refuse_dates(item, source, text, (*keys, key))
 
 
-def _resolve(data: dict[str, Any], *, text: str, source: str, folder: Path | None) -> dict[str, Any]:
-    """Sugar to schema: named models, ``m = [2, 3]``, single values for lists, table files, plugin tasks."""
-    data = dict(data)
-    models = data.pop("models", {})
-    if not isinstance(models, dict):
-        raise SpecError("models is not a table; expected [models.NAME] tables", source=source, line=line_of(text, ("models",)))
-
-    def model(value: Any, keys: tuple[str | int, ...]) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value not in models:
-            known = ", ".join(models) or "none"
-            raise SpecError(
-                f"model {value!r} is not defined; expected an inline table or one of the [models.NAME] tables: {known}",
-                source=source,
-                line=line_of(text, keys),
-            )
-        return models[value]
-
-    def task(value: Any, keys: tuple[str | int, ...]) -> Any:
-        if not isinstance(value, dict):
-            return value
-        if value.get("kind") == "automaton" and "file" in value:
-            value = _table_file(value, folder, source, line_of(text, keys))
-        try:
-            return resolve_task(value)
-        except SpecError as error:
-            raise SpecError(error.problem, source=source, line=line_of(text, keys)) from None
-
-    if isinstance(data.get("sweep"), dict):
-        data["sweep"] = [data["sweep"]]
-    if isinstance(data.get("sweep"), list):
-        sweeps = []
-        for i, raw in enumerate(data["sweep"]):
-            if not isinstance(raw, dict):
-                sweeps.append(raw)
-                continue
-            sweep = dict(raw)
-            if "m" in sweep:
-                if "task" in sweep:
-                    raise SpecError(
-                        "sweep has both m and task; expected one of them",
-                        source=source,
-                        line=line_of(text, ("sweep", i, "m")),
-                    )
-                m = sweep.pop("m")
-                sweep["task"] = [{"kind": "modular_addition", "m": v} for v in (m if isinstance(m, list) else [m])]
-            for key in ("task", "model", "format", "L", "distribution"):
-                if key in sweep and not isinstance(sweep[key], list):
-                    sweep[key] = [sweep[key]]
-            if isinstance(sweep.get("task"), list):
-                sweep["task"] = [task(v, ("sweep", i, "task")) for v in sweep["task"]]
-            if isinstance(sweep.get("model"), list):
-                sweep["model"] = [model(v, ("sweep", i, "model")) for v in sweep["model"]]
-            sweeps.append(sweep)
-        data["sweep"] = sweeps
-    elif isinstance(data.get("job"), dict):
-        job = dict(data["job"])
-        if "task" in job:
-            job["task"] = task(job["task"], ("job", "task"))
-        if "model" in job:
-            job["model"] = model(job["model"], ("job", "model"))
-        data["job"] = job
-    else:
-        raise SpecError("has neither a [[sweep]] nor a [job]; expected a study or a job", source=source)
-    return data
-
-
-def _table_file(value: dict[str, Any], folder: Path | None, source: str, line: int | None) -> dict[str, Any]:
-    name = value["file"]
-    extra = set(value) - {"kind", "file", "name"}
-    if not isinstance(name, str) or extra:
-        raise SpecError("a task with a file has only kind, file and name", source=source, line=line)
-    path = (folder or Path()) / name
-    text = _read_file(path)
-    table = _parse_toml(text, str(path))
-    table.setdefault("name", value.get("name", path.stem))
-    return {**table, "kind": "automaton"}
-
-
-def _check_cells(study: Study, text: str, source: str) -> None:
+def _check_cells(study: Study, text: str, source: str, origin: Callable[[Keys], Keys]) -> None:
+    """What only shows when the sweeps expand: their number, and combinations that have no valid job."""
     for i, sweep in enumerate(study.sweep):
-        cells = len(sweep.task) * len(sweep.model) * len(sweep.format) * len(sweep.distribution)
-        jobs = cells * sum(L - sweep.min_length + 2 for L in sweep.L)
+        jobs = sweep.n_jobs
         if jobs > MAX_JOBS:
             raise SpecError(
-                f"sweep expands to {jobs} jobs; expected at most {MAX_JOBS}",
+                f"{dotted(origin(('sweep', i)))} expands to {jobs} jobs; expected at most {MAX_JOBS}",
                 source=source,
                 line=line_of(text, ("sweep", i)),
             )
-    try:
-        study.cells()
-    except ValidationError as error:
-        problem, keys = first_problem(error, Job)
-        raise SpecError(problem, source=source, line=line_of(text, ("sweep", 0, *keys))) from None
+        try:
+            sweep.cells()
+        except ValidationError as error:
+            problem, keys = first_problem(error, Job, lambda keys, at=("sweep", i): origin(at + keys))  # type: ignore[misc]
+            raise SpecError(problem, source=source, line=line_of(text, ("sweep", i, *keys[1:]))) from None

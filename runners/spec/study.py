@@ -50,7 +50,28 @@ class Sweep(Spec):
         for L in self.L:
             if self.min_length > L:
                 raise ValueError(f"min_length is {self.min_length}; expected at most L = {L}")
+        for axis in ("task", "model", "format", "L", "distribution"):
+            values = getattr(self, axis)
+            if any(v in values[:i] for i, v in enumerate(values)):
+                raise ValueError(f"{axis} has the same value twice; expected distinct values")
         return self
+
+    @property
+    def n_jobs(self) -> int:
+        """Jobs that the sweep expands to, before equal ones become one; cheap, to refuse what is too large."""
+        each = len(self.task) * len(self.model) * len(self.format)
+        if self.measure == "joint":
+            return each * len(self.distribution) * len(self.L)
+        per_l = sum(L - self.min_length + 2 for L in self.L)
+        return each * sum(len(self.L) if d == "fixed" else per_l for d in self.distribution)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Its cells; the axes vary task outermost, then model, format, distribution, L.
+
+        Raises:
+            ValueError: a combination has no valid job (for example a validation set smaller than its lengths).
+        """
+        return tuple(_cells(self))
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,7 @@ class Study(Spec):
         Raises:
             ValueError: a combination has no valid job (for example a validation set smaller than its lengths).
         """
-        return tuple(cell for sweep in self.sweep for cell in _cells(sweep))
+        return tuple(cell for sweep in self.sweep for cell in sweep.cells())
 
     def jobs(self) -> tuple[Job, ...]:
         """All distinct jobs in the order in which they are queued: each cell's parts, then its joint job."""

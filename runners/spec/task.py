@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import factorial
 from typing import Annotated, Literal
 
@@ -82,6 +83,11 @@ class Automaton(Spec):
         if not 1 <= n_states <= MAX_STATES:
             raise ValueError(f"table has {n_states} rows; expected 1 to {MAX_STATES}, one for each state")
         width = len(self.table[0])
+        if width == 1:
+            raise ValueError(
+                "table row 0 has 1 entry, so each length has a single sequence and none is left to train on; "
+                "expected at least 2, one for each token"
+            )
         if not 2 <= width <= MAX_TOKENS:
             raise ValueError(f"table row 0 has {width} entries; expected 2 to {MAX_TOKENS}, one for each token")
         for s, row in enumerate(self.table):
@@ -95,9 +101,11 @@ class Automaton(Spec):
         for what, names, want in (("states", self.states, n_states), ("tokens", self.tokens, width)):
             if names and len(names) != want:
                 raise ValueError(f"{what} has {len(names)} names; expected {want} or none")
+        if len(self.unreachable) == n_states - 1:
+            raise ValueError("table never leaves the start state; expected at least 2 states that can be reached")
         return self
 
-    @property
+    @cached_property
     def unreachable(self) -> tuple[str, ...]:
         """Names of the states that no sequence of tokens reaches from the start."""
         seen, todo = {self.start}, [self.start]

@@ -1,0 +1,129 @@
+"""What a person may write shorter: named models, ``m = [2, 3]``, one value for a list, table files, plugin tasks.
+
+The sugar becomes plain data for the spec models; ``origin`` leads from a place in that data back to the place in the file,
+so that a message names what the person wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from runners.spec.errors import SpecError
+from runners.spec.plugins import resolve_task
+from runners.spec.sentences import Keys, dotted, line_of
+
+_AXES = ("task", "model", "format", "L", "distribution")
+ReadTable = Callable[[Path], dict[str, Any]]
+
+
+class Sugar:
+    """Resolves one file's data."""
+
+    def __init__(self, text: str, source: str, folder: Path | None, read_table: ReadTable) -> None:
+        self._text, self._source, self._folder, self._read_table = text, source, folder, read_table
+        self._origins: dict[Keys, Keys] = {}
+        self._models: dict[str, Any] = {}
+
+    def origin(self, keys: Keys) -> Keys:
+        """The path that the person wrote for a path in the resolved data."""
+        for length in range(len(keys), 0, -1):
+            known = self._origins.get(keys[:length])
+            if known is not None:
+                return known + keys[length:]
+        return keys
+
+    def resolve(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Plain data for Study (it has ``sweep``) or NamedJob (it has ``job``).
+
+        Raises:
+            SpecError: a model that is not defined, a table file or plugin that fails, neither sweep nor job.
+        """
+        data = dict(data)
+        models = data.pop("models", {})
+        if not isinstance(models, dict):
+            raise self._error("models is not a table; expected [models.NAME] tables", ("models",))
+        self._models = models
+        if isinstance(data.get("sweep"), dict):
+            data["sweep"] = [data["sweep"]]
+            self._origins["sweep", 0] = ("sweep",)
+        if isinstance(data.get("sweep"), list):
+            if len(data["sweep"]) == 1:
+                self._origins["sweep", 0] = ("sweep",)
+            data["sweep"] = [self._sweep(v, i) if isinstance(v, dict) else v for i, v in enumerate(data["sweep"])]
+        elif isinstance(data.get("job"), dict):
+            data["job"] = self._job(data["job"])
+        elif "sweep" not in data:
+            close = [c for k in data for c in get_close_matches(k, ("sweep", "job"), 1)]
+            hint = f"did you mean {close[0]!r}?" if close else "expected a study or a job"
+            raise self._error(f"has neither a [[sweep]] nor a [job]; {hint}", ())
+        return data
+
+    def _error(self, problem: str, keys: Keys) -> SpecError:
+        return SpecError(problem, source=self._source, line=line_of(self._text, keys))
+
+    def _sweep(self, raw: dict[str, Any], i: int) -> dict[str, Any]:
+        sweep = dict(raw)
+        at = self.origin(("sweep", i))
+        if "m" in sweep:
+            if "task" in sweep:
+                raise self._error("sweep has both m and task; expected one of them", ("sweep", i, "m"))
+            m = sweep.pop("m")
+            values = m if isinstance(m, list) else [m]
+            for j in range(len(values)):
+                self._origins["sweep", i, "task", j, "m"] = (*at, "m", j) if isinstance(m, list) else (*at, "m")
+            self._origins["sweep", i, "task"] = (*at, "m")
+            sweep["task"] = [{"kind": "modular_addition", "m": v} for v in values]
+        for key in _AXES:
+            if key in sweep and not isinstance(sweep[key], list):
+                self._origins["sweep", i, key, 0] = (*at, key)
+                sweep[key] = [sweep[key]]
+        for key, resolve in (("task", self._task), ("model", self._model)):
+            if isinstance(sweep.get(key), list):
+                sweep[key] = [resolve(v, ("sweep", i, key, j)) for j, v in enumerate(sweep[key])]
+        return sweep
+
+    def _job(self, raw: dict[str, Any]) -> dict[str, Any]:
+        job = dict(raw)
+        if "m" in job and "task" not in job:
+            job["task"] = {"kind": "modular_addition", "m": job.pop("m")}
+            self._origins["job", "task", "m"] = ("job", "m")
+        for key, resolve in (("task", self._task), ("model", self._model)):
+            if key in job:
+                job[key] = resolve(job[key], ("job", key))
+        return job
+
+    def _model(self, value: Any, keys: Keys) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in self._models:
+            known = f"one of the [models.NAME] tables: {', '.join(self._models)}" if self._models else "a [models.NAME] table"
+            raise self._error(f"{dotted(self.origin(keys))} is {value!r}; expected an inline table or {known}", keys)
+        self._origins[keys] = ("models", value)
+        return self._models[value]
+
+    def _task(self, value: Any, keys: Keys) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if value.get("kind") == "automaton" and "file" in value:
+            value = self._table(value, keys)
+        try:
+            return resolve_task(value)
+        except SpecError as error:
+            raise self._error(error.problem, keys) from None
+
+    def _table(self, value: dict[str, Any], keys: Keys) -> dict[str, Any]:
+        name = value["file"]
+        extra = sorted(set(value) - {"kind", "file", "name"})
+        if extra:
+            raise self._error(
+                f"{dotted(self.origin(keys))} has a file and {extra[0]}; expected only kind, file and name", keys
+            )
+        if not isinstance(name, str):
+            raise self._error(f"{dotted(self.origin(keys))}.file is {name!r}; expected a file name in quotes", keys)
+        path = (self._folder or Path()) / name
+        table = self._read_table(path)
+        table.setdefault("name", value.get("name", path.stem))
+        return {**table, "kind": "automaton"}
