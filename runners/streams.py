@@ -48,10 +48,17 @@ def key(seed: int, stream: int, *parts: int) -> int:
     return _signed(z)
 
 
-def _mix(z: Tensor) -> Tensor:
-    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _signed(_C1)
-    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _signed(_C2)
-    return z ^ ((z >> 31) & ((1 << 33) - 1))
+def _mix_(z: Tensor) -> Tensor:
+    """The finaliser, in place: a fresh tensor per operation would cost more than the arithmetic."""
+    shifted = z >> 30
+    z ^= shifted.bitwise_and_((1 << 34) - 1)  # >> keeps the sign, so its copies are masked off
+    z *= _signed(_C1)
+    shifted = z >> 27
+    z ^= shifted.bitwise_and_((1 << 37) - 1)
+    z *= _signed(_C2)
+    shifted = z >> 31
+    z ^= shifted.bitwise_and_((1 << 33) - 1)
+    return z
 
 
 def bits(key: int | Tensor, counter: Tensor) -> Tensor:
@@ -64,19 +71,24 @@ def bits(key: int | Tensor, counter: Tensor) -> Tensor:
     Returns:
         int64 of the broadcast shape, uniform over all 2^64 values.
     """
-    return _mix(_mix(counter * _signed(_GOLDEN) + key) + key)
+    z = counter * _signed(_GOLDEN) + key
+    return _mix_(_mix_(z).add_(key))
+
+
+def _unit(key: int | Tensor, counter: Tensor) -> Tensor:
+    """int64 uniform on 0..2^53-1, the integers that a float64 holds exactly."""
+    return (bits(key, counter) >> 11).bitwise_and_((1 << 53) - 1)
 
 
 def below(key: int | Tensor, counter: Tensor, bound: int | Tensor) -> Tensor:
-    """int64 uniform on 0..bound-1 (bias below bound / 2^53; bound at most 2^31)."""
-    high = (bits(key, counter) >> 11) & ((1 << 53) - 1)
-    return (high.to(torch.float64) * (2.0**-53) * bound).to(torch.int64)
+    """int64 uniform on 0..bound-1 (bias below bound / 2^53; bound at most 2^31, a number or an int64 tensor)."""
+    scale = bound.to(torch.float64) * 2.0**-53 if isinstance(bound, Tensor) else bound * 2.0**-53
+    return (_unit(key, counter).to(torch.float64) * scale).to(torch.int64)
 
 
 def uniform(key: int | Tensor, counter: Tensor) -> Tensor:
-    """float64 uniform on the open interval (0, 1)."""
-    high = (bits(key, counter) >> 11) & ((1 << 53) - 1)
-    return (high.to(torch.float64) + 0.5) * (2.0**-53)
+    """float64 uniform on the open interval (0, 1): odd multiples of 2^-53, so that neither end can be rounded to."""
+    return (_unit(key, counter) >> 1).to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def normal(key: int, count: int) -> Tensor:

@@ -1,1 +1,21 @@
+"""Tasks: transition tables, formats, nested data sets without replacement, batch order. Needs torch and numpy."""
 
+from runners.tasks.data import DataSource, TrainingSet
+from runners.tasks.formats import Batch, Vocabulary
+from runners.tasks.generalisation import Generalisation, generalisation_batch
+from runners.tasks.order import BatchOrder
+from runners.tasks.stacked import StackedTraining, stacked_validation
+from runners.tasks.tables import TransitionTable
+
+__all__ = [
+    "Batch",
+    "BatchOrder",
+    "DataSource",
+    "Generalisation",
+    "StackedTraining",
+    "TrainingSet",
+    "TransitionTable",
+    "Vocabulary",
+    "generalisation_batch",
+    "stacked_validation",
+]

@@ -1,0 +1,105 @@
+"""What is read and what is supervised: outcome, cot, acot (SCIENCE.md, Formats)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from runners.spec import Format, Job
+from runners.tasks.tables import TransitionTable
+
+IGNORE = -1
+"""The target of a position that is not supervised."""
+
+
+class Batch(NamedTuple):
+    """Sequences ready for a model; they start at position 0 and are padded on the right with token 0, target -1."""
+
+    tokens: Tensor
+    """int64 [.., B, T], input ids."""
+    targets: Tensor
+    """int64 [.., B, T], states, -1 where not supervised."""
+    lengths: Tensor
+    """int64 [.., B], the number n of tokens x_1..x_n (not the number of input positions)."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Input ids: the tokens 0..K-1; in cot also a separator, K, and the states. The head has one logit per state."""
+
+    n_inputs: int
+    n_outputs: int
+    separator: int | None
+    """Input id between the tokens and the states (cot only)."""
+    state_offset: int
+    """The state s as an input has the id ``state_offset + s`` (cot): 0 where the states are the tokens, else K + 1."""
+
+    @classmethod
+    def of(cls, job: Job) -> Vocabulary:
+        """The ids of a job: they depend on its task and format only."""
+        table = TransitionTable.of(job.task)
+        tokens, states = table.n_tokens, table.n_states
+        if job.format != "cot":
+            return cls(tokens, states, None, 0)
+        return cls(tokens + 1 + (0 if table.shared else states), states, tokens, 0 if table.shared else tokens + 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The smallest integer type that holds every input id, every state and -1."""
+        return torch.int8 if max(self.n_inputs, self.n_outputs) <= 128 else torch.int16
+
+
+class Formatter:
+    """Turns token sequences into inputs and targets on the device, a whole block of sequences at a time."""
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        table = TransitionTable.of(job.task)
+        self.vocabulary = Vocabulary.of(job)
+        self.format: Format = job.format
+        self.length = job.lengths.length
+        self.positions = job.longest_input
+        self._n_tokens = table.n_tokens
+        self._start = table.start
+        self._table = torch.from_numpy(table.table.copy()).reshape(-1).to(device)
+
+    def states(self, x: Tensor) -> Tensor:
+        """s_1..s_L after each token: int64 [R, L] for ``x`` integer [R, L]; what follows a sequence's end has no meaning."""
+        out = torch.empty(x.shape, dtype=torch.int64, device=x.device)
+        state = torch.full(x.shape[:1], self._start, dtype=torch.int64, device=x.device)
+        for i in range(x.shape[1]):
+            state = self._table.index_select(0, state * self._n_tokens + x[:, i])
+            out[:, i] = state
+        return out
+
+    def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(tokens, targets), both int64 [R, T].
+
+        Args:
+            x: integer [R, L], 0 beyond a sequence's end.
+            lengths: int64 [R].
+        """
+        states = self.states(x)
+        rows, n = x.shape[0], lengths[:, None]
+        place = torch.arange(self.length, device=x.device)
+        if self.format == "acot":
+            return x.long(), torch.where(place < n, states, IGNORE)
+        if self.format == "outcome":
+            return x.long(), torch.where(place == n - 1, states, IGNORE)
+        # cot: x_1..x_n, the separator, s_1..s_{n-1}; s_1 is the target at the separator, s_n at the last position
+        tokens = torch.zeros(rows, self.positions, dtype=torch.int64, device=x.device)
+        targets = torch.full((rows, self.positions), IGNORE, dtype=torch.int64, device=x.device)
+        tokens[:, : self.length] = x
+        separator = self.vocabulary.separator
+        assert separator is not None
+        tokens.scatter_(1, n, separator)
+        position = torch.arange(self.positions, device=x.device)
+        behind = position - n
+        states_due = states.gather(1, behind.clamp(0, self.length - 1))
+        supervised = (behind >= 0) & (behind < n)
+        targets = torch.where(supervised, states_due, IGNORE)
+        ids = self.vocabulary.state_offset + targets[:, :-1]
+        tokens[:, 1:] = torch.where(supervised[:, :-1] & (behind[:, 1:] < n), ids, tokens[:, 1:])
+        return tokens, targets
