@@ -1,0 +1,246 @@
+"""The sharing factor: kappa = (sum of N*_n over n) / N*_joint, with what its brackets leave open (SCIENCE.md)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from labtui.analysis import format as show
+from store.rows import CellRow, JobState, NStar, Status
+
+KappaStatus = Literal["complete", "pending", "upper_bound", "lower_bound", "unknown", "incomplete"]
+IntervalKind = Literal["resolution", "credible", "mixed", "none"]
+Regime = Literal["shared", "separate", "interference"]
+
+SHARED_FROM = 1.25
+INTERFERENCE_TO = 0.8
+"""Where "about 1" ends: for colours and words only, no number depends on it."""
+
+NOTES = {
+    "fails_above": "a part or the joint task fails at its N_max and is learned with fewer samples",
+    "contradicted": "a search has a failing N between two that succeed",
+    "max_candidates": "a search used up its candidates before its bracket was as narrow as asked for",
+    "seed_budget": "a search used up its seeds before its interval was as narrow as asked for",
+    "beyond_n_max": "an interval of N* reaches beyond N_max",
+    "tf32": "trained in tf32",
+    "bf16": "trained in bf16",
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One N*_n of the sum, for the drill-down."""
+
+    n: int
+    job_id: int
+    state: JobState
+    status: Status
+    lo: int
+    hi: int | None
+    n_max: int
+    flags: tuple[str, ...]
+    estimate: tuple[float, float, float] | None
+
+    @property
+    def is_in(self) -> bool:
+        """Its search is over with an answer: a bracket, or censored."""
+        return _is_in(self)
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """kappa of one cell, or what is known of it."""
+
+    cell: CellRow
+    status: KappaStatus
+    value: float | None
+    """The point, where all parts have a bracket: (sum hi_n) / hi_joint, or the ratio of the estimates."""
+    low: float | None
+    """Lower end of the interval, or the lower bound."""
+    high: float | None
+    """Upper end of the interval, or the upper bound."""
+    interval: IntervalKind
+    """resolution: what the brackets leave open; credible: 90 %, from adaptive searches; mixed: both kinds of part."""
+    have: int
+    """Lengths whose N*_n is in."""
+    want: int
+    """Lengths of the sum."""
+    joint_in: bool
+    flags: tuple[str, ...]
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def regime(self) -> Regime | None:
+        """shared (kappa > 1), separate (about 1) or interference (< 1); of a bound only where it settles it."""
+        if self.status == "complete" and self.value is not None:
+            if self.value > SHARED_FROM:
+                return "shared"
+            return "interference" if self.value < INTERFERENCE_TO else "separate"
+        if self.status == "lower_bound" and self.low is not None and self.low > SHARED_FROM:
+            return "shared"
+        if self.status == "upper_bound" and self.high is not None and self.high < INTERFERENCE_TO:
+            return "interference"
+        return None
+
+    def text(self, ascii: bool = False) -> str:
+        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``, ``incomplete``."""
+        if self.status == "complete":
+            return show.interval(self.value, self.low, self.high, ascii)
+        if self.status == "upper_bound" and self.high is not None:
+            return show.bound("<=", self.high, ascii)
+        if self.status == "lower_bound" and self.low is not None:
+            return show.bound(">=", self.low, ascii)
+        if self.status == "pending":
+            return f"pending {self.have}/{self.want}" + (" + joint" if self.joint_in else "")
+        return self.status
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: the cell's axes, kappa, and every N* that it is made of."""
+        cell = self.cell
+        return {
+            "id": cell.id,
+            "study_id": cell.study_id,
+            "task": cell.task,
+            "m": cell.m,
+            "model": cell.model,
+            "model_label": cell.model_label,
+            "format": cell.format,
+            "distribution": cell.distribution,
+            "L": cell.L,
+            "min_length": cell.min_length,
+            "kappa": {
+                "status": self.status,
+                "value": self.value,
+                "low": self.low,
+                "high": self.high,
+                "interval": self.interval,
+                "regime": self.regime,
+                "have": self.have,
+                "want": self.want,
+                "text": self.text(ascii=True),
+            },
+            "flags": list(self.flags),
+            "notes": list(self.notes),
+            "joint": _nstar_dict(cell.joint) | {"generalisation": cell.joint.generalisation},
+            "parts": [{"n": term.n} | _nstar_dict(term) for term in self.terms],
+        }
+
+
+def kappa(cell: CellRow) -> Kappa:
+    """kappa of a cell with its resolution interval, bounds under censoring, or what is missing.
+
+    A failed or cancelled part makes it incomplete, one that is not in yet pending; N*_joint censored gives
+    kappa <= sum(hi_n) / (N_max + 1), an N*_n censored kappa >= sum(lo_n + 1, or N_max_n + 1) / hi_joint, both: unknown.
+    """
+    terms = tuple(_term(p) for p in sorted(cell.parts, key=lambda p: p.n or 0))
+    joint = cell.joint
+    want = max(cell.L - cell.min_length + 1, len(terms)) if terms else 0
+    have = sum(t.is_in for t in terms)
+    flags = tuple(sorted({f for part in (joint, *terms) for f in part.flags}))
+    notes = [NOTES[f] for f in flags if f in NOTES]
+    status: KappaStatus
+    value = low = high = None
+    kind: IntervalKind = "none"
+    lost = [part for part in (joint, *terms) if _is_lost(part)]
+    if want == 0:
+        status = "unknown"
+        notes.insert(0, "only N* was asked for, so there is no sum over lengths")
+    elif lost:
+        status = "incomplete"
+        notes.insert(0, ", ".join(f"{_name(part)} {part.state}" for part in lost))
+    elif have < want or not _is_in(joint):
+        status = "pending"
+    else:
+        censored = [t for t in terms if t.status == "censored"]
+        if joint.status == "censored" and censored:
+            status = "unknown"
+            notes.insert(0, "the joint task and a part are both censored")
+        elif joint.status == "censored":
+            status, high = "upper_bound", sum(_top(t) for t in terms) / (joint.n_max + 1)
+            notes.insert(0, f"N*_joint > {joint.n_max}")
+        elif censored:
+            status, low = "lower_bound", sum(_bottom(t) for t in terms) / _top(joint)
+            notes.insert(0, ", ".join(f"N*_{t.n} > {t.n_max}" for t in censored))
+        else:
+            status = "complete"
+            value, low, high, kind = _complete(terms, joint)
+    return Kappa(cell, status, value, low, high, kind, have, want, _is_in(joint), flags, terms, tuple(notes))
+
+
+def _complete(terms: tuple[Term, ...], joint: NStar) -> tuple[float, float, float, IntervalKind]:
+    parts: tuple[Term | NStar, ...] = (*terms, joint)
+    with_estimate = sum(p.estimate is not None for p in parts)
+    if with_estimate:
+        from labtui.analysis.posterior import ratio_interval  # numpy: only where an adaptive search is among the parts
+
+        value = sum(_point(t) for t in terms) / _point(joint)
+        low, high = ratio_interval([_spread(t) for t in terms], _spread(joint))
+        return value, low, high, "credible" if with_estimate == len(parts) else "mixed"
+    hi_sum = sum(_hi(t) for t in terms)
+    return (
+        hi_sum / _hi(joint),
+        sum(t.lo + 1 for t in terms) / _hi(joint),
+        hi_sum / (joint.lo + 1),
+        "resolution",
+    )
+
+
+def _term(part: NStar) -> Term:
+    if part.n is None:
+        raise ValueError(f"job {part.job_id} is a part of a sum without its length; expected n")
+    return Term(part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate)
+
+
+def _is_in(part: NStar | Term) -> bool:
+    return part.state == "done" and part.status != "open"
+
+
+def _is_lost(part: NStar | Term) -> bool:
+    return part.state in ("failed", "cancelled") or (part.state == "done" and part.status == "open")
+
+
+def _name(part: NStar | Term) -> str:
+    return "N*_joint" if part.n is None else f"N*_{part.n}"
+
+
+def _hi(part: NStar | Term) -> int:
+    if part.hi is None:
+        raise ValueError(f"job {part.job_id} has the status bracket and no hi; the lab file is damaged")
+    return part.hi
+
+
+def _point(part: NStar | Term) -> float:
+    return part.estimate[0] if part.estimate is not None else _hi(part)
+
+
+def _top(part: NStar | Term) -> float:
+    """The largest N* that the part allows: hi, or the upper end of its 90 % interval."""
+    return part.estimate[2] if part.estimate is not None else _hi(part)
+
+
+def _bottom(part: NStar | Term) -> float:
+    if part.status == "censored":
+        return part.n_max + 1
+    return part.estimate[1] if part.estimate is not None else part.lo + 1
+
+
+def _spread(part: NStar | Term) -> tuple[tuple[float, float, float], bool]:
+    """((value, low, high), whether it is a 90 % interval rather than a bracket)."""
+    if part.estimate is not None:
+        return part.estimate, True
+    return (math.sqrt((part.lo + 1) * _hi(part)), part.lo + 1, _hi(part)), False
+
+
+def _nstar_dict(part: NStar | Term) -> dict[str, Any]:
+    return {
+        "job_id": part.job_id,
+        "state": part.state,
+        "status": part.status,
+        "lo": part.lo,
+        "hi": part.hi,
+        "n_max": part.n_max,
+        "flags": list(part.flags),
+        "estimate": list(part.estimate) if part.estimate is not None else None,
+    }

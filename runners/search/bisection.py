@@ -1,0 +1,58 @@
+"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N. Exact integers, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+
+from runners.search.verdicts import bracket
+from runners.spec import Job
+
+WALK_DOWN = (2, 4, 8)
+"""``log``: divisors of N_max that are tried when N_max itself fails."""
+
+
+def geometric_middle(lo: int, hi: int) -> int:
+    """round(sqrt(lo hi)) clamped to lo+1 .. hi-1; needs hi - lo >= 2."""
+    product = lo * hi
+    root = isqrt(product)
+    if product - root * root > root:  # above (root + 1/2)^2, which is no integer, so there are no ties
+        root += 1
+    return min(max(root, lo + 1), hi - 1)
+
+
+def next_paper(job: Job, verdicts: Mapping[int, bool]) -> int | None:
+    """The hybrid binary-geometric procedure of Ebrahimi et al. (2026); None: it is over."""
+    if job.n_max not in verdicts:
+        return job.n_max
+    b = bracket(verdicts)
+    if b.hi is None or b.hi - b.lo == 1:
+        return None
+    if b.lo == 0:
+        return max(1, b.hi // job.search.multiplier)
+    return (b.lo + b.hi) // 2
+
+
+def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
+    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol; None: it is over."""
+    if job.n_max not in verdicts:
+        return job.n_max
+    b = bracket(verdicts)
+    if b.hi is None:
+        below = (job.n_max // d for d in WALK_DOWN)
+        return next((n for n in below if n >= 1 and n not in verdicts), None)
+    if b.hi - b.lo == 1:
+        return None
+    if b.lo == 0:
+        return max(1, b.hi // 2)
+    if b.hi / b.lo <= 1 + job.search.rtol:
+        return None
+    return geometric_middle(b.lo, b.hi)
+
+
+def next_n(job: Job, verdicts: Mapping[int, bool]) -> tuple[int | None, bool]:
+    """(next N or None, whether the search ends only because its candidates are used up)."""
+    n = (next_paper if job.search.strategy == "paper" else next_log)(job, verdicts)
+    if n is not None and len(verdicts) >= job.search.candidates:
+        return None, True
+    return n, False
