@@ -24,6 +24,7 @@ class Lengths(Spec):
     """Which input lengths there are: ``fixed`` is n = length alone, the others n in min_length..length."""
 
     distribution: Distribution
+    """``fixed``: one length; ``uniform``: each length equally often; ``short_to_long``: the short ones first in the stream."""
     length: Annotated[int, Field(ge=2, le=MAX_LENGTH)]
     """L, in tokens of input."""
     min_length: Annotated[int, Field(ge=2, le=MAX_LENGTH)] = 2
@@ -55,6 +56,7 @@ class Grid(Spec):
         1e-4,
         1e-5,
     )
+    """Learning rates of Adam."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1024)] = (
         10,
         20,
@@ -62,6 +64,7 @@ class Grid(Spec):
         40,
         50,
     )
+    """Each keys five random streams: data, validation split, initial parameters, batch order, dropout."""
 
     @model_validator(mode="after")
     def _check(self) -> Grid:
@@ -80,6 +83,7 @@ class Training(Spec):
     """One trial's budget and batches."""
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
+    """Sequences in a batch; min(batch_size, N) are used."""
     steps: Annotated[int, Field(ge=1, le=1 << 40)] = 250_000
     """The budget of optimiser steps, the same for every N."""
     eval_every: Annotated[int, Field(ge=1)] = 500
@@ -94,6 +98,8 @@ class Search(Spec):
     """How N is searched (SCIENCE.md, N* and the search)."""
 
     strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
+    """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``: an interval from fresh seeds;
+    ``scan``: every N of the ladder."""
     eps: Annotated[float, Field(gt=0)] = 1e-4
     """A trial succeeds at the first evaluation with a validation loss below this."""
     n_max: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
@@ -117,6 +123,10 @@ class Search(Spec):
     def _check(self) -> Search:
         if self.strategy == "paper" and self.max_candidates is not None and self.max_candidates > 20:
             raise ValueError(f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'")
+        if self.strategy == "scan" and not self.ladder:
+            raise ValueError("ladder has no values; expected every N that the scan measures")
+        if len(set(self.ladder)) < len(self.ladder):
+            raise ValueError("ladder has the same value twice; expected distinct values")
         return self
 
     @property
@@ -129,12 +139,19 @@ class Job(Spec):
     """One sample-size search. Equal content means equal numbers: see :attr:`hash`."""
 
     task: Task
+    """The task; ``m = 3`` in its place means addition modulo 3."""
     format: Format
+    """What is supervised."""
     lengths: Lengths
+    """Input lengths."""
     model: Model
+    """The model, as a table or as the name of a ``[models.NAME]`` table."""
     grid: Grid = Grid()
+    """The trials of one candidate N."""
     training: Training = Training()
+    """The budget of one trial."""
     search: Search = Search()
+    """How N is searched."""
     generalisation: bool = False
     """At N_max also test at twice the length (SCIENCE.md, Length generalisation)."""
 

@@ -30,10 +30,15 @@ class NamedJob(Spec):
     """A file that holds one job instead of a study."""
 
     name: Annotated[str, Field(max_length=80)] = ""
+    """How the job is listed; empty: its label. No part of its hash."""
     notes: Annotated[str, Field(max_length=10_000)] = ""
+    """Free text."""
     tags: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = ()
+    """Words to filter by."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Higher runs first."""
     job: Job
+    """The search."""
 
 
 def presets() -> tuple[str, ...]:

@@ -17,9 +17,11 @@ class Transformer(Spec):
 
     kind: Literal["transformer"] = "transformer"
     layers: Annotated[int, Field(ge=1, le=96)] = 6
+    """Blocks of attention and MLP."""
     d: Width = 256
     """Width of the residual stream."""
     heads: Annotated[int, Field(ge=1, le=128)] = 8
+    """Attention heads; a divisor of ``d``."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """After the embedding, on attention weights and on each residual branch, as in GPT-2."""
     init_std: Scale = 0.02
@@ -41,6 +43,7 @@ class LSTM(Spec):
 
     kind: Literal["lstm"] = "lstm"
     hidden: Width = 768
+    """Width of the state and of the embedding."""
     init_std: Scale | None = None
     """None: uniform in +-1/sqrt(hidden), torch's default; else normal with this standard deviation."""
 
@@ -54,6 +57,7 @@ class DenseSSM(Spec):
 
     kind: Literal["dense_ssm"] = "dense_ssm"
     hidden: Width = 256
+    """Width of the state."""
     d: Width | None = None
     """Width of the embedding; None: the same as ``hidden``."""
     init_scale: Scale = 1.0
@@ -77,6 +81,7 @@ class PluginModel(Spec):
     version: Annotated[str, Field(min_length=1, max_length=40)]
     """The plugin author's own science version: raise it when the model would give another number."""
     params: dict[str, JsonValue] = {}
+    """Handed to the plugin; part of the hash."""
 
     @property
     def label(self) -> str:

@@ -21,25 +21,36 @@ class Overrides(Spec):
     """What the joint job has otherwise than its parts."""
 
     training: Training | None = None
+    """Replaces the sweep's ``training`` as a whole."""
     search: Search | None = None
+    """Replaces the sweep's ``search`` as a whole."""
     grid: Grid | None = None
+    """Replaces the sweep's ``grid`` as a whole."""
 
 
 class Sweep(Spec):
     """Every combination of the listed axes is one cell."""
 
     task: Annotated[tuple[Task, ...], Field(min_length=1)]
+    """One task or several; ``m = [2, 3]`` in its place means addition modulo 2 and 3."""
     model: Annotated[tuple[Model, ...], Field(min_length=1)]
+    """One model or several, as tables or as names of ``[models.NAME]`` tables."""
     format: Annotated[tuple[Format, ...], Field(min_length=1)]
+    """What is supervised: the final state, the states after a separator (cot), or the state at each token (acot)."""
     L: Annotated[tuple[Length, ...], Field(min_length=1)]
+    """The longest input, in tokens."""
     distribution: Annotated[tuple[Distribution, ...], Field(min_length=1)] = ("uniform",)
+    """Of the joint job's input lengths over min_length..L; the parts are always of one length each."""
     min_length: Length = 2
     """Left out of both the sum and the joint task: the lengths below this."""
     measure: Literal["kappa", "joint"] = "kappa"
     """``joint``: N* of the cell's own distribution alone; always so for ``fixed``, which has one length."""
     grid: Grid = Grid()
+    """The trials of one candidate N."""
     training: Training = Training()
+    """The budget of one trial."""
     search: Search = Search()
+    """How N is searched."""
     joint: Overrides = Overrides()
     """Sections that replace the above for the joint job."""
     generalisation: bool = False
@@ -105,11 +116,15 @@ class Study(Spec):
     """A named set of cells, queued together."""
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
+    """How the study is listed; no part of any job's hash."""
     notes: Annotated[str, Field(max_length=10_000)] = ""
+    """Free text."""
     tags: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = ()
+    """Words to filter by."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Higher runs first; within one priority the order of the file."""
     sweep: Annotated[tuple[Sweep, ...], Field(min_length=1)]
+    """The cells: at least one ``[[sweep]]``."""
 
     def cells(self) -> tuple[Cell, ...]:
         """All cells in the file's order; the axes vary task outermost, then model, format, distribution, L.

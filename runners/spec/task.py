@@ -130,6 +130,7 @@ class Product(Spec):
 
     kind: Literal["product"] = "product"
     factors: Annotated[tuple[Task, ...], Field(min_length=2, max_length=6)]
+    """The tasks whose tokens are read together."""
 
     @model_validator(mode="after")
     def _check(self) -> Product:

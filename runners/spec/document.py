@@ -1,0 +1,134 @@
+"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints docs/specs.md's tables."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from runners.spec.job import Grid, Job, Lengths, Search, Training
+from runners.spec.load import NamedJob
+from runners.spec.model import LSTM, DenseSSM, PluginModel, Transformer
+from runners.spec.study import Overrides, Study, Sweep
+from runners.spec.task import Automaton, Dihedral, ModularAddition, PermutationComposition, PluginTask, Product
+
+BEGIN, END = "<!-- generated: python -m runners.spec.document -->", "<!-- end of generated -->"
+
+SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("A study file", Study),
+    ("`[[sweep]]`", Sweep),
+    ("`[sweep.joint]`: what the joint job has otherwise", Overrides),
+    ("A job file", NamedJob),
+    ("`[job]`", Job),
+    ("`lengths`", Lengths),
+    ("`grid`", Grid),
+    ("`training`", Training),
+    ("`search`", Search),
+    ('Task `kind = "modular_addition"`', ModularAddition),
+    ('Task `kind = "permutation_composition"`', PermutationComposition),
+    ('Task `kind = "dihedral"`', Dihedral),
+    ('Task `kind = "product"`', Product),
+    ('Task `kind = "automaton"`', Automaton),
+    ('Task `kind = "plugin"`', PluginTask),
+    ('Model `kind = "transformer"`', Transformer),
+    ('Model `kind = "lstm"`', LSTM),
+    ('Model `kind = "dense_ssm"`', DenseSSM),
+    ('Model `kind = "plugin"`', PluginModel),
+)
+
+
+def reference() -> str:
+    """Markdown: one table for each model, every key with what it takes, its default and its meaning."""
+    return "\n".join([BEGIN, *(_section(title, model) for title, model in SECTIONS), END, ""])
+
+
+def _section(title: str, model: type[BaseModel]) -> str:
+    head = [f"### {title}", "", _oneline(model.__doc__ or ""), "", "| key | takes | default | meaning |", "|---|---|---|---|"]
+    rows = [_row(name, field) for name, field in model.model_fields.items() if name != "kind"]
+    return "\n".join([*head, *rows, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    takes = _takes(field.annotation) + _limits(field.metadata)
+    cells = (f"`{name}`", takes, _default(field), _oneline(field.description or ""))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _oneline(text: str) -> str:
+    return re.sub(r"``([^`]*)``", r"`\1`", re.sub(r":\w+:`([^`]*)`", r"`\1`", " ".join(text.split())))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    if value is None:
+        return "none"
+    return f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _takes(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _takes(args[0]) + _limits(annotation.__metadata__)
+    if origin is Literal:
+        return " or ".join(f'`"{a}"`' for a in args)
+    if origin is tuple:
+        return "list of " + _takes(args[0])
+    if origin is dict:
+        return "table"
+    if origin is Union or type(annotation).__name__ == "UnionType":
+        options = [a for a in args if a is not type(None)]
+        if all(isinstance(o, type) and issubclass(o, BaseModel) for o in options) and len(options) > 1:
+            return "table with a `kind`"
+        return _takes(options[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
+    names = {int: "integer", float: "number", str: "text", bool: "true or false"}
+    return names.get(annotation, "value")
+
+
+def _limits(metadata: Any) -> str:
+    words = []
+    for found in metadata:
+        for item in getattr(found, "metadata", [found]):
+            match item:
+                case Ge(ge=x):
+                    words.append(f">= {_number(x)}")
+                case Gt(gt=x):
+                    words.append(f"> {_number(x)}")
+                case Le(le=x):
+                    words.append(f"<= {_number(x)}")
+                case Lt(lt=x):
+                    words.append(f"< {_number(x)}")
+                case MinLen(min_length=x) if x > 1:
+                    words.append(f"at least {x}")
+                case MaxLen(max_length=x):
+                    words.append(f"at most {x}")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _number(x: Any) -> str:
+    if isinstance(x, int) and x >= 1 << 16 and x & (x - 1) == 0:
+        return f"2^{x.bit_length() - 1}"
+    return f"{x:g}" if isinstance(x, float) else str(x)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,226 @@
+"""What a spec means: hash, expansion, defaults, plugins, reference, cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runners.spec import (
+    SCIENCE_VERSION,
+    Automaton,
+    Grid,
+    Job,
+    Lengths,
+    ModularAddition,
+    PluginTask,
+    Search,
+    SpecError,
+    Study,
+    Training,
+    load,
+    parse,
+    plugins,
+    shares,
+)
+from runners.spec.cost import estimate, expected_candidates, step_flops
+from runners.spec.document import BEGIN, END, SECTIONS, reference
+from runners.spec.load import read_source
+from runners.spec.model import LSTM, DenseSSM, Transformer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def job(**changes: Any) -> Job:
+    base: dict[str, Any] = {
+        "task": ModularAddition(m=3),
+        "format": "acot",
+        "lengths": Lengths(distribution="uniform", length=5),
+        "model": LSTM(hidden=8),
+    }
+    return Job(**(base | changes))
+
+
+def test_hash_is_pinned() -> None:
+    """Results are found again by this hash: when it changes for an old spec, SCIENCE_VERSION must have been raised."""
+    assert SCIENCE_VERSION == 1
+    assert job().hash == "066042e31f7dbe99e699e311abb16fad"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        job(task=ModularAddition(m=5)),
+        job(format="cot"),
+        job(lengths=Lengths(distribution="uniform", length=6)),
+        job(lengths=Lengths(distribution="short_to_long", length=5)),
+        job(lengths=Lengths(distribution="uniform", length=5, min_length=3)),
+        job(model=LSTM(hidden=9)),
+        job(model=LSTM(hidden=8, init_std=0.1)),
+        job(model=DenseSSM(hidden=8)),
+        job(grid=Grid(seeds=(1,))),
+        job(training=Training(precision="bf16")),
+        job(training=Training(eval_every=499)),
+        job(search=Search(eps=1e-3)),
+        job(search=Search(strategy="paper")),
+        job(search=Search(rtol=0.2)),
+        job(generalisation=True),
+    ],
+)
+def test_everything_that_defines_the_number_is_hashed(changed: Job) -> None:
+    assert changed.hash != job().hash
+
+
+def test_what_does_not_define_the_number_is_not_hashed() -> None:
+    assert job(search=Search(multiplier=10)).hash == job().hash, "the multiplier is the paper strategy's alone"
+    assert job(search=Search(max_candidates=60)).hash == job().hash, "a default written out is the default"
+    space = job().training_space
+    assert job(search=Search(n_max=space)).hash == job(search=Search(n_max=space + 5)).hash, "capped by the training space"
+    flip = ((0, 1), (1, 0))
+    named = Automaton(name="a", table=flip, states=("even", "odd"))
+    assert job(task=named).hash == job(task=Automaton(name="b", table=flip)).hash
+
+
+@given(
+    st.sampled_from([ModularAddition(m=4), Automaton(table=((0, 1), (1, 1)))]),
+    st.sampled_from(["outcome", "cot", "acot"]),
+    st.integers(2, 12),
+    st.sampled_from([Transformer(layers=1, d=8, heads=2, dropout=0.1), LSTM(), DenseSSM(d=3)]),
+    st.floats(1e-6, 1),
+    st.sampled_from(["log", "paper", "adaptive"]),
+)
+def test_a_stored_job_is_the_job(task: Any, fmt: Any, length: int, model: Any, eps: float, strategy: Any) -> None:
+    one = job(
+        task=task,
+        format=fmt,
+        lengths=Lengths(distribution="uniform", length=length),
+        model=model,
+        search=Search(eps=eps, strategy=strategy),
+    )
+    again = Job.from_json(one.to_json())
+    assert again == one
+    assert again.hash == one.hash
+    assert json.loads(one.to_json())["training"]["steps"] == 250_000, "defaults are resolved in what is stored"
+
+
+@given(tokens=st.integers(2, 1000), low=st.integers(2, 12), extra=st.integers(0, 12), size=st.integers(13, 5000))
+def test_validation_shares(tokens: int, low: int, extra: int, size: int) -> None:
+    lengths = range(low, low + extra + 1)
+    split = shares(tokens, lengths, size)
+    assert [s.length for s in split] == list(lengths)
+    assert sum(s.validation for s in split) <= size
+    for s in split:
+        share = size // len(lengths) + (size % len(lengths) if s.length == lengths[-1] else 0)
+        assert s.total == tokens**s.length
+        assert s.validation == (1 if s.total <= 4 else min(share, s.total // 5))
+        assert s.training >= 1
+
+
+def test_one_n_star_serves_every_longer_length() -> None:
+    text = read_source("quick")[0].replace("L = 7", "L = [3, 5, 7]", 1)
+    study = parse(text)
+    assert isinstance(study, Study)
+    cells = study.cells()
+    assert len(cells) == 4
+    parts = {p.job.hash for c in cells[:3] for p in c.parts}
+    assert len(parts) == 6, "N*_2..N*_7 are measured once"
+    assert len(study.jobs()) == 6 + 3 + 3 + 1
+
+
+def test_min_length_is_left_out_of_both_sides() -> None:
+    cell = load("quick").cells()[1]  # type: ignore[union-attr]
+    assert [p.n for p in cell.parts] == [4, 5, 6]
+    assert cell.joint.job.lengths.range == range(4, 7)
+
+
+def test_fixed_cells_are_the_parts_of_mixed_ones() -> None:
+    paper = load("paper")
+    assert isinstance(paper, Study)
+    cells = paper.cells()
+    parts = {p.job.hash for c in cells for p in c.parts}
+    fixed = [c for c in cells if c.distribution == "fixed"]
+    assert fixed
+    assert all(c.joint.job.hash in parts for c in fixed)
+    assert {c.L for c in cells} == {5, 10, 20, 30}
+    assert len({c.task.label for c in cells}) == 10
+    assert {len(p.job.grid.members) for c in cells for p in c.parts} == {15}
+    assert {c.joint.job.n_max for c in cells if c.task.n_tokens >= 5 and c.L >= 20} == {16_000_000}
+
+
+def test_joint_overrides_replace_whole_sections() -> None:
+    text = read_source("quick")[0].replace(
+        "[sweep.search]\neps = 1e-3", "[sweep.search]\neps = 1e-3\n[sweep.joint.search]\nn_max = 99", 1
+    )
+    cell = parse(text).cells()[0]  # type: ignore[union-attr]
+    assert cell.joint.job.search == Search(n_max=99)
+    assert cell.parts[0].job.search == Search(eps=1e-3)
+
+
+def test_a_plugin_task_becomes_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        name = "flip"
+
+        def __init__(self, factory: Callable[..., Any]) -> None:
+            self.load = lambda: factory
+
+    def offer(factory: Callable[..., Any]) -> None:
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry(factory)])
+
+    text = read_source("quick")[0].replace("m = 3", 'task = { kind = "plugin", name = "flip", params = { k = 2 } }', 1)
+    offer(lambda k: Automaton(name=f"flip{k}", table=((0, 1), (1, 0))))
+    task = parse(text).sweep[0].task[0]  # type: ignore[union-attr]
+    assert task == Automaton(name="flip2", table=((0, 1), (1, 0)))
+    offer(lambda k: 1 / 0)
+    with pytest.raises(SpecError, match=r"the task plugin 'flip' failed: ZeroDivisionError: division by zero"):
+        parse(text)
+    offer(lambda k: "nothing")
+    with pytest.raises(SpecError, match=r"the task plugin 'flip' returned str; expected runners\.spec\.Automaton"):
+        parse(text)
+    with pytest.raises(ValueError, match="not resolved"):
+        _ = PluginTask(name="x").n_tokens
+
+
+def test_the_reference_in_docs_is_the_code() -> None:
+    page = (ROOT / "docs/specs.md").read_text("utf-8")
+    assert page[page.index(BEGIN) : page.index(END) + len(END) + 1] == reference(), "run python -m runners.spec.document"
+
+
+def test_every_key_has_a_meaning() -> None:
+    for _, model in SECTIONS:
+        assert all(f.description for name, f in model.model_fields.items() if name != "kind"), model.__name__
+
+
+def test_cost_counts_distinct_jobs_and_prefers_measured_speed() -> None:
+    one, two = job(), job(model=DenseSSM(hidden=16))
+    assert estimate([one, one]) == estimate([one])
+    both = estimate([one, two])
+    assert both.searches == 2
+    assert both.trials_most == 2 * 60 * 15
+    assert both.device_seconds == pytest.approx(estimate([one]).device_seconds + estimate([two]).device_seconds)
+    fast = estimate([one], {("lstm 8", 5): 1e6})
+    assert fast.measured == 1
+    assert fast.device_seconds == pytest.approx(fast.member_steps / 1e6)
+    assert estimate([one], flops=1e6).device_seconds > estimate([one], flops=1e9).device_seconds
+
+
+@pytest.mark.parametrize("strategy", ["log", "paper", "adaptive", "scan"])
+def test_expected_candidates_stay_within_the_limit(strategy: Any) -> None:
+    ladder = (1, 2, 4) if strategy == "scan" else ()
+    for m in (2, 3, 50):
+        one = job(task=ModularAddition(m=m), search=Search(strategy=strategy, ladder=ladder))
+        failing, succeeding = expected_candidates(one)
+        assert failing >= 0
+        assert succeeding >= 0
+        assert 1 <= failing + succeeding <= one.search.candidates
+
+
+def test_step_flops_grow_with_the_model() -> None:
+    sizes = [step_flops(job(model=m)) for m in (LSTM(hidden=32), LSTM(hidden=768))]
+    assert sizes[1] > 500 * sizes[0]
+    assert step_flops(job(model=Transformer())) > step_flops(job(model=Transformer(layers=2)))
+    assert step_flops(job(model=DenseSSM(hidden=64))) > step_flops(job(model=DenseSSM(hidden=16)))
