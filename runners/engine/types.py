@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+
+from runners.spec import SCIENCE_VERSION, Job
+
+
+class EngineError(RuntimeError):
+    """Training cannot go on; ``str(error)`` is one sentence for a person."""
+
+
+def shape_key(job: Job) -> str:
+    """What two jobs must share for their trials to train in one fused batch: 32 hex digits.
+
+    Task, format, lengths, model, budget, batch, validation set and precision; not the grid, not the search.
+    """
+    data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
+    data["science_version"] = SCIENCE_VERSION
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Outcome(StrEnum):
@@ -69,9 +87,10 @@ class Evaluated:
     train: tuple[float, ...]
     """Mean training loss since the last evaluation, one per member."""
     validation: tuple[float, ...]
-    """Validation loss, one per member; where only "not below eps" was decided, a lower bound of it."""
+    """Validation loss, one per member; where ``exact`` is false, the mean over the part of the set that decided."""
     exact: tuple[bool, ...]
-    """Whether the validation loss is exact."""
+    """False: a partial sum already proved "not below eps" and the rest was not evaluated; such a value is an estimate
+    for the curve and never the trial's best loss."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +102,10 @@ class Ended:
     steps: int
     """Optimiser steps that it did."""
     best_loss: float
-    """Lowest validation loss seen; inf if there was no finite one."""
+    """Lowest exact validation loss; inf if there was no finite one."""
     best_step: int
     last_loss: float
+    """Validation loss at its last evaluation, exact for a trial that was not superseded; nan before the first."""
     generalisation: float | None = None
     """Rescaled accuracy at twice the length, if asked for."""
 

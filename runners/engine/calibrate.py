@@ -1,0 +1,173 @@
+"""How many members train at once: a short timing of the real thing, and on a CPU a check that company changes no bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+
+from runners.engine.device import set_up
+from runners.engine.graphs import CaptureRefusedError
+from runners.engine.lane import Lane, fresh
+from runners.engine.ledger import Ledger
+from runners.engine.memory import free_bytes, is_out_of_memory, release
+from runners.engine.schedule import Schedule
+from runners.engine.types import EngineError, Member, Plan
+from runners.spec import Job
+
+LADDER = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16)}
+SLOW_S = 0.5
+"""A model whose single step takes this long on a CPU gains nothing from company, and its calibration would take minutes."""
+ROUNDS = 4
+ROUND_S = 0.03
+GAIN = 1.03
+"""More members at once have to be this much faster for their memory and their shared fate."""
+MEMORY_SHARE = 0.6
+_RATE = 1e-3
+
+
+def calibrate(job: Job, device: str, members: int = 1) -> Plan:
+    """The plan for a shape on a device.
+
+    Args:
+        members: how many there are to train; on a GPU so many are tried at once too.
+
+    Raises:
+        EngineError: not even one member fits into the memory.
+    """
+    threads = torch.get_num_threads()
+    set_up(device, threads)
+    cuda = device.startswith("cuda")
+    plan = Plan(device, 1, threads=threads, graph=cuda, precision=job.training.precision if cuda else "fp32")
+    if cuda:
+        return _on_cuda(job, plan, members)
+    try:
+        return _on_cpu(job, plan)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return replace(plan, note="one member at a time: memory ran out while calibrating")
+
+
+def _on_cpu(job: Job, plan: Plan) -> Plan:
+    lanes = {1: _lane(job, plan, 1)}
+    first = _time(lanes[1], 1)
+    if first > SLOW_S:
+        return replace(plan, note=f"one member at a time: a step takes {first:.1f} s")
+    for count in LADDER["cpu"][1:]:
+        if count * _member_bytes(job, lanes[1]) > MEMORY_SHARE * free_bytes("cpu"):
+            break
+        lanes[count] = _lane(job, plan, count)
+        if _time(lanes[count], 1) > SLOW_S:
+            break
+    best = _fastest({(count, 1): [lane] for count, lane in lanes.items()})
+    count = best[0]
+    if count > 1 and not company_changes_nothing(job, plan, count):
+        return replace(plan, note="one member at a time: a kernel of this shape sums otherwise in company")
+    return replace(plan, members_at_once=count)
+
+
+def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
+    tried: dict[tuple[int, int], float] = {}
+    most = max(members, 2)
+    wanted = [(e, 1) for e in sorted({*(e for e in LADDER["cuda"] if e <= most), most})]
+    wanted += [(-(-most // s), s) for s in (2, 4) if most >= 2 * s]
+    for count, streams in wanted:
+        try:
+            release(plan.device)
+            lanes = [_lane(job, plan, count) for _ in range(streams)]
+            tried[count, streams] = _time_all(lanes, 10) / (count * streams)
+        except CaptureRefusedError as error:
+            note = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
+            return _on_cuda(job, replace(plan, graph=False, note=note), members)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if count == 1:
+                raise EngineError(f"not even one {job.model.label} fits into the memory of {plan.device}") from error
+    release(plan.device)
+    best = _choose(tried)
+    return replace(plan, members_at_once=best[0], streams=best[1])
+
+
+def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) -> bool:
+    """Whether each row of a fused batch comes out to the bit as it does alone (CPU), training and evaluation."""
+    together = _lane(job, plan, count)
+    rows = sorted({0, count // 2, count - 1})
+    alone = [_lane(job, plan, count, only=row) for row in rows]
+    for lane in (together, *alone):
+        done = 0
+        while done < steps:
+            done += lane.advance(steps - done)
+    fused = together.full()
+    for row, lane in zip(rows, alone, strict=True):
+        for a, b in zip(together.rows.select([row]).tensors, lane.rows.tensors, strict=True):
+            if not torch.equal(a, b):
+                return False
+        if not torch.equal(fused[row : row + 1], lane.full()):
+            return False
+    return True
+
+
+def _lane(job: Job, plan: Plan, count: int, only: int | None = None) -> Lane:
+    n = job.n_max
+    batch = min(job.training.batch_size, n)
+    endless = job.training.model_copy(update={"steps": 1 << 40, "eval_every": 1 << 40})
+    job = job.model_copy(update={"training": endless})
+    members = [Member("calibration", min(n, 4 * batch), _RATE, 1 + row % 4, 0.0) for row in range(count)]
+    if only is not None:
+        members = members[only : only + 1]
+    shape = Schedule(job, plan.device, plan, Ledger(members, job.training.steps)).shape()
+    return Lane(shape, fresh(shape, range(len(members)), members), members, batch)
+
+
+def _member_bytes(job: Job, lane: Lane) -> int:
+    # Four buffers of parameters, and activations for backward: in all models a few dozen values per position and unit of
+    # width, and the width is at most the square root of the parameters.
+    parameters = lane.params.shape[1]
+    positions = lane.batch * job.longest_input
+    layers = getattr(job.model, "layers", 1)
+    return 4 * (4 * parameters + 32 * layers * positions * int(parameters**0.5))
+
+
+def _time(lane: Lane, steps: int) -> float:
+    return _time_all([lane], steps)
+
+
+def _time_all(lanes: Sequence[Lane], steps: int) -> float:
+    """Seconds for one step of all lanes side by side."""
+    for lane in lanes:
+        lane.advance(1)
+        lane.advance(1)
+    for lane in lanes:
+        lane.wait()
+    begun = perf_counter()
+    done = [0] * len(lanes)
+    while min(done) < steps:
+        for i, lane in enumerate(lanes):
+            done[i] += lane.advance(steps - done[i]) if done[i] < steps else 0
+    for lane in lanes:
+        lane.wait()
+    return (perf_counter() - begun) / steps
+
+
+def _fastest(lanes: dict[tuple[int, int], list[Lane]]) -> tuple[int, int]:
+    """The choice with the least time per member-step; the candidates take turns, and the best of several rounds counts."""
+    times: dict[tuple[int, int], float] = {}
+    for _ in range(ROUNDS):
+        for choice, group in lanes.items():
+            steps = max(1, int(ROUND_S / times[choice] / choice[0])) if choice in times else 1
+            spent = _time_all(group, min(steps, 64)) / (choice[0] * choice[1])
+            times[choice] = min(spent, times.get(choice, spent))
+    return _choose(times)
+
+
+def _choose(times: dict[tuple[int, int], float]) -> tuple[int, int]:
+    """The fastest, but fewer members where more gain next to nothing. Times are seconds per member-step."""
+    best = min(times, key=lambda c: (c[0] * c[1], c[1]))
+    for choice in sorted(times, key=lambda c: (c[0] * c[1], c[1])):
+        if times[choice] * GAIN < times[best]:
+            best = choice
+    return best

@@ -1,0 +1,39 @@
+"""What a device is called, which kind it is, and how it is set up for results that can be repeated."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def kind(device: str) -> str:
+    """``cpu``, or ``cuda:`` and the GPU's name: a probe begun on one kind is begun afresh on another."""
+    if device.startswith("cuda"):
+        return f"cuda:{torch.cuda.get_device_name(torch.device(device))}"
+    return "cpu"
+
+
+def set_up(device: str, threads: int) -> None:
+    """Set this process up to train on ``device``; call it before the first work there.
+
+    On a GPU this asks for kernels whose sums have a fixed order, so that the same plan gives the same bits again.
+    """
+    torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        # cuBLAS reads it when its first handle is made; with several streams its default workspace is not deterministic.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Only for finding faults, and it costs a pass over every fresh buffer.
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  (torch's stubs lack it)
+        torch.cuda.set_device(torch.device(device))
+
+
+def new_stream(device: str | torch.device) -> torch.cuda.Stream:
+    """A stream of its own on a GPU."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def new_event() -> torch.cuda.Event:
+    """An event to wait for."""
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]

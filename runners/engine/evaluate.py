@@ -1,0 +1,127 @@
+"""Validation: mean cross-entropy over the supervised positions, dropout off, float32, summed in float64.
+
+The set is summed in fixed parts, so the sum's bits depend neither on which members are evaluated together nor on whether
+the shortcut was taken. The shortcut (SCIENCE.md): losses are not negative, so a first part whose sum already exceeds
+eps x (positions of the whole set) proves "not below eps", and the rest need not be computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from runners.models import StackedModel
+
+PART = 256
+"""Sequences of a member that are evaluated at once; the same on every device and for any number of members."""
+FULL_SHARE = 0.03
+"""Up to this share of the training's arithmetic every evaluation is exact."""
+EXACT_SHARE = 0.02
+"""Above it, whole evaluations are made so seldom that they cost about this much."""
+
+
+@dataclass(frozen=True)
+class Thoroughness:
+    """How often the whole set is evaluated although its first part has decided; a function of the job and of B alone.
+
+    A training step costs about three times a forward pass, so a full evaluation of V sequences costs V / (3 B interval)
+    of the training between two evaluations.
+    """
+
+    first: int
+    """Sequences in the first part; the whole set where every evaluation is exact."""
+    every: int
+    """Every how many evaluations of a trial the whole set is evaluated in any case."""
+
+    @classmethod
+    def of(cls, validation: int, batch: int, interval: int) -> Thoroughness:
+        share = validation / (3 * batch * interval)
+        if share <= FULL_SHARE:
+            return cls(validation, 1)
+        return cls(min(validation, max(16, min(64, validation // 16))), math.ceil(share / EXACT_SHARE))
+
+    def wanted(self, evaluations: int, last: bool) -> bool:
+        """Whether the evaluation after ``evaluations`` others has to be exact; the last one always is."""
+        return last or (evaluations + 1) % self.every == 0
+
+
+def parts(size: int, first: int) -> list[tuple[int, int]]:
+    """The fixed parts in which a set of ``size`` is summed, the first one apart."""
+    edges = [0, *range(min(first, size), size, PART), size] if first <= PART else [*range(0, size, PART), size]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+class Validation:
+    """The validation sets of several seeds, ready to be summed.
+
+    Args:
+        tokens, targets: int64 [D, V, T], one set per seed, each with as many supervised positions.
+        first: sequences in the first part.
+    """
+
+    def __init__(self, tokens: Tensor, targets: Tensor, first: int) -> None:
+        self.tokens, self.targets = tokens, targets
+        self.parts = parts(tokens.shape[1], first)
+        supervised = (targets[0] >= 0).sum(1).cpu()
+        self.positions = int(supervised.sum())
+        """Supervised positions of a whole set."""
+        a, b = self.parts[0]
+        self.first_positions = int(supervised[a:b].sum())
+
+    def sums(self, model: StackedModel, params: Tensor, sets: Tensor, part: int) -> Tensor:
+        """float64 [E]: summed loss of one part; ``sets`` int64 [E] says which set each row is evaluated on."""
+        a, b = self.parts[part]
+        tokens, targets = self.tokens[:, a:b], self.targets[:, a:b]
+        if len(self.tokens) > 1:
+            tokens, targets = tokens.index_select(0, sets), targets.index_select(0, sets)
+        return model.loss_sums(params, tokens, targets)[0]
+
+    def full(self, model: StackedModel, params: Tensor, sets: Tensor) -> Tensor:
+        """float64 [E]: mean loss over the whole set, without a look at the values (for a CUDA graph)."""
+        total = torch.zeros(len(params), dtype=torch.float64, device=params.device)
+        for part in range(len(self.parts)):
+            total += self.sums(model, params, sets, part)
+        return total / self.positions
+
+    def losses(
+        self,
+        model: StackedModel,
+        params: Tensor,
+        sets: Tensor,
+        *,
+        eps: Sequence[float],
+        wanted: Sequence[bool],
+        best: Sequence[float],
+    ) -> tuple[list[float], list[bool]]:
+        """Mean loss of each row and whether it is exact.
+
+        A row's whole set is evaluated where that is ``wanted``, where the first part has not decided, or where it is below
+        half the ``best`` exact loss so far (so that a trial's best loss is told within about a factor of two at any time).
+        """
+        total = self.sums(model, params, sets, 0)
+        if len(self.parts) == 1:
+            return (total / self.positions).tolist(), [True] * len(params)
+        first = total.tolist()
+        out = [value / self.first_positions for value in first]
+        exact = [not math.isfinite(value) for value in first]
+        rest = [
+            e
+            for e, value in enumerate(first)
+            if not exact[e] and (wanted[e] or not value > eps[e] * self.positions or out[e] < 0.5 * best[e])
+        ]
+        if not rest:
+            return out, exact
+        rows = torch.tensor(rest, device=params.device)
+        whole = len(rest) == len(params)
+        params, sets = (params, sets) if whole else (params.index_select(0, rows), sets.index_select(0, rows))
+        total = total if whole else total.index_select(0, rows)
+        for part in range(1, len(self.parts)):
+            total = total + self.sums(model, params, sets, part)
+        for e, value in zip(rest, (total / self.positions).tolist(), strict=True):
+            out[e], exact[e] = value, True
+        return out, exact

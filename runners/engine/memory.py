@@ -1,0 +1,63 @@
+"""How much memory there is, and what running out of it looks like."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import torch
+
+_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the host or on a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+
+
+def free_bytes(device: str) -> int:
+    """Bytes that can be allocated now: of the GPU, or of the host within this process's control group."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + cached)
+    found = [_available(), _group_rest()]
+    return min(value for value in found if value is not None)
+
+
+def release(device: str) -> None:
+    """Give back what nobody uses any more, after an allocation failed."""
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def peak_bytes() -> int:
+    """The largest resident size of this process so far."""
+    import resource  # not on every platform; only needed when a plan is calibrated
+
+    value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return value if os.uname().sysname == "Darwin" else value * 1024
+
+
+def _available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _group_rest() -> int | None:
+    group = Path("/sys/fs/cgroup")
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            return max(0, int((group / limit).read_text()) - int((group / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return None

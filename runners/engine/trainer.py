@@ -1,0 +1,191 @@
+"""The trainer: many trials of one shape, fused, evaluated, stopped, checkpointed; told as a stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from runners.engine import data
+from runners.engine.calibrate import calibrate
+from runners.engine.device import set_up
+from runners.engine.generalise import rescaled_accuracy
+from runners.engine.graphs import CaptureRefusedError
+from runners.engine.lane import Lane
+from runners.engine.ledger import Ledger, Point, evaluated
+from runners.engine.memory import is_out_of_memory, release
+from runners.engine.resume import Saved, identity, latest, snapshot
+from runners.engine.saver import Saver
+from runners.engine.schedule import Schedule
+from runners.engine.types import Control, EngineError, EngineEvent, Member, Note, Outcome, Plan, Planned, Stopped
+from runners.spec import Job
+
+_TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
+
+
+class Trainer:
+    """Trains members of one shape.
+
+    Args:
+        job: the shape: task, format, lengths, model, training (``types.shape_key``).
+        members: trials, possibly of several probes, in the order in which they may start where not all fit at once.
+        device: ``cpu`` or ``cuda:0``.
+        plan: what an earlier run of this shape on this device went by; None: a short calibration chooses.
+        checkpoint_dir: a folder of this run alone; None: no checkpoints.
+        resume: go on from the newest whole checkpoint there; where there is none, begin afresh and say so.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        members: Sequence[Member],
+        *,
+        device: str,
+        plan: Plan | None = None,
+        checkpoint_dir: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        if not members:
+            raise ValueError("members is empty; expected at least one trial")
+        self.job, self.members, self.device = job, tuple(members), device
+        self.ledger = Ledger(self.members, job.training.steps)
+        self._plan = plan
+        self._resume = resume
+        self._identity = identity(job, self.members)
+        self._saver = Saver(checkpoint_dir)
+        self._schedule: Schedule | None = None
+
+    @staticmethod
+    def prepare(job: Job, members: Sequence[Member], device: str) -> None:
+        """Have the data of the next probe ready while another trains; safe in another thread."""
+        for seed, n in dict.fromkeys((m.seed, m.n) for m in members):
+            data.prepare(job, n, (seed,), device)
+
+    def run(self, control: Control) -> Iterator[EngineEvent]:
+        """Train until every trial has ended or ``control`` says stop.
+
+        After a :class:`Planned` in mid-run all trials that have not ended begin again at step 0. A resumed run first tells
+        its plan, then again the curve points and the endings that the checkpoint holds.
+
+        Raises:
+            EngineError: not even one member fits into the memory, or the device cannot be used.
+        """
+        saved: Saved | None = None
+        if self._resume:
+            saved, notes = latest(self._saver.folder, self._identity, self.device, self.ledger)
+            yield from notes
+        plan = saved.plan if saved is not None else self._plan
+        if plan is None:
+            plan = calibrate(self.job, self.device, members=len(self.members))
+        plan = replace(plan, device=self.device)
+        set_up(self.device, plan.threads)
+        yield Planned(plan)
+        if saved is not None:
+            yield from self.ledger.history()
+            yield from (self.ledger.ended(i) for i, t in enumerate(self.ledger.trials) if not t.live)
+        try:
+            while True:
+                try:
+                    yield from self._train(control, plan, saved)
+                    return
+                except CaptureRefusedError as error:
+                    why = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
+                    plan = replace(plan, graph=False, note=why)
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    plan, why = self._halved(plan, error)
+                self._schedule = saved = None
+                self.ledger.restart()
+                release(self.device)
+                yield Note(why, "warning")
+                yield Planned(plan)
+        finally:
+            self._schedule = None
+            self._saver.finish()
+
+    def _halved(self, plan: Plan, error: BaseException) -> tuple[Plan, str]:
+        if plan.streams > 1:
+            fewer = replace(plan, streams=plan.streams // 2)
+        elif plan.members_at_once > 1:
+            live = max(1, len(self.ledger.live))
+            fewer = replace(plan, members_at_once=max(1, min(plan.members_at_once, live) // 2))
+        else:
+            raise EngineError(
+                f"one {self.job.model.label} with {self.job.training.batch_size} sequences of {self.job.longest_input} "
+                f"positions does not fit into the memory of {self.device}"
+            ) from error
+        why = f"out of memory: {fewer.members_at_once} members at once on {fewer.streams} streams from here on"
+        return replace(fewer, note=why), why
+
+    def _train(self, control: Control, plan: Plan, saved: Saved | None) -> Iterator[EngineEvent]:
+        schedule = Schedule(self.job, self.device, plan, self.ledger)
+        self._schedule = schedule
+        if saved is not None:
+            schedule.restore(saved)
+        while True:
+            yield from self._obey(control, schedule)
+            if control.stop:
+                yield from self._stop(control, plan, schedule)
+                return
+            schedule.compose()
+            if not schedule.lanes:
+                yield from self._saver.finish()
+                return
+            for lane in schedule.lanes:
+                lane.advance()
+            for lane in schedule.lanes:
+                if rows := lane.due():
+                    yield from self._evaluate(lane, rows)
+            yield from self._checkpoints(control, plan, schedule)
+
+    def _obey(self, control: Control, schedule: Schedule) -> Iterator[EngineEvent]:
+        if control.drop:
+            yield from self._end(self.ledger.drop(sorted(control.drop)), schedule)
+
+    def _stop(self, control: Control, plan: Plan, schedule: Schedule) -> Iterator[EngineEvent]:
+        path = None
+        if control.stop == "checkpoint" and self._saver.folder is not None:
+            schedule.synchronise()
+            yield from self._saver.save(schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule))
+            schedule.release()
+            for event in self._saver.finish():
+                yield event
+                path = getattr(event, "path", path)
+        yield Stopped(path)
+
+    def _checkpoints(self, control: Control, plan: Plan, schedule: Schedule) -> Iterator[EngineEvent]:
+        yield from self._saver.poll()
+        if control.checkpoint_now or self._saver.due():
+            control.checkpoint_now = False
+            schedule.synchronise()
+            yield from self._saver.save(schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule))
+
+    def _evaluate(self, lane: Lane, rows: list[int]) -> Iterator[EngineEvent]:
+        trials = [self.ledger.trials[lane.slots[e]] for e in rows]
+        train, losses, exact, sound = lane.evaluate(rows, [t.evaluations for t in trials], [t.best_loss for t in trials])
+        points: dict[int, list[tuple[int, Point]]] = {}
+        for k, e in enumerate(rows):
+            if not exact[k] and not sound[k]:
+                losses[k], exact[k] = lane.exact(e), True
+            point = Point(lane.steps[e], train[k], losses[k], exact[k])
+            trials[k].record(point)
+            points.setdefault(point.step, []).append((lane.slots[e], point))
+        for step in sorted(points):
+            yield evaluated(step, points[step])
+        over = self.ledger.decide((lane.slots[e] for e in rows), (lane.slots[e] for k, e in enumerate(rows) if not sound[k]))
+        if over and self._schedule is not None:
+            yield from self._end(over, self._schedule)
+
+    def _end(self, over: Sequence[int], schedule: Schedule) -> Iterator[EngineEvent]:
+        for i in over:
+            trial = self.ledger.trials[i]
+            where = schedule.find(i)
+            if where is not None:
+                lane, row = where
+                trial.steps = lane.steps[row]
+                if trial.member.generalisation and trial.outcome in _TESTED:
+                    lane.wait()
+                    trial.generalisation = rescaled_accuracy(self.job, lane.shape.model, lane.params[row], trial.member.seed)
+        schedule.end(over)
+        yield from (self.ledger.ended(i) for i in over)
