@@ -21,8 +21,12 @@ WORD = 1 << 31
 """Words stay at or below this, where streams.below is unbiased to 2^-22."""
 PAIR_ROUNDS = 8
 """Rounds of a two-word network; 4 suffice in theory (Luby, Rackoff), and small halves want more."""
-PASSES = 3
-"""Times that every word of a longer network is hidden by all others; after the second each is, the third is margin."""
+
+# A longer network starts from (index, 0, 0, ...). Its first pass makes every word but the first two a random function of the
+# index; in the second each word is hidden by a random function of all others, which no two indices share, but for chance
+# repeats of all other words: with three words of 20 bits such repeats happen, so there a third pass follows.
+PASSES = {3: 3}
+LONG_PASSES = 2
 
 Key = int | Tensor
 
@@ -68,7 +72,7 @@ class Shuffle:
         """Indices below this may be asked for: all, or the first 2^38 at least of a space beyond 2^62."""
         words = len(self.split)
         self._hash = [streams.key(key, 0, i) for i in range(words)]
-        rounds = PAIR_ROUNDS if words == 2 else PASSES * words
+        rounds = PAIR_ROUNDS if words == 2 else PASSES.get(words, LONG_PASSES) * words
         self._rounds = [streams.key(key, 1, r) for r in range(rounds)]
         self._order: Tensor | None = None
         if words == 1:

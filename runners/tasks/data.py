@@ -153,7 +153,8 @@ class DataSource:
         """Entries computed at once: temporaries of one length stay within a core's cache."""
         if self.device.type != "cpu":
             return 1 << 20
-        return min(len(self.job.shares), 16) << 15
+        words = -(-self.job.lengths.length * (self.job.task.n_tokens - 1).bit_length() // 31)
+        return max(64, (min(len(self.job.shares), 16) << 15) * 2 // max(2, words))
 
     def lengths(self, index: Tensor) -> Tensor:
         """int64 lengths of these entries."""

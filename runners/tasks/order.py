@@ -49,15 +49,17 @@ class BatchOrder:
 
     def _computed(self, place: Tensor) -> Tensor:
         epoch = torch.div(place, self.n, rounding_mode="floor")
-        entry = self._permute(place - epoch * self.n, streams.bits(self._key, epoch))
+        entry = self._permute(place - epoch * self.n, epoch)
         while True:  # walk on along the cycle until it is back in 0..n-1 (Black, Rogaway 2002)
             outside = (entry >= self.n).nonzero().squeeze(1)
             if not len(outside):
                 return entry
-            entry[outside] = self._permute(entry[outside], streams.bits(self._key, epoch[outside]))
+            entry[outside] = self._permute(entry[outside], epoch[outside])
 
-    def _permute(self, entry: Tensor, epoch_key: Tensor) -> Tensor:
-        keys = [streams.bits(epoch_key, torch.tensor(r, device=self.device)) for r in range(PAIR_ROUNDS)]
+    def _permute(self, entry: Tensor, epoch: Tensor) -> Tensor:
+        epochs, which = torch.unique(epoch, return_inverse=True)  # few: their keys are made once and gathered
+        rounds = torch.arange(PAIR_ROUNDS, dtype=torch.int64, device=self.device)[:, None]
+        keys = streams.bits(streams.bits(self._key, epochs), rounds)[:, which].unbind(0)
         high = torch.div(entry, self._a, rounding_mode="floor")
         left, right = feistel(entry - high * self._a, high, self._a, self._b, keys)
         return right * self._a + left

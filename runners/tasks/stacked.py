@@ -12,11 +12,35 @@ from runners.tasks.data import DataSource, TrainingSet
 from runners.tasks.formats import IGNORE, Batch
 from runners.tasks.order import BatchOrder
 
-BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
+BLOCK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 LONGEST_BLOCK = 512
 """Steps of a block at most."""
 
-Feed = tuple[TrainingSet, BatchOrder]
+FEED_BYTES = 8 << 20
+
+
+class Feed:
+    """The batches of one (seed, n), made for many steps at once and kept small until they are stacked."""
+
+    def __init__(self, data: TrainingSet, order: BatchOrder) -> None:
+        self.data = data
+        self.order = order
+        formatter = data.source.formatter
+        self._dtype = formatter.vocabulary.dtype
+        size = 2 * order.size * formatter.positions * self._dtype.itemsize
+        self._ahead = max(1, min(LONGEST_BLOCK, FEED_BYTES // size))
+        self._begin = self._end = 0
+        self._tokens = self._targets = torch.empty(0)
+
+    def block(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """(tokens, targets) of these steps, [count, B, T] of the smallest integer type."""
+        if not (self._begin <= step and step + count <= self._end):
+            ahead = max(count, self._ahead)
+            batch = self.data.batch(self.order.block(step, ahead))
+            self._tokens, self._targets = batch.tokens.to(self._dtype), batch.targets.to(self._dtype)
+            self._begin, self._end = step, step + ahead
+        at = step - self._begin
+        return self._tokens[at : at + count], self._targets[at : at + count]
 
 
 class StackedTraining:
@@ -41,7 +65,7 @@ class StackedTraining:
         feeds: dict[tuple[int, int], Feed] = {}
         for seed, n in sorted(set(members), key=lambda m: -m[1]):  # the largest first: the smaller ones are part of it
             source = sources.setdefault(seed, DataSource(job, seed, device))
-            feeds[seed, n] = source.training(n), BatchOrder(seed, n, job.training.batch_size, device)
+            feeds[seed, n] = Feed(source.training(n), BatchOrder(seed, n, job.training.batch_size, device))
         self._set_up(job, tuple(members), torch.device(device), rows, feeds)
 
     def _set_up(
@@ -56,7 +80,7 @@ class StackedTraining:
             raise ValueError("members is empty; expected at least one (seed, n)")
         self.members = members
         self._job, self._device, self._rows, self._feeds = job, device, rows, feeds
-        widest = max(feeds[m][1].size for m in members)
+        widest = max(feeds[m].order.size for m in members)
         self.rows = rows if rows is not None else widest
         if self.rows < widest:
             raise ValueError(f"rows is {rows}; expected at least {widest}, the largest batch of the members")
@@ -84,13 +108,11 @@ class StackedTraining:
         """
         if not 1 <= count <= self.capacity:
             raise ValueError(f"count is {count}; expected 1 to {self.capacity}, the steps of a block")
-        ready: dict[tuple[int, int], Batch] = {}
         for e, member in enumerate(self.members):
-            data, order = self._feeds[member]
-            if member not in ready:
-                ready[member] = data.batch(order.block(step, count))
-            self._tokens[:count, e, : order.size] = ready[member].tokens
-            self._targets[:count, e, : order.size] = ready[member].targets
+            feed = self._feeds[member]
+            tokens, targets = feed.block(step, count)
+            self._tokens[:count, e, : feed.order.size] = tokens
+            self._targets[:count, e, : feed.order.size] = targets
         self._base.fill_(step)
         self._begin, self._end = step, step + count
 

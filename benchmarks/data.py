@@ -1,0 +1,149 @@
+"""How long training data takes to make, and how much memory: ``python benchmarks/data.py [--sequences N]``.
+
+Every case runs in a process of its own, on one core, so that its peak memory is its own. The first lines lay out training
+sets whole (N x L tokens of the smallest integer type); the last tell what a training step pays for its batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET_SECONDS, TARGET_GB = 30.0, 2.0
+
+LAYOUTS = [  # (tokens, L, shortest, distribution)
+    (3, 30, 30, "fixed"),
+    (3, 30, 2, "uniform"),
+    (3, 30, 2, "short_to_long"),
+    (100, 30, 2, "uniform"),
+    (100, 60, 60, "fixed"),
+]
+STEPS = [  # (what, m, L, shortest, format, members, N)
+    ("small job", 3, 7, 2, "acot", 6, 1_000),
+    ("small job, cot", 3, 7, 4, "cot", 6, 1_000),
+    ("mid-size set", 3, 12, 2, "acot", 6, 400_000),
+    ("paper's grid, N_max", 5, 20, 2, "acot", 15, 16_000_000),
+]
+
+
+def _job(m: int, length: int, shortest: int, distribution: str, form: str, steps: int = 250_000):  # type: ignore[no-untyped-def]
+    from runners.spec import DenseSSM, Job, Lengths, ModularAddition, Training
+
+    return Job(
+        task=ModularAddition(m=m),
+        format=form,
+        lengths=Lengths(distribution=distribution, length=length, min_length=shortest),
+        model=DenseSSM(hidden=16),
+        training=Training(steps=steps),
+    )
+
+
+def _layout(case: list, n: int, device: str) -> dict[str, float]:
+    import torch
+
+    from runners.tasks import DataSource
+
+    torch.set_num_threads(1)
+    m, length, shortest, distribution = case
+    start = time.perf_counter()
+    source = DataSource(_job(m, length, shortest, distribution, "acot"), 10, device)
+    source.training(n)
+    tokens = source.lay_out(n)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    gpu = torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else 0.0
+    return {"seconds": seconds, "tokens_gb": tokens.numel() * tokens.itemsize / 1e9, "gpu_gb": gpu}
+
+
+def _steps(case: list, device: str) -> dict[str, float]:
+    import torch
+
+    from runners.tasks import StackedTraining
+
+    torch.set_num_threads(1)
+    _, m, length, shortest, form, members, n = case
+    job = _job(m, length, shortest, "uniform", form)
+    seeds = [10, 20, 30, 40, 50][: members // 2 if members < 15 else 5]
+    grid = [(s, n) for _ in range(members // len(seeds)) for s in seeds]
+    start = time.perf_counter()
+    data = StackedTraining(job, grid, device)
+    data.batch(0)
+    first = time.perf_counter() - start
+    count = 2048
+    start = time.perf_counter()
+    for step in range(512, 512 + count):
+        data.batch(step)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return {"first_ms": first * 1e3, "step_us": (time.perf_counter() - start) / count * 1e6, "block": data.capacity}
+
+
+def _child(kind: str, case: str, n: int, device: str) -> None:
+    import resource
+
+    sys.path.insert(0, str(ROOT))
+    out = _layout(json.loads(case), n, device) if kind == "layout" else _steps(json.loads(case), device)
+    out["rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    print(json.dumps(out))
+
+
+def _run(kind: str, case: object, n: int, device: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--child", kind, json.dumps(case), "--sequences", str(n), "--device", device]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def main() -> None:
+    """Print both tables; exit status 1 when a layout of 16 M x 30 on the CPU misses its target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=16_000_000)
+    parser.add_argument("--child", nargs=2)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    if arguments.child:
+        _child(*arguments.child, arguments.sequences, arguments.device)
+        return
+    import torch
+
+    missed = False
+    for device in ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]:
+        print(f"{device}: a training set of {arguments.sequences:,} sequences laid out, one core")
+        for case in LAYOUTS:
+            r = _run("layout", case, arguments.sequences, device)
+            m, length, shortest, distribution = case
+            name = (
+                f"  m={m} L={shortest}..{length} {distribution}" if shortest < length else f"  m={m} n={length} {distribution}"
+            )
+            gpu = f"   on the GPU {r['gpu_gb']:.2f} GB" if device != "cpu" else ""
+            print(
+                f"{name:34s} {r['seconds']:6.1f} s   peak RSS {r['rss_gb']:5.2f} GB (tokens {r['tokens_gb']:.2f}){gpu}",
+                flush=True,
+            )
+            missed |= device == "cpu" and length == 30 and (r["seconds"] > TARGET_SECONDS or r["rss_gb"] > TARGET_GB)
+        print(f"{device}: what a step pays for the batches of all members")
+        for step in STEPS:
+            r = _run("steps", step, arguments.sequences, device)
+            print(
+                f"  {step[0] + f' (E={step[5]}, N={step[6]:,}, T for L={step[2]} {step[4]})':68s} {r['step_us']:7.1f} us/step"
+                f"   first block {r['first_ms']:7.1f} ms   peak RSS {r['rss_gb']:5.2f} GB",
+                flush=True,
+            )
+    print(
+        f"target: 16 M x 30 below {TARGET_GB:g} GB and {TARGET_SECONDS:g} s on one CPU core: {'MISSED' if missed else 'met'}"
+    )
+    raise SystemExit(missed)
+
+
+if __name__ == "__main__":
+    main()
