@@ -70,6 +70,10 @@ class JobRow:
     estimate: tuple[float, float, float] | None = None
     """``adaptive``: N* and its 90 % interval."""
     n50: tuple[float, float, float] | None = None
+    crashes: int = 0
+    """Consecutive failures that count towards ``max_attempts``; a finished probe or a newer checkpoint resets it."""
+    wanted: str | None = None
+    """``paused`` or ``cancelled``: asked for while it runs, and not yet so."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,21 @@ class EventRow:
     text: str
     data: str
     """JSON."""
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """A verb that somebody asked for."""
+
+    id: int
+    at: float
+    kind: str
+    payload: str
+    """JSON."""
+    state: Literal["pending", "done", "refused"]
+    result: str
+    """One sentence: what was done, or why not."""
+    finished_at: float | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,248 @@
+"""Opening a lab with the standard library's sqlite3: to read, or to leave a command. Never creates, never upgrades."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from store.errors import LabError, NewerSchema, NotALab, ReadOnlyLab, from_os, from_sqlite
+from store.locks import supervisor_alive, write_lock
+from store.paths import LabPaths, network_filesystem, refuse_network
+
+APPLICATION_ID = 0x6C616274
+"""Equal to ``store.schema``'s, which cannot be imported here; a test holds them together."""
+SCHEMA = 1
+TABLES = (
+    "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab", "probe", "speed",
+    "study", "study_job", "supervisor", "trial",
+)  # fmt: skip
+_MAX_VALUE_BYTES = 64 << 20
+_MAGIC = b"SQLite format 3\x00"
+
+
+@dataclass
+class Opened:
+    """A connection that reads."""
+
+    connection: sqlite3.Connection
+    paths: LabPaths
+    schema: int
+    read_only: bool
+    notice: str
+    copy: tempfile.TemporaryDirectory[str] | None
+
+    def close(self) -> None:
+        self.connection.close()
+        if self.copy is not None:
+            self.copy.cleanup()
+            self.copy = None
+
+
+def check_header(path: Path) -> int:
+    """The schema in a file's header, before SQLite touches it.
+
+    Raises:
+        NotALab: a foreign file.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError as error:
+        raise from_os(error, path) from None
+    if len(head) < 100 or not head.startswith(_MAGIC):
+        raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made")
+    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
+    return int.from_bytes(head[60:64], "big")
+
+
+def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -> Opened:
+    """Open a lab to look at it.
+
+    A live lab is opened beside its supervisor, in a mode in which SQLite can neither write nor checkpoint. With
+    ``read_only``, or where nothing can be written, not a byte changes beside the file: without a ``-wal`` it is opened as
+    immutable; with one and no supervisor it is copied to a private temporary folder first.
+
+    Raises:
+        NotALab: there is none, or the file is something else.
+        LabError: it cannot be read.
+    """
+    paths = LabPaths(path)
+    paths.require_file()
+    check_header(paths.lab)
+    notice = ""
+    if not read_only:
+        notice = _why_not_writable(paths)
+        read_only = bool(notice)
+    copy = None
+    try:
+        if not read_only or supervisor_alive(paths):
+            connection = _connect(paths.uri(mode="ro"))
+        elif not _has_bytes(paths.wal):
+            connection = _connect(paths.uri(mode="ro", immutable=1))
+        else:
+            copy = _private_copy(paths)
+            connection = _connect(LabPaths(Path(copy.name) / "lab.db").uri(mode="rw"))
+    except sqlite3.Error as error:
+        if copy is not None:
+            copy.cleanup()
+        raise from_sqlite(error, paths.lab) from None
+    opened = Opened(connection, paths, 0, read_only, notice, copy)
+    try:
+        opened.schema = _validate(connection, paths.lab)
+    except BaseException:
+        opened.close()
+        raise
+    if opened.schema > SCHEMA:
+        opened.read_only = True
+        newer = f"{paths.lab} was written by a newer labtui (schema {opened.schema}, this one has {SCHEMA})"
+        opened.notice = opened.notice or f"{newer}; opened read-only"
+    return opened
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterator[sqlite3.Connection]:
+    """One write transaction on an existing lab of this schema: BEGIN IMMEDIATE under the write lock, committed at the end.
+
+    Raises:
+        LabError: there is no lab, it cannot be written here, it is of another schema, or it was locked for ``timeout_s``.
+    """
+    paths = LabPaths(path)
+    paths.require_file()
+    check_header(paths.lab)
+    reason = _why_not_writable(paths)
+    if reason:
+        raise ReadOnlyLab(reason.replace("; opened read-only", ""))
+    refuse_network(paths)
+    try:
+        # the lock outlives close(): the last connection of all to close checkpoints the WAL
+        with write_lock(paths, timeout_s):
+            connection = _connect(paths.uri(mode="rw"))
+            try:
+                require_schema(_validate(connection, paths.lab), paths.lab)
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                connection.close()
+    except sqlite3.Error as error:
+        raise from_sqlite(error, paths.lab) from None
+
+
+def require_schema(schema: int, path: Path) -> None:
+    """Raises LabError unless the lab has exactly this program's schema."""
+    if schema > SCHEMA:
+        raise NewerSchema(
+            f"{path} was written by a newer labtui (schema {schema}, this one has {SCHEMA}); "
+            f"expected at most {SCHEMA}: update labtui, or open it with --read-only"
+        )
+    if schema < SCHEMA:
+        raise LabError(
+            f"{path} has schema {schema}, this labtui writes {SCHEMA}; expected an upgraded lab: "
+            f"`labtui daemon start` or `labtui submit` upgrades it, with a backup first"
+        )
+
+
+def _why_not_writable(paths: LabPaths) -> str:
+    kind = network_filesystem(paths.lab)
+    if kind is not None:
+        return f"{paths.lab} lies on a network disk ({kind}), where a lab cannot be live; opened read-only"
+    if not os.access(paths.lab, os.W_OK):
+        return f"{paths.lab} cannot be written by this user; opened read-only"
+    if not os.access(paths.lab.parent, os.W_OK):
+        return f"the folder of {paths.lab} cannot be written; opened read-only"
+    return ""
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _private_copy(paths: LabPaths) -> tempfile.TemporaryDirectory[str]:
+    """The lab and its WAL in a folder of our own (0700), from which SQLite recovers what the WAL holds."""
+    copy = tempfile.TemporaryDirectory(prefix="labtui-", ignore_cleanup_errors=True)
+    try:
+        with _quiet(paths):
+            shutil.copyfile(paths.lab, Path(copy.name) / "lab.db")
+            shutil.copyfile(paths.wal, Path(copy.name) / "lab.db-wal")
+    except OSError as error:
+        copy.cleanup()
+        raise from_os(error, paths.lab) from None
+    return copy
+
+
+@contextmanager
+def _quiet(paths: LabPaths) -> Iterator[None]:
+    """Hold off writers during a copy, where there is a lock file to hold; makes none."""
+    try:
+        descriptor = os.open(paths.write_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    except ImportError:  # pragma: no cover - Windows
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=256
+    )
+    try:
+        harden(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Settings of every connection: no checkpoint of its own, no trust in what the file's schema could run."""
+    for pragma in ("wal_autocheckpoint = 0", "trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)
+
+
+def _validate(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema of an open lab.
+
+    Raises:
+        NotALab: a table is missing, or something stands in the file that no lab has (a view or a trigger could run away).
+    """
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        master = connection.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000").fetchall()
+    except sqlite3.Error as error:
+        raise from_sqlite(error, path) from None
+    if application != APPLICATION_ID:
+        raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
+    for kind, name, sql in master:
+        if kind in ("view", "trigger") or (kind == "table" and "VIRTUAL" in str(sql).upper()[:40]):
+            raise NotALab(f"{path} holds the {kind} {str(name)[:60]!r}, which no lab has; expected a file that labtui made")
+    have = {name for kind, name, _ in master if kind == "table"}
+    missing = [name for name in TABLES if name not in have]
+    if missing and schema >= SCHEMA:
+        raise NotALab(f"{path} is damaged: the table {missing[0]!r} is missing; expected a lab that `labtui db check` passes")
+    return schema

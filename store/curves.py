@@ -1,0 +1,76 @@
+"""A trial's losses as a small blob: thinned to 32 points, float32. Standard library only.
+
+Layout, little-endian: one byte of version (1: steps are uint32, 2: uint64), three of zeros, then all steps, all training
+losses, all validation losses (float32; what is beyond its range becomes infinite, NaN stays NaN).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from itertools import pairwise
+
+from store.rows import Curve
+
+LIMIT = 32
+_MAX_POINTS = 4096
+_FLOAT_MAX = 3.4028234e38
+
+
+def thin(curve: Curve, limit: int = LIMIT) -> Curve:
+    """At most ``limit`` points: the first, the lowest validation loss and the last, the others evenly by index.
+
+    Raises:
+        ValueError: the three parts differ in length, or ``limit`` is below 3.
+    """
+    count = len(curve.steps)
+    if not count == len(curve.train) == len(curve.validation):
+        raise ValueError("a curve's steps, training and validation losses differ in number; expected one of each per point")
+    if limit < 3:
+        raise ValueError(f"limit is {limit}; expected at least 3")
+    if count <= limit:
+        return curve
+    losses = [x if not math.isnan(x) else math.inf for x in curve.validation]
+    best = min(range(count), key=losses.__getitem__)
+    keep = {round(i * (count - 1) / (limit - 1)) for i in range(limit)}
+    if best not in keep:
+        inner = sorted(keep - {0, count - 1})
+        keep.remove(min(inner, key=lambda i: abs(i - best)))
+        keep.add(best)
+    chosen = sorted(keep)
+    return Curve(
+        tuple(curve.steps[i] for i in chosen),
+        tuple(curve.train[i] for i in chosen),
+        tuple(curve.validation[i] for i in chosen),
+    )
+
+
+def _float(x: float) -> float:
+    if x != x or abs(x) <= _FLOAT_MAX:
+        return x
+    return math.copysign(math.inf, x)
+
+
+def encode(curve: Curve) -> bytes:
+    """The blob of a curve, thinned."""
+    curve = thin(curve)
+    count = len(curve.steps)
+    wide = any(s >= 1 << 32 for s in curve.steps)
+    head = struct.pack(f"<B3x{count}{'Q' if wide else 'I'}", 2 if wide else 1, *curve.steps)
+    values = [_float(float(x)) for x in (*curve.train, *curve.validation)]
+    return head + struct.pack(f"<{2 * count}f", *values)
+
+
+def decode(blob: object) -> Curve | None:
+    """The curve of a blob; None where it is none (a damaged or hostile file)."""
+    if not isinstance(blob, bytes) or len(blob) < 4 or blob[0] not in (1, 2):
+        return None
+    width = 16 if blob[0] == 2 else 12
+    count, rest = divmod(len(blob) - 4, width)
+    if rest or count > _MAX_POINTS:
+        return None
+    data = struct.unpack(f"<{count}{'Q' if blob[0] == 2 else 'I'}{2 * count}f", blob[4:])
+    steps = data[:count]
+    if any(b <= a for a, b in pairwise(steps)):
+        return None
+    return Curve(steps, data[count : 2 * count], data[2 * count :])

@@ -1,0 +1,104 @@
+"""Values from a file that nobody may trust, made into the types that the rows promise. Standard library only.
+
+A reader must survive any content: a wrong type, NaN, a value beyond all bounds or broken JSON becomes the field's default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+MAX_TEXT = 100_000
+_INT64 = 1 << 63
+
+
+def integer(value: object) -> int:
+    """A 64-bit integer; 0 where there is none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and abs(value) < _INT64:
+        return int(value)
+    return 0
+
+
+def maybe_integer(value: object) -> int | None:
+    return value if type(value) is int else None if value is None else integer(value)
+
+
+def real(value: object) -> float:
+    """A finite number; 0.0 where there is none."""
+    if type(value) is float:
+        return value if math.isfinite(value) else 0.0
+    return float(value) if isinstance(value, int) else 0.0
+
+
+def maybe_real(value: object) -> float | None:
+    """A finite number or None: no infinite or undefined loss leaves the store."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    return float(value) if isinstance(value, int) else None
+
+
+def text(value: object) -> str:
+    """A text of bounded length; what is not UTF-8 is replaced."""
+    if type(value) is str:
+        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT]
+    if isinstance(value, bytes):
+        return value[:MAX_TEXT].decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def maybe_text(value: object) -> str | None:
+    return None if value is None else text(value)
+
+
+def boolean(value: object) -> bool:
+    return value == 1
+
+
+def maybe_boolean(value: object) -> bool | None:
+    return None if value is None else value == 1
+
+
+def document(value: object) -> Any:
+    """Parsed JSON; None where it is none, nested too deeply, or too large."""
+    if value == "[]":
+        return []
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A JSON list of texts."""
+    if value == "[]":
+        return ()
+    found = document(value)
+    return tuple(x[:200] for x in found[:100] if isinstance(x, str)) if isinstance(found, list) else ()
+
+
+def interval(value: object) -> tuple[float, float, float] | None:
+    """A JSON list of a point and its interval."""
+    if value is None:
+        return None
+    found = document(value)
+    if not isinstance(found, list) or len(found) != 3:
+        return None
+    a, b, c = (maybe_real(x) if not isinstance(x, bool) else None for x in found)
+    return None if a is None or b is None or c is None else (a, b, c)
+
+
+def one_of(*allowed: str) -> Callable[[object], Any]:
+    """A decoder for a word of a fixed set; anything else becomes the last one."""
+    words = {word: word for word in allowed}
+    last = allowed[-1]
+
+    def decode(value: object) -> str:
+        return words.get(value, last) if isinstance(value, str) else last
+
+    return decode

@@ -1,0 +1,169 @@
+"""The two locks of a lab: the write lock around each transaction, the supervisor's lock for its life. Standard library only.
+
+Both are flock(2): the kernel frees them when the process dies, however it dies. A lock file is never deleted, because a
+deleted one could be held by one process while another makes and holds a new one of the same name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from store.errors import Busy, LabError, from_os
+from store.paths import LabPaths
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows reads snapshots, which need no lock
+    fcntl = None  # type: ignore[assignment]
+
+_FIRST_WAIT_S = 0.0005
+_LONGEST_WAIT_S = 0.01
+
+
+def _open(path: Path) -> int:
+    if fcntl is None:  # pragma: no cover
+        raise LabError("this system has no flock; a lab can be read here, not written")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise from_os(error, path) from None
+
+
+def _take(descriptor: int, timeout_s: float) -> bool:
+    """Poll for the lock: a blocking flock could not be given a time limit without signals."""
+    end = time.monotonic() + timeout_s
+    wait = _FIRST_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(wait)
+            wait = min(wait * 1.5, _LONGEST_WAIT_S)
+        else:
+            return True
+
+
+@contextmanager
+def write_lock(paths: LabPaths, timeout_s: float = 30.0) -> Iterator[None]:
+    """Hold the lab's write lock: around every write transaction, every checkpoint of the WAL and every closing writer.
+
+    Raises:
+        Busy: another process held it for ``timeout_s`` seconds.
+    """
+    paths.make_folder()
+    descriptor = _open(paths.write_lock)
+    try:
+        if not _take(descriptor, timeout_s):
+            raise Busy(f"{paths.lab} is being written by another process for more than {timeout_s:g} s; nothing was written")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class HeldLock:
+    """The write lock of a long-lived writer: the file stays open, so that taking it costs one system call."""
+
+    def __init__(self, paths: LabPaths) -> None:
+        paths.make_folder()
+        self._paths = paths
+        self._descriptor = _open(paths.write_lock)
+
+    @contextmanager
+    def hold(self, timeout_s: float) -> Iterator[None]:
+        """Like :func:`write_lock`."""
+        if not _take(self._descriptor, timeout_s):
+            raise Busy(
+                f"{self._paths.lab} is being written by another process for more than {timeout_s:g} s; nothing was written"
+            )
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class SupervisorLock:
+    """Held by the one supervisor of a lab for as long as it lives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, paths: LabPaths, wait_s: float = 1.0, **holder: str | float) -> SupervisorLock:
+        """Become the supervisor.
+
+        Args:
+            wait_s: how long to try; somebody who only asks whether a supervisor lives holds the lock for an instant.
+            holder: what others are told (host, version, ...); the process id is added.
+
+        Raises:
+            LabError: another one has it; the sentence says who.
+        """
+        paths.make_folder()
+        descriptor = _open(paths.supervisor_lock)
+        if not _take(descriptor, wait_s):
+            os.close(descriptor)
+            other = _holder(paths)
+            who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"
+            raise LabError(f"{paths.lab} already has a supervisor: {who}; expected none")
+        text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), **holder})
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text.encode(), 0)
+        except OSError:
+            pass  # a full disk must not keep a supervisor from starting: the text is only what others are told
+        return cls(descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def release(self) -> None:
+        """Give it up; also when the process ends, in whatever way."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def supervisor_alive(paths: LabPaths) -> bool:
+    """Whether some process holds the supervisor's lock right now. Writes nothing."""
+    if fcntl is None:  # pragma: no cover
+        return False
+    try:
+        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def holder(paths: LabPaths) -> dict[str, Any]:
+    """What the living supervisor told of itself (pid, host, started, version); empty where none lives."""
+    return _holder(paths) if supervisor_alive(paths) else {}
+
+
+def _holder(paths: LabPaths) -> dict[str, Any]:
+    try:
+        data = json.loads(paths.supervisor_lock.read_bytes()[:4096])
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,101 @@
+"""Where everything of a lab lies, and whether it lies on a disk that can hold a live one. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from store.errors import LabError, NotALab, from_os
+
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs", "beegfs_nodev", "gpfs",
+    "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs", "vboxsf", "prl_fs", "davfs", "acfs",
+}  # fmt: skip
+_NETWORK_FUSE = ("sshfs", "glusterfs", "ceph", "s3fs", "gcsfuse", "rclone", "goofys", "davfs", "juicefs", "beegfs", "moosefs")
+SCHEMES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
+
+
+class LabPaths:
+    """The files of one lab: ``lab.db`` and the folder ``lab.db.d`` (mode 0700) beside it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.lab = Path(os.path.abspath(os.fspath(path)))  # noqa: PTH100 - links stay as the user named them
+        name = self.lab.name
+        self.wal = self.lab.with_name(name + "-wal")
+        self.shm = self.lab.with_name(name + "-shm")
+        self.folder = self.lab.with_name(name + ".d")
+        self.write_lock = self.folder / "write.lock"
+        self.supervisor_lock = self.folder / "supervisor.lock"
+        self.checkpoints = self.folder / "checkpoints"
+        self.logs = self.folder / "logs"
+        self.backups = self.folder / "backups"
+
+    def probe_checkpoints(self, probe_id: int) -> Path:
+        """The folder for one probe's checkpoints."""
+        return self.checkpoints / str(int(probe_id))
+
+    def make_folder(self) -> None:
+        """Create the folder and those in it, for the owner alone.
+
+        Raises:
+            LabError: it cannot be made.
+        """
+        try:
+            for folder in (self.folder, self.checkpoints, self.logs, self.backups):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise from_os(error, self.folder) from None
+
+    def uri(self, **options: str | int) -> str:
+        """SQLite's URI of the lab, whatever characters its name has."""
+        query = "&".join(f"{key}={value}" for key, value in options.items())
+        return f"file://{str(self.lab).translate(SCHEMES)}?{query}"
+
+    def require_file(self) -> None:
+        """Raises NotALab unless the lab is an ordinary file that can be opened for reading."""
+        try:
+            if not self.lab.exists():
+                raise NotALab(f"there is no lab at {self.lab}; expected a file that labtui made")
+            if not self.lab.is_file():
+                raise NotALab(f"{self.lab} is not a lab; expected a file that labtui made")
+            with self.lab.open("rb"):
+                pass
+        except OSError as error:
+            raise from_os(error, self.lab) from None
+
+
+def network_filesystem(path: str | os.PathLike[str], mounts: str | None = None) -> str | None:
+    """The type of the network file system that holds ``path``, None where it is local or unknown.
+
+    Args:
+        path: need not exist; its nearest existing parent counts.
+        mounts: the text of ``/proc/mounts``; read from there where None (elsewhere than on Linux: unknown).
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/mounts").read_text("utf-8", "replace")
+        except OSError:
+            return None
+    place = os.path.realpath(os.fspath(path))
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= best:
+            best, kind = len(point), fields[2]
+    if kind in _NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(_NETWORK_FUSE)):
+        return kind
+    return None
+
+
+def refuse_network(paths: LabPaths) -> None:
+    """Raises LabError where a live lab would lie on a network disk: locks and shared memory do not hold there."""
+    kind = network_filesystem(paths.lab)
+    if kind is not None:
+        raise LabError(
+            f"{paths.lab} lies on a network disk ({kind}), where a live lab loses data; expected a local disk: "
+            f"give --lab a local path, and take copies out with `labtui snapshot`"
+        )

@@ -1,0 +1,275 @@
+"""The lab as the screens see it: small questions, answered in milliseconds at any size."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from store import curves
+from store import decode as d
+from store.connect import open_for_reading
+from store.errors import LabError
+from store.filters import (
+    JOB_FIELDS,
+    JOB_ORDERS,
+    TRIAL_FIELDS,
+    TRIAL_ORDERS,
+    Condition,
+    Scalar,
+    compile_conditions,
+    compile_order,
+)
+from store.locks import supervisor_alive
+from store.read.kappa import KappaReads
+from store.read.mapping import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, TRIALS
+from store.rows import CommandRow, Curve, DeviceRow, EventRow, JobRow, ProbeRow, StudyRow, SupervisorRow, TrialRow
+
+
+def open_lab(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab:
+    """Open an existing lab to read it; never creates or changes one.
+
+    Args:
+        read_only: write not a byte beside the file (a snapshot, a lab on another machine's disk). Without it, a lab that
+            cannot be written here is opened so all the same, and ``notice`` says why.
+
+    Raises:
+        NotALab: there is none, or the file is something else or damaged.
+        LabError: it cannot be read.
+    """
+    opened = open_for_reading(path, read_only=read_only)
+    try:
+        return Lab(opened)
+    except BaseException:
+        opened.close()
+        raise
+
+
+class Lab(KappaReads):
+    """A lab, open for reading. Rows are frozen; ids outlive them."""
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # studies
+
+    def studies(self) -> list[StudyRow]:
+        """All studies, the newest last, archived ones too."""
+        return self._studies("", ())
+
+    def study(self, study_id: int) -> StudyRow:
+        """One study.
+
+        Raises:
+            LabError: there is none.
+        """
+        found = self._studies(" WHERE study.id = ?", (study_id,))
+        if not found:
+            raise self._missing("study", study_id)
+        return found[0]
+
+    def _studies(self, where: str, values: Sequence[int]) -> list[StudyRow]:
+        join = "study_job JOIN job ON job.id = study_job.job_id AND job.deleted_at IS NULL"
+        only = " WHERE study_job.study_id = ?" if values else ""
+        with self.consistent():
+            rows = self._rows(f"SELECT {STUDIES.select(self._columns['study'])} FROM study{where} ORDER BY study.id", values)
+            counted = self._rows(
+                f"SELECT study_job.study_id, job.state, count(*) FROM {join}{only} GROUP BY study_job.study_id, job.state",
+                values,
+            )
+        counts: dict[object, dict[str, int]] = {}
+        for study_id, state, count in counted:
+            counts.setdefault(study_id, {})[d.text(state)] = d.integer(count)
+        studies = STUDIES.make(rows)
+        for study in studies:
+            study.__dict__["counts"] = counts.get(study.id, {})
+        return studies
+
+    def studies_of(self, job_id: int) -> list[int]:
+        """The studies that asked for a job."""
+        return [d.integer(r[0]) for r in self._rows("SELECT study_id FROM study_job WHERE job_id = ? ORDER BY 1", (job_id,))]
+
+    # jobs
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state (deleted ones left out)."""
+        rows = self._rows("SELECT state, count(*) FROM job WHERE deleted_at IS NULL GROUP BY state")
+        return {d.text(state): d.integer(count) for state, count in rows}
+
+    def job_ids(
+        self,
+        where: Sequence[Condition] = (),
+        order: str = "queue",
+        study: int | None = None,
+        archived: bool | None = False,
+    ) -> array[int]:
+        """Ids of the jobs that meet all conditions, in an order of ``store.filters.JOB_ORDERS``; deleted ones never.
+
+        Args:
+            study: only the jobs of this study.
+            archived: False: not those in the archive, True: only those, None: both.
+
+        Raises:
+            LabError: an unknown field, operator or order.
+        """
+        conditions = [*where, *([Condition("study", "=", study)] if study is not None else [])]
+        sql, values = compile_conditions(conditions, JOB_FIELDS)
+        ordering = compile_order(order, JOB_ORDERS, "job.id")
+        parts = ["job.deleted_at IS NULL"]
+        if archived is not None:
+            parts.append(f"job.archived = {int(archived)}")
+        if sql:
+            parts.append(sql)
+        return self._ids(f"SELECT job.id FROM job WHERE {' AND '.join(parts)} ORDER BY {ordering}", values)
+
+    def jobs(self, ids: Sequence[int] | None = None) -> list[JobRow]:
+        """The jobs of these ids, in their order, missing ones left out; all that are not deleted where None."""
+        columns = JOBS.select(self._columns["job"])
+        if ids is None:
+            return JOBS.make(self._rows(f"SELECT {columns} FROM job WHERE deleted_at IS NULL ORDER BY id"))
+        found = {job.id: job for job in JOBS.make(self._chunks(f"SELECT {columns} FROM job WHERE id IN ({{}})", ids))}
+        return [found[i] for i in ids if i in found]
+
+    def job(self, reference: str | int) -> JobRow:
+        """A job by its id or the beginning of its hash (at least 4 digits).
+
+        Raises:
+            LabError: none or several have it.
+        """
+        word = str(reference).strip().lower()
+        if word.isascii() and word.isdigit() and len(word) < 19:
+            found = self.jobs([int(word)])
+            if found:
+                return found[0]
+        if not 4 <= len(word) <= 64 or any(c not in "0123456789abcdef" for c in word):
+            raise LabError(f"there is no job {word[:80]!r} in {self.path}; expected an id, or 4 or more digits of a hash")
+        rows = self._rows("SELECT id FROM job WHERE hash >= ? AND hash < ? LIMIT 2", (word, word + "g"))
+        if not rows:
+            raise self._missing("job", word)
+        if len(rows) > 1:
+            raise LabError(f"several jobs have a hash that begins with {word!r}; expected more digits")
+        return self.jobs([rows[0][0]])[0]
+
+    def job_spec(self, job_id: int) -> str:
+        """JSON of the job's spec, every default resolved.
+
+        Raises:
+            LabError: there is no such job.
+        """
+        rows = self._rows("SELECT spec FROM job_text WHERE job_id = ?", (job_id,))
+        if not rows:
+            raise self._missing("job", job_id)
+        return d.text(rows[0][0])
+
+    def provenance(self, job_id: int) -> dict[str, Any]:
+        """Versions, commit, device, precision and times that a job ran with; empty before it ran."""
+        rows = self._rows("SELECT provenance FROM job_text WHERE job_id = ?", (job_id,))
+        found = d.document(rows[0][0]) if rows else None
+        return found if isinstance(found, dict) else {}
+
+    # probes and trials
+
+    def probes(self, job_id: int) -> list[ProbeRow]:
+        """The candidates of a job in the order in which they were begun."""
+        columns = PROBES.select(self._columns["probe"])
+        return PROBES.make(self._rows(f"SELECT {columns} FROM probe WHERE job_id = ? ORDER BY ordinal", (job_id,)))
+
+    def trials(self, job_id: int | None = None, probe_id: int | None = None) -> list[TrialRow]:
+        """The trials of a job (through its probes) or of a probe, by id."""
+        columns = TRIALS.select(self._columns["trial"])
+        if probe_id is not None:
+            return TRIALS.make(self._rows(f"SELECT {columns} FROM trial WHERE probe_id = ? ORDER BY id", (probe_id,)))
+        if job_id is None:
+            raise LabError("trials of what? expected a job or a probe; use trial_ids for all")
+        inner = "SELECT id FROM probe WHERE job_id = ?"
+        return TRIALS.make(self._rows(f"SELECT {columns} FROM trial WHERE probe_id IN ({inner}) ORDER BY id", (job_id,)))
+
+    def trial_ids(self, where: Sequence[Condition] = (), order: str = "id", study: int | None = None) -> array[int]:
+        """Ids of the trials that meet all conditions (on trials and on their jobs), as :meth:`job_ids`."""
+        conditions = [*where, *([Condition("study", "=", study)] if study is not None else [])]
+        sql, values = compile_conditions(conditions, TRIAL_FIELDS)
+        ordering = compile_order(order, TRIAL_ORDERS, "trial.id")
+        join = " JOIN job ON job.id = trial.job_id" if "job." in sql else ""
+        return self._ids(f"SELECT trial.id FROM trial{join}{' WHERE ' + sql if sql else ''} ORDER BY {ordering}", values)
+
+    def trials_by_id(self, ids: Sequence[int]) -> list[TrialRow]:
+        """The trials of these ids, in their order, missing ones left out."""
+        columns = TRIALS.select(self._columns["trial"])
+        found = {t.id: t for t in TRIALS.make(self._chunks(f"SELECT {columns} FROM trial WHERE id IN ({{}})", ids))}
+        return [found[i] for i in ids if i in found]
+
+    def curve(self, trial_id: int) -> Curve | None:
+        """A trial's losses; None where none are stored."""
+        rows = self._rows("SELECT points FROM curve WHERE trial_id = ?", (trial_id,))
+        return curves.decode(rows[0][0]) if rows else None
+
+    def curves(self, probe_id: int) -> dict[int, Curve]:
+        """The losses of all trials of a probe, by trial."""
+        inner = "SELECT id FROM trial WHERE probe_id = ?"
+        rows = self._rows(f"SELECT trial_id, points FROM curve WHERE trial_id IN ({inner}) ORDER BY 1", (probe_id,))
+        return {d.integer(i): curve for i, blob in rows if (curve := curves.decode(blob)) is not None}
+
+    # what happens
+
+    def events(self, after: int = 0, job_id: int | None = None, limit: int = 200) -> list[EventRow]:
+        """The newest ``limit`` events after an id, the newest last."""
+        columns = EVENTS.select(self._columns["event"])
+        values: list[Scalar] = [after, *([] if job_id is None else [job_id]), max(0, int(limit))]
+        only = "" if job_id is None else " AND job_id = ?"
+        sql = f"SELECT {columns} FROM event WHERE id > ?{only} ORDER BY id DESC LIMIT ?"
+        return EVENTS.make(self._rows(sql, values))[::-1]
+
+    def last_event_id(self) -> int:
+        """The newest event's id; 0 where there is none."""
+        return d.integer(self._rows("SELECT max(id) FROM event")[0][0])
+
+    def devices(self) -> list[DeviceRow]:
+        """The devices that the supervisor found."""
+        return DEVICES.make(self._rows(f"SELECT {DEVICES.select(self._columns['device'])} FROM device ORDER BY id"))
+
+    def supervisor(self) -> SupervisorRow | None:
+        """The supervisor that has the lab, or had it last; None where none ever did."""
+        rows = self._rows(
+            "SELECT epoch, pid, process_started, host, boot_id, version, started_at, heartbeat_at, state, message "
+            "FROM supervisor ORDER BY epoch DESC LIMIT 1"
+        )
+        if not rows:
+            return None
+        epoch, pid, started, host, boot, version, since, beat, state, message = rows[0]
+        return SupervisorRow(
+            epoch=d.integer(epoch),
+            pid=d.integer(pid),
+            process_started=d.real(started),
+            host=d.text(host),
+            boot_id=d.text(boot),
+            version=d.text(version),
+            started_at=d.real(since),
+            heartbeat_at=d.real(beat),
+            state=d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
+            message=d.text(message),
+            alive=supervisor_alive(self._opened.paths),
+        )
+
+    def pending_commands(self) -> int:
+        """How many verbs wait for the supervisor."""
+        return d.integer(self._rows("SELECT count(*) FROM command WHERE state = 'pending'")[0][0])
+
+    def command(self, command_id: int) -> CommandRow | None:
+        """What became of a verb."""
+        columns = COMMANDS.select(self._columns["command"])
+        found = COMMANDS.make(self._rows(f"SELECT {columns} FROM command WHERE id = ?", (command_id,)))
+        return found[0] if found else None
+
+    def holding(self) -> bool:
+        """The queue is held: nothing new is started."""
+        return bool(self._rows("SELECT 1 FROM lab WHERE key = 'hold' AND value = '1'"))
+
+    def speed(self) -> dict[tuple[str, int], float]:
+        """Measured member-steps per second by (model label, input positions); of several devices the fastest."""
+        rows = self._rows("SELECT model_label, positions, max(member_steps_per_s) FROM speed GROUP BY 1, 2")
+        return {(d.text(label), d.integer(T)): d.real(speed) for label, T, speed in rows}

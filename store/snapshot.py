@@ -1,0 +1,150 @@
+"""One good file out of a lab, live or not: a plain copy of a live WAL database is broken. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from store.connect import open_for_reading, writing
+from store.errors import LabError, from_os, from_sqlite
+from store.locks import supervisor_alive, write_lock
+from store.paths import LabPaths
+
+KEEP_BACKUPS = 5
+_PAGES_AT_ONCE = 2048
+
+
+def snapshot(path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """A compact copy of the lab at ``out``, mode 0600, that opens anywhere; it appears whole or not at all.
+
+    Nobody is stopped meanwhile, however long it takes: it reads one state of the lab (VACUUM INTO).
+
+    Raises:
+        LabError: ``out`` exists, is the lab itself, or cannot be written.
+    """
+    target = Path(os.path.abspath(os.fspath(out)))  # noqa: PTH100
+    source = LabPaths(path)
+    if target.exists() and not overwrite:
+        raise LabError(f"{target} already exists; expected a new file name")
+    if target.exists() and source.lab.exists() and target.samefile(source.lab):
+        raise LabError(f"{target} is the lab itself; expected another file name")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    opened = open_for_reading(path)
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        opened.connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 2)  # VACUUM INTO attaches its target
+        opened.connection.execute("VACUUM INTO ?", (str(temporary),))
+        _stamp(temporary, opened.connection)
+        _verify(temporary)
+        _place(temporary, target)
+    except OSError as error:
+        raise from_os(error, target) from None
+    except sqlite3.Error as error:
+        raise from_sqlite(error, target) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+        opened.close()
+    return target
+
+
+def backup(path: str | os.PathLike[str], *, label: str = "manual") -> Path:
+    """A checked page-by-page copy in ``lab.db.d/backups``; the newest few are kept.
+
+    Raises:
+        LabError: it cannot be written, or the copy fails its check.
+    """
+    paths = LabPaths(path)
+    opened = open_for_reading(path)
+    try:
+        paths.make_folder()
+        return _backup(paths, opened.connection, label)
+    finally:
+        opened.close()
+
+
+def backup_locked(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path:
+    """The same from a connection whose owner holds the write lock."""
+    return _backup(paths, connection, label)
+
+
+def vacuum(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Give free pages back to the disk; (bytes before, bytes after).
+
+    Raises:
+        LabError: a supervisor has the lab, or there is no room for the copy that it takes.
+    """
+    paths = LabPaths(path)
+    with writing(path):
+        pass  # it is a lab of this schema that can be written
+    with write_lock(paths):
+        if supervisor_alive(paths):
+            raise LabError(f"{paths.lab} has a supervisor; expected none during a vacuum: `labtui daemon stop`")
+        before = paths.lab.stat().st_size
+        try:
+            with closing(sqlite3.connect(paths.uri(mode="rw"), uri=True, isolation_level=None, timeout=5.0)) as connection:
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise from_sqlite(error, paths.lab) from None
+    return before, paths.lab.stat().st_size
+
+
+def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}.db"
+    number = 1
+    while target.exists():
+        number += 1
+        target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}-{number}.db"
+    temporary = target.with_suffix(".part")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            connection.backup(copy, pages=_PAGES_AT_ONCE, sleep=0)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        _verify(temporary)
+        _place(temporary, target)
+        for old in sorted(paths.backups.glob(f"{paths.lab.stem}-*.db"), key=lambda p: p.stat().st_mtime)[:-KEEP_BACKUPS]:
+            if old != target:
+                old.unlink(missing_ok=True)
+    except OSError as error:
+        raise from_os(error, target) from None
+    except sqlite3.Error as error:
+        raise from_sqlite(error, target) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _stamp(path: Path, source: sqlite3.Connection) -> None:
+    """VACUUM INTO keeps neither identity nor schema number in every version of SQLite."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        for name in ("application_id", "user_version"):
+            value = int(source.execute(f"PRAGMA {name}").fetchone()[0])
+            copy.execute(f"PRAGMA {name} = {value}")
+
+
+def _verify(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        found = copy.execute("PRAGMA quick_check(1)").fetchone()
+        if found is None or found[0] != "ok":
+            raise LabError(f"the copy {path} fails its check ({found[0] if found else 'no answer'}); the lab may be damaged")
+
+
+def _place(temporary: Path, target: Path) -> None:
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
