@@ -1,0 +1,44 @@
+"""Batched matrix products over members, in the job's precision, none of which lets E choose the kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LARGE = 1 << 15
+"""Entries of a product above which one call per member costs less than a copy (CPU)."""
+
+
+class Gemm:
+    """``half``: operands are rounded to bfloat16, sums and results are float32."""
+
+    def __init__(self, half: bool = False) -> None:
+        self.half = half
+
+    def __call__(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        """a [E, m, k] times b [E, k, n]; ``out`` must be contiguous."""
+        if self.half and a.dtype == torch.float32:
+            product = torch.bmm(a.bfloat16(), b.bfloat16())
+            return product.float() if out is None else out.copy_(product)
+        return torch.bmm(a, b) if out is None else torch.bmm(a, b, out=out)
+
+    def add_(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """total [E, m, n] (contiguous) += a b."""
+        if self.half and a.dtype == torch.float32:
+            return total.add_(torch.bmm(a.bfloat16(), b.bfloat16()))
+        return total.baddbmm_(a, b)
+
+    def affine(self, bias: Tensor, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        """bias + a b, bias broadcast to [E, m, n]."""
+        if self.half and a.dtype == torch.float32:
+            product = torch.bmm(a.bfloat16(), b.bfloat16())
+            return torch.add(product, bias) if out is None else torch.add(product, bias, out=out)
+        return torch.baddbmm(bias, a, b) if out is None else torch.baddbmm(bias, a, b, out=out)
+
+    def into(self, out: Tensor, a: Tensor, b: Tensor) -> None:
+        """a b into a view of a gradient buffer: rows of ``out`` [E, m, n] are contiguous, the members are strides apart."""
+        if out.device.type == "cpu" and not self.half and a.shape[1] * b.shape[2] >= LARGE:
+            for e in range(a.shape[0]):
+                torch.mm(a[e], b[e], out=out[e])
+        else:
+            out.copy_(self(a, b))

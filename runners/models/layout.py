@@ -1,0 +1,52 @@
+"""Named parameters in one flat row, and their initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import Tensor
+
+from runners.streams import Stream, key, normal, uniform
+
+Initial = Callable[[int, int], Tensor]
+"""(stream key, count) -> float64 [count]."""
+
+
+def gaussian(std: float) -> Initial:
+    return lambda k, count: normal(k, count) * std
+
+
+def flat(bound: float) -> Initial:
+    """Uniform in +-bound."""
+    return lambda k, count: (uniform(k, torch.arange(count, dtype=torch.int64)) * 2 - 1) * bound
+
+
+def constant(value: float) -> Initial:
+    return lambda k, count: torch.full((count,), value, dtype=torch.float64)
+
+
+class Layout:
+    """The order of the parameters in [P]; each draws from a sub-stream of its own, named by its place in that order."""
+
+    def __init__(self, parameters: dict[str, tuple[tuple[int, ...], Initial]]) -> None:
+        self.names: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        self._initial = [initial for _, initial in parameters.values()]
+        start = 0
+        for name, (shape, _) in parameters.items():
+            self.names[name] = (slice(start, start + prod(shape)), shape)
+            start += prod(shape)
+        self.size = start
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """Each parameter as [E, *shape], a view of buffer [E, P]."""
+        E = buffer.shape[0]
+        return {name: buffer[:, where].view(E, *shape) for name, (where, shape) in self.names.items()}
+
+    def init(self, seed: int) -> Tensor:
+        """float32 [P] on the CPU."""
+        out = torch.empty(self.size, dtype=torch.float32)
+        for i, ((where, _), initial) in enumerate(zip(self.names.values(), self._initial, strict=True)):
+            out[where] = initial(key(seed, Stream.PARAMETERS, i), where.stop - where.start)
+        return out

@@ -1,0 +1,131 @@
+"""One LSTM layer (Hochreiter, Schmidhuber 1997, with forget gates, as torch.nn.LSTM) with input size = hidden size.
+
+The vocabulary is small, so the input's part of the gates is a table: W_ih times every embedding, plus the biases, once per
+step. The table stands beside W_hh in one matrix, and the token's one-hot column below the state: a step is one product.
+Gates stand in the order output, input, forget, cell, so that the three sigmoids are one block and so are the three gates
+whose gradient is a multiple of the cell's.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from runners.models.frame import Frame, one_hot_
+from runners.models.gemm import Gemm
+from runners.models.layout import Layout, constant, flat, gaussian
+from runners.models.recurrent import Recurrent, Views
+from runners.models.shape import Shape
+from runners.models.workspace import Buffers
+from runners.spec import LSTM
+
+TORCH_GATES = (3, 0, 1, 2)
+"""Our gates (output, input, forget, cell) are these blocks of torch.nn.LSTM's weights (input, forget, cell, output)."""
+
+State = tuple[Tensor, Tensor]
+
+
+class LSTMModel(Recurrent):
+    """Parameters: ``embedding`` [V, h], ``w_ih`` and ``w_hh`` [4h, h], ``b_ih`` and ``b_hh`` [4h] (two, as in torch: under
+    Adam a pair learns twice as fast as one), the head. By default as torch makes them: embedding N(0, 1), all else uniform
+    in +-1/sqrt(h); with ``init_std`` weights and embedding N(0, init_std^2) and biases zero. h_0 = c_0 = 0."""
+
+    def __init__(self, spec: LSTM, shape: Shape) -> None:
+        h, V, S = spec.hidden, shape.n_inputs, shape.n_outputs
+        std = spec.init_std
+        weight = flat(1 / sqrt(h)) if std is None else gaussian(std)
+        bias = flat(1 / sqrt(h)) if std is None else constant(0.0)
+        layout = Layout(
+            {
+                "embedding": ((V, h), gaussian(1.0 if std is None else std)),
+                "w_ih": ((4 * h, h), weight),
+                "w_hh": ((4 * h, h), weight),
+                "b_ih": ((4 * h,), bias),
+                "b_hh": ((4 * h,), bias),
+                "head.weight": ((S, h), weight),
+                "head.bias": ((S,), bias),
+            }
+        )
+        super().__init__(shape, h, layout, V)
+
+    def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
+        E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs
+        gates = buffers("weights", E, 4 * h, h + V)
+        gates[:, :, :h].copy_(views["w_hh"])
+        bias = (views["b_ih"] + views["b_hh"]).unsqueeze(-1)
+        table = gemm.affine(bias, views["w_ih"], views["embedding"].transpose(1, 2), buffers("table", E, 4 * h, V))
+        gates[:, :, h:].copy_(table)
+        return {"gates": gates, **views}
+
+    def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: State | None = None) -> tuple[Tensor, State]:
+        """A step without a token has gates of exactly zero while the state is zero, and leaves it zero: the cell's
+        candidate is tanh(0). So a sequence may begin late."""
+        T, _, B = batch.tokens.shape
+        E, h, V = w["gates"].shape[0], self.hidden, self.n_inputs
+        Bp = self._columns(B)
+        read = buffers("read", T + 1, E, h + V, Bp)
+        one_hot_(read[:T, :, h:], batch.tokens.expand(T, E, B))
+        gates = buffers("gates", T, E, 4 * h, Bp)
+        # Planes of what the three sigmoids multiply: tanh(c_t), tanh(candidate), c_{t-1}.
+        factors = buffers("factors", T + 1, E, 3 * h, Bp)
+        if state is None:
+            read[0, :, :h].zero_()
+            factors[0, :, 2 * h :].zero_()
+        else:
+            read[0, :, :h].copy_(state[0])
+            factors[0, :, 2 * h :].copy_(state[1])
+        for t in range(T):
+            g, k = gates[t], factors[t]
+            gemm(w["gates"], read[t], g)
+            g[:, : 3 * h].sigmoid_()
+            candidate, cell = k[:, h : 2 * h], factors[t + 1, :, 2 * h :]
+            torch.tanh(g[:, 3 * h :], out=candidate)
+            torch.mul(g[:, 2 * h : 3 * h], k[:, 2 * h :], out=cell)
+            cell.addcmul_(g[:, h : 2 * h], candidate)
+            torch.tanh(cell, out=k[:, :h])
+            torch.mul(g[:, :h], k[:, :h], out=read[t + 1, :, :h])
+        states = read[1:, :, :h]
+        return states, (states[-1].clone(), factors[T, :, 2 * h :].clone())
+
+    def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
+        W, E, h, Bp = d_states.shape
+        T, V = batch.tokens.shape[0], self.n_inputs
+        read, gates = buffers("read", T + 1, E, h + V, Bp), buffers("gates", T, E, 4 * h, Bp)
+        factors = buffers("factors", T + 1, E, 3 * h, Bp)
+        slopes, cell_slope = buffers("slopes", E, 4 * h, Bp), buffers("cell_slope", E, h, Bp)
+        d_cell = buffers("d_cell", E, h, Bp).zero_()
+        d_weights = buffers("d_weights", E, 4 * h, h + V).zero_()
+        recurrent = w["gates"][:, :, :h].transpose(1, 2)
+        sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
+        tanh_slope = torch.ops.aten.tanh_backward.grad_input
+        d = d_states[W - 1]
+        for t in range(T - 1, -1, -1):
+            g, k = gates[t], factors[t]
+            sigmoid_slope(k, g[:, : 3 * h], grad_input=slopes[:, : 3 * h])
+            tanh_slope(g[:, h : 2 * h], k[:, h : 2 * h], grad_input=slopes[:, 3 * h :])
+            tanh_slope(g[:, :h], k[:, :h], grad_input=cell_slope)
+            d_cell.addcmul_(d, cell_slope)
+            slopes[:, :h].mul_(d)
+            slopes[:, h:].view(E, 3, h, Bp).mul_(d_cell.unsqueeze(1))
+            gemm.add_(d_weights, slopes, read[t].transpose(1, 2))
+            if t:
+                d_cell.mul_(g[:, 2 * h : 3 * h])
+                earlier = t - 1 - (T - W)
+                if earlier >= 0:
+                    d = gemm.add_(d_states[earlier], recurrent, slopes)
+                else:
+                    d = gemm(recurrent, slopes, buffers(f"d{t % 2}", E, h, Bp))
+        grads["w_hh"].copy_(d_weights[:, :, :h])
+        d_table = buffers("table", E, 4 * h, V).copy_(d_weights[:, :, h:])
+        d_bias = d_table.sum(-1)
+        grads["b_ih"].copy_(d_bias)
+        grads["b_hh"].copy_(d_bias)
+        gemm.into(grads["w_ih"], d_table, w["embedding"])
+        gemm.into(grads["embedding"], d_table.transpose(1, 2), w["w_ih"])
+
+
+def from_torch(weight: Tensor) -> Tensor:
+    """torch.nn.LSTM's gate rows [4h, ...] in our order."""
+    return torch.cat([weight.chunk(4)[gate] for gate in TORCH_GATES])

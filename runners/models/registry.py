@@ -1,0 +1,58 @@
+"""From a job's spec to its model."""
+
+from __future__ import annotations
+
+import torch
+
+from runners.models.contract import StackedModel
+from runners.models.dense_ssm import DenseSSMModel
+from runners.models.lstm import LSTMModel
+from runners.models.shape import Shape
+from runners.models.transformer import TransformerModel
+from runners.spec import LSTM, DenseSSM, Job, SpecError, Transformer
+from runners.spec.plugins import MODELS, find
+
+REQUIRED = ("n_parameters", "names", "init", "step", "loss_sums", "logits", "generate", "release")
+
+
+def build(job: Job, device: str | torch.device, *, n_inputs: int, n_outputs: int) -> StackedModel:
+    """The model of a job.
+
+    Args:
+        job: gives model, format, lengths and precision.
+        device: where parameters and tokens will be.
+        n_inputs: input ids, of ``runners.tasks.Vocabulary``.
+        n_outputs: states, the size of the head.
+
+    Raises:
+        SpecError: a plugin model is not installed, fails, or lacks a part of :class:`StackedModel`.
+    """
+    shape = Shape(
+        n_inputs=n_inputs,
+        n_outputs=n_outputs,
+        format=job.format,
+        one_length=job.lengths.distribution == "fixed",
+        positions=2 * job.longest_input,
+        half=job.training.precision == "bf16",
+    )
+    match job.model:
+        case DenseSSM() as spec:
+            return DenseSSMModel(spec, shape)
+        case LSTM() as spec:
+            return LSTMModel(spec, shape)
+        case Transformer() as spec:
+            return TransformerModel(spec, shape, torch.device(device))
+        case plugin:
+            return _plugin(plugin.name, dict(plugin.params), shape, torch.device(device))
+
+
+def _plugin(name: str, params: dict[str, object], shape: Shape, device: torch.device) -> StackedModel:
+    factory = find(MODELS, name).load()
+    try:
+        model: StackedModel = factory(shape, device, **params)
+    except Exception as error:
+        raise SpecError(f"the model plugin {name!r} failed: {type(error).__name__}: {error}") from error
+    missing = [part for part in REQUIRED if not hasattr(model, part)]
+    if missing:
+        raise SpecError(f"the model plugin {name!r} returned {type(model).__name__} without {', '.join(missing)}")
+    return model

@@ -1,0 +1,45 @@
+"""Buffers that live from one step to the next, so that a step allocates nothing of weight."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+KEPT_ON_CPU = 6
+"""Shapes whose buffers are kept on the CPU. On CUDA all are: a captured graph points into them."""
+
+
+class Workspace:
+    """Zero-initialised buffers by name, grouped by the shape of the batch that they serve."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[Hashable, dict[str, Tensor]] = OrderedDict()
+
+    def group(self, key: Hashable, like: Tensor) -> Buffers:
+        """The buffers of one batch shape, in the dtype and on the device of ``like``."""
+        full = (key, like.dtype, like.device)
+        held = self._groups.pop(full, {})
+        self._groups[full] = held
+        if like.device.type == "cpu" and len(self._groups) > KEPT_ON_CPU:
+            self._groups.popitem(last=False)
+        return Buffers(held, like)
+
+    def clear(self) -> None:
+        self._groups.clear()
+
+
+class Buffers:
+    def __init__(self, held: dict[str, Tensor], like: Tensor) -> None:
+        self._held = held
+        self._like = like
+
+    def __call__(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """The buffer of that name; its content is what was written last, zeros at first."""
+        found = self._held.get(name)
+        if found is None or found.shape != shape:
+            found = torch.zeros(shape, dtype=dtype or self._like.dtype, device=self._like.device)
+            self._held[name] = found
+        return found
