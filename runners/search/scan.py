@@ -1,0 +1,59 @@
+"""``scan``: every N of a ladder with as many fresh seeds as the grid has, and the whole curve fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from runners.search.adaptive import totals
+from runners.search.family import Family
+from runners.search.posterior import posterior
+from runners.search.seeds import fresh
+from runners.search.types import Candidate, Evidence, Progress, Status
+from runners.search.verdicts import best_loss, bracket, collect, job_flags, ordered
+from runners.spec import Job
+
+
+def ladder(job: Job) -> tuple[int, ...]:
+    """The N that are measured, largest first; without ``search.ladder`` N_max, N_max/2, ... down to 1, the paper's axis."""
+    rungs = set(job.search.ladder) or {max(1, job.n_max >> i) for i in range(job.n_max.bit_length())}
+    return tuple(sorted((n for n in rungs if n <= job.n_max), reverse=True))[: job.search.candidates]
+
+
+def open_rungs(
+    job: Job, evidence: Sequence[Evidence], known: Collection[int] | Mapping[int, bool] = (), running: Collection[int] = ()
+) -> tuple[Candidate, ...]:
+    """What is still to be measured; each rung has its own seeds, so any order gives the same counts. Running ones first."""
+    seen = {e.n for e in evidence} | set(known)
+    k = len(job.grid.seeds)
+    rungs = [Candidate(n, fresh(job, i * k, k)) for i, n in enumerate(ladder(job)) if n not in seen]
+    return tuple(rungs[:1] + sorted(rungs[1:], key=lambda c: c.n not in running))
+
+
+def replay_scan(job: Job, evidence: Sequence[Evidence]) -> Progress:
+    """Where the ladder stands; N* and N_50 of the curve below the failures at its top (``fails_above``)."""
+    rungs = open_rungs(job, evidence)
+    counts = totals(evidence)
+    b = bracket(collect(evidence)[0])
+    flags = job_flags(job)
+    if len(ladder(job)) < len({n for n in job.search.ladder if n <= job.n_max}):
+        flags.add("max_candidates")
+    if b.fails_above:
+        flags.add("fails_above")
+    estimate = n50 = None
+    if b.hi is not None:
+        top = max(n for n, (_, successes) in counts.items() if successes)  # above it all fail: not part of the curve
+        post = posterior(Family(len(job.grid.seeds)), {n: c for n, c in counts.items() if n <= top}, top)
+        estimate, n50 = post.n_star(), post.n50()
+        if estimate.high > job.n_max:
+            flags.add("beyond_n_max")
+    status: Status = "open" if rungs else "censored" if b.hi is None else "bracket"
+    return Progress(
+        next=rungs[0] if rungs else None,
+        lo=b.lo,
+        hi=b.hi,
+        status=status,
+        flags=ordered(flags),
+        estimate=estimate,
+        n50=n50,
+        best_loss=best_loss(evidence),
+    )
