@@ -1,0 +1,369 @@
+"""The host of the screens: one poller, one screen in front, a frame around it, overlays above."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.message import Message
+
+from labtui.actions import BY_ID, Action, Keymap, on_pane
+from labtui.poller import Common, LabReader, Poller, Snapshot
+from labtui.screens.base import ScreenPane
+from labtui.screens.queue import QueuePane
+from labtui.settings import Settings, choose_glyphs, choose_theme, read_settings
+from labtui.text import clean
+from labtui.theme import THEMES, Palette
+from labtui.widgets.frame import Banner, Footer, Header, TooSmall
+from labtui.widgets.gauges import Gauges, Reading
+from labtui.widgets.overlay import Overlay, Prompt
+
+MIN_WIDTH, MIN_HEIGHT = 60, 16
+_PANES = {
+    "job": "labtui.screens.job:JobPane",
+    "kappa": "labtui.screens.kappa:KappaPane",
+    "scaling": "labtui.screens.scaling:ScalingPane",
+    "trials": "labtui.screens.trials:TrialsPane",
+    "new": "labtui.screens.new:NewPane",
+    "compare": "labtui.screens.compare:ComparePane",
+    "events": "labtui.screens.events:EventsPane",
+}
+
+
+class Arrived(Message, bubble=False):
+    """A snapshot from the poller's thread."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+
+class Measured(Message, bubble=False):
+    """A reading of the machine."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self.reading = reading
+
+
+class Host(App[None], inherit_bindings=False):
+    """Screens, frame, overlays, snapshots. What the keys ask of the lab is in ``labtui.screens.verbs``."""
+
+    TITLE = "labtui"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { layers: base over; overflow: hidden; scrollbar-size: 0 0; }
+    """
+    MESSAGE_SECONDS: ClassVar[float] = 4.0
+
+    def __init__(
+        self,
+        lab_path: str | Path,
+        *,
+        read_only: bool = False,
+        settings: Settings | None = None,
+        open_lab: Callable[[], LabReader] | None = None,
+        screen: str | None = None,
+        study: int | None = None,
+        job: int | None = None,
+        started: float | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else read_settings()
+        self.started = started if started is not None else time.perf_counter()
+        self.lab_path = str(lab_path)
+        self.read_only = read_only
+        self.keymap = Keymap(self.settings.keys)
+        self.glyphs = choose_glyphs(self.settings.glyphs, os.environ)
+        self.palette = Palette(THEMES[0])
+        super().__init__()
+        self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        wanted = choose_theme(self.settings.theme, os.environ)
+        self.theme = wanted if wanted in self.available_themes else "labtui-dark"
+        self._repaint()
+        self.common: Common | None = None
+        self.problem = ""
+        self.gauges = Gauges()
+        self.gauges_wanted = False
+        self.flash: tuple[str, str] | None = None
+        self.front: ScreenPane = QueuePane()
+        self.panes: dict[str, ScreenPane] = {"queue": self.front}
+        self.overlays: list[Overlay] = []
+        self.trail: list[str] = []
+        self._first = (screen, study, job)
+        self._open_lab = open_lab or self._really_open
+        self.poller = self._new_poller()
+        self.startup_ms: float | None = None
+
+    # Start and end
+
+    def _really_open(self) -> LabReader:
+        from store.read import open_lab
+
+        lab: LabReader = open_lab(self.lab_path, read_only=self.read_only)
+        return lab
+
+    def _new_poller(self) -> Poller:
+        return Poller(
+            self._open_lab,
+            self._deliver,
+            interval=2.0 if self.settings.slow else 0.2,
+            alive=self._terminal_alive,
+            gone=lambda: self.call_from_thread(self.exit),
+        )
+
+    def _deliver(self, snapshot: Snapshot) -> None:
+        self.post_message(Arrived(snapshot))
+
+    def compose(self) -> ComposeResult:
+        yield Header()
+        yield Banner()
+        yield self.front
+        yield Footer()
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self._theme_changed)
+        self.front.focus(scroll_visible=False)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self.startup_ms = (time.perf_counter() - self.started) * 1000
+        self.log(f"first paint after {self.startup_ms:.0f} ms")
+        if self.settings.problems:
+            self.say(self.settings.problems[0], "warn", 10.0)
+        screen, study, job = self._first
+        if study is not None and isinstance(self.front, QueuePane):
+            self.front.request = replace(self.front.request, study=study)
+        self.poller.start()
+        if job is not None:
+            self.open_job(job)
+        elif screen and screen != "queue":
+            self.show_screen(screen)
+        else:
+            self.front.arrived()
+            self.poller.watch(self.front.key, self.front.loader())
+        self.set_interval(5.0 if self.settings.slow else 1.0, self._measure)
+        if os.name == "posix" and not self.is_headless:
+            # A lost terminal ends the app; it does not spin on a closed stdin.
+            signal.signal(signal.SIGHUP, lambda *_: self.call_later(self.exit))
+            signal.signal(signal.SIGTERM, lambda *_: self.call_later(self.exit))
+
+    def _terminal_alive(self) -> bool:
+        if self.is_headless or os.name != "posix":
+            return True
+        import select
+        import sys
+
+        try:
+            look = select.poll()
+            look.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+            return not any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in look.poll(0))
+        except (OSError, ValueError):
+            return False
+
+    def on_unmount(self) -> None:
+        self.poller.stop()
+
+    # Looks
+
+    def _repaint(self) -> None:
+        no_color = "NO_COLOR" in os.environ
+        self.palette = Palette(self.current_theme, no_color=no_color)
+
+    def _theme_changed(self, _theme: object) -> None:
+        from labtui.widgets.pane import Pane
+
+        self._repaint()
+        for pane in self.query(Pane):
+            pane.recolour()
+
+    # What the verbs add
+
+    def after_common(self, first: bool) -> None:
+        """Each time the lab was read."""
+
+    def banner(self) -> tuple[str, str]:
+        """What needs a person now: (text, style); empty where nothing does."""
+        return self.problem, "alarm"
+
+    # Snapshots
+
+    def on_arrived(self, message: Arrived) -> None:
+        snapshot = message.snapshot
+        if snapshot.common is not None:
+            first = self.common is None
+            self.common = snapshot.common
+            self.after_common(first)
+        self.problem = snapshot.problem
+        if snapshot.key == self.front.key:
+            with self.batch_update():
+                self.front.receive(snapshot.data, snapshot.problem)
+                self.refresh_frame()
+        self.poller.taken()
+
+    def refresh_frame(self) -> None:
+        """Draw header, banner and footer; only what differs is sent."""
+        for kind in (Header, Banner, Footer):
+            for pane in self.query(kind):
+                pane.redraw()
+
+    # Screens
+
+    def show_screen(self, key: str) -> ScreenPane:
+        """Bring a screen to the front; it is made on its first visit."""
+        pane = self.panes.get(key)
+        if pane is None:
+            module, name = _PANES[key].split(":")
+            pane = getattr(import_module(module), name)()
+            assert isinstance(pane, ScreenPane)
+            self.panes[key] = pane
+            pane.display = False
+            self.mount(pane, before=self.query_one(Footer))
+        if pane is not self.front:
+            self.trail = [k for k in self.trail if k != key] + [self.front.key]
+            before, self.front = self.front, pane
+            with self.batch_update():
+                before.display = False
+                pane.display = True
+                self.refresh_frame()
+        pane.arrived()
+        self.call_after_refresh(self._focus_front)
+        self.poller.watch(pane.key, pane.loader())
+        return pane
+
+    def _focus_front(self) -> None:
+        if self.overlays:
+            self.overlays[-1].focus(scroll_visible=False)
+        else:
+            self.front.focus(scroll_visible=False)
+            self.front.redraw()
+
+    def open_job(self, job_id: int) -> None:
+        pane = self.show_screen("job")
+        pane.open(job_id)  # type: ignore[attr-defined]
+
+    def open_trials(self, filter_text: str) -> None:
+        pane = self.show_screen("trials")
+        pane.set_filter(filter_text)  # type: ignore[attr-defined]
+
+    def first_pane(self) -> None:
+        """A fresh Queue, after the lab was changed."""
+        self.front = QueuePane()
+        self.panes["queue"] = self.front
+        self.mount(self.front, before=self.query_one(Footer))
+        self.show_screen("queue")
+
+    # Keys
+
+    def press(self, event: events.Key) -> None:
+        """A key that no overlay took."""
+        action = self.keymap.find(event.key, event.character if event.is_printable else None, self.front.key)
+        if action is not None:
+            event.stop()
+            event.prevent_default()
+            self.perform(action.id)
+
+    def allowed(self, action: Action) -> bool:
+        """Whether an action is valid now."""
+        if action.writes and (self.read_only or (self.common is not None and self.common.read_only)):
+            return False
+        if not hasattr(self.front, f"do_{action.id}") and not hasattr(self, f"do_{action.id}"):
+            return False
+        check = getattr(self, f"can_{action.id}", None)
+        return self.front.can(action.id) and (check is None or bool(check()))
+
+    def valid(self) -> frozenset[str]:
+        """Ids of the actions that can be done here and now."""
+        return frozenset(a.id for a in on_pane(self.front.key) if self.allowed(a))
+
+    def perform(self, action_id: str) -> None:
+        """Do an action; where it is not valid, say so."""
+        action = BY_ID[action_id]
+        if not self.allowed(action):
+            if action.writes and (self.read_only or (self.common is not None and self.common.read_only)):
+                self.say("this lab is open read-only", "warn")
+            return
+        handler = getattr(self.front, f"do_{action_id}", None) or getattr(self, f"do_{action_id}")
+        handler()
+
+    # Overlays
+
+    def push(self, overlay: Overlay) -> None:
+        self.overlays.append(overlay)
+        self.mount(overlay)
+        self.call_after_refresh(self._focus_front)
+
+    def pop(self, overlay: Overlay) -> None:
+        if overlay in self.overlays:
+            self.overlays.remove(overlay)
+        overlay.remove()
+        self.call_after_refresh(self._focus_front)
+
+    def ask(
+        self,
+        title: str,
+        then: Callable[[str], None],
+        *,
+        text: str = "",
+        check: Callable[[str], str] | None = None,
+        hint: str = "",
+    ) -> None:
+        """One line of input at the foot of the screen."""
+        self.push(Prompt(title, then, text=text, check=check, hint=hint))
+
+    def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
+        """A word in the footer, for a few seconds."""
+        self.flash = (clean(text), style)
+        self.refresh_frame()
+        mine = self.flash
+
+        def hush() -> None:
+            if self.flash is mine:
+                self.flash = None
+                self.refresh_frame()
+
+        self.set_timer(seconds or self.MESSAGE_SECONDS, hush)
+
+    # The machine
+
+    def watch_gauges(self, wanted: bool) -> None:
+        self.gauges_wanted = wanted
+        if self.gauges.last is None:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Look at the machine while something runs and the Queue is in front; an idle bench sends nothing."""
+        if self.front.key != "queue":
+            return
+        busy = self.common is not None and self.common.counts.get("running", 0) > 0
+        if busy or self.gauges.last is None:
+            self.run_worker(self._read_gauges, thread=True, group="gauges", exclusive=True, exit_on_error=False)
+
+    def _read_gauges(self) -> None:
+        from labtui.widgets.gauges import read
+
+        self.post_message(Measured(read()))
+
+    def on_measured(self, message: Measured) -> None:
+        self.gauges.add(message.reading)
+        if self.front.key == "queue":
+            self.front.redraw()
+
+    # Resizing
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        for cover in self.query(TooSmall):
+            cover.display = small
+        for overlay in self.overlays:
+            overlay.place()

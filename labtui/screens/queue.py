@@ -1,0 +1,410 @@
+"""Queue: what is running, what is next, when is it done?"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from labtui.eta import job_eta
+from labtui.poller import Loader
+from labtui.query import EXAMPLES, Query, holds, parse
+from labtui.screens.base import ScreenPane, empty_state
+from labtui.text import clean
+from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
+from labtui.widgets import figures
+from labtui.widgets.chrome import study_strip
+from labtui.widgets.gauges import Gauges, gauge_lines
+from labtui.widgets.lines import Line, Span, thin_bar
+from labtui.widgets.table import PAGE, Column, Window, layout, table_lines
+from store.rows import JobRow
+
+COLUMNS = (
+    Column("id", "job", 5, ">", sort="id"),
+    Column("state", "state", 11, sort="state"),
+    Column("priority", "prio", 4, ">", rank=8, sort="priority"),
+    Column("task", "task", 4, rank=2),
+    Column("model", "model", 18, rank=1, sort="model"),
+    Column("format", "format", 7, rank=3, sort="format"),
+    Column("lengths", "lengths", 8, rank=2, sort="L"),
+    Column("bracket", "bracket", 13, rank=5, grow=3),
+    Column("nstar", "N*", 10, ">"),
+    Column("tried", "tried", 5, ">", rank=7),
+    Column("grid", "grid", 12, rank=4, sort="progress"),
+    Column("eta", "ETA", 7, ">", rank=3),
+    Column("device", "device", 7, rank=9),
+    Column("name", "name", 12, rank=10, grow=2, sort="name"),
+)
+SORTS = ("queue", "-id", "state", "-priority", "model", "format", "-L", "-progress", "name")
+
+
+@dataclass(frozen=True)
+class QueueData:
+    """What the Queue shows."""
+
+    ids: array[int]
+    rows: tuple[JobRow, ...]
+    pace: float | None
+    """Mean seconds of the last finished jobs."""
+    request: QueueRequest
+
+
+@dataclass(frozen=True)
+class QueueRequest:
+    """What to read; called with a lab in the poller's thread."""
+
+    query: Query = Query()
+    order: str = "queue"
+    study: int | None = None
+    archived: bool = False
+    top: int = 0
+    height: int = 50
+    keep: int | None = None
+    """The id under the cursor, whose page is wanted wherever it has moved."""
+
+    def __call__(self, lab: Any) -> QueueData:
+        ids = lab.job_ids(self.query.where, self.order, self.study, archived=None if self.archived else False)
+        if self.query.kappa:
+            ids = _with_kappa(lab, ids, self)
+        top = self.top
+        if self.keep is not None and not (top < len(ids) and self.keep in ids[top : top + self.height]):
+            try:
+                top = ids.index(self.keep)
+            except ValueError:
+                top = min(top, max(0, len(ids) - self.height))
+        first = max(0, top // PAGE - 1) * PAGE
+        wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
+        last = lab.job_ids(_done(), "-finished", None)[:50]
+        times = [job.wall_s for job in lab.jobs(last)] if len(last) else []
+        return QueueData(ids, tuple(lab.jobs(wanted)), sum(times) / len(times) if times else None, self)
+
+
+def _done() -> tuple[Any, ...]:
+    from store.filters import Condition
+
+    return (Condition("state", "=", "done"),)
+
+
+def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
+    from labtui.screens.kappas import sharing
+
+    good = {
+        job.job_id
+        for cell in lab.cells(request.study)
+        if holds(sharing(cell).point, request.query.kappa)
+        for job in (*cell.parts, cell.joint)
+    }
+    return array("q", (i for i in ids if i in good))
+
+
+def bracket_spark(job: JobRow, width: int) -> Line:
+    """Where N* can still lie, on a log axis from 1 to N_max: failed below, open between, learned above."""
+    top = math.log(max(2, job.n_max))
+
+    def place(n: int) -> int:
+        return min(width, max(0, round(math.log(max(1, n)) / top * width)))
+
+    style = model_style(job.model)
+    if job.status == "censored":
+        return (("·" * (width - 1), "faint"), ("▸", style))
+    lo = place(job.lo) if job.lo else 0
+    hi = width if job.hi is None else place(job.hi)
+    if job.hi is None and job.lo == 0 and job.state != "running":
+        return (("·" * width, "faint"),)
+    if job.status == "bracket":
+        at = min(width - 1, max(0, hi - 1))
+        return (("·" * at, "faint"), ("◆", style), ("─" * (width - at - 1), "faint"))
+    if hi <= lo:
+        lo, hi = max(0, hi - 1), max(1, hi)
+    return (("·" * lo, "faint"), ("━" * (hi - lo), style), ("─" * (width - hi), "faint"))
+
+
+def nstar(job: JobRow) -> Line:
+    text = figures.bracket(job.lo, job.hi, job.n_max, job.status)
+    if "fails_above" in job.flags:
+        text += "!"
+    style = {"bracket": "strong", "censored": "warn"}.get(job.status, "dim")
+    return ((text, style),)
+
+
+def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[str, Line]:
+    """A job's row."""
+    running = job.state == "running"
+    quiet = "dim" if job.state in ("cancelled", "queued") else ""
+    sign: Line = ((f"{STATE_SIGN[job.state]} {job.state}", state_style(job.state)),)
+    label = clean(job.model_label)
+    grid: Line = ()
+    if running:
+        grid = (*thin_bar(job.progress, 7, "accent"), (f" {job.progress:>4.0%}", "dim"))
+    elif job.state == "paused" and job.progress > 0:
+        grid = (*thin_bar(job.progress, 7, "state.paused"), (f" {job.progress:>4.0%}", "dim"))
+    time: Span
+    if job.state in ("done", "failed", "cancelled"):
+        time = (figures.duration(job.wall_s) if job.wall_s else figures.NONE, "dim")
+    else:
+        guess = job_eta(job, pace)
+        time = (f"~{figures.duration(guess.seconds)}" if guess.seconds is not None else figures.NONE, "" if running else "dim")
+    return {
+        "id": ((str(job.id), "dim"),),
+        "state": sign,
+        "priority": ((f"{job.priority:+d}" if job.priority else "", "warn" if job.priority > 0 else "dim"),),
+        "task": ((clean(job.task), quiet),),
+        "model": ((f"{model_sign(job.model)} ", model_style(job.model)), (label, quiet)),
+        "format": ((job.format, quiet),),
+        "lengths": ((figures.lengths(job.distribution, job.length, job.min_length), quiet),),
+        "bracket": bracket_spark(job, room.get("bracket", 0)),
+        "nstar": nstar(job),
+        "tried": ((str(job.candidates) if job.candidates else "", "dim"),),
+        "grid": grid,
+        "eta": (time,),
+        "device": ((clean(job.device or ""), "dim"),),
+        "name": ((clean(job.name) + ("  ✎" if job.notes else ""), quiet),),
+    }
+
+
+class QueuePane(ScreenPane):
+    """The list of jobs."""
+
+    key = "queue"
+    DEFAULT_QUERY: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window: Window[JobRow] = Window()
+        self.request = QueueRequest()
+        self.pace: float | None = None
+        self.gauges = Gauges()
+
+    # Reading
+
+    def loader(self) -> Loader:
+        return replace(self.request, top=self.window.top, height=max(1, self.window.height), keep=self.window.id)
+
+    def show(self, data: QueueData) -> None:
+        if (data.request.query, data.request.order, data.request.study) != (
+            self.request.query,
+            self.request.order,
+            self.request.study,
+        ):
+            return  # an answer to a question that nobody asks any more
+        self.window.replace(data.ids)
+        self.window.feed((row.id, row) for row in data.rows)
+        self.pace = data.pace
+
+    def arrived(self) -> None:
+        self.lab_app.watch_gauges(True)
+
+    def _moved(self) -> None:
+        self.redraw()
+        if self.window.missing():
+            self.reload()
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        lines: list[Line] = []
+        if height >= 18:
+            lines += gauge_lines(self.lab_app.gauges, width, short=width < 110)
+        if self.common is not None and self.common.studies and height >= 14:
+            lines.append(study_strip(self.common, self.request.study, width))
+        if self.request.query.text or self.window.marked or self.request.archived:
+            lines.append(self._filter_line())
+        if lines:
+            lines.append(())
+        self._table_top = len(lines)
+        detail = height >= 14
+        room = height - len(lines) - (1 if detail else 0)
+        columns = layout(COLUMNS, width - 2)
+        table = table_lines(
+            self.window, columns, width, room, lambda job, w: cells(job, w, self.pace), sort=self._sort_field()
+        )
+        if self.window.loaded and not self.window.ids:
+            table[1:] = self._empty(width, room - 1)
+        elif not self.window.loaded and self.problem:
+            table[1:] = empty_state([clean(self.problem)], width, room - 1)
+        if detail:
+            lines += table + [()] * (room - len(table)) + [self._detail(width)]
+        else:
+            lines += table
+        return lines
+
+    def _detail(self, width: int) -> Line:
+        """What the row under the cursor has no room for: why this ETA, why it failed, the note."""
+        job = self.window.row
+        if job is None:
+            return ()
+        parts: list[Span] = [(f" {clean(job.hash[:8])}", "dim")]
+        if job.name:
+            parts.append((f"  {clean(job.name)}", ""))
+        if job.state == "running" and job.current_n is not None:
+            parts.append((f"  training N = {job.current_n:,}", "accent"))
+        guess = job_eta(job, self.pace)
+        if guess.seconds is not None:
+            parts.append((f"  ETA ~{figures.duration(guess.seconds)}: {guess.basis}", "dim"))
+        if job.reason and job.state in ("failed", "queued", "paused"):
+            parts.append((f"  {clean(job.reason)}", "bad" if job.state == "failed" else "warn"))
+        if job.flags:
+            parts.append((f"  {' '.join(job.flags)}", "warn"))
+        if job.tags:
+            parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
+        if job.notes:
+            parts.append((f"  ✎ {clean(job.notes)}", "dim"))
+        return tuple(parts)
+
+    def _sort_field(self) -> str:
+        return self.request.order
+
+    def _filter_line(self) -> Line:
+        spans: list[Span] = []
+        if self.request.query.text:
+            spans += [
+                (" filter ", "dim"),
+                (clean(self.request.query.text), "accent"),
+                (f"   {len(self.window.ids):,} jobs", "dim"),
+            ]
+        if self.request.archived:
+            spans.append(("   archived shown", "warn"))
+        if self.window.marked:
+            spans.append((f"   {len(self.window.marked)} marked", "mark"))
+        return tuple(spans)
+
+    def _empty(self, width: int, height: int) -> list[Line]:
+        name = self.lab_app.keymap.name
+        if self.request.query.text or self.request.study is not None:
+            return empty_state(["Nothing here.", f"{name('back')} takes the filter away"], width, height)
+        if self.lab_app.read_only:
+            return empty_state(["This lab is empty.", "It is open read-only"], width, height)
+        lines = ["The bench is clear.", f"{name('show_new')} starts from a preset    {name('help')} shows the keys"]
+        return empty_state(lines, width, height)
+
+    # Hands
+
+    def selection(self) -> list[int]:
+        return self.window.selection()
+
+    def selected_rows(self) -> list[JobRow]:
+        """The loaded rows among the selection."""
+        return [self.window.rows[i] for i in self.selection() if i in self.window.rows]
+
+    def copy_text(self) -> str:
+        row = self.window.row
+        return "" if row is None else f"{row.hash}\n"
+
+    def do_up(self) -> None:
+        self.window.move(-1)
+        self._moved()
+
+    def do_down(self) -> None:
+        self.window.move(1)
+        self._moved()
+
+    def do_page_down(self) -> None:
+        self.window.page(1)
+        self._moved()
+
+    def do_page_up(self) -> None:
+        self.window.page(-1)
+        self._moved()
+
+    def do_half_down(self) -> None:
+        self.window.page(0.5)
+        self._moved()
+
+    def do_half_up(self) -> None:
+        self.window.page(-0.5)
+        self._moved()
+
+    def do_home(self) -> None:
+        self.window.go(0)
+        self._moved()
+
+    def do_end(self) -> None:
+        self.window.go(-1)
+        self._moved()
+
+    def wheel(self, by: int) -> None:
+        self.window.move(by)
+        self._moved()
+
+    def click(self, x: int, y: int) -> None:
+        index = self.window.top + y - self._table_top - 1
+        if y > self._table_top and index < len(self.window.ids):
+            again = index == self.window.cursor
+            self.window.go(index)
+            self._moved()
+            if again:
+                self.do_open()
+
+    def do_open(self) -> None:
+        if self.window.id is not None:
+            self.lab_app.open_job(self.window.id)
+
+    def do_mark(self) -> None:
+        self.window.toggle_mark()
+        self.window.move(1)
+        self._moved()
+
+    def do_mark_all(self) -> None:
+        everything = set(self.window.ids)
+        self.window.marked = set() if self.window.marked == everything else everything
+        self.redraw()
+
+    def do_filter(self) -> None:
+        def check(text: str) -> str:
+            from store.filters import FIELDS
+
+            return parse(text, frozenset(FIELDS)).problem
+
+        self.lab_app.ask("filter", self.set_filter, text=self.request.query.text, check=check, hint=EXAMPLES)
+
+    def set_filter(self, text: str) -> None:
+        """Show what ``text`` says; it has been checked."""
+        from store.filters import FIELDS
+
+        self._change(query=parse(text, frozenset(FIELDS)))
+
+    def do_sort(self) -> None:
+        at = SORTS.index(self.request.order) if self.request.order in SORTS else 0
+        self._change(order=SORTS[(at + 1) % len(SORTS)])
+
+    def do_reverse(self) -> None:
+        order = self.request.order
+        if order != "queue":
+            self._change(order=order[1:] if order.startswith("-") else f"-{order}")
+
+    def do_next_study(self) -> None:
+        self._step_study(1)
+
+    def do_prev_study(self) -> None:
+        self._step_study(-1)
+
+    def can_next_study(self) -> bool:
+        return self.common is not None and bool(self.common.studies)
+
+    def _step_study(self, by: int) -> None:
+        studies: list[int | None] = [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
+        at = studies.index(self.request.study) if self.request.study in studies else 0
+        self._change(study=studies[(at + by) % len(studies)])
+
+    def do_archived(self) -> None:
+        self._change(archived=not self.request.archived)
+
+    def _change(self, **changes: Any) -> None:
+        self.request = replace(self.request, **changes)
+        self.window.top = self.window.cursor = 0
+        self.redraw()
+        self.reload()
+
+    def do_back(self) -> None:
+        """One layer: marks, then the filter, then the study."""
+        if self.window.marked:
+            self.window.marked = set()
+            self.redraw()
+        elif self.request.query.text:
+            self._change(query=Query())
+        elif self.request.archived:
+            self._change(archived=False)
+        elif self.request.study is not None:
+            self._change(study=None)

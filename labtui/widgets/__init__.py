@@ -1,0 +1,1 @@
+"""What draws: pure functions from rows to lines, and the few widgets that put lines on the screen."""

@@ -1,0 +1,100 @@
+"""The one widget that draws: lines in, only the cells that differ out.
+
+A pane asks its ``draw`` for lines, compares them with what stands on the screen and refreshes the differing columns of the
+differing rows. Nothing equal is sent again, and a hidden pane draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from labtui.text import to_ascii, to_blocks
+from labtui.theme import Palette
+from labtui.widgets.lines import Line, changed_spans, crop
+
+if TYPE_CHECKING:
+    from labtui.app import LabApp
+
+
+class Pane(Widget, inherit_bindings=False):
+    """A widget of lines. Subclasses override :meth:`draw`."""
+
+    DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
+    can_focus_children = False
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: list[Line] = []
+        self._strips: dict[int, Strip] = {}
+        self._drawn_at = (0, 0)
+
+    @property
+    def lab_app(self) -> LabApp:
+        return cast("LabApp", self.app)
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        """At most ``height`` lines; they are cropped and padded to the pane."""
+        return ()
+
+    def redraw(self) -> None:
+        """Draw, compare, and send what differs. Does nothing while the pane is hidden."""
+        if not self.is_attached or not self.display or self.size.area == 0:
+            return
+        width, height = self.size
+        lines = [crop(line, width) for line in list(self.draw(width, height))[:height]]
+        blank: Line = ((" " * width, ""),)
+        lines += [blank] * (height - len(lines))
+        old, self._lines = self._lines, lines
+        if self._drawn_at != (width, height) or len(old) != height:
+            self._drawn_at = (width, height)
+            self._strips.clear()
+            self.refresh()
+            return
+        regions = []
+        for y, (before, after) in enumerate(zip(old, lines, strict=True)):
+            spans = changed_spans(before, after)
+            if spans:
+                self._strips.pop(y, None)
+                regions += [Region(x, y, end - x, 1) for x, end in spans]
+        if regions:
+            self.refresh(*regions)
+
+    def recolour(self) -> None:
+        """Draw everything afresh, in the present theme's colours."""
+        self._drawn_at = (0, 0)
+        self.redraw()
+
+    def text(self) -> str:
+        """What stands on the pane, as plain text."""
+        from labtui.widgets.lines import plain
+
+        return "\n".join(plain(line) for line in self._lines)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.redraw()
+
+    def render_line(self, y: int) -> Strip:
+        app = self.lab_app
+        palette = app.palette
+        width = self.size.width
+        if self._drawn_at != (width, self.size.height):
+            return Strip.blank(width, palette.base)
+        strip = self._strips.get(y)
+        if strip is None:
+            line = self._lines[y] if y < len(self._lines) else ()
+            strip = self._strips[y] = to_strip(line, width, palette, app.glyphs)
+        return strip
+
+
+def to_strip(line: Line, width: int, palette: Palette, glyphs: str = "unicode") -> Strip:
+    """A line as Textual draws it, in the signs that the terminal has."""
+    change = {"ascii": to_ascii, "blocks": to_blocks}.get(glyphs)
+    segments = [Segment(change(text) if change else text, palette.style(key)) for text, key in crop(line, width)]
+    return Strip(segments, width)
