@@ -36,6 +36,9 @@ class Query:
     """Why it cannot be read, in a sentence; then nothing else holds."""
 
 
+EVERYTHING = Query()
+
+
 def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
     """Read a filter; ``fields`` are the names that the store allows."""
     from store.filters import Condition

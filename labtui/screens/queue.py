@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from labtui.eta import job_eta
 from labtui.poller import Loader
-from labtui.query import EXAMPLES, Query, holds, parse
+from labtui.query import EVERYTHING, EXAMPLES, Query, holds, parse
 from labtui.screens.base import ScreenPane, empty_state
 from labtui.text import clean
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
@@ -55,7 +55,7 @@ class QueueData:
 class QueueRequest:
     """What to read; called with a lab in the poller's thread."""
 
-    query: Query = Query()
+    query: Query = EVERYTHING
     order: str = "queue"
     study: int | None = None
     archived: bool = False
@@ -93,7 +93,7 @@ def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
     good = {
         job.job_id
         for cell in lab.cells(request.study)
-        if holds(sharing(cell).point, request.query.kappa)
+        if holds(sharing(cell).value, request.query.kappa)
         for job in (*cell.parts, cell.joint)
     }
     return array("q", (i for i in ids if i in good))
@@ -403,7 +403,7 @@ class QueuePane(ScreenPane):
             self.window.marked = set()
             self.redraw()
         elif self.request.query.text:
-            self._change(query=Query())
+            self._change(query=EVERYTHING)
         elif self.request.archived:
             self._change(archived=False)
         elif self.request.study is not None:

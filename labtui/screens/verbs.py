@@ -19,6 +19,7 @@ _PAST = {
     "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again", "archive": "archived",
     "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted", "tag": "tagged",
 }  # fmt: skip
+_ENDED = ("done", "failed", "censored")
 _UNDO = {"cancel": "undo_cancel", "archive": "unarchive", "delete": "restore"}
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
 
@@ -197,9 +198,7 @@ class Verbs(Host, inherit_bindings=False):
         self._tell(common.fresh)
 
     def _tell(self, events: Sequence[Any]) -> None:
-        ended = [
-            e for e in events if e.kind in ("done", "failed", "censored", "job_done", "job_failed") and e.job_id is not None
-        ]
+        ended = [e for e in events if e.kind in _ENDED and e.job_id is not None]
         if not ended:
             return
         bad = [e for e in ended if e.level == "error"]

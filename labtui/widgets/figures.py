@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 
+from labtui.analysis import format
+
 NONE = "–"
 
 
 def count(n: float | None) -> str:
-    """A sample size or other count in at most five cells: ``7``, ``312``, ``2.9k``, ``16M``."""
-    if n is None:
-        return NONE
-    if not math.isfinite(n):
-        return "∞" if n > 0 else NONE
-    if n < 1000:
-        return str(int(n)) if n == int(n) else f"{n:.1f}"
-    for limit, unit in ((1e6, "k"), (1e9, "M"), (1e12, "G"), (1e15, "T")):
-        if n < limit * 0.9995:
-            value = n / (limit / 1e3)
-            return f"{value:.3g}{unit}" if value < 999.5 else f"{round(value)}{unit}"
-    return f"{n:.1e}"
+    """A sample size or other count in at most five cells: ``7``, ``312``, ``2.94k``, ``16M``."""
+    return NONE if n is None else format.count(n)
 
 
 def exact(n: int | None) -> str:

@@ -253,7 +253,7 @@ class _Maker:
         return replace(
             job, lo=0 if status == "censored" else lo, hi=hi, status=status, candidates=k, wall_s=k * 2.3,
             device_s=k * 2.1, member_steps=k * 1800, current_n=None if finished else n, progress=progress,
-            device="cpu" if not finished else "cpu", started_at=T0, finished_at=T0 + 60 * job.id if finished else None,
+            device="cpu", started_at=T0, finished_at=T0 + 60 * job.id if finished else None,
             best_loss=2.1e-3 if status == "censored" else 6.2e-4,
         )  # fmt: skip
 
@@ -318,12 +318,18 @@ def small_lab(seed: int = 3) -> FakeLab:
             for n in range(4, 9):
                 value = None if law is None or (model == "lstm" and n == 4) else law(n) * make.rng.uniform(0.8, 1.2)
                 kind = "done" if state == "done" else ("running" if n == 6 else "done" if n < 6 else "queued")
+                known = {"true": value} if kind != "queued" else {}
                 parts[n] = make.job(
-                    kind, model=model, model_label=label, format=fmt, distribution="fixed", length=n, min_length=n,
-                    n_max=16_000, true=value if kind != "queued" else None,
-                ) if kind != "queued" else make.job(
-                    kind, model=model, model_label=label, format=fmt, distribution="fixed", length=n, min_length=n, n_max=16_000
-                )  # fmt: skip
+                    kind,
+                    model=model,
+                    model_label=label,
+                    format=fmt,
+                    distribution="fixed",
+                    length=n,
+                    min_length=n,
+                    n_max=16_000,
+                    **known,
+                )
             for L in (6, 7, 8):
                 joint_true = None
                 if law is not None:
