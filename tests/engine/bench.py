@@ -1,0 +1,89 @@
+"""A small bench for the engine's tests: tiny jobs, and runs collected into what each trial saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runners.engine.trainer import Trainer
+from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Member, Note, Plan
+from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, Training, Transformer
+
+MODELS = {
+    "dense_ssm": DenseSSM(hidden=4),
+    "lstm": LSTM(hidden=5),
+    "transformer": Transformer(layers=1, d=8, heads=2, dropout=0.1, init_std=0.15),
+}
+FORMATS = ("outcome", "cot", "acot")
+
+
+def tiny(model: str = "dense_ssm", format: str = "acot", lengths: tuple[int, int] = (2, 4), **training: Any) -> Job:
+    low, high = lengths
+    settings = {"batch_size": 8, "steps": 23, "eval_every": 5, "validation_size": 24, **training}
+    return Job.model_validate(
+        {
+            "task": ModularAddition(m=3),
+            "format": format,
+            "lengths": Lengths(distribution="uniform" if low < high else "fixed", length=high, min_length=low),
+            "model": MODELS[model],
+            "training": Training(**settings),
+        }
+    )
+
+
+def grid(
+    probe: str = "a", n: int = 20, rates: Iterable[float] = (1e-2, 3e-3), seeds: Iterable[int] = (10, 20), **more: Any
+) -> list[Member]:
+    settings = {"eps": 1e-3, "stop": "never", **more}
+    return [Member(probe, n, rate, seed, **settings) for rate in rates for seed in seeds]
+
+
+def cpu(members_at_once: int = 64) -> Plan:
+    return Plan("cpu", members_at_once)
+
+
+@dataclass
+class Seen:
+    """What a run told, sorted by trial."""
+
+    curves: dict[int, dict[int, tuple[float, float, bool]]] = field(default_factory=dict)
+    ended: dict[int, Ended] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    events: list[EngineEvent] = field(default_factory=list)
+
+    def take(self, event: EngineEvent) -> None:
+        self.events.append(event)
+        if isinstance(event, Evaluated):
+            for row in zip(event.members, event.train, event.validation, event.exact, strict=True):
+                self.curves.setdefault(row[0], {})[event.step] = row[1:]
+        elif isinstance(event, Ended):
+            self.ended[event.member] = event
+        elif isinstance(event, Note):
+            self.notes.append(event.text)
+
+    def of(self, i: int, **index: int) -> tuple[Any, ...]:
+        """Everything told of one trial, but for its index."""
+        e = self.ended[i]
+        return self.curves.get(i), e.outcome, e.steps, e.best_loss, e.best_step, repr(e.last_loss), e.generalisation
+
+
+def run(
+    job: Job,
+    members: list[Member],
+    *,
+    plan: Plan | None = None,
+    control: Control | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    each: Callable[[EngineEvent], None] | None = None,
+    seen: Seen | None = None,
+) -> Seen:
+    seen = seen or Seen()
+    trainer = Trainer(job, members, device="cpu", plan=plan or cpu(), checkpoint_dir=folder, resume=resume)
+    for event in trainer.run(control or Control()):
+        seen.take(event)
+        if each:
+            each(event)
+    return seen
