@@ -1,0 +1,99 @@
+"""The folders of checkpoints: one for each probe, with a manifest that names the members in their order.
+
+A packed assignment's folder is that of its first probe. Before one of its probes goes on without the others, it gets a
+copy of its own: each then resumes the whole batch with the others dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from runners.engine.types import Member
+from runners.pool.bench import Bench, Returned
+from runners.pool.state import Assignment, Probe, manifest, read_manifest
+from store.paths import LabPaths
+
+NAME = "assignment.json"
+
+
+def prepare(assignment: Assignment) -> None:
+    """Make the folder and its manifest.
+
+    Raises:
+        OSError: no room.
+    """
+    folder = Path(assignment.folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    aside = folder / (NAME + ".tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as f:
+        f.write(manifest(assignment))
+    aside.replace(folder / NAME)
+
+
+def members(folder: Path) -> tuple[Member, ...] | None:
+    """Of whom the checkpoint in a folder is; None without a readable manifest."""
+    try:
+        return read_manifest((folder / NAME).read_text())
+    except OSError:
+        return None
+
+
+def separate(paths: LabPaths, folder: Path) -> int:
+    """Give every probe of a packed checkpoint a folder of its own; how many copies were made.
+
+    A copy that finds no room is left out: that probe begins again, which costs time and no result.
+    """
+    kept = members(folder)
+    copies = 0
+    for key in {m.probe for m in kept or ()}:
+        own = paths.checkpoints / key
+        if own == folder or own.exists() or not key.isdigit():
+            continue
+        aside = own.with_suffix(".tmp")
+        with contextlib.suppress(OSError):
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.copytree(folder, aside)
+            aside.rename(own)
+            copies += 1
+    return copies
+
+
+def recover(paths: LabPaths) -> None:
+    """After a supervisor's death: separate what was packed, before anything goes on; clear half-made copies away."""
+    with contextlib.suppress(OSError):
+        for folder in sorted(paths.checkpoints.iterdir()):
+            if folder.suffix == ".tmp":
+                shutil.rmtree(folder, ignore_errors=True)
+            elif folder.is_dir():
+                separate(paths, folder)
+
+
+def remove(folder: Path) -> None:
+    """Delete a probe's checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_folder(bench: Bench, probe: Probe, assignment: Assignment) -> Path:
+    """The folder from which a probe would go on: its own, or its pack's where no copy could be made."""
+    own = bench.folder(probe.id)
+    return own if own.exists() else Path(assignment.folder)
+
+
+def part(bench: Bench, returned: Returned) -> None:
+    """Before the probes of a pack go separate ways."""
+    if len({m.probe for m in returned.assignment.members}) > 1:
+        separate(bench.paths, Path(returned.assignment.folder))
+
+
+def discard(bench: Bench, probe: Probe) -> None:
+    """Delete the checkpoints of a probe that is over; those of a pack go with its last probe."""
+    home = probe.home
+    folder = bench.folder(probe.id)
+    if home is None or home.folder != str(folder):
+        remove(folder)
+    if home is not None and not home.probes:
+        remove(Path(home.folder))

@@ -1,0 +1,158 @@
+"""Who a process is, so that a reused pid is never taken for it: pid, start time in clock ticks, boot."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """One process of one boot."""
+
+    pid: int
+    started: str
+    """Start time in ticks since boot (Linux), which no change of the clock moves; elsewhere seconds since 1970."""
+    boot: str
+
+    def alive(self) -> bool:
+        """The very process still runs (a zombie does not)."""
+        return self.boot == boot_id() and start_of(self.pid) == self.started
+
+    def kill(self, number: int = signal.SIGKILL) -> bool:
+        """Send a signal if it is still this process; True if it was sent."""
+        if not self.alive():
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
+            return True
+        return False
+
+
+def identify(pid: int) -> ProcessId:
+    """The identity of a running process."""
+    return ProcessId(pid, start_of(pid) or "", boot_id())
+
+
+def start_of(pid: int) -> str | None:
+    """When a process began, as in :attr:`ProcessId.started`; None if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        if sys.platform.startswith("linux"):
+            return None
+    except OSError:
+        return None
+    else:
+        return None if fields[0] in "ZX" else fields[19]
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.Error:
+        return None
+
+
+@cache
+def boot_id() -> str:
+    """A name of this boot of the machine; the host's name where the system tells none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+@cache
+def version() -> str:
+    """Of labtui."""
+    try:
+        return metadata.version("labtui")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the source tree that runs, where it is one."""
+    git = ROOT / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        loose = git / name
+        if loose.is_file():
+            return loose.read_text().strip()
+        for line in (git / "packed-refs").read_text().splitlines():
+            if line.endswith(" " + name):
+                return line.split()[0]
+    except OSError:
+        return None
+    return None
+
+
+def machine() -> dict[str, str]:
+    """Where a job ran, for its provenance."""
+    return {
+        "version": version(),
+        "commit": git_commit() or "",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+    }
+
+
+class Roster:
+    """The worker processes of a lab, in a file beside it: what a next supervisor must see dead before it hands out again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def write(self, processes: list[ProcessId]) -> None:
+        """Replace the list.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        aside = self._file.with_suffix(".tmp")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as f:
+            f.write(json.dumps([asdict(p) for p in processes]))
+        aside.replace(self._file)
+
+    def read(self) -> list[ProcessId]:
+        """The list; an unreadable file counts as empty."""
+        try:
+            rows = json.loads(self._file.read_text())
+            return [ProcessId(int(r["pid"]), str(r["started"]), str(r["boot"])) for r in rows]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def clear_out(self, grace_s: float, *, clock: Callable[[], float] = time.monotonic) -> int:
+        """Wait for a dead supervisor's workers to checkpoint and end, then kill what is left; how many were killed.
+
+        They saw the end of their pipe the moment that it died. Only a stopped or hung one outlives its grace.
+        """
+        left = [p for p in self.read() if p.alive()]
+        until = clock() + grace_s
+        while left and clock() < until:
+            time.sleep(0.02)
+            left = [p for p in left if p.alive()]
+        killed = sum(p.kill() for p in left)
+        while any(p.alive() for p in left):
+            time.sleep(0.02)
+        return killed

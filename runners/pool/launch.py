@@ -1,0 +1,166 @@
+"""The command line of the supervisor: take the lock, detach, log, run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from runners.pool.devices import detect
+from runners.pool.identity import version
+from runners.pool.options import TRAINER, Options
+from store.errors import LabError
+from store.locks import SupervisorLock, holder
+from store.paths import LabPaths
+
+LOG_BYTES = 2 << 20
+HANDOVER_S = 7 * 24 * 3600.0
+"""How long a newer labtui waits for an older supervisor to finish its probes."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of ``python -m runners``."""
+    p = argparse.ArgumentParser(prog="python -m runners", description="Supervise a lab: run its searches on this machine.")
+    p.add_argument("--lab", type=Path, required=True, metavar="FILE")
+    p.add_argument("--foreground", action="store_true", help="stay in this terminal (for systemd, containers, a batch job)")
+    p.add_argument("--until-empty", action="store_true", help="end when nothing is queued or running")
+    p.add_argument("--daemon", action="store_true", help="stay when there is nothing to do (else ends after 10 minutes)")
+    p.add_argument("--slots", type=_positive, metavar="N", help="workers on the CPU (default: one per core)")
+    p.add_argument("--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)")
+    p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
+    p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
+    p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
+    defaults = Options(Path())
+    for name in ("lease", "stall", "idle", "backoff"):
+        p.add_argument(
+            f"--{name}", type=float, default=getattr(defaults, f"{name}_s"), metavar="SECONDS", help=argparse.SUPPRESS
+        )
+    return p
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} slots; expected at least 1")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 (detached and up, or ended well), 1 (ended by a fault), 2 (not started: one sentence on stderr)."""
+    args = parser().parse_args(argv)
+    options = Options(
+        lab=args.lab.absolute(),
+        devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
+        slots=args.slots,
+        trainer=args.trainer,
+        until_empty=args.until_empty,
+        daemon=args.daemon,
+        idle_s=args.idle,
+        lease_s=args.lease,
+        stall_s=args.stall,
+        backoff_s=args.backoff,
+        speculate=not args.no_speculation,
+        pack=not args.no_packing,
+    )
+    try:
+        LabPaths(options.lab).require_file()
+    except LabError as error:
+        return _refused(error)
+    if args.foreground:
+        return _run(options, terminal=True)
+    return _detached(options)
+
+
+def _refused(error: Exception | str) -> int:
+    print(f"labtui: {error}", file=sys.stderr)
+    return 2
+
+
+def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
+    paths = LabPaths(options.lab)
+    try:
+        devices = detect(options.devices)
+        lock = _acquire(paths, terminal)
+    except (LabError, ValueError) as error:
+        if up is not None:
+            os.write(up, str(error).encode())
+            os.close(up)
+            return 2
+        return _refused(error)
+    _log_to(paths, terminal)
+    from runners.pool.supervisor import Supervisor
+
+    supervisor = Supervisor(options, lock, devices)
+    if up is not None:
+        os.write(up, b"\n")
+        os.close(up)
+    return supervisor.run()
+
+
+def _acquire(paths: LabPaths, terminal: bool) -> SupervisorLock:
+    """The lock; a supervisor of another version is asked to finish its probes and hand over."""
+    try:
+        return SupervisorLock.acquire(paths, version=version())
+    except LabError:
+        other = holder(paths)
+        if not other.get("version") or other["version"] == version():
+            raise
+    from store.commands import drain
+
+    drain(paths.lab)
+    if terminal:
+        old = f"the supervisor {other['version']} (process {other.get('pid')})"
+        print(f"labtui: {old} finishes its probes, then {version()} takes over", file=sys.stderr)
+    return SupervisorLock.acquire(paths, wait_s=HANDOVER_S, version=version())
+
+
+def _log_to(paths: LabPaths, terminal: bool) -> None:
+    logging.raiseExceptions = False  # a full disk must not fill stderr with tracebacks of the log
+    root = logging.getLogger("labtui")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+    form.converter = time.gmtime
+    os.umask(0o077)
+    file = logging.handlers.RotatingFileHandler(paths.logs / "supervisor.log", maxBytes=LOG_BYTES, backupCount=2, delay=True)
+    handlers: list[logging.Handler] = [file]
+    if terminal:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setFormatter(form)
+        root.addHandler(handler)
+
+
+def _detached(options: Options) -> int:
+    """Fork away from the terminal (no thread and no library that minds runs yet) and wait until the lock is held."""
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(read)
+        os.setsid()
+        if os.fork() > 0:
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os._exit(_guarded(options, write))
+    os.close(write)
+    os.waitpid(child, 0)
+    answer = b""
+    while chunk := os.read(read, 4096):
+        answer += chunk
+    if answer == b"\n":
+        return 0
+    return _refused(answer.decode() or f"the supervisor did not start; see {LabPaths(options.lab).logs / 'supervisor.log'}")
+
+
+def _guarded(options: Options, up: int) -> int:
+    try:
+        return _run(options, terminal=False, up=up)
+    except BaseException:
+        logging.getLogger("labtui").exception("the supervisor fell over")
+        return 1

@@ -1,0 +1,39 @@
+"""How a supervisor behaves; every number here has its reason in docs/reliability.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TRAINER = "runners.engine.trainer:Trainer"
+
+
+@dataclass(frozen=True)
+class Options:
+    """From the command line."""
+
+    lab: Path
+    devices: tuple[str, ...] = ()
+    """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none."""
+    slots: int | None = None
+    """Slots of the CPU; None: one per core. A CUDA device has one unless the lab says otherwise."""
+    trainer: str = TRAINER
+    until_empty: bool = False
+    """End when nothing is queued or running."""
+    daemon: bool = False
+    """Stay when idle."""
+    idle_s: float = 600.0
+    """End by itself after this long with nothing to do."""
+    lease_s: float = 30.0
+    """A worker that has said nothing for this long is killed (it beats every second)."""
+    stall_s: float = 1800.0
+    """A worker that beats but whose trainer has not looked up for this long is killed."""
+    stop_s: float = 20.0
+    """How long a checkpoint on request may take before the worker is killed."""
+    backoff_s: float = 2.0
+    """Delay before a job's second attempt; doubles with each further one."""
+    backoff_max_s: float = 300.0
+    speculate: bool = True
+    pack: bool = True
+    memory_reserve: float = 0.05
+    """Share of the machine's memory that is left alone."""

@@ -1,0 +1,191 @@
+"""A worker process seen from the supervisor: its two pipes, its log, its life."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from runners.pool import messages as m
+from runners.pool.codec import MAX_LINE, MessageError, encode
+from runners.pool.identity import ROOT, ProcessId, identify
+
+LOG_BYTES = 4 << 20
+_CHUNK = 1 << 18
+Clock = Callable[[], float]
+
+
+class Worker:
+    """One child, spawned (never forked), in a session of its own.
+
+    Reading and writing never block; a closed pipe is no error here: :meth:`exit_code` tells what became of the process.
+    """
+
+    def __init__(self, name: str, trainer: str, threads: int, log: Path, clock: Clock = time.monotonic) -> None:
+        """Start it.
+
+        Args:
+            name: of the slot, for messages.
+            trainer: ``module:Class``.
+            threads: for the maths libraries.
+            log: file that takes its stdout and stderr.
+
+        Raises:
+            OSError: no process, no pipe or no log file to be had.
+        """
+        self.name = name
+        self.clock = clock
+        self.ready: m.Ready | None = None
+        self.rss = 0
+        self.silent_s = 0.0
+        self.heard = self.started = clock()
+        self.closed = False
+        self.quitting = False
+        """It was told to end; its end is no failure."""
+        self.holding = False
+        """It was told to stand still."""
+        self._in = bytearray()
+        self._out = bytearray()
+        self._log = log
+        trim(log)
+        down_read, down_write = os.pipe()
+        up_read, up_write = os.pipe()
+        self._down, self.up = down_write, up_read
+        try:
+            with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
+                self._process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "runners.pool.worker"),
+                        *("--read", str(down_read), "--write", str(up_write), "--trainer", trainer),
+                    ],
+                    pass_fds=(down_read, up_write),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                    env=_environment(threads),
+                )
+        except OSError:
+            os.close(down_write)
+            os.close(up_read)
+            raise
+        finally:
+            os.close(down_read)
+            os.close(up_write)
+        os.set_blocking(down_write, False)
+        os.set_blocking(up_read, False)
+        self.id: ProcessId = identify(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: m.Down) -> None:
+        """Queue a message and write what the pipe takes."""
+        self._out += encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes of what is queued."""
+        while self._out and not self.closed:
+            try:
+                written = os.write(self._down, self._out)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._out.clear()
+                return
+            del self._out[:written]
+
+    def receive(self) -> Iterator[m.Up]:
+        """Every whole message that is there.
+
+        Raises:
+            MessageError: what it sent is not one; nothing that follows can be trusted.
+        """
+        while not self.closed:
+            try:
+                chunk = os.read(self.up, _CHUNK)
+            except BlockingIOError:
+                break
+            except OSError:
+                chunk = b""
+            if not chunk:
+                self.closed = True
+                break
+            self.heard = self.clock()
+            self._in += chunk
+            if len(self._in) > MAX_LINE:
+                raise MessageError(f"a message has more than {MAX_LINE} bytes")
+            if len(chunk) < _CHUNK:
+                break
+        *lines, rest = bytes(self._in).split(b"\n")
+        self._in = bytearray(rest)
+        for line in lines:
+            message = m.decode_up(line)
+            if isinstance(message, m.Ready):
+                self.ready = message
+            elif isinstance(message, m.Beat):
+                self.rss, self.silent_s = message.rss, message.silent_s
+            yield message
+
+    def quit(self) -> None:
+        """Ask it to end, keeping what it can."""
+        self.quitting = True
+        self.send(m.Quit())
+
+    def exit_code(self) -> int | None:
+        """Of the process if it has ended, negative for a signal."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End it now, stopped or not."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the pipes and reap it; it must have ended or been killed."""
+        self._process.wait()
+        for descriptor in (self._down, self.up):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self.closed = True
+
+    def tail(self, size: int = 2000) -> str:
+        """The end of its log."""
+        try:
+            with self._log.open("rb") as f:
+                f.seek(max(0, self._log.stat().st_size - size))
+                return f.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+
+def trim(log: Path) -> None:
+    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append, so they go on at the start)."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_BYTES:
+            old = log.with_suffix(log.suffix + ".1")
+            with log.open("rb") as f:
+                f.seek(-(LOG_BYTES // 2), os.SEEK_END)
+                kept = f.read()
+            descriptor = os.open(old, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(kept)
+            os.truncate(log, 0)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    env: dict[str, Any] = dict(os.environ)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        env[name] = str(threads)
+    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's order, so that cuda:0 is the same card for both
+    paths = [str(ROOT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return env

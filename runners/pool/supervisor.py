@@ -1,0 +1,358 @@
+"""The supervisor of a lab: one process, one thread, one event loop. It owns the file, the searches and the workers.
+
+A turn of the loop reads the pipes, watches the workers, and then lets the ledger, the verbs and the dispatcher make their
+transactions. Whatever cannot be written now stays in memory and is tried again; nothing is acted on before it is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from runners.pool import checkpoints, intake
+from runners.pool import messages as m
+from runners.pool.bench import Bench, log
+from runners.pool.devices import Device
+from runners.pool.identity import Roster, boot_id, version
+from runners.pool.options import Options
+from runners.pool.process import Clock
+from runners.pool.staff import NoWorker, Staff
+from store.errors import Busy, Fenced, LabError, NoRoom, NotALab
+from store.locks import SupervisorLock
+from store.paths import LabPaths
+
+if TYPE_CHECKING:
+    from store.rows import DeviceRow
+    from store.write import Identity, Requeued
+
+COMMANDS_S = 0.2
+PROGRESS_S = 0.4
+CURVES_S = 1.5
+HEARTBEAT_S = 2.0
+CHORES_S = 10.0
+CLAIM_S = 60.0
+LEFTOVER_GRACE_S = 20.0
+REST_S = {"cpu": 90.0, "cuda": 20.0}
+MAX_FAULTS = 8
+"""Turns in a row that end in an error which nobody foresaw, until the supervisor gives up."""
+LOCK_TEXT = 2048
+
+
+class Supervisor:
+    """Holds the lab's lock already; :meth:`run` returns the exit code."""
+
+    def __init__(
+        self, options: Options, lock: SupervisorLock, devices: list[Device], *, clock: Clock = time.monotonic
+    ) -> None:
+        self.paths = LabPaths(options.lab)
+        self.bench = Bench(options, self.paths, clock)
+        self.options, self.lock, self.clock = options, lock, clock
+        self.selector = selectors.DefaultSelector()
+        self.roster = Roster(self.paths.folder / "workers.json")
+        self.staff = Staff(self.bench, self.selector, self.roster)
+        self._devices = devices
+        self._stop = 0
+        self._retry_at = 0.0
+        self._refused = ""
+        self._refused_since = 0.0
+        self._faults = 0
+        self._due: dict[str, float] = {}
+        self._idle_since = clock()
+        self._leftover_until = 0.0
+        self._told = ""
+
+    # Life
+
+    def run(self) -> int:
+        """Until there is nothing to do, or a signal, or a newer supervisor."""
+        signal.signal(signal.SIGTERM, self._signal)
+        signal.signal(signal.SIGINT, self._signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        code = 0
+        try:
+            self._open()
+            while not self._finished():
+                self._round(self._nap())
+        except Fenced as error:
+            log.error("%s", error)
+            code = 1
+        except (LabError, NoWorker) as error:
+            log.error("%s", error)
+            self._tell(str(error))
+            code = 1
+        finally:
+            self._close(code)
+        return code
+
+    def _signal(self, number: int, frame: Any) -> None:
+        self._stop += 1
+
+    def _open(self) -> None:
+        """Workers first, because importing torch takes longest; then the file; then what the last supervisor left."""
+        from store.read import open_lab
+
+        self._tell("")
+        self.staff.leftovers = [p for p in self.roster.read() if p.alive()]
+        self._leftover_until = self.clock() + LEFTOVER_GRACE_S
+        with open_lab(self.paths.lab) as lab:
+            waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
+            rows = self.staff.furnish(self._devices, {row.id: row for row in lab.devices()})
+        self.staff.start(min(len(self.bench.slots), 2 * waiting))
+        from store.write import Identity, Writer, create_or_open
+
+        create_or_open(self.paths.lab)
+        self.writer = Writer(self.paths.lab, lock_timeout_s=0.5)
+        self.lab = open_lab(self.paths.lab)
+        me = Identity(os.getpid(), psutil.Process().create_time(), socket.gethostname(), boot_id(), version())
+        back = self._claim(me, rows)
+        for one in back:
+            log.info("job %d of the supervisor before is %s", one.job_id, one.state)
+        log.info(
+            "epoch %d, %d slots: %s", self.bench.epoch, len(self.bench.slots), ", ".join(s.name for s in self.bench.slots)
+        )
+
+    def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
+        """The first transaction; tried for a minute where the lab is locked or has no room."""
+        until = self.clock() + CLAIM_S
+        while True:
+            try:
+                with self.writer.transaction() as tx:
+                    self.bench.epoch = tx.claim(me)
+                    back: list[Requeued] = tx.take_over()
+                    tx.devices(rows)
+                    self.bench.holding = tx.holding()
+                return back
+            except (Busy, NoRoom) as error:
+                if self.clock() > until or self._stop:
+                    raise
+                self._tell(f"waiting: {error}")
+                time.sleep(0.2)
+
+    def _finished(self) -> bool:
+        if self._stop or self.bench.draining:
+            return not self.bench.assignments or self._stop > 1
+        busy = bool(self.bench.runs or self.bench.assignments or self.bench.returned or self.bench.remarks)
+        if busy or self._refused:
+            self._idle_since = self.clock()
+            return False
+        idle = self.clock() - self._idle_since
+        if self.options.until_empty:
+            return idle > COMMANDS_S and self._nothing_left()
+        return not self.options.daemon and idle > self.options.idle_s
+
+    def _nothing_left(self) -> bool:
+        counts = self.lab.counts()
+        return not counts.get("queued", 0) and not counts.get("running", 0) and not self.lab.pending_commands()
+
+    def _nap(self) -> float:
+        if any(p.complete for r in self.bench.runs.values() for p in r.probes.values()) and not self._refused:
+            return 0.0
+        return 0.05 if self.bench.wake or self.bench.assignments else 0.2
+
+    # A round
+
+    def _round(self, nap: float) -> None:
+        for key, _ in self.selector.select(nap):
+            intake.read(self.bench, key.data)
+        self.staff.watch()
+        if self._stop:
+            for assignment in self.bench.assignments:
+                self.bench.stop(assignment, "checkpoint")
+        if self.clock() < self._retry_at:
+            return
+        try:
+            self._turn()
+        except (Busy, NoRoom) as error:
+            self._refuse(error)
+        except (Fenced, NotALab):
+            raise
+        except Exception as error:
+            self._faults += 1
+            log.exception("a turn failed (%d of %d)", self._faults, MAX_FAULTS)
+            if self._faults >= MAX_FAULTS:
+                raise LabError(f"the supervisor gives up after {MAX_FAULTS} failed turns: {error}") from error
+            self._retry_at = self.clock() + 0.5
+        else:
+            self._faults = 0
+            if self._refused:
+                self._accept()
+
+    def _turn(self) -> None:
+        from runners.pool import dispatch, ledger, verbs
+
+        bench = self.bench
+        urgent = bench.returned or any(p.complete for r in bench.runs.values() for p in r.probes.values())
+        if urgent or self._is_due("progress", PROGRESS_S):
+            ledger.flush(bench, self.writer, live=self._is_due("curves", CURVES_S))
+        if bench.returned or any(r.leaving for r in bench.runs.values()):
+            ledger.settle(bench, self.writer)
+        if self._is_due("commands", COMMANDS_S) and self.lab.pending_commands():
+            verbs.obey(bench, self.staff, self.writer, self.lab.devices)
+            if any(r.leaving for r in bench.runs.values()):
+                ledger.settle(bench, self.writer)
+        if not self._leftovers() and not self._stop and (bench.wake or self._is_due("dispatch", 1.0)):
+            bench.wake = False
+            if not self._refused:
+                self.staff.start(dispatch.dispatch(bench, self.writer))
+        if bench.lost:
+            self._report_lost()
+        if self._is_due("heartbeat", HEARTBEAT_S):
+            with self.writer.transaction(durable=False) as tx:
+                tx.heartbeat(self._state(), bench.waiting)
+        if self._is_due("chores", CHORES_S):
+            self.staff.trim_logs()
+            for kind, idle_s in REST_S.items():
+                if not bench.holding or kind == "cuda":
+                    self.staff.rest(kind, idle_s)
+            if any(s.worker is not None and s.worker.ready is not None for s in bench.slots):
+                bench.waiting = ""
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = self.clock()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every_s
+        return True
+
+    def _state(self) -> str:
+        if self.bench.draining or self._stop:
+            return "draining"
+        if self.bench.holding:
+            return "holding"
+        return "waiting" if self.bench.waiting else "running"
+
+    def _leftovers(self) -> bool:
+        """The workers of the supervisor before still live: they are writing checkpoints, or hang and are killed in the end."""
+        staff = self.staff
+        if not staff.leftovers:
+            if self._leftover_until:
+                self._leftover_until = 0.0
+                checkpoints.recover(self.paths)
+            return False
+        staff.leftovers = [p for p in staff.leftovers if p.alive()]
+        if staff.leftovers and self.clock() > self._leftover_until:
+            for process in staff.leftovers:
+                log.warning("worker %d of the supervisor before hangs and is killed", process.pid)
+                process.kill()
+        self.bench.wake = True
+        return True
+
+    def _report_lost(self) -> None:
+        rows = {row.id: row for row in self.lab.devices()}
+        with self.writer.transaction() as tx:
+            tx.devices([replace(rows[d.id], state="lost") for d in self.bench.lost if d.id in rows])
+        self.bench.lost.clear()
+
+    # No room, no lock
+
+    def _refuse(self, error: LabError) -> None:
+        """Keep everything, stand still where there is no room, and try again."""
+        now = self.clock()
+        first = not self._refused
+        self._refused = str(error)
+        self._retry_at = now + (1.0 if isinstance(error, NoRoom) else 0.1)
+        if first:
+            self._refused_since = now
+            log.warning("%s; results are kept in memory and written as soon as possible", error)
+        if isinstance(error, NoRoom):
+            self._hold(True)
+        if isinstance(error, NoRoom) or now - self._refused_since > 2.0:
+            self._tell(f"waiting: {error}")
+
+    def _accept(self) -> None:
+        gone = self.clock() - self._refused_since
+        self.bench.remark(
+            "supervisor", f"could not write for {gone:.1f} s ({self._refused}); goes on, nothing is lost", "warning"
+        )
+        self._refused = ""
+        self._tell("")
+        self._hold(False)
+
+    def _hold(self, on: bool) -> None:
+        for slot in self.bench.slots:
+            if slot.worker is not None and slot.worker.holding != on:
+                slot.worker.holding = on
+                slot.worker.send(m.Hold(on))
+
+    def _tell(self, text: str) -> None:
+        """A word for everybody in the lock file: overwritten in place, so it needs no room on the disk."""
+        if text == self._told and self._told:
+            return
+        self._told = text
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "version": version(), "message": text[:1000]}
+        with contextlib.suppress(OSError):
+            os.pwrite(self.lock.fileno(), json.dumps(who).encode().ljust(LOCK_TEXT), 0)
+
+    # End
+
+    def _close(self, code: int) -> None:
+        """Workers checkpoint and end; jobs that were running are queued again; the lock goes last."""
+        until = self.clock() + self.options.stop_s + 5.0
+        if code == 0:
+            self._last_turns(until)
+        for slot in self.bench.slots:
+            if slot.worker is not None and not slot.worker.quitting:
+                slot.worker.quit()
+        while any(s.worker is not None and s.worker.exit_code() is None for s in self.bench.slots) and self.clock() < until:
+            self._pump(0.05)
+        for slot in self.bench.slots:
+            if slot.worker is not None:
+                slot.worker.kill()
+                slot.worker.close()
+                slot.worker = None
+        with contextlib.suppress(OSError):
+            self.roster.write([])
+        for name in ("writer", "lab"):
+            with contextlib.suppress(Exception):
+                getattr(self, name).close()
+        log.info("ended with code %d", code)
+        self.lock.release()
+
+    def _pump(self, nap: float) -> None:
+        for key, _ in self.selector.select(nap):
+            worker = key.data.worker
+            if worker is not None:
+                with contextlib.suppress(ValueError):
+                    for _ in worker.receive():
+                        pass
+                if worker.closed:
+                    self.selector.unregister(key.fileobj)
+
+    def _last_turns(self, until: float) -> None:
+        from runners.pool import ledger
+
+        while self.clock() < until:
+            try:
+                if not self.bench.assignments:
+                    ledger.flush(self.bench, self.writer, live=True)
+                    ledger.settle(self.bench, self.writer)
+                    with self.writer.transaction() as tx:
+                        for run in self.bench.runs.values():
+                            tx.requeue(run.id, "stopped", "the supervisor ended", counts=False)
+                        tx.heartbeat("stopped", "")
+                    self.bench.runs.clear()
+                    return
+            except (Busy, NoRoom):
+                time.sleep(0.2)
+                continue
+            except Exception:
+                log.exception("the last turn failed; the next supervisor takes over")
+                return
+            with contextlib.suppress(NoWorker):
+                self._drain_pipes()
+
+    def _drain_pipes(self) -> None:
+        for key, _ in self.selector.select(0.05):
+            intake.read(self.bench, key.data)
+        for assignment in self.bench.assignments:
+            self.bench.stop(assignment, "checkpoint")
+        self.staff.watch()
