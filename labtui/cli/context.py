@@ -1,0 +1,119 @@
+"""What every command has at hand: the lab, where data and narration go, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from store.read import Lab
+    from store.rows import JobRow
+
+DEFAULT_LAB = "lab.db"
+
+
+@dataclass
+class Context:
+    """One command with its arguments."""
+
+    args: Namespace
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def run(self) -> int:
+        """Load the command's module and run it."""
+        module, function = self.args.command.split(":")
+        command: Callable[[Context], int | None] = getattr(import_module(f"labtui.cli.{module}"), function)
+        return command(self) or 0
+
+    @property
+    def lab_path(self) -> Path:
+        """--lab, else LABTUI_LAB, else ./lab.db."""
+        return Path(self.args.lab or self.env.get("LABTUI_LAB") or DEFAULT_LAB)
+
+    @property
+    def json(self) -> bool:
+        """Machine-readable output was asked for."""
+        return bool(self.args.json)
+
+    @cached_property
+    def ascii(self) -> bool:
+        """No sign beyond ASCII: asked for, or the terminal's encoding has none."""
+        encoding = (getattr(self.out, "encoding", None) or "utf-8").lower().replace("-", "")
+        return bool(self.args.ascii) or encoding not in ("utf8", "utf16", "utf32")
+
+    @cached_property
+    def lab(self) -> Lab:
+        """The lab, open for reading; says so on stderr where it could only be opened read-only."""
+        from store.read import open_lab
+
+        lab = open_lab(self.lab_path, read_only=self.args.read_only)
+        if lab.notice and not self.args.read_only:
+            self.say(lab.notice)
+        return lab
+
+    def job(self, reference: str) -> JobRow:
+        """The job of an id or of the beginning of a hash."""
+        return self.lab.job(reference)
+
+    def jobs(self, references: Iterable[str]) -> list[JobRow]:
+        """Jobs of ids, ranges (3-7) and hashes; each once."""
+        found: dict[int, JobRow] = {}
+        for reference in references:
+            low, dash, high = reference.partition("-")
+            if dash and low.isdecimal() and high.isdecimal():
+                span = [self.lab.job(i) for i in range(int(low), min(int(high), int(low) + 10_000) + 1)]
+            else:
+                span = [self.lab.job(reference)]
+            found.update((job.id, job) for job in span)
+        return list(found.values())
+
+    def say(self, text: str) -> None:
+        """Narration, to stderr."""
+        from labtui.text import clean
+
+        print(clean(text), file=self.err, flush=True)
+
+    def line(self, text: str = "") -> None:
+        """One line of data, to stdout; the caller has cleaned what came from outside."""
+        if self.ascii and not text.isascii():
+            from labtui.text import to_ascii
+
+            text = to_ascii(text)
+        print(text, file=self.out)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        for text in lines:
+            self.line(text)
+
+    def emit(self, value: Any) -> None:
+        """Data as JSON: rows as objects, what is not finite as null."""
+        json.dump(plain(value), self.out, indent=2, allow_nan=False)
+        self.out.write("\n")
+
+
+def plain(value: Any) -> Any:
+    """Rows and their like as JSON's own types."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Iterable):
+        return [plain(v) for v in value]
+    return str(value)

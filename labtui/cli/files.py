@@ -1,0 +1,72 @@
+"""Commands on the lab file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labtui.cli import writing
+from labtui.cli.context import Context
+from labtui.cli.entry import FAILED, BadInput
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB"
+
+
+def snapshot(context: Context) -> None:
+    """A copy that opens anywhere, with no supervisor, torch or GPU."""
+    out = Path(context.args.out)
+    if out.exists():
+        raise BadInput(f"{out} is there already; expected a new file")
+    writing.snapshot(context.lab_path, out)
+    _wrote(context, out)
+
+
+def _wrote(context: Context, path: Path) -> None:
+    if context.json:
+        context.emit({"path": str(path), "bytes": path.stat().st_size})
+    else:
+        context.line(str(path))
+        context.say(f"{_size(path)}; open it with: labtui --read-only {path}")
+
+
+def check(context: Context) -> int:
+    """Integrity, foreign keys, invariants; exit 1 where something is wrong."""
+    problems = writing.check(context.lab_path)
+    if context.json:
+        context.emit({"lab": str(context.lab_path), "problems": problems})
+    else:
+        from labtui.text import clean
+
+        context.lines(clean(problem) for problem in problems)
+        context.say(f"{context.lab_path}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+    return FAILED if problems else 0
+
+
+def vacuum(context: Context) -> None:
+    """Give unused space back."""
+    path = context.lab_path
+    before = path.stat().st_size if path.exists() else 0
+    writing.vacuum(path)
+    after = path.stat().st_size
+    if context.json:
+        context.emit({"path": str(path), "bytes_before": before, "bytes": after})
+    else:
+        context.say(f"{path}: {before / 2**20:.1f} MiB before, {_size(path)} now")
+
+
+def backup(context: Context) -> None:
+    """A verified copy beside the lab."""
+    _wrote(context, writing.backup(context.lab_path))
+
+
+def upgrade(context: Context) -> None:
+    """Bring an older lab to this schema."""
+    path = context.lab_path
+    if not path.exists():
+        raise BadInput(f"there is no lab at {path}; expected a file that labtui made")
+    writing.create_or_open(path)
+    if context.json:
+        context.emit({"path": str(path), "schema": context.lab.schema})
+    else:
+        context.say(f"{path}: schema {context.lab.schema}")

@@ -1,0 +1,115 @@
+"""Following work to its end: lines as searches end, and where it stands in between; a bar where stderr is a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from labtui.cli.context import Context
+from labtui.cli.entry import FAILED, WorkFailed
+from labtui.plain.progress import OVER, Pace, ended_line, expected_work, state_line
+from store.rows import JobRow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+LINE_EVERY_S = 5.0
+LOST_S = 10.0
+"""How long live jobs may be without a supervisor before following gives up."""
+Alive = Callable[[], bool]
+
+
+class Follower:
+    """Watches some jobs of a lab, or (ids None) whatever is in its queue."""
+
+    def __init__(self, context: Context, ids: Sequence[int] | None, alive: Alive, *, every_s: float = LINE_EVERY_S) -> None:
+        self._context, self._alive, self._every_s = context, alive, every_s
+        self._lab = context.lab
+        self._ids = list(ids) if ids is not None else list(self._lab.job_ids())
+        self._told = {job.id for job in self._jobs() if job.state in OVER}
+        self._pace = Pace({i: expected_work(self._lab.job_spec(i)) for i in self._ids})
+        self._console, self._bar, self._task = self._output()
+
+    def _output(self) -> tuple[Console, Progress | None, TaskID | None]:
+        from rich.console import Console
+
+        console = Console(file=self._context.err, highlight=False, markup=False, emoji=False)
+        if not console.is_terminal:
+            return console, None, None
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            TextColumn("{task.percentage:>3.0f} %"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
+        return console, bar, bar.add_task("", total=1.0)
+
+    def _jobs(self) -> list[JobRow]:
+        return self._lab.jobs(self._ids)
+
+    def run(self) -> int:
+        """Follow until nothing that is watched can go on; the exit code.
+
+        Raises:
+            WorkFailed: the supervisor is gone and work is left.
+        """
+        if self._bar is None:
+            return self._loop()
+        with self._bar:
+            return self._loop()
+
+    def _loop(self) -> int:
+        version, last_line, last_alive = -1, 0.0, time.monotonic()
+        while True:
+            now = time.monotonic()
+            current = self._lab.data_version()
+            if current != version or now - last_line >= self._every_s:
+                version = current
+                jobs = self._jobs()
+                self._tell_ended(jobs)
+                live = [job for job in jobs if job.state in ("queued", "running")]
+                if not live:
+                    return self._finish(jobs)
+                if now - last_line >= self._every_s or self._bar is not None:
+                    last_line = self._tell_state(jobs, now, last_line)
+            if self._alive():
+                last_alive = now
+            elif now - last_alive > LOST_S:
+                raise WorkFailed("the supervisor has ended and work is left; see labtui logs, then labtui daemon start")
+            time.sleep(0.1)
+
+    def _tell_ended(self, jobs: Sequence[JobRow]) -> None:
+        for job in sorted(jobs, key=lambda j: j.finished_at or 0.0):
+            if job.state in OVER and job.id not in self._told:
+                self._told.add(job.id)
+                self._say(ended_line(job))
+
+    def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
+        words = state_line(jobs, self._pace.eta(jobs))
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._pace.fraction(jobs), description=words)
+            return now
+        self._say(words)
+        return now
+
+    def _finish(self, jobs: Sequence[JobRow]) -> int:
+        paused = [job for job in jobs if job.state == "paused"]
+        if paused:
+            self._say(f"{len(paused)} paused; go on with: labtui resume {' '.join(str(job.id) for job in paused[:5])}")
+        failed = [job for job in jobs if job.state in ("failed", "cancelled")]
+        return FAILED if failed else 0
+
+    def _say(self, text: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        shown = f"{stamp}  {text}"
+        if self._context.ascii:
+            from labtui.text import to_ascii
+
+            shown = to_ascii(shown)
+        self._console.print(shown, soft_wrap=True)

@@ -1,0 +1,57 @@
+"""``labtui show JOB``: everything about a search; with --json enough to run it again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from labtui import __version__
+from labtui.cli.context import Context, plain
+
+
+def show(context: Context) -> None:
+    """Bracket, candidates, trials, spec, provenance, events."""
+    from labtui.plain.job import bracket_lines, probe_lines, summary_lines
+    from labtui.plain.queue import event_line
+    from labtui.plain.spec import spec_lines
+
+    lab, job = context.lab, context.job(context.args.job)
+    if context.json:
+        context.emit(record(context, job.id))
+        return
+    probes = lab.probes(job.id)
+    context.lines(summary_lines(job))
+    context.lines(["", "How the bracket closed", "", *bracket_lines(job, probes, context.args.width)])
+    if probes:
+        context.lines(["", "Candidates", "", *probe_lines(probes)])
+    context.lines(["", "Spec, defaults resolved", "", *spec_lines(json.loads(lab.job_spec(job.id)))])
+    if provenance := lab.provenance(job.id):
+        context.lines(["", "Provenance", "", *spec_lines(provenance)])
+    if events := lab.events(job_id=job.id, limit=12):
+        context.lines(["", "Events", "", *map(event_line, events)])
+
+
+def record(context: Context, job_id: int) -> dict[str, Any]:
+    """A job as JSON: ``spec`` and ``provenance.science_version`` are enough to run it again (labtui rerun FILE)."""
+    from runners.spec import SCIENCE_VERSION
+
+    lab = context.lab
+    row = lab.jobs([job_id])[0]
+    return {
+        "labtui": __version__,
+        "science_version": SCIENCE_VERSION,
+        "lab": str(context.lab_path),
+        "job": plain(row),
+        "spec": json.loads(lab.job_spec(job_id)),
+        "provenance": plain(lab.provenance(job_id)),
+        "probes": [plain(p) | {"plan": _document(p.plan)} for p in lab.probes(job_id)],
+        "trials": plain(lab.trials(job_id=job_id)),
+        "events": [plain(e) | {"data": _document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],
+    }
+
+
+def _document(text: str) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return text

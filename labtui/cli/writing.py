@@ -1,0 +1,82 @@
+"""The command line's one gate to what changes a lab file, and to the search that checks it.
+
+``store.write`` loads SQLModel and alembic (0.6 s): so each import stands in the function that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labtui.cli.entry import WorkFailed
+
+if TYPE_CHECKING:
+    from runners.spec import NamedJob, Study
+    from store.write import Submitted
+
+NO_TORCH = "training needs torch, which is not installed; add it with: pip install 'labtui[train]'"
+
+
+def require_torch() -> None:
+    """Raises WorkFailed where torch is missing; looks for it without loading it."""
+    if find_spec("torch") is None:
+        raise WorkFailed(NO_TORCH)
+
+
+def create_or_open(path: Path) -> None:
+    """Make the lab, or bring an older one to this schema after a verified backup."""
+    from store.write import create_or_open as create
+
+    create(path)
+
+
+def submit(path: Path, spec: Study | NamedJob, *, jobs_only: bool = False) -> Submitted:
+    """Queue a study or a job; what the lab already knows is reused."""
+    from store.write import submit as queue
+
+    create_or_open(path)
+    return queue(path, spec, jobs_only=jobs_only)
+
+
+def apply_pending(path: Path) -> None:
+    """Where no supervisor runs: the verbs take effect at once."""
+    from store.write import apply_pending as apply
+
+    apply(path)
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong with the file, in words; every bracket is compared with a replay of its search."""
+    from runners.search import Evidence, replay
+    from runners.spec import Job
+    from store.check import check as examine
+
+    def searched(job_json: str, evidence: Sequence[Any]) -> tuple[int, int | None, str]:
+        verdicts = [Evidence(e.n, e.success, e.seeds, e.successes, e.best_loss) for e in evidence]
+        progress = replay(Job.from_json(job_json), verdicts)
+        return progress.lo, progress.hi, progress.status
+
+    return examine(path, replay=searched)
+
+
+def snapshot(path: Path, out: Path) -> None:
+    """One good file of a lab, even while it is live."""
+    from store.snapshot import snapshot as copy
+
+    copy(path, out)
+
+
+def backup(path: Path) -> Path:
+    """A verified copy in the lab's own folder."""
+    from store.snapshot import backup as copy
+
+    return copy(path)
+
+
+def vacuum(path: Path) -> None:
+    """Give unused space back."""
+    from store.snapshot import vacuum as shrink
+
+    shrink(path)

@@ -1,0 +1,116 @@
+"""The Scaling screen as text: N* against L or m on log axes through plotext, bars for brackets, arrows for censored points.
+
+plotext 6.1's own log scale collapses the plot when ticks are set: so it is given log10 of the data on linear rulers,
+with tick labels of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil, floor, log10
+
+from labtui.analysis import format as show
+from labtui.analysis.fits import Fit, Refusal
+from labtui.analysis.points import Point, Series
+from labtui.text import clean
+
+MARKERS = {"transformer": "▲", "lstm": "●", "dense_ssm": "◆"}
+_SPARE = "■★✚○△◇□"
+_ASCII = "toxdabcefghijklmnpqrsuvwyz"
+
+
+def axis_of(points: Sequence[Point]) -> str:
+    """The axis that varies, L before m."""
+    return "m" if len({p.L for p in points}) < 2 <= len({p.m for p in points}) else "L"
+
+
+def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, int | None], list[Point]]:
+    """Points that belong on one line: of one series, and with one value of the axis that is not drawn."""
+    groups: dict[tuple[Series, int | None], list[Point]] = {}
+    for p in points:
+        if getattr(p, x) is not None:
+            groups.setdefault((p.series, p.m if x == "L" else p.L), []).append(p)
+    return dict(sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
+
+
+def scaling_lines(
+    points: Sequence[Point],
+    fits: Sequence[Fit | Refusal] = (),
+    *,
+    x: str | None = None,
+    width: int = 96,
+    height: int = 26,
+    ascii: bool = False,
+) -> list[str]:
+    """The plot, a legend with one line per series, and its fit or why there is none."""
+    x = x or axis_of(points)
+    groups = series_of(points, x)
+    if not groups:
+        return ["nothing to plot yet: no search has ended"]
+    markers = _markers(list(groups), ascii)
+    lines = _plot(groups, markers, x, max(40, min(width, 300)), max(10, min(height, 100)), ascii)
+    by_series = {fit.series: fit for fit in fits}
+    other = "m" if x == "L" else "L"
+    for key, group in groups.items():
+        series, value = key
+        words = f"{markers[key]} {series.label}" + (f", {other} = {value}" if value is not None else "")
+        fit = by_series.get(series)
+        if fit is not None:
+            words += "   " + fit.text(ascii)
+        lines.append(clean(f"{words}   ({len(group)} points)", limit=400))
+    if any(p.hi is None for g in groups.values() for p in g):
+        lines.append(f"{'^' if ascii else '↑'} N* is larger: nothing succeeded up to N_max")
+    return lines
+
+
+def _markers(keys: Sequence[tuple[Series, int | None]], ascii: bool) -> dict[tuple[Series, int | None], str]:
+    """One marker per model where each model has one line; else one per line."""
+    if ascii:
+        return {key: _ASCII[i % len(_ASCII)] for i, key in enumerate(keys)}
+    out: dict[tuple[Series, int | None], str] = {}
+    spare = iter(_SPARE * (len(keys) // len(_SPARE) + 1))
+    for key in keys:
+        own = MARKERS.get(key[0].model.split(" ")[0])
+        out[key] = own if own is not None and own not in out.values() else next(spare)
+    return out
+
+
+def _plot(
+    groups: dict[tuple[Series, int | None], list[Point]],
+    markers: dict[tuple[Series, int | None], str],
+    x: str,
+    width: int,
+    height: int,
+    ascii: bool,
+) -> list[str]:
+    import plotext
+
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(width, height)
+    every = [p for g in groups.values() for p in g]
+    low = floor(min(log10(max(1, p.lo + 1)) for p in every))
+    high = ceil(max(log10(p.hi or p.n_max) for p in every) + 1e-9)
+    high = max(high, low + 1)
+    for key, group in groups.items():
+        for p in group:
+            at = log10(getattr(p, x))
+            if p.hi is not None and p.hi > p.lo + 1:
+                ends = (log10(max(1, p.lo + 1)), log10(p.hi))
+                figure.draw(figure.segment((at, at), ends, marker="|" if ascii else "│"))
+        for p in group:
+            at, top = log10(getattr(p, x)), log10(p.hi or p.n_max)
+            marker = markers[key] if p.hi is not None else ("^" if ascii else "↑")
+            figure.draw(figure.signal([at], [top], marker=marker))
+    decades = list(range(low, high + 1))
+    figure.ruler("y").ticks([float(d) for d in decades], [show.count(10.0**d, ascii=True) for d in decades])
+    figure.ruler("y").lim(float(low), float(high))
+    figure.ruler("y").grid(True)
+    values = sorted({getattr(p, x) for p in every})
+    while len(values) > width // 8:
+        values = values[::2]
+    figure.ruler("x").ticks([log10(v) for v in values], [str(v) for v in values])
+    figure.title(f"N* against {x}")
+    text = figure.build().string(colorless=True)
+    figure.clear()
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
