@@ -34,6 +34,8 @@ class Status:
     version: str = ""
     message: str = ""
     """What it waits for (room on the disk, memory), or why the last one ended; empty: nothing to say."""
+    started: str = ""
+    """Its start time in ticks since boot, where the system tells it: a pid alone could be another process by now."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def status(lab: Path) -> Status:
         str(data.get("host", ""))[:200],
         str(data.get("version", ""))[:40],
         str(data.get("message", ""))[:1000],
+        str(data.get("started", ""))[:40],
     )
 
 
@@ -122,6 +125,8 @@ def stop(lab: Path, *, timeout_s: float = STOP_S) -> Started:
         return Started(True, "no supervisor runs")
     if told.pid is None or told.host != os.uname().nodename:
         return Started(False, f"the supervisor runs on {told.host or 'another machine'}; stop it there")
+    if not _same_process(told.pid, told.started):
+        return Started(False, f"the lock file names process {told.pid}, which is another one; see {LabPaths(lab).logs}")
     with contextlib.suppress(ProcessLookupError):
         try:
             os.kill(told.pid, signal.SIGTERM)
@@ -130,6 +135,13 @@ def stop(lab: Path, *, timeout_s: float = STOP_S) -> Started:
     if not _wait(lambda: not is_running(lab), timeout_s):
         return Started(False, f"the supervisor (process {told.pid}) has not ended within {timeout_s:g} s")
     return Started(True, "the supervisor has ended; what it trained is kept")
+
+
+def _same_process(pid: int, started: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == started
+    except OSError:
+        return not Path("/proc/self/stat").exists()
 
 
 def _who(lab: Path) -> str:

@@ -32,6 +32,8 @@ class Returned:
     text: str = ""
     kept: bool = False
     """A checkpoint was written at the stop."""
+    void: bool = False
+    """What its trials told cannot be: they are trained anew."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -18,9 +17,8 @@ from runners.pool.ledger import Standing, adopt, stand
 from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, members_of
 from runners.search import Candidate
 from runners.spec import Job
-from store.write import Begun, QueuedJob, Transaction, Writer
+from store.write import Begun, QueuedJob, Tx, Writer
 
-PAGE = 64
 CUDA_PACK = 64
 """Members that one load on a GPU is filled up to, where the shape's calibration found company to pay."""
 PACK_AHEAD = 8
@@ -63,9 +61,7 @@ def dispatch(bench: Bench, writer: Writer) -> int:
 
     Speculative probes make room for real ones.
     """
-    for run in bench.runs.values():
-        if run.progress is not None and run.progress.next is not None and run.progress.next.n in run.probes:
-            run.probes[run.progress.next.n].speculative = False
+    _promote(bench, writer)
     if bench.holding or bench.draining:
         return 0
     free = free_slots(bench)
@@ -100,7 +96,22 @@ def dispatch(bench: Bench, writer: Writer) -> int:
     return min(unstaffed, max(0, len(bench.assignments) + left - staffed))
 
 
-def _wishes(bench: Bench, tx: Transaction, most: int, fresh: list[tuple[Run, Standing]]) -> list[Wish]:
+def _promote(bench: Bench, writer: Writer) -> None:
+    """A speculative probe whose turn has come is the search's own from now on."""
+    due = []
+    for run in bench.runs.values():
+        probe = run.probes.get(run.progress.next.n) if run.progress is not None and run.progress.next is not None else None
+        if probe is not None and probe.speculative:
+            due.append(probe)
+    if due:
+        with writer.transaction(durable=False) as tx:
+            for probe in due:
+                tx.wanted_now(probe.id)
+        for probe in due:
+            probe.speculative = False
+
+
+def _wishes(bench: Bench, tx: Tx, most: int, fresh: list[tuple[Run, Standing]]) -> list[Wish]:
     """The first ``most`` candidates that can train now, by priority, running jobs first, then the queue's order."""
     keyed: list[tuple[tuple[int, int, int], Wish]] = []
     for place, row in enumerate(tx.running()):
@@ -108,9 +119,7 @@ def _wishes(bench: Bench, tx: Transaction, most: int, fresh: list[tuple[Run, Sta
         wish = waiting(run) if run is not None else None
         if wish is not None:
             keyed.append(((-row.priority, 0, place), wish))
-    for place, row in enumerate(_queued(tx)):
-        if place >= most:
-            break
+    for place, row in enumerate(tx.queued(limit=most)):
         opened = _open(bench, tx, row)
         if opened is None:
             continue
@@ -122,15 +131,7 @@ def _wishes(bench: Bench, tx: Transaction, most: int, fresh: list[tuple[Run, Sta
     return [wish for _, wish in keyed][:most]
 
 
-def _queued(tx: Transaction) -> Iterator[QueuedJob]:
-    """Queued jobs whose backoff is over, in queue order; reads as far as it is asked."""
-    now = time.time()
-    for row in tx.queued(limit=PAGE):
-        if row.not_before is None or row.not_before <= now:
-            yield row
-
-
-def _open(bench: Bench, tx: Transaction, row: QueuedJob) -> tuple[Run, Standing] | None:
+def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
     """A queued job as a run; None if it is over already or cannot be read (then it is done or failed)."""
     try:
         job = Job.from_json(row.spec_json)
@@ -165,7 +166,7 @@ def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Stan
     return out
 
 
-def _capacity(bench: Bench, tx: Transaction, slot: Slot, run: Run) -> int:
+def _capacity(bench: Bench, tx: Tx, slot: Slot, run: Run) -> int:
     if not bench.options.pack:
         return 0
     plan = _plan_of(tx.calibration(shape_key(run.job), slot.plan_key))
@@ -186,7 +187,7 @@ def _plan_of(text: str | None) -> Plan | None:
         return None
 
 
-def _begin(bench: Bench, tx: Transaction, load: Load) -> _Order:
+def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
     slot = load.slot
     begun = []
     for wish in load.wishes:

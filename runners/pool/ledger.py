@@ -17,7 +17,7 @@ from runners.pool.identity import machine
 from runners.pool.state import Assignment, Probe, Run, Trial
 from runners.search import Evidence, Progress, replay, speculate
 from store.rows import Curve
-from store.write import Transaction, Verdict, Writer
+from store.write import Tx, Verdict, Writer
 
 LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
@@ -32,7 +32,7 @@ class Standing:
     progress: Progress
 
 
-def stand(tx: Transaction, run: Run, *, write: bool = True) -> Standing:
+def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
     """Replay a job's search from what is stored, consuming speculative verdicts whose turn has come; stores the bracket.
 
     Args:
@@ -116,6 +116,7 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
         trial.changed = False
     for _, trial in ended:
         trial.over = True
+        trial.stored = trial.ended.ended.outcome.value if trial.ended is not None else ""
     for run, standing, unneeded in closed:
         _closed(bench, run, standing, [p for p in complete if p.run is run], unneeded)
     return True
@@ -123,17 +124,16 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
 
 def _sound(bench: Bench, probe: Probe) -> bool:
     """Superseded trials need a success that superseded them; an engine that says otherwise is not believed."""
-    outcomes = {t.ended.ended.outcome for t in probe.trials if t.ended is not None}
-    if Outcome.SUPERSEDED not in outcomes or Outcome.SUCCESS in outcomes or any(t.ended is None for t in probe.trials):
+    outcomes = {t.ended.ended.outcome for t in probe.trials if t.ended is not None} | {t.stored for t in probe.trials}
+    if Outcome.SUPERSEDED not in outcomes or Outcome.SUCCESS in outcomes:
         return True
-    for trial in probe.trials:
-        trial.ended = None
-    if probe.home is not None:
-        bench.returned.append(Returned(probe, probe.home, "failed", "trials were superseded and none succeeded"))
+    if probe.home is not None and not any(r.probe is probe for r in bench.returned):
+        text = "trials were superseded and none succeeded"
+        bench.returned.append(Returned(probe, probe.home, "failed", text, void=True))
     return False
 
 
-def _plan(bench: Bench, tx: Transaction, assignment: Assignment, plan: str) -> None:
+def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
     slot = assignment.slot
     for probe in assignment.probes.values():
         tx.plan(probe.id, plan)
@@ -156,7 +156,7 @@ def _plan(bench: Bench, tx: Transaction, assignment: Assignment, plan: str) -> N
     tx.set_calibration(shape_key(assignment.job), slot.plan_key, plan)
 
 
-def _progress(bench: Bench, tx: Transaction, probe: Probe) -> None:
+def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
     best = min((t.ended.ended.best_loss if t.ended is not None else t.best for t in probe.trials), default=math.inf)
     tx.progress(
         probe.id,
@@ -172,7 +172,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _trial_progress(tx: Transaction, trial: Trial) -> None:
+def _trial_progress(tx: Tx, trial: Trial) -> None:
     tx.trial_progress(
         trial.id,
         steps=trial.step,
@@ -183,7 +183,7 @@ def _trial_progress(tx: Transaction, trial: Trial) -> None:
     )
 
 
-def _end(bench: Bench, tx: Transaction, probe: Probe, trial: Trial) -> None:
+def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
     assert trial.ended is not None
     message, ended = trial.ended, trial.ended.ended
     tx.trial(
@@ -201,7 +201,7 @@ def _end(bench: Bench, tx: Transaction, probe: Probe, trial: Trial) -> None:
     )
 
 
-def _close(bench: Bench, tx: Transaction, run: Run, probes: Sequence[Probe]) -> tuple[Run, Standing, list[Probe]]:
+def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run, Standing, list[Probe]]:
     """The verdicts of a job's complete probes; ends the job if its search is over."""
     for probe in probes:
         wall = bench.clock() - probe.began
@@ -263,7 +263,7 @@ def settle(bench: Bench, writer: Writer) -> bool:
             if r.kept:
                 own = checkpoints.own_folder(bench, r.probe, r.assignment)
                 tx.checkpointed(r.probe.id, str(own), max(t.step for t in r.probe.trials))
-            tx.drop_probe(r.probe.id, "interrupted")
+            tx.drop_probe(r.probe.id, "lost" if r.void else "interrupted")
         for r in back:
             run = r.probe.run
             if r.reason == "stopped" or r.probe.speculative or run.leaving or run.id in gone:

@@ -12,6 +12,7 @@ from runners.pool.process import Worker
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Evidence, Progress
 from runners.spec import Job
+from store.rows import JobState
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Trial:
     seed: int
     over: bool
     """Its end is in the lab."""
+    stored: str = ""
+    """The outcome that this supervisor wrote there."""
     ended: m.TrialEnded | None = None
     """Its end has come up the pipe."""
     step: int = 0
@@ -156,7 +159,7 @@ class Run:
     solo: bool = False
     """Crashed: not packed with others until a probe of it has ended."""
     speculate: bool = True
-    leaving: str | None = None
+    leaving: JobState | None = None
     """paused or cancelled: the state that it takes once its probes have stopped."""
 
     @property

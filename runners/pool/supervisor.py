@@ -22,7 +22,7 @@ from runners.pool import checkpoints, intake
 from runners.pool import messages as m
 from runners.pool.bench import Bench, log
 from runners.pool.devices import Device
-from runners.pool.identity import Roster, boot_id, version
+from runners.pool.identity import Roster, boot_id, start_of, version
 from runners.pool.options import Options
 from runners.pool.process import Clock
 from runners.pool.staff import NoWorker, Staff
@@ -69,6 +69,7 @@ class Supervisor:
         self._idle_since = clock()
         self._leftover_until = 0.0
         self._told = ""
+        self._started = start_of(os.getpid()) or ""
 
     # Life
 
@@ -288,7 +289,13 @@ class Supervisor:
         if text == self._told and self._told:
             return
         self._told = text
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "version": version(), "message": text[:1000]}
+        who = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": self._started,
+            "version": version(),
+            "message": text[:1000],
+        }
         with contextlib.suppress(OSError):
             os.pwrite(self.lock.fileno(), json.dumps(who).encode().ljust(LOCK_TEXT), 0)
 
