@@ -95,7 +95,7 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
         raise from_sqlite(error, paths.lab) from None
     opened = Opened(connection, paths, 0, read_only, notice, copy)
     try:
-        opened.schema = _validate(connection, paths.lab)
+        opened.schema = validate(connection, paths.lab)
     except BaseException:
         opened.close()
         raise
@@ -125,7 +125,7 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterato
         with write_lock(paths, timeout_s):
             connection = _connect(paths.uri(mode="rw"))
             try:
-                require_schema(_validate(connection, paths.lab), paths.lab)
+                require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -224,7 +224,7 @@ def harden(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)
 
 
-def _validate(connection: sqlite3.Connection, path: Path) -> int:
+def validate(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of an open lab.
 
     Raises:

@@ -1,0 +1,156 @@
+"""What every part of a transaction uses: the connection, the time, the event that goes with a change."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Executable, TextClause, insert, text
+from sqlmodel import SQLModel
+
+from store import schema
+from store.rows import JobState
+
+JOB = schema.table("job")
+JOB_TEXT = schema.table("job_text")
+STUDY = schema.table("study")
+STUDY_JOB = schema.table("study_job")
+CELL = schema.table("cell")
+CELL_PART = schema.table("cell_part")
+PROBE = schema.table("probe")
+TRIAL = schema.table("trial")
+CURVE = schema.table("curve")
+EVENT = schema.table("event")
+LAB = schema.table("lab")
+DEVICE = schema.table("device")
+SUPERVISOR = schema.table("supervisor")
+COMMAND = schema.table("command")
+CALIBRATION = schema.table("calibration")
+SPEED = schema.table("speed")
+
+MAX_REASON = 4_000
+"""Characters of a reason that are kept: the end, where a traceback says what happened."""
+CHUNK = 500
+
+_TEXTS: dict[str, TextClause] = {}
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """What the supervisor needs to run a job."""
+
+    id: int
+    hash: str
+    name: str
+    spec_json: str
+    state: JobState
+    attempt: int
+    """The token of the run that comes, or that is on: its events carry it."""
+    crashes: int
+    max_attempts: int
+    priority: int
+    model_label: str
+    not_before: float
+    wanted: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A probe that is finished."""
+
+    probe_id: int
+    n: int
+    success: bool
+    seeds: int
+    successes: int
+    best_loss: float | None
+    seed_list: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """A job of a dead supervisor, and what became of it."""
+
+    job_id: int
+    state: JobState
+
+
+def row_of(model: SQLModel) -> dict[str, Any]:
+    """A table row from its SQLModel, so that its defaults stand in one place."""
+    values = model.model_dump()
+    if values.get("id", 0) is None:
+        del values["id"]
+    return values
+
+
+def finite(value: float | None) -> float | None:
+    """A loss as it is stored: None where it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def least(a: float | None, b: float | None) -> float | None:
+    """The smaller of two losses, either of which may be unknown."""
+    return b if a is None else a if b is None else min(a, b)
+
+
+def tail(words: str) -> str:
+    """The end of a long text."""
+    return words if len(words) <= MAX_REASON else "..." + words[-MAX_REASON:]
+
+
+class TxBase:
+    """One open write transaction."""
+
+    def __init__(self, connection: Connection, *, now: float, epoch: int | None) -> None:
+        self.c = connection
+        self.now = now
+        self.epoch = epoch
+
+    def rows(self, sql: str, **values: object) -> list[Any]:
+        """All rows of a statement."""
+        return list(self.c.execute(self._text(sql), values))
+
+    def all(self, query: Executable) -> list[Any]:
+        """All rows of a query built with SQLAlchemy."""
+        return list(self.c.execute(query))
+
+    def run(self, sql: str, **values: object) -> int:
+        """Run a statement; how many rows it changed."""
+        return self.c.execute(self._text(sql), values).rowcount
+
+    @staticmethod
+    def _text(sql: str) -> TextClause:
+        # parsing a statement's parameters costs more than running it
+        found = _TEXTS.get(sql)
+        if found is None:
+            found = text(sql)
+            if len(_TEXTS) < 1000:
+                _TEXTS[sql] = found
+        return found
+
+    def event(
+        self,
+        kind: str,
+        text: str,
+        *,
+        level: str = "info",
+        job_id: int | None = None,
+        probe_id: int | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write down that something happened."""
+        self.c.execute(
+            insert(EVENT),
+            {
+                "at": self.now,
+                "kind": kind,
+                "level": level,
+                "job_id": job_id,
+                "probe_id": probe_id,
+                "text": tail(text),
+                "data": json.dumps(data or {}, default=str),
+            },
+        )

@@ -1,0 +1,375 @@
+"""The supervisor's writes on probes: begun or continued, and ended once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import insert, select, update
+
+from store.errors import Illegal, LabError
+from store.schema import Probe, Trial
+from store.write.base import JOB, PROBE, TRIAL, Verdict, finite, least, row_of
+from store.write.trials import LEAST_LOSS, TrialWrites
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A probe that may train now."""
+
+    probe_id: int
+    trial_ids: tuple[int, ...]
+    """In the order of the members."""
+    resumed: bool
+    checkpoint: str | None
+    """Where an interrupted run of it left off."""
+    plan: str
+    """JSON of the plan it began with; "" where there is none."""
+    ended: tuple[bool, ...]
+    """Which members had ended before the interruption; their ends are stored."""
+
+
+def digest(members: Sequence[tuple[float, int]]) -> str:
+    """A short name for a set of (learning rate, seed)."""
+    text = json.dumps(sorted([float(lr), int(seed)] for lr, seed in members))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kind_of(device: str | None) -> str:
+    """cpu, cuda: what a checkpoint can be moved between."""
+    return (device or "").split(":")[0]
+
+
+class ProbeWrites(TrialWrites):
+    """Part of :class:`store.write.Tx`."""
+
+    def begin_probe(
+        self,
+        job_id: int,
+        n: int,
+        members: Sequence[tuple[float, int]],
+        *,
+        device: str,
+        slot: str,
+        attempt: int,
+        speculative: bool = False,
+        fresh: bool = False,
+    ) -> Begun:
+        """Begin a candidate N, or go on with it where an earlier run left it.
+
+        An unfinished probe of the same N and members is continued under its own rows, so that no trial is counted twice.
+        On another kind of device, or with ``fresh``, it is marked lost with all its trials, and a new one begins.
+
+        Raises:
+            Illegal: the job is not running under this attempt, or the probe is finished or running already.
+        """
+        job = self.c.execute(select(JOB.c.state, JOB.c.attempt, JOB.c.epoch).where(JOB.c.id == job_id)).one_or_none()
+        if job is None or job.state != "running" or job.attempt != attempt or job.epoch != self.epoch:
+            raise Illegal(f"job {job_id} does not run as attempt {attempt} of this supervisor; no probe of it can begin")
+        key = digest(members)
+        if len(set(members)) < len(members) or not members:
+            raise Illegal(f"a probe of job {job_id} has no member, or one twice; expected distinct (learning rate, seed)")
+        found = self.c.execute(
+            select(PROBE)
+            .where(PROBE.c.job_id == job_id, PROBE.c.n == n, PROBE.c.members == key)
+            .order_by(PROBE.c.ordinal.desc())
+            .limit(1)
+        ).one_or_none()
+        begun = None
+        if found is not None:
+            if found.state == "done":
+                raise Illegal(f"job {job_id} has finished N = {n} with these members; a finished probe is never trained again")
+            if found.state == "running" and found.epoch == self.epoch and found.attempt == attempt:
+                raise Illegal(f"job {job_id} is training N = {n} with these members already")
+            if fresh or kind_of(found.device) != kind_of(device):
+                self.drop_probe(found.id, "lost")
+            else:
+                begun = self._continue(found, members, device, slot, attempt, speculative)
+        if begun is None:
+            begun = self._begin(job_id, n, key, members, device, slot, attempt, speculative)
+        if not speculative:
+            self.c.execute(update(JOB).where(JOB.c.id == job_id).values(current_n=n, progress=0.0, device=device))
+        self.event(
+            "probe.resumed" if begun.resumed else "probe.begun",
+            f"N = {n} {'goes on' if begun.resumed else 'begins'} on {device}" + (", ahead of its turn" if speculative else ""),
+            job_id=job_id,
+            probe_id=begun.probe_id,
+            data={"n": n, "device": device, "slot": slot, "attempt": attempt},
+        )
+        return begun
+
+    def _begin(
+        self,
+        job_id: int,
+        n: int,
+        key: str,
+        members: Sequence[tuple[float, int]],
+        device: str,
+        slot: str,
+        attempt: int,
+        ahead: bool,
+    ) -> Begun:
+        ordinal = self.rows("SELECT COALESCE(max(ordinal), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0]
+        probe = Probe(
+            job_id=job_id,
+            ordinal=ordinal,
+            n=n,
+            members=key,
+            speculative=ahead,
+            epoch=self.epoch or 0,
+            attempt=attempt,
+            device=device,
+            slot=slot,
+            started_at=self.now,
+            trials=len(members),
+        )
+        inserted = self.c.execute(insert(PROBE), row_of(probe)).inserted_primary_key
+        assert inserted is not None
+        probe_id = int(inserted[0])
+        first = row_of(Trial(probe_id=probe_id, job_id=job_id, n=n, lr=0.0, seed=0))
+        self.c.execute(insert(TRIAL), [{**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members])
+        ids = {(lr, seed): i for i, lr, seed, _ in self._trials_of(probe_id)}
+        return Begun(probe_id, tuple(ids[float(lr), int(s)] for lr, s in members), False, None, "", (False,) * len(members))
+
+    def _continue(
+        self, found: Any, members: Sequence[tuple[float, int]], device: str, slot: str, attempt: int, ahead: bool
+    ) -> Begun:
+        if found.state in ("cancelled", "lost"):
+            # their trials were cut short by us, not by a success
+            self.run(
+                "UPDATE trial SET outcome = 'running' WHERE probe_id = :probe AND outcome IN ('superseded', 'lost')",
+                probe=found.id,
+            )
+        trials = {(lr, seed): (i, outcome) for i, lr, seed, outcome in self._trials_of(found.id)}
+        ended = tuple(trials[float(lr), int(s)][1] != "running" for lr, s in members)
+        self.c.execute(
+            update(PROBE)
+            .where(PROBE.c.id == found.id)
+            .values(
+                state="running",
+                epoch=self.epoch or 0,
+                attempt=attempt,
+                device=device,
+                slot=slot,
+                speculative=ahead,
+                ended_at=None,
+                trials_ended=sum(ended),
+            )
+        )
+        ids = tuple(trials[float(lr), int(s)][0] for lr, s in members)
+        return Begun(found.id, ids, True, found.checkpoint, found.plan, ended)
+
+    def _trials_of(self, probe_id: int) -> list[Any]:
+        return self.rows("SELECT id, lr, seed, outcome FROM trial WHERE probe_id = :probe ORDER BY id", probe=probe_id)
+
+    def plan(self, probe_id: int, plan_json: str) -> None:
+        """Store the engine's plan with the probe."""
+        self.c.execute(update(PROBE).where(PROBE.c.id == probe_id).values(plan=plan_json))
+
+    def checkpointed(self, probe_id: int, path: str, step: int) -> None:
+        """A checkpoint is on disk; a newer one than before is progress, which resets the job's ``crashes``."""
+        moved = self.run(
+            "UPDATE probe SET checkpoint = :path, checkpoint_step = :step WHERE id = :probe AND checkpoint_step < :step",
+            path=path,
+            step=step,
+            probe=probe_id,
+        )
+        if moved:
+            self.run("UPDATE job SET crashes = 0 WHERE id = (SELECT job_id FROM probe WHERE id = :probe)", probe=probe_id)
+        else:
+            self.run("UPDATE probe SET checkpoint = :path WHERE id = :probe", path=path, probe=probe_id)
+
+    def progress(
+        self,
+        probe_id: int,
+        *,
+        step: int,
+        fraction: float,
+        best_loss: float | None = None,
+        member_steps: int | None = None,
+        wall_s: float | None = None,
+    ) -> None:
+        """How far a running probe is.
+
+        Args:
+            fraction: 0..1 of its grid's work; shown with its job unless it runs ahead of its turn.
+        """
+        part = min(1.0, max(0.0, fraction))
+        self.run(
+            f"UPDATE probe SET step = :step, fraction = :part, {LEAST_LOSS}, "
+            "member_steps = COALESCE(:steps, member_steps), wall_s = COALESCE(:wall, wall_s) "
+            "WHERE id = :probe AND state = 'running'",
+            step=step,
+            part=part,
+            loss=finite(best_loss),
+            steps=member_steps,
+            wall=wall_s,
+            probe=probe_id,
+        )
+        self.run(
+            "UPDATE job SET progress = :part WHERE state = 'running' AND id = "
+            "(SELECT job_id FROM probe WHERE id = :probe AND state = 'running' AND NOT speculative)",
+            part=part,
+            probe=probe_id,
+        )
+
+    def end_probe(
+        self,
+        probe_id: int,
+        *,
+        attempt: int,
+        epoch: int | None = None,
+        wall_s: float = 0.0,
+        device_s: float = 0.0,
+        verdict: bool | None = None,
+        speculative: bool | None = None,
+    ) -> Verdict | None:
+        """All trials of a probe have ended: its verdict, read from their rows.
+
+        Args:
+            verdict: what the caller believes it to be.
+            speculative: True: it is no evidence until :meth:`consume`; None: as it was begun.
+
+        Returns:
+            None, and nothing changed, where the run that tells it is dead or the probe has ended before.
+
+        Raises:
+            Illegal: a trial still runs, none decides the verdict, or ``verdict`` is another.
+        """
+        row = self.c.execute(select(PROBE).where(PROBE.c.id == probe_id)).one_or_none()
+        if row is None:
+            raise LabError(f"there is no probe {probe_id}")
+        told_by = self.epoch if epoch is None else epoch
+        if row.state != "running" or row.attempt != attempt or row.epoch != (told_by or 0):
+            self._late(row.job_id, probe_id, f"the end of N = {row.n}", attempt, told_by)
+            return None
+        trials = self.rows(
+            "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe", probe=probe_id
+        )
+        outcomes = {t.outcome for t in trials}
+        if "running" in outcomes:
+            left = sum(t.outcome == "running" for t in trials)
+            raise Illegal(f"probe {probe_id} (N = {row.n}) has {left} running trials; expected all of them to have ended")
+        success = "success" in outcomes
+        if not success and outcomes & {"superseded", "lost"}:
+            raise Illegal(
+                f"probe {probe_id} (N = {row.n}) has no success, yet trials that were cut short; expected a whole grid"
+            )
+        if verdict is not None and verdict != success:
+            raise Illegal(f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, its trials say {_word(success)}")
+        seeds = sorted({t.seed for t in trials})
+        good = len({t.seed for t in trials if t.outcome == "success"})
+        best = None
+        for t in trials:
+            best = least(best, t.best_loss)
+        ahead = bool(row.speculative if speculative is None else speculative)
+        steps = sum(t.steps for t in trials)
+        self.c.execute(
+            update(PROBE)
+            .where(PROBE.c.id == probe_id)
+            .values(
+                state="done",
+                verdict=success,
+                speculative=ahead,
+                turn=None if ahead else self._next_turn(row.job_id),
+                ended_at=self.now,
+                wall_s=wall_s or row.wall_s,
+                device_s=device_s,
+                member_steps=steps,
+                seeds=len(seeds),
+                successes=good,
+                best_loss=best,
+                fraction=1.0,
+                checkpoint=None,
+            )
+        )
+        self.run(
+            "UPDATE job SET candidates = candidates + :one, crashes = 0, wall_s = wall_s + :wall, "
+            "device_s = device_s + :device, member_steps = member_steps + :steps WHERE id = :job",
+            one=int(not ahead),
+            wall=wall_s or row.wall_s,
+            device=device_s,
+            steps=steps,
+            job=row.job_id,
+        )
+        if not ahead:
+            self.run(
+                "UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n", job=row.job_id, n=row.n
+            )
+        self._generalisation(row.job_id, row.n, trials)
+        self.event(
+            "probe.done",
+            f"N = {row.n}: {_word(success)}" + (", ahead of its turn" if ahead else ""),
+            job_id=row.job_id,
+            probe_id=probe_id,
+            data={"n": row.n, "verdict": success, "best_loss": best, "successes": good},
+        )
+        return Verdict(probe_id, row.n, success, len(seeds), good, best, tuple(seeds))
+
+    def consume(self, probe_id: int) -> None:
+        """A verdict reached ahead of its turn is asked for: it becomes the next piece of evidence.
+
+        Raises:
+            Illegal: the probe is not finished, or is evidence already.
+        """
+        row = self.c.execute(select(PROBE.c.job_id, PROBE.c.state, PROBE.c.turn).where(PROBE.c.id == probe_id)).one_or_none()
+        if row is None or row.state != "done" or row.turn is not None:
+            raise Illegal(f"probe {probe_id} cannot become evidence; expected a finished one that is not")
+        turn = self._next_turn(row.job_id)
+        self.run("UPDATE probe SET speculative = 0, turn = :turn WHERE id = :probe", turn=turn, probe=probe_id)
+        self.run("UPDATE job SET candidates = candidates + 1 WHERE id = :job", job=row.job_id)
+
+    def wanted_now(self, probe_id: int) -> None:
+        """A running probe that was begun ahead of its turn is asked for now."""
+        self.run("UPDATE probe SET speculative = 0 WHERE id = :probe AND state = 'running'", probe=probe_id)
+        self.run(
+            "UPDATE job SET current_n = (SELECT n FROM probe WHERE id = :probe) "
+            "WHERE id = (SELECT job_id FROM probe WHERE id = :probe)",
+            probe=probe_id,
+        )
+
+    def drop_probe(self, probe_id: int, state: Literal["interrupted", "cancelled", "lost"]) -> bool:
+        """A probe ends without a verdict: to go on later, not needed after all, or without a checkpoint to go on from.
+
+        The trials of a cancelled one that still ran become superseded; all trials of a lost one are lost: they will be
+        trained anew and must not count twice. A finished probe is left alone (False).
+        """
+        row = self.c.execute(select(PROBE.c.job_id, PROBE.c.n, PROBE.c.state).where(PROBE.c.id == probe_id)).one_or_none()
+        if row is None or row.state == "done":
+            return False
+        if state == "cancelled":
+            self.run("UPDATE trial SET outcome = 'superseded' WHERE probe_id = :probe AND outcome = 'running'", probe=probe_id)
+        elif state == "lost":
+            self.run("UPDATE trial SET outcome = 'lost' WHERE probe_id = :probe", probe=probe_id)
+        self.run(
+            "UPDATE probe SET state = :state, ended_at = :now, speculative = speculative OR :ahead, "
+            "checkpoint = CASE WHEN :state = 'lost' THEN NULL ELSE checkpoint END WHERE id = :probe",
+            state=state,
+            now=self.now,
+            ahead=int(state == "cancelled"),
+            probe=probe_id,
+        )
+        self.run("UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n", job=row.job_id, n=row.n)
+        self.event(f"probe.{state}", f"N = {row.n}: {state}", job_id=row.job_id, probe_id=probe_id, data={"n": row.n})
+        return True
+
+    def _next_turn(self, job_id: int) -> int:
+        return int(self.rows("SELECT COALESCE(max(turn), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0])
+
+    def _generalisation(self, job_id: int, n: int, trials: list[Any]) -> None:
+        tested = [t for t in trials if t.generalisation is not None and t.best_loss is not None]
+        if tested:
+            best = min(tested, key=lambda t: float(t.best_loss))
+            self.run(
+                "UPDATE job SET generalisation = :value WHERE id = :job AND n_max = :n",
+                value=best.generalisation,
+                job=job_id,
+                n=n,
+            )
+
+
+def _word(success: bool) -> str:
+    return "success" if success else "failure"

@@ -1,0 +1,214 @@
+"""From a spec to rows: every distinct job once, each study once, kappa's cells tied to their jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+
+from runners.spec import Job as JobSpec
+from runners.spec import ModularAddition, NamedJob, PluginModel
+from runners.spec import Study as StudySpec
+from store.schema import Cell, Job, Study
+from store.write.base import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, TxBase, row_of
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission came to."""
+
+    study_id: int | None
+    new: int
+    """Jobs that were not known."""
+    reused: int
+    """Known ones, left as they are: running, waiting, or done."""
+    requeued: int
+    """Known ones that were failed, cancelled or deleted: queued again, their finished probes kept."""
+    jobs: tuple[int, ...]
+    """Their ids in the order of the spec."""
+
+
+class SubmitWrites(TxBase):
+    """Part of :class:`store.write.Tx`."""
+
+    def submit(self, spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
+        """Queue a study or a job; an identical job is reused, whatever its state.
+
+        Args:
+            jobs_only: no study row and no cells.
+        """
+        if isinstance(spec, NamedJob):
+            found = self._jobs([spec.job], priority=spec.priority, name=spec.name, notes=spec.notes, tags=spec.tags)
+            return Submitted(None, *found[1:], tuple(found[0].values()))
+        cells = spec.cells()
+        distinct = list({job.hash: job for cell in cells for job in cell.jobs}.values())
+        ids, new, reused, requeued = self._jobs(distinct, priority=spec.priority)
+        study_id = None if jobs_only else self._study(spec, cells, ids)
+        if study_id is not None:
+            self.event(
+                "study.submitted",
+                f"{spec.name}: {new} new jobs, {reused} reused, {requeued} queued again",
+                data={"study": study_id, "new": new, "reused": reused, "requeued": requeued},
+            )
+        return Submitted(study_id, new, reused, requeued, tuple(ids[job.hash] for job in distinct))
+
+    def _jobs(
+        self, jobs: Sequence[JobSpec], *, priority: int, name: str = "", notes: str = "", tags: Sequence[str] = ()
+    ) -> tuple[dict[str, int], int, int, int]:
+        known = self._known(job.hash for job in jobs)
+        again = [row for row in known.values() if row["state"] in ("failed", "cancelled") or row["deleted_at"] is not None]
+        for row in again:
+            self._requeue_known(row)
+        raised = [
+            {"job": row["id"], "new": priority}
+            for row in known.values()
+            if row["state"] != "done" and row["priority"] < priority
+        ]
+        if raised:
+            self.c.execute(JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised)
+        fresh = [job for job in jobs if job.hash not in known]
+        ids = {digest: int(row["id"]) for digest, row in known.items()}
+        if fresh:
+            position = float(self.rows("SELECT COALESCE(max(position), 0) FROM job")[0][0])
+            first = int(self.rows("SELECT COALESCE(max(id), 0) + 1 FROM job")[0][0])
+            rows, texts = [], []
+            for i, job in enumerate(fresh):
+                row = job_row(job, now=self.now)
+                row |= {"id": first + i, "position": position + i + 1, "priority": priority, "notes": notes}
+                row |= {"tags": json.dumps(list(tags))} | ({"name": name} if name else {})
+                rows.append(row)
+                texts.append({"job_id": first + i, "spec": job.to_json(), "provenance": "{}"})
+                ids[job.hash] = first + i
+            self.c.execute(insert(JOB), rows)
+            self.c.execute(insert(JOB_TEXT), texts)
+            self.run(
+                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', id, "
+                "name || ': queued', '{}' FROM job WHERE id >= :first",
+                now=self.now,
+                first=first,
+            )
+        return ids, len(fresh), len(known) - len(again), len(again)
+
+    def _known(self, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
+        wanted = list(hashes)
+        columns = (JOB.c.hash, JOB.c.id, JOB.c.state, JOB.c.deleted_at, JOB.c.priority, JOB.c.name)
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(wanted), CHUNK):
+            query = select(*columns).where(JOB.c.hash.in_(wanted[start : start + CHUNK]))
+            found |= {row.hash: dict(row._mapping) for row in self.c.execute(query)}
+        return found
+
+    def _requeue_known(self, row: dict[str, Any]) -> None:
+        was = "deleted" if row["deleted_at"] is not None else row["state"]
+        if row["state"] == "done":
+            self.run("UPDATE job SET deleted_at = NULL WHERE id = :job", job=row["id"])
+        else:
+            self.run(
+                "UPDATE job SET state = 'queued', deleted_at = NULL, archived = 0, crashes = 0, reason = NULL, "
+                "finished_at = NULL, cancelled_from = NULL, not_before = 0, "
+                "position = (SELECT max(position) + 1 FROM job) WHERE id = :job",
+                job=row["id"],
+            )
+        self.event("job.queued", f"{row['name']}: {was} to queued, submitted again", job_id=row["id"])
+
+    def _study(self, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -> int:
+        shape = [[c.task.label, c.format, c.L, c.joint.job.hash, [p.job.hash for p in c.parts]] for c in cells]
+        digest = hashlib.sha256(json.dumps([spec.name, shape]).encode()).hexdigest()[:32]
+        found = self.rows("SELECT id FROM study WHERE hash = :hash", hash=digest)
+        if found:
+            self.run("UPDATE study SET archived = 0 WHERE id = :id", id=found[0][0])
+            return int(found[0][0])
+        study = Study(
+            hash=digest,
+            name=spec.name,
+            notes=spec.notes,
+            tags=json.dumps(list(spec.tags)),
+            priority=spec.priority,
+            created_at=self.now,
+            spec=spec.model_dump_json(),
+        )
+        inserted = self.c.execute(insert(STUDY), row_of(study)).inserted_primary_key
+        assert inserted is not None
+        study_id = int(inserted[0])
+        self.c.execute(
+            insert(STUDY_JOB), [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())]
+        )
+        first = int(self.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
+        rows, parts = [], []
+        for i, cell in enumerate(cells):
+            made = Cell(
+                id=first + i,
+                study_id=study_id,
+                ordinal=i,
+                task=cell.task.label,
+                m=modulus(cell.task),
+                model=model_kind(cell.model),
+                model_label=cell.model.label,
+                format=cell.format,
+                distribution=cell.distribution,
+                length=cell.L,
+                min_length=cell.min_length,
+                joint_job_id=ids[cell.joint.job.hash],
+            )
+            rows.append(row_of(made))
+            parts += [{"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts]
+        if rows:
+            self.c.execute(insert(CELL), rows)
+        if parts:
+            self.c.execute(insert(CELL_PART), parts)
+        return study_id
+
+
+def modulus(task: object) -> int | None:
+    """m, where the task is modular addition."""
+    return task.m if isinstance(task, ModularAddition) else None
+
+
+def model_kind(model: Any) -> str:
+    """transformer, lstm, dense_ssm, or a plugin's name."""
+    return str(model.name if isinstance(model, PluginModel) else model.kind)
+
+
+def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
+    """The summary columns of a new job, without its id."""
+    flags = [*(["capped"] if job.capped else []), *([job.training.precision] if job.training.precision != "fp32" else [])]
+    return row_of(
+        Job(
+            hash=job.hash,
+            name=job.label,
+            task=job.task.label,
+            m=modulus(job.task),
+            model=model_kind(job.model),
+            model_label=job.model.label,
+            format=job.format,
+            distribution=job.lengths.distribution,
+            length=job.lengths.length,
+            min_length=job.lengths.min_length,
+            strategy=job.search.strategy,
+            eps=job.search.eps,
+            n_max=job.n_max,
+            trials_per_probe=len(job.grid.members),
+            steps=job.training.steps,
+            flags=json.dumps(flags),
+            created_at=now,
+        )
+    )
+
+
+def submit(path: str | os.PathLike[str], spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
+    """Queue a study or a job in the lab at ``path``, which is made where there is none.
+
+    Raises:
+        LabError: the lab cannot be written; nothing was.
+    """
+    from store.write.create import create_or_open
+    from store.write.writer import Writer
+
+    create_or_open(path)
+    with Writer(path) as writer, writer.transaction() as tx:
+        return tx.submit(spec, jobs_only=jobs_only)

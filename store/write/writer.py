@@ -1,0 +1,139 @@
+"""The one way to change a lab: a transaction under the write lock, refused where a newer supervisor has the lab."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from sqlalchemy.exc import DBAPIError
+
+from store.connect import check_header, require_schema, validate
+from store.errors import Fenced, LabError, ReadOnlyLab, from_sqlite
+from store.locks import HeldLock
+from store.paths import LabPaths, refuse_network
+from store.write.create import unwrap
+from store.write.engine import connect, engine_on
+from store.write.probes import ProbeWrites
+from store.write.verbs import VerbWrites
+
+CHECKPOINT_PAGES = 1000
+"""Pages in the WAL after which the supervisor's commit, and no other connection's, folds it back into the file."""
+
+
+class Tx(VerbWrites, ProbeWrites):
+    """Everything that can be written; valid until its ``with`` block ends."""
+
+
+class Writer:
+    """A connection that writes; one thread at a time. Most processes that write once use ``store.write.submit`` or commands.
+
+    Args:
+        lock_timeout_s: how long to wait for other writers before ``Busy``.
+        clock: Unix seconds, for tests.
+
+    Raises:
+        LabError: there is no lab, it is of another schema, or it cannot be written here.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, lock_timeout_s: float = 30.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.paths = LabPaths(path)
+        self.epoch: int | None = None
+        """The supervisor's, from its claim on."""
+        self._timeout_s = lock_timeout_s
+        self._clock = clock
+        self._durable = True
+        self.paths.require_file()
+        check_header(self.paths.lab)
+        refuse_network(self.paths)
+        if not os.access(self.paths.lab, os.W_OK):
+            raise ReadOnlyLab(f"{self.paths.lab} cannot be written by this user; expected a lab of one's own")
+        self._lock = HeldLock(self.paths)
+        try:
+            with self._lock.hold(lock_timeout_s):
+                self._connection = connect(self.paths)
+                try:
+                    require_schema(validate(self._connection, self.paths.lab), self.paths.lab)
+                    self._connection.execute("PRAGMA synchronous = FULL")
+                except BaseException:
+                    self._connection.close()
+                    raise
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise from_sqlite(error, self.paths.lab) from None
+        except BaseException:
+            self._lock.close()
+            raise
+        self._engine = engine_on(self._connection)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True, lock_timeout_s: float | None = None) -> Iterator[Tx]:
+        """One write transaction; committed when the block ends, rolled back whole when it raises.
+
+        Args:
+            durable: on the disk when the block has ended (synchronous = FULL), as verdicts must be. Without it a power cut,
+                but no crash of a process, may take the newest transactions back; progress can be written so.
+
+        Raises:
+            Fenced: a newer supervisor has claimed the lab.
+            Busy: another process held the lab for too long. NoRoom: the disk is full or failed. The same can be tried again.
+            LabError: anything else; nothing was written in any of these cases.
+        """
+        timeout_s = self._timeout_s if lock_timeout_s is None else lock_timeout_s
+        with self._lock.hold(timeout_s):
+            try:
+                if durable != self._durable:
+                    self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    self._durable = durable
+                with self._engine.begin() as connection:
+                    tx = Tx(connection, now=self._clock(), epoch=self.epoch)
+                    self._fence(tx)
+                    yield tx
+                if tx.epoch != self.epoch:
+                    self.epoch = tx.epoch
+                    self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            except DBAPIError as error:
+                raise unwrap(error, self.paths) from None
+            except sqlite3.Error as error:
+                raise from_sqlite(error, self.paths.lab) from None
+
+    def checkpoint(self, *, truncate: bool = False) -> None:
+        """Fold the WAL into the file, as far as readers let it; with ``truncate`` also shorten it."""
+        with self._lock.hold(self._timeout_s):
+            self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+
+    def close(self) -> None:
+        """Close the connection; the last of all to close folds the WAL into the file, so it holds the lock too."""
+        try:
+            with self._lock.hold(self._timeout_s):
+                self._connection.close()
+        except LabError:
+            pass  # somebody else is writing and so has the file open: this close checkpoints nothing
+        finally:
+            self._connection.close()
+            self._engine.dispose()
+            self._lock.close()
+
+    def _fence(self, tx: Tx) -> None:
+        if self.epoch is None:
+            return
+        newest = tx.rows("SELECT max(epoch) FROM supervisor")[0][0]
+        if newest != self.epoch:
+            raise Fenced(f"{self.paths.lab} has a newer supervisor (epoch {newest}); this one (epoch {self.epoch}) must end")
+
+    def _checkpoint(self, mode: str) -> None:
+        try:
+            self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
+        except sqlite3.Error:
+            return  # no room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
