@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runners.engine.ledger import CURVE_POINTS, Ledger, Point, Trial, thin
-from runners.engine.types import Member, Outcome, StopScope
+from runners.engine.types import Member, StopScope
 
 losses = st.one_of(st.floats(1e-6, 1e4), st.sampled_from([0.0, math.nan, math.inf]))
 

@@ -1,0 +1,158 @@
+"""A run that is stopped and gone on with ends like one that was never disturbed, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from engine_bench import FORMATS, MODELS, Seen, cpu, grid, run, tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runners.engine import checkpoint, feed
+from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
+
+
+class StopAfter(Control):
+    """Asks for a checkpoint and a stop at the k-th time that it is looked at."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        super().__init__()
+
+    def __getattribute__(self, name: str):  # type: ignore[no-untyped-def]
+        if name == "stop":
+            self.looks -= 1
+            return "checkpoint" if self.looks < 0 else ""
+        return super().__getattribute__(name)
+
+
+@pytest.fixture(autouse=True)
+def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "LONGEST", 2)  # requests are heard between blocks: stop anywhere
+
+
+def stopped(seen: Seen) -> bool:
+    return isinstance(seen.events[-1], Stopped)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_stopped_anywhere_any_number_of_times(
+    model: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    job = tiny(model, data.draw(st.sampled_from(FORMATS)), steps=17, eval_every=4)
+    members = [*grid(), *grid("b", n=6, eps=0.9, stop="seed")]
+    plan = cpu(data.draw(st.integers(1, 6)))
+    whole = run(job, members, plan=plan)
+    seen = Seen()
+    run(job, members, plan=plan, folder=folder, control=StopAfter(data.draw(st.integers(0, 12))), seen=seen)
+    for looks in data.draw(st.lists(st.integers(1, 12), max_size=4)):
+        if stopped(seen):
+            run(job, members, folder=folder, resume=True, control=StopAfter(looks), seen=seen)
+    if stopped(seen):
+        run(job, members, folder=folder, resume=True, seen=seen)
+    for i in range(len(members)):
+        assert seen.of(i) == whole.of(i)
+
+
+def test_a_resumed_run_tells_its_plan_then_what_was_known(tmp_path: Path) -> None:
+    job, members = tiny(), [*grid(eps=0.0), *grid("b", eps=9.0, stop="probe")]
+    first = run(job, members, folder=tmp_path, control=StopAfter(8), plan=cpu(5))
+    assert set(first.ended) == {4, 5, 6, 7}
+    again = run(job, members, folder=tmp_path, resume=True, control=StopAfter(0), plan=cpu(2))
+    assert isinstance(again.events[0], Planned)
+    assert again.events[0].plan.members_at_once == 5, "the stored plan counts"
+    assert again.curves == first.curves
+    assert [again.of(i) for i in range(4, 8)] == [first.of(i) for i in range(4, 8)]
+    assert isinstance(again.events[-1], Stopped)
+
+
+def test_a_stop_tells_where_the_checkpoint_is(tmp_path: Path) -> None:
+    seen = run(tiny(), grid(), folder=tmp_path, control=StopAfter(5))
+    *_, written, last = seen.events
+    assert isinstance(written, Checkpointed)
+    assert last == Stopped(written.path)
+    assert checkpoint.files(tmp_path) == [Path(written.path)]
+
+
+def test_discard_writes_nothing(tmp_path: Path) -> None:
+    seen = run(tiny(), grid(), folder=tmp_path, control=Control(stop="discard"))
+    assert seen.events[-1] == Stopped(None)
+    assert not list(tmp_path.iterdir())
+
+
+def checkpoints(count: int) -> tuple[Control, object]:
+    control = Control()
+
+    def each(event: EngineEvent) -> None:
+        nonlocal count
+        if isinstance(event, Checkpointed):
+            count -= 1
+        if count:
+            control.checkpoint_now = True
+        else:
+            control.stop = "discard"
+
+    return control, each
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "both"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_word(tmp_path: Path, damage: str) -> None:
+    job, members = tiny("lstm", steps=40), grid()
+    whole = run(job, members)
+    control, each = checkpoints(2)
+    run(job, members, folder=tmp_path, control=control, each=each)  # type: ignore[arg-type]
+    newest, older = checkpoint.files(tmp_path)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 4
+    newest.write_bytes(content if damage != "cut" else content[:-9])
+    if damage == "both":
+        older.write_bytes(b"")
+    seen = run(job, members, folder=tmp_path, resume=True)
+    assert newest.name in seen.notes[0]
+    assert ("begins afresh" in seen.notes[-1]) == (damage == "both")
+    for i in range(len(members)):
+        assert seen.of(i) == whole.of(i)
+
+
+@pytest.mark.parametrize("change", ["member", "job", "kind"])
+def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, members = tiny(), grid()
+    run(job, members, folder=tmp_path, control=StopAfter(4))
+    if change == "member":
+        members = grid(n=21)
+    elif change == "job":
+        job = tiny(batch_size=7)
+    else:
+        monkeypatch.setattr("runners.engine.resume.kind", lambda _: "cuda:another")
+    seen = run(job, members, folder=tmp_path, resume=True)
+    assert "passed over" in seen.notes[0]
+    assert "begins afresh" in seen.notes[-1]
+    whole = run(job, members)
+    assert [seen.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
+
+
+def test_the_probes_may_have_other_names_when_gone_on_with(tmp_path: Path) -> None:
+    job = tiny()
+    run(job, grid("7"), folder=tmp_path, control=StopAfter(4))
+    assert run(job, grid("8"), folder=tmp_path, resume=True).notes == []
+
+
+def test_nothing_to_go_on_from_is_said(tmp_path: Path) -> None:
+    seen = run(tiny(), grid(), folder=tmp_path / "nowhere", resume=True)
+    assert seen.notes == ["no checkpoint to go on from: training begins afresh"]
+    assert len(seen.ended) == 4
+
+
+def test_probes_that_are_not_wanted_any_more_end_before_the_first_step(tmp_path: Path) -> None:
+    job = tiny()
+    members: list[Member] = [*grid(), *grid("b")]
+    before = run(job, members, folder=tmp_path, control=StopAfter(5))
+    after = run(job, members, folder=tmp_path, resume=True, control=Control(drop={"a"}))
+    for i in range(4):
+        assert after.ended[i].outcome == "superseded"
+        assert set(after.curves.get(i, {})) == set(before.curves.get(i, {}))
+    assert {e.outcome for e in after.events if isinstance(e, Ended) and e.member > 3} == {"failure"}

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
+from torch import Tensor
+
+from runners.engine import generalise, lane, saver
+from runners.engine.graphs import CaptureRefusedError
+from runners.engine.lane import Lane
+from runners.engine.trainer import Trainer
+from runners.engine.types import (
+    Checkpointed,
+    Control,
+    EngineError,
+    EngineEvent,
+    Evaluated,
+    Member,
+    Note,
+    Planned,
+    Stopped,
+    shape_key,
+)
+from runners.models.recurrent import Recurrent
+from runners.spec import Grid, Search
+from runners.tasks import generalisation_batch
+
+
+def test_evaluates_every_interval_and_at_the_last_step_and_never_at_step_0() -> None:
+    seen = run(tiny(steps=23, eval_every=5), grid())
+    for i in range(4):
+        assert list(seen.curves[i]) == [5, 10, 15, 20, 23]
+        assert seen.ended[i].steps == 23
+        assert seen.curves[i][23][2], "the last evaluation is exact"
+        assert seen.ended[i].last_loss == seen.curves[i][23][1]
+    assert isinstance(seen.events[0], Planned)
+
+
+def test_the_budget_may_be_shorter_than_the_interval() -> None:
+    seen = run(tiny(steps=3, eval_every=500), grid())
+    assert [list(c) for c in seen.curves.values()] == [[3]] * 4
+
+
+def test_the_best_loss_is_the_lowest_exact_one() -> None:
+    seen = run(tiny(steps=60, validation_size=48, batch_size=4), grid())
+    for i in range(4):
+        exact = {loss: step for step, (_, loss, sure) in reversed(seen.curves[i].items()) if sure}
+        assert seen.ended[i].best_loss == min(exact)
+        assert seen.ended[i].best_step == exact[min(exact)]
+
+
+def test_training_loss_is_the_mean_since_the_last_evaluation() -> None:
+    fine = run(tiny(steps=6, eval_every=1), grid())
+    coarse = run(tiny(steps=6, eval_every=3), grid())
+    for i in range(4):
+        losses = [fine.curves[i][s][0] for s in range(1, 7)]
+        assert coarse.curves[i][3][0] == pytest.approx(sum(losses[:3]) / 3)
+        assert coarse.curves[i][6][0] == pytest.approx(sum(losses[3:]) / 3)
+
+
+def test_a_success_supersedes_its_probe_and_no_other() -> None:
+    members = [*grid("a", eps=9.0, stop="probe"), *grid("b", eps=0.0, stop="probe")]
+    seen = run(tiny(), members, plan=cpu(2))
+    assert [seen.ended[i].outcome for i in range(4)] == ["success", "success", "superseded", "superseded"]
+    assert [seen.ended[i].steps for i in range(4)] == [5, 5, 0, 0]
+    assert {seen.ended[i].outcome for i in range(4, 8)} == {"failure"}
+
+
+def test_the_given_order_is_the_order_of_starting() -> None:
+    seen = run(tiny(), grid(eps=9.0, stop="probe"), plan=cpu(1))
+    assert [seen.ended[i].outcome for i in range(4)] == ["success", *["superseded"] * 3]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_diverged_trial_ends_and_harms_no_other(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tiny(model)
+    members = grid()
+    healthy = run(job, members)
+    start = lane.fresh
+
+    def broken(*args: object) -> lane.Rows:
+        rows = start(*args)  # type: ignore[arg-type]
+        rows.params[1, 3] = torch.nan
+        return rows
+
+    monkeypatch.setattr(lane, "fresh", broken)
+    monkeypatch.setattr("runners.engine.schedule.fresh", broken)
+    seen = run(job, members)
+    assert seen.ended[1].outcome == "diverged"
+    assert (seen.ended[1].steps, seen.ended[1].best_loss) == (5, math.inf)
+    for i in (0, 2, 3):
+        assert seen.of(i) == healthy.of(i)
+
+
+def test_a_loss_that_is_not_finite_is_no_success_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Recurrent.loss_sums
+
+    def infinite(self: Recurrent, *args: Tensor) -> tuple[Tensor, Tensor]:
+        sums, counts = honest(self, *args)
+        return sums * math.inf, counts
+
+    monkeypatch.setattr(Recurrent, "loss_sums", infinite)
+    seen = run(tiny(), grid(eps=9.0))
+    for i in range(4):
+        assert seen.ended[i].outcome == "failure"
+        assert seen.ended[i].steps == 23
+        assert seen.ended[i].best_loss == math.inf
+
+
+@pytest.mark.parametrize("asked", ["now", "due"])
+def test_checkpoints_are_written_while_training(tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = Control(checkpoint_now=asked == "now")
+    if asked == "due":
+        monkeypatch.setattr(saver, "MIN_INTERVAL_S", 0.0)
+        monkeypatch.setattr(saver, "INTERVAL_OVER_BLOCKED", 0.0)
+    seen = run(tiny(), grid(), folder=tmp_path, control=control)
+    written = [e for e in seen.events if isinstance(e, Checkpointed)]
+    assert len(written) == 1 if asked == "now" else len(written) > 1
+    assert control.checkpoint_now is False
+    assert len(seen.ended) == 4
+
+
+def test_probes_are_dropped_while_training() -> None:
+    control = Control()
+
+    def each(event: EngineEvent) -> None:
+        if isinstance(event, Evaluated) and event.step == 10:
+            control.drop.add("a")
+
+    seen = run(tiny(), [*grid("a"), *grid("b")], control=control, each=each)
+    assert [seen.ended[i].outcome for i in range(8)] == ["superseded"] * 4 + ["failure"] * 4
+    assert {seen.ended[i].steps for i in range(4)} == {10}
+
+
+def test_all_probes_dropped_ends_the_run() -> None:
+    seen = run(tiny(), grid(), control=Control(drop={"a"}))
+    assert {e.outcome for e in seen.ended.values()} == {"superseded"}
+    assert not any(isinstance(e, Stopped) for e in seen.events)
+
+
+class TestOutOfMemory:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            torch.OutOfMemoryError("CUDA out of memory"),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        ],
+    )
+    def test_halves_the_members_and_begins_again(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        job, members = tiny(), [*grid("a", eps=9.0, stop="probe"), *grid("b", n=3)]
+        whole = run(job, members)
+        self._limit(monkeypatch, 1, error, after=7)
+        seen = run(job, members, plan=cpu(8))
+        plans = [e.plan.members_at_once for e in seen.events if isinstance(e, Planned)]
+        assert plans == [8, 4, 2, 1] or plans == [8, 2, 1]
+        notes = [e for e in seen.events if isinstance(e, Note)]
+        assert all("out of memory" in n.text and n.level == "warning" for n in notes)
+        assert len(notes) == len(plans) - 1
+        for i in range(4, 8):
+            assert seen.of(i) == whole.of(i)
+
+    def test_one_member_that_does_not_fit_is_one_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._limit(monkeypatch, 0, MemoryError())
+        with pytest.raises(EngineError, match="dense_ssm 4 with 8 sequences of 4 positions does not fit"):
+            run(tiny(), grid())
+
+    def test_other_errors_come_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._limit(monkeypatch, 0, RuntimeError("a fault in a kernel"))
+        with pytest.raises(RuntimeError, match="a fault in a kernel"):
+            run(tiny(), grid())
+
+    @staticmethod
+    def _limit(monkeypatch: pytest.MonkeyPatch, fits: int, error: Exception, after: int = 0) -> None:
+        honest = Lane.one
+        steps = 0
+
+        def one(self: Lane, tokens: Tensor, targets: Tensor) -> None:
+            nonlocal steps
+            steps += 1
+            if len(self.slots) > fits and steps > after:
+                raise error
+            honest(self, tokens, targets)
+
+        monkeypatch.setattr(Lane, "one", one)
+
+
+def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Lane.advance
+    refused = False
+
+    def advance(self: Lane, limit: int | None = None) -> int:
+        nonlocal refused
+        if not refused:
+            refused = True
+            raise CaptureRefusedError("operation not permitted when stream is capturing")
+        return honest(self, limit)
+
+    monkeypatch.setattr(Lane, "advance", advance)
+    seen = run(tiny(), grid())
+    plans = [e.plan for e in seen.events if isinstance(e, Planned)]
+    assert len(plans) == 2
+    assert plans[1].graph is False
+    assert "without a CUDA graph" in plans[1].note
+    assert len(seen.ended) == 4
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("model", ["lstm", "transformer"])
+def test_generalisation_is_told_of_trials_that_were_not_superseded(
+    model: str, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = generalise.generalisation_batch
+
+    def short(*args: object) -> object:
+        return honest(*args, count=40)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generalise, "generalisation_batch", short)
+    seen = run(tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)])
+    for i in range(4):
+        value = seen.ended[i].generalisation
+        assert value is not None
+        assert -0.5 <= value <= 1.0
+    assert {seen.ended[i].generalisation for i in range(4, 8)} == {None}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_generalisation_of_a_model_that_knows_the_answer_is_1(format: str) -> None:
+    job = tiny("dense_ssm", format)
+    test = generalisation_batch(job, 1, "cpu")
+
+    class Oracle:
+        def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
+            states = torch.cumsum(tokens, -1) % 3
+            return torch.nn.functional.one_hot(states, 3).float() - 0.5
+
+        def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
+            assert feed.tolist() == [0, 1, 2]
+            assert prompt.shape[-1] == count + 1
+            return torch.cumsum(prompt[..., :count], -1) % 3
+
+    assert generalise.rescaled_accuracy(job, Oracle(), torch.zeros(1), 1) == 1.0  # type: ignore[arg-type]
+    assert test.chance == pytest.approx(1 / 3)
+
+
+def test_a_plan_is_made_where_none_is_given() -> None:
+    events = list(Trainer(tiny(steps=5), grid(), device="cpu").run(Control()))
+    assert isinstance(events[0], Planned)
+    assert events[0].plan.members_at_once >= 1
+    assert events[0].plan.threads == torch.get_num_threads()
+
+
+def test_no_members_is_refused() -> None:
+    with pytest.raises(ValueError, match="members is empty"):
+        Trainer(tiny(), [], device="cpu")
+
+
+def test_a_run_that_is_closed_in_the_middle_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    job, members = tiny(), grid()
+    trainer = Trainer(job, members, device="cpu", plan=cpu(), checkpoint_dir=tmp_path)
+    events = trainer.run(Control(checkpoint_now=True))
+    for event in events:
+        if isinstance(event, Evaluated):
+            break
+    events.close()  # type: ignore[attr-defined]
+    whole = run(job, members)
+    again = run(job, members, folder=tmp_path, resume=True)
+    assert [again.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
+
+
+def test_what_may_share_a_batch() -> None:
+    job = tiny()
+    same = job.model_copy(update={"grid": Grid(seeds=(1,)), "search": Search(eps=0.5, strategy="paper")})
+    assert shape_key(same) == shape_key(job)
+    others = [tiny("lstm"), tiny(format="cot"), tiny(lengths=(2, 5)), tiny(steps=24), tiny(batch_size=9)]
+    assert len({shape_key(j) for j in [job, *others]}) == 6
+
+
+def test_two_probes_of_one_seed_see_nested_data_and_their_own_batches() -> None:
+    small, large = run(tiny(), [Member("a", 5, 1e-2, 1, 0.0)]), run(tiny(), [Member("a", 20, 1e-2, 1, 0.0)])
+    both = run(tiny(), [Member("a", 5, 1e-2, 1, 0.0), Member("b", 20, 1e-2, 1, 0.0)])
+    assert both.of(0) == small.of(0)
+    assert both.of(1) == large.of(0)
+    assert small.of(0) != large.of(0)
