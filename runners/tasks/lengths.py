@@ -57,7 +57,6 @@ class Uniform:
     def __init__(self, capacities: Sequence[int], key: int, device: torch.device) -> None:
         self._key = key
         self._device = device
-        self._total = sum(capacities)
         self._capacity = torch.tensor([min(c, 1 << 62) for c in capacities], dtype=torch.int64, device=device)
         self._used = torch.zeros_like(self._capacity)
         self._active = (self._capacity > 0).nonzero().squeeze(1)
