@@ -51,14 +51,14 @@ def state_style(state: str) -> str:
 _DARK = {
     "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#8491a0", "faint": "#3b4652",
     "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479", "accent": "#79b8ff", "ok": "#7ecb8f", "warn": "#e5b95c",
-    "bad": "#f47b72", "tab": "#233245",
+    "bad": "#f47b72", "tab": "#233245", "shade": "#203040",
     "transformer": "#f0a35e", "lstm": "#6cb8ff", "dense_ssm": "#c79bf2",
     "plugin0": "#5fd0b8", "plugin1": "#e3d16a", "plugin2": "#f58fb4", "plugin3": "#a8c76b",
 }  # fmt: skip
 _LIGHT = {
     "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#66717c", "faint": "#c3cad0",
     "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#9a6700", "accent": "#0a5fb4", "ok": "#1f7a3a", "warn": "#8f5d00",
-    "bad": "#b3261e", "tab": "#dbe7f3",
+    "bad": "#b3261e", "tab": "#dbe7f3", "shade": "#dbe6ef",
     "transformer": "#b3560a", "lstm": "#0b63b0", "dense_ssm": "#7a3db8",
     "plugin0": "#0d7a66", "plugin1": "#7a6500", "plugin2": "#b02a62", "plugin3": "#4c6b12",
 }  # fmt: skip
@@ -167,7 +167,7 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
         "alarm": on(c["bg"], c["bad"]),
         "bold": Style(bold=True),
         "under": Style(underline=True),
-        "shade": on(c["faint"], c["track"]),
+        "shade": Style(bgcolor=c["shade"]),
         "state.queued": on(c["dim"]),
         "state.running": on(c["accent"]),
         "state.paused": on(c["warn"]),
@@ -207,7 +207,7 @@ def _ansi() -> dict[str, Style]:
         "alarm": parse("reverse red"),
         "bold": parse("bold"),
         "under": parse("underline"),
-        "shade": parse("bright_black"),
+        "shade": parse("underline"),
     }
     for state, colour in {
         "queued": "default", "running": "blue bold", "paused": "yellow", "done": "green", "failed": "red bold",

@@ -28,7 +28,7 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
         n = common.counts.get(state, 0)
         if n or state in ("running", "queued"):
             style = state_style(state) if n else "dim"
-            right += [(f"{STATE_SIGN[state]} ", style), (f"{n} {state}  " if width >= 80 else f"{n} ", style)]
+            right += [(f"{STATE_SIGN[state]} ", style), (f"{n} {state}  " if width >= 100 else f"{n}  ", style)]
     right += [*supervisor_spans(common), (" ", "")]
     return ends(tuple(left), tuple(right), width)
 
@@ -45,8 +45,8 @@ def supervisor_spans(common: Common) -> Line:
 def tab_line(current: str, keymap: Keymap, width: int) -> Line:
     """The screens and their keys; the one in front stands out."""
     names = {s: TITLES[s] for s in SCREENS}
-    if width < 90:
-        names = {s: t if s == current else t[:5].rstrip("aeiou") if len(t) > 5 else t for s, t in names.items()}
+    if width < 76:
+        names = {s: t if s == current else t[:3] for s, t in names.items()}
     spans: list[Span] = []
     for screen in SCREENS:
         key = keymap.name(f"show_{screen}")

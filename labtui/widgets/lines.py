@@ -104,6 +104,11 @@ def beside(*blocks: tuple[Sequence[Line], int], height: int, gap: int = 2) -> li
     return out
 
 
+def inset(lines: Iterable[Line], by: int = 1) -> list[Line]:
+    """``lines`` moved ``by`` cells to the right: the margin of a screen."""
+    return [((" " * by, ""), *line) for line in lines]
+
+
 def bar(fraction: float, width: int, style: str = "accent", track: str = "track") -> Line:
     """A horizontal bar of ``width`` cells, resolved to an eighth of a cell."""
     fraction = min(1.0, max(0.0, fraction)) if fraction == fraction else 0.0
