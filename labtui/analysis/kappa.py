@@ -138,12 +138,13 @@ def kappa(cell: CellRow) -> Kappa:
     joint = cell.joint
     want = max(cell.L - cell.min_length + 1, len(terms)) if terms else 0
     have = sum(t.is_in for t in terms)
-    flags = tuple(sorted({f for part in (joint, *terms) for f in part.flags}))
+    everything: tuple[NStar | Term, ...] = (joint, *terms)
+    flags = tuple(sorted({f for part in everything for f in part.flags}))
     notes = [NOTES[f] for f in flags if f in NOTES]
     status: KappaStatus
     value = low = high = None
     kind: IntervalKind = "none"
-    lost = [part for part in (joint, *terms) if _is_lost(part)]
+    lost = [part for part in everything if _is_lost(part)]
     if want == 0:
         status = "unknown"
         notes.insert(0, "only N* was asked for, so there is no sum over lengths")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Spread = tuple[tuple[float, float, float], bool]
@@ -26,7 +27,7 @@ def ratio_interval(parts: Sequence[Spread], joint: Spread, *, draws: int = DRAWS
         if not is_interval:
             return np.exp(rng.uniform(np.log(low), np.log(high), draws)) if high > low else np.full(draws, float(low))
         z = rng.standard_normal(draws)
-        scale = np.where(z > 0, np.log(high / value), np.log(value / low)) / _Z90
+        scale = np.where(z > 0, math.log(high / value), math.log(value / low)) / _Z90
         return np.asarray(np.exp(np.log(value) + z * scale))
 
     total = np.zeros(draws)

@@ -1,0 +1,145 @@
+"""kappa over any axes: what varies becomes rows and columns, the rest one table each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from labtui.analysis.kappa import Kappa, kappa
+from store.rows import CellRow
+
+Value: TypeAlias = "str | int | None"
+Key: TypeAlias = "tuple[Value, ...]"
+
+AXES = ("task", "m", "model", "model_label", "format", "distribution", "L", "min_length")
+"""What a cell is told by; ``m`` is None where the task is not modular addition."""
+ORDER: dict[str, tuple[str, ...]] = {
+    "model": ("transformer", "lstm", "dense_ssm"),
+    "format": ("outcome", "cot", "acot"),
+    "distribution": ("fixed", "uniform", "short_to_long"),
+}
+"""The paper's order, before any other name."""
+
+
+@dataclass(frozen=True)
+class KappaTable:
+    """One page: rows x columns of kappa, for one value of every other axis."""
+
+    fixed: dict[str, Value]
+    """The axes that vary in the study and neither are rows nor columns, with this page's value."""
+    row_axes: tuple[str, ...]
+    column_axes: tuple[str, ...]
+    rows: tuple[Key, ...]
+    columns: tuple[Key, ...]
+    cells: dict[tuple[Key, Key], tuple[Kappa, ...]]
+    """More than one kappa stands at a place where cells differ in nothing that the axes tell (a grid, a budget)."""
+
+    @property
+    def title(self) -> str:
+        """``format acot, L 10``; empty where nothing else varies."""
+        return ", ".join(f"{axis} {'-' if value is None else value}" for axis, value in self.fixed.items())
+
+    def at(self, row: Key, column: Key) -> tuple[Kappa, ...]:
+        """What stands at one place; empty where the study has no such cell."""
+        return self.cells.get((row, column), ())
+
+    def text(self, row: Key, column: Key, ascii: bool = False) -> str:
+        """One place as text, several kappas apart by `` / ``."""
+        return " / ".join(k.text(ascii) for k in self.at(row, column))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; each entry carries its axes."""
+        return {
+            "title": self.title,
+            "fixed": self.fixed,
+            "row_axes": list(self.row_axes),
+            "column_axes": list(self.column_axes),
+            "rows": [list(r) for r in self.rows],
+            "columns": [list(c) for c in self.columns],
+            "cells": [
+                {"row": list(r), "column": list(c), "kappas": [k.to_dict() for k in self.at(r, c)]}
+                for r in self.rows
+                for c in self.columns
+            ],
+        }
+
+
+def varying(cells: Iterable[CellRow]) -> tuple[str, ...]:
+    """The axes in which the cells differ; of two that tell the same (``task`` and ``m``, model and label) the short one."""
+    cells = list(cells)
+    found = [axis for axis in AXES if len(_values(cells, axis)) > 1]
+    for long, short in (("task", "m"), ("model_label", "model")):
+        if {long, short} <= set(found):
+            # the long one determines the short one, so they tell the same where they have as many values
+            found.remove(long if len(_values(cells, long)) == len(_values(cells, short)) else short)
+    return tuple(found)
+
+
+def tables(
+    cells: Sequence[CellRow], rows: str | Sequence[str] = "model", columns: str | Sequence[str] = "format"
+) -> tuple[KappaTable, ...]:
+    """kappa of every cell that has a sum over lengths, pivoted.
+
+    Args:
+        cells: of one study or of a whole lab.
+        rows: an axis of :data:`AXES` or several.
+        columns: the same.
+
+    Returns:
+        One table for each combination of values of the other varying axes, in the paper's order.
+
+    Raises:
+        ValueError: an axis that does not exist, or stands twice.
+    """
+    row_axes, column_axes = _axes(rows), _axes(columns)
+    for axis in row_axes + column_axes:
+        if axis not in AXES:
+            raise ValueError(f"the axis {axis!r} does not exist; expected one of {', '.join(AXES)}")
+    if len(set(row_axes + column_axes)) < len(row_axes + column_axes):
+        raise ValueError(f"an axis stands twice in {', '.join(row_axes + column_axes)}; expected each once")
+    cells = [c for c in cells if c.parts]
+    told = _implied(cells, row_axes + column_axes)
+    rest = tuple(a for a in varying(cells) if a not in told)
+    pages: dict[Key, dict[tuple[Key, Key], list[Kappa]]] = {}
+    for c in sorted(cells, key=lambda c: _sort_key(rest, _key(c, rest))):
+        places = pages.setdefault(_key(c, rest), {})
+        places.setdefault((_key(c, row_axes), _key(c, column_axes)), []).append(kappa(c))
+    out = []
+    for page, places in pages.items():
+        row_keys = sorted({r for r, _ in places}, key=lambda k: _sort_key(row_axes, k))
+        column_keys = sorted({c for _, c in places}, key=lambda k: _sort_key(column_axes, k))
+        entries = {place: tuple(ks) for place, ks in places.items()}
+        fixed = dict(zip(rest, page, strict=True))
+        out.append(KappaTable(fixed, row_axes, column_axes, tuple(row_keys), tuple(column_keys), entries))
+    return tuple(out)
+
+
+def _axes(axes: str | Sequence[str]) -> tuple[str, ...]:
+    return (axes,) if isinstance(axes, str) else tuple(axes)
+
+
+def _key(cell: CellRow, axes: Sequence[str]) -> Key:
+    return tuple(getattr(cell, axis) for axis in axes)
+
+
+def _values(cells: Iterable[CellRow], *axes: str) -> set[Key]:
+    return {_key(c, axes) for c in cells}
+
+
+def _implied(cells: Sequence[CellRow], axes: tuple[str, ...]) -> set[str]:
+    """The axes whose value follows from the given ones in these cells: they need no page of their own."""
+    return {a for a in AXES if len(_values(cells, *axes, a)) == len(_values(cells, *axes))}
+
+
+def _sort_key(axes: Sequence[str], key: Key) -> tuple[tuple[int, float, str], ...]:
+    out = []
+    for axis, value in zip(axes, key, strict=True):
+        known = ORDER.get(axis, ())
+        if value in known:
+            out.append((0, float(known.index(str(value))), ""))
+        elif isinstance(value, int):
+            out.append((1, float(value), ""))
+        else:
+            out.append((2, 0.0, str(value)))
+    return tuple(out)
