@@ -73,7 +73,8 @@ def dispatch(bench: Bench, writer: Writer) -> int:
     most = len(free) + guesses + unstaffed + 1 + (PACK_AHEAD if bench.options.pack else 0)
     orders: list[_Order] = []
     fresh: list[tuple[Run, Standing]] = []
-    with writer.transaction() as tx:
+    # Not durable on its own: a power cut would take back a beginning, never a verdict.
+    with writer.transaction(durable=False) as tx:
         wishes = _wishes(bench, tx, most, fresh)
         extra = _extra(bench, wishes, fresh) if bench.options.speculate else []
         loads = allot(free, wishes, extra, lambda slot, run: _capacity(bench, tx, slot, run))

@@ -276,7 +276,7 @@ def settle(bench: Bench, writer: Writer) -> bool:
             tx.drop_probe(probe.id, "interrupted")
         for run in leaving:
             if run.id not in gone and run.leaving is not None:
-                tx.set_job(run.id, run.leaving)
+                tx.stopped(run.id)
                 gone[run.id] = run
     bench.returned.clear()
     bench.wake = True

@@ -30,7 +30,7 @@ def obey(bench: Bench, staff: Staff, writer: Writer, devices: Callable[[], list[
             resting = [a for a in applied.actions if a.kind == "stop" and a.job_id not in bench.runs]
             for action in resting:
                 if action.job_id is not None and action.then is not None:
-                    tx.set_job(action.job_id, action.then)
+                    tx.stopped(action.job_id)
         log.info("%s: %s", command.kind, applied.text or "done")
         for action in applied.actions:
             kinds.append(action.kind)
