@@ -20,12 +20,17 @@ from runners.spec import Job
 LADDER = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16)}
 SLOW_S = 0.5
 """A model whose single step takes this long on a CPU gains nothing from company, and its calibration would take minutes."""
-ROUNDS = 4
-ROUND_S = 0.03
+ROUND_S = 0.02
+"""A timing lasts about so long."""
+SHARE = 0.02
+LEAST_S, MOST_S = 0.1, 1.5
+"""A calibration may cost this share of the longest time that a probe of the grid can take, within these limits."""
 GAIN = 1.03
 """More members at once have to be this much faster for their memory and their shared fate."""
 MEMORY_SHARE = 0.6
 _RATE = 1e-3
+_TIMED: dict[str, int] = {}
+"""Members at once found by timing in this process: a search over many lengths need not time each of them."""
 
 
 def calibrate(job: Job, device: str, members: int = 1) -> Plan:
@@ -44,26 +49,31 @@ def calibrate(job: Job, device: str, members: int = 1) -> Plan:
     if cuda:
         return _on_cuda(job, plan, members)
     try:
-        return _on_cpu(job, plan)
+        return _on_cpu(job, plan, members)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return replace(plan, note="one member at a time: memory ran out while calibrating")
 
 
-def _on_cpu(job: Job, plan: Plan) -> Plan:
-    lanes = {1: _lane(job, plan, 1)}
-    first = _time(lanes[1], 1)
-    if first > SLOW_S:
-        return replace(plan, note=f"one member at a time: a step takes {first:.1f} s")
-    for count in LADDER["cpu"][1:]:
-        if count * _member_bytes(job, lanes[1]) > MEMORY_SHARE * free_bytes("cpu"):
-            break
-        lanes[count] = _lane(job, plan, count)
-        if _time(lanes[count], 1) > SLOW_S:
-            break
-    best = _fastest({(count, 1): [lane] for count, lane in lanes.items()})
-    count = best[0]
+def _on_cpu(job: Job, plan: Plan, members: int) -> Plan:
+    count = _TIMED.get(_neighbourhood(job, plan))
+    if count is None:
+        lanes = {1: _lane(job, plan, 1)}
+        first = _time(lanes[1], 1)
+        if first > SLOW_S:
+            return replace(plan, note=f"one member at a time: a step takes {first:.1f} s")
+        for more in LADDER["cpu"][1:]:
+            if more * _member_bytes(job, lanes[1]) > MEMORY_SHARE * free_bytes("cpu"):
+                break
+            lanes[more] = _lane(job, plan, more)
+            if _time(lanes[more], 1) > SLOW_S:
+                break
+        budget = min(MOST_S, max(LEAST_S, SHARE * first * job.training.steps * members))
+        count = _fastest(lanes, budget)
+        if len(_TIMED) > 1000:
+            _TIMED.clear()
+        _TIMED[_neighbourhood(job, plan)] = count
     if count > 1 and not company_changes_nothing(job, plan, count):
         return replace(plan, note="one member at a time: a kernel of this shape sums otherwise in company")
     return replace(plan, members_at_once=count)
@@ -95,30 +105,27 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
 def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) -> bool:
     """Whether each row of a fused batch comes out to the bit as it does alone (CPU), training and evaluation."""
     together = _lane(job, plan, count)
-    rows = sorted({0, count // 2, count - 1})
-    alone = [_lane(job, plan, count, only=row) for row in rows]
-    for lane in (together, *alone):
+    subsets = {(0,), (count - 1,), (0, count - 1), tuple(range(min(3, count))), tuple(range(count // 2))} - {()}
+    others = {rows: _lane(job, plan, count, rows) for rows in subsets}
+    for lane in (together, *others.values()):
         done = 0
         while done < steps:
             done += lane.advance(steps - done)
     fused = together.full()
-    for row, lane in zip(rows, alone, strict=True):
-        for a, b in zip(together.rows.select([row]).tensors, lane.rows.tensors, strict=True):
-            if not torch.equal(a, b):
-                return False
-        if not torch.equal(fused[row : row + 1], lane.full()):
+    for rows, lane in others.items():
+        pairs = zip(together.rows.select(rows).tensors, lane.rows.tensors, strict=True)
+        if not all(torch.equal(a, b) for a, b in pairs) or not torch.equal(fused[list(rows)], lane.full()):
             return False
     return True
 
 
-def _lane(job: Job, plan: Plan, count: int, only: int | None = None) -> Lane:
+def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -> Lane:
     n = job.n_max
     batch = min(job.training.batch_size, n)
     endless = job.training.model_copy(update={"steps": 1 << 40, "eval_every": 1 << 40})
     job = job.model_copy(update={"training": endless})
-    members = [Member("calibration", min(n, 4 * batch), _RATE, 1 + row % 4, 0.0) for row in range(count)]
-    if only is not None:
-        members = members[only : only + 1]
+    rows = range(count) if only is None else only
+    members = [Member("calibration", min(n, 4 * batch), _RATE, 1 + row % 4, 0.0) for row in rows]
     shape = Schedule(job, plan.device, plan, Ledger(members, job.training.steps)).shape()
     return Lane(shape, fresh(shape, range(len(members)), members), members, batch)
 
@@ -153,15 +160,25 @@ def _time_all(lanes: Sequence[Lane], steps: int) -> float:
     return (perf_counter() - begun) / steps
 
 
-def _fastest(lanes: dict[tuple[int, int], list[Lane]]) -> tuple[int, int]:
-    """The choice with the least time per member-step; the candidates take turns, and the best of several rounds counts."""
-    times: dict[tuple[int, int], float] = {}
-    for _ in range(ROUNDS):
-        for choice, group in lanes.items():
-            steps = max(1, int(ROUND_S / times[choice] / choice[0])) if choice in times else 1
-            spent = _time_all(group, min(steps, 64)) / (choice[0] * choice[1])
-            times[choice] = min(spent, times.get(choice, spent))
-    return _choose(times)
+def _fastest(lanes: dict[int, Lane], budget_s: float) -> int:
+    """The number of members with the least time per member-step; the candidates take turns and the best round counts."""
+    times: dict[int, float] = {}
+    begun = perf_counter()
+    rounds = 0
+    while rounds < 2 or perf_counter() - begun < budget_s:
+        for count, lane in lanes.items():
+            steps = max(1, min(64, int(ROUND_S / (times[count] * count)))) if count in times else 1
+            spent = _time(lane, steps) / count
+            times[count] = min(spent, times.get(count, spent))
+        rounds += 1
+    return _choose({(count, 1): spent for count, spent in times.items()})[0]
+
+
+def _neighbourhood(job: Job, plan: Plan) -> str:
+    # Positions to the power of two: the speed changes little within, and the bits are checked for the very shape.
+    wide = 1 << (job.longest_input - 1).bit_length()
+    batch = min(job.training.batch_size, job.n_max)
+    return f"{job.model.model_dump_json()} {job.format} {job.task.n_tokens} {batch} {wide} {plan.threads}"
 
 
 def _choose(times: dict[tuple[int, int], float]) -> tuple[int, int]:

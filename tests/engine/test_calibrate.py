@@ -12,6 +12,11 @@ from runners.engine.types import Plan
 from runners.models.recurrent import Recurrent
 
 
+@pytest.fixture(autouse=True)
+def _nothing_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_TIMED", {})
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_plan_for_every_model(model: str) -> None:
     plan = calibrate(tiny(model, steps=1), "cpu")
@@ -36,11 +41,25 @@ def test_a_kernel_that_sums_otherwise_in_company_is_found(monkeypatch: pytest.Mo
         return loss
 
     monkeypatch.setattr(Recurrent, "step", uneven)
-    monkeypatch.setattr(room, "_fastest", lambda _: (4, 1))
+    monkeypatch.setattr(room, "_fastest", lambda *_: 4)
     assert not company_changes_nothing(tiny(), cpu(), 4)
     plan = calibrate(tiny(), "cpu")
     assert plan.members_at_once == 1
     assert "in company" in plan.note
+
+
+def test_neighbouring_lengths_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def fastest(*_: object) -> int:
+        timed.append(1)
+        return 4
+
+    monkeypatch.setattr(room, "_fastest", fastest)
+    monkeypatch.setattr(room, "company_changes_nothing", lambda *_: True)
+    for lengths in ((2, 5), (2, 6), (8, 8), (9, 9)):
+        assert calibrate(tiny(lengths=lengths), "cpu").members_at_once == 4
+    assert len(timed) == 2
 
 
 def test_little_memory_means_few_members(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +68,7 @@ def test_little_memory_means_few_members(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_memory_that_runs_out_while_calibrating(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: object) -> None:
+    def full(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(room, "_fastest", full)
