@@ -1,5 +1,6 @@
 """Tasks: transition tables, formats, nested data sets without replacement, batch order. Needs torch and numpy."""
 
+from runners.tasks.ahead import BatchStream
 from runners.tasks.data import DataSource, TrainingSet
 from runners.tasks.formats import Batch, Vocabulary
 from runners.tasks.generalisation import Generalisation, generalisation_batch
@@ -10,6 +11,7 @@ from runners.tasks.tables import TransitionTable
 __all__ = [
     "Batch",
     "BatchOrder",
+    "BatchStream",
     "DataSource",
     "Generalisation",
     "StackedTraining",

@@ -141,11 +141,11 @@ class DataSource:
             self._layout.extend(n)
             tokens = torch.empty(n, self.job.lengths.length, dtype=self.dtype, device=self.device)
             tokens[:done] = self._tokens
-            self._tokens = tokens
             chunk = self.chunk
             for at in range(done, n, chunk):
                 end = min(at + chunk, n)
                 tokens[at:end] = self.sequences(torch.arange(at, end, dtype=torch.int64, device=self.device))[0]
+            self._tokens = tokens  # only now: another thread may be reading a smaller set
         return self._tokens[:n]
 
     @property
@@ -186,14 +186,14 @@ class TrainingSet:
 
     def batch(self, index: Tensor) -> Batch:
         """Inputs and targets [.., T] of entries; ``index`` int64 [..]."""
-        flat = index.reshape(-1)
-        tokens, targets = self._gather(flat)
+        lengths = self.source.lengths(index.reshape(-1)).reshape(index.shape)
+        return Batch(*self.formatted(index, torch.int64), lengths)
+
+    def formatted(self, index: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(inputs, targets) of entries, [.., T] of ``dtype``; ``index`` int64 [..]."""
+        tokens, targets = self._gather(index.reshape(-1))
         shape = (*index.shape, self.source.formatter.positions)
-        return Batch(
-            tokens.reshape(shape).long(),
-            targets.reshape(shape).long(),
-            self.source.lengths(flat).reshape(index.shape),
-        )
+        return tokens.reshape(shape).to(dtype), targets.reshape(shape).to(dtype)
 
     def _gather(self, flat: Tensor) -> tuple[Tensor, Tensor]:
         formatter = self.source.formatter

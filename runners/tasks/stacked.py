@@ -8,39 +8,14 @@ import torch
 from torch import Tensor
 
 from runners.spec import Job
-from runners.tasks.data import DataSource, TrainingSet
+from runners.tasks.ahead import BatchStream
+from runners.tasks.data import DataSource
 from runners.tasks.formats import IGNORE, Batch
 from runners.tasks.order import BatchOrder
 
 BLOCK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
 LONGEST_BLOCK = 512
 """Steps of a block at most."""
-
-FEED_BYTES = 8 << 20
-
-
-class Feed:
-    """The batches of one (seed, n), made for many steps at once and kept small until they are stacked."""
-
-    def __init__(self, data: TrainingSet, order: BatchOrder) -> None:
-        self.data = data
-        self.order = order
-        formatter = data.source.formatter
-        self._dtype = formatter.vocabulary.dtype
-        size = 2 * order.size * formatter.positions * self._dtype.itemsize
-        self._ahead = max(1, min(LONGEST_BLOCK, FEED_BYTES // size))
-        self._begin = self._end = 0
-        self._tokens = self._targets = torch.empty(0)
-
-    def block(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """(tokens, targets) of these steps, [count, B, T] of the smallest integer type."""
-        if not (self._begin <= step and step + count <= self._end):
-            ahead = max(count, self._ahead)
-            batch = self.data.batch(self.order.block(step, ahead))
-            self._tokens, self._targets = batch.tokens.to(self._dtype), batch.targets.to(self._dtype)
-            self._begin, self._end = step, step + ahead
-        at = step - self._begin
-        return self._tokens[at : at + count], self._targets[at : at + count]
 
 
 class StackedTraining:
@@ -62,10 +37,10 @@ class StackedTraining:
         rows: int | None = None,
     ) -> None:
         sources: dict[int, DataSource] = {}
-        feeds: dict[tuple[int, int], Feed] = {}
+        feeds: dict[tuple[int, int], BatchStream] = {}
         for seed, n in sorted(set(members), key=lambda m: -m[1]):  # the largest first: the smaller ones are part of it
             source = sources.setdefault(seed, DataSource(job, seed, device))
-            feeds[seed, n] = Feed(source.training(n), BatchOrder(seed, n, job.training.batch_size, device))
+            feeds[seed, n] = BatchStream(source.training(n), BatchOrder(seed, n, job.training.batch_size, device))
         self._set_up(job, tuple(members), torch.device(device), rows, feeds)
 
     def _set_up(
@@ -74,7 +49,7 @@ class StackedTraining:
         members: tuple[tuple[int, int], ...],
         device: torch.device,
         rows: int | None,
-        feeds: dict[tuple[int, int], Feed],
+        feeds: dict[tuple[int, int], BatchStream],
     ) -> None:
         if not members:
             raise ValueError("members is empty; expected at least one (seed, n)")
