@@ -62,6 +62,8 @@ class Host(App[None], inherit_bindings=False):
     CSS = """
     Screen { layers: base over; overflow: hidden; scrollbar-size: 0 0; }
     """
+    strict: ClassVar[bool] = False
+    """Faults of drawing end the app instead of being told (tests)."""
     MESSAGE_SECONDS: ClassVar[float] = 4.0
 
     def __init__(
@@ -248,9 +250,15 @@ class Host(App[None], inherit_bindings=False):
             self.front.focus(scroll_visible=False)
             self.front.redraw()
 
-    def open_job(self, job_id: int) -> None:
+    def open_job(self, job_id: int, probe_id: int | None = None) -> None:
+        """The Job screen on a job, at one of its candidates."""
         pane = self.show_screen("job")
-        pane.open(job_id)  # type: ignore[attr-defined]
+        pane.open(job_id, probe_id)  # type: ignore[attr-defined]
+
+    def compare_jobs(self, first: int, second: int) -> None:
+        """The Compare screen on two jobs."""
+        pane = self.show_screen("compare")
+        pane.compare(first, second)  # type: ignore[attr-defined]
 
     def open_trials(self, filter_text: str) -> None:
         pane = self.show_screen("trials")

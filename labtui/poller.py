@@ -72,6 +72,7 @@ class _Wanted:
     key: str = ""
     loader: Loader | None = None
     dirty: bool = True
+    once: Loader | None = None
 
 
 @dataclass
@@ -103,6 +104,12 @@ class Poller:
         """From now on read this; at once, whatever the version is."""
         with self._lock:
             self._wanted = _Wanted(key, loader)
+        self._wake.set()
+
+    def turn(self, key: str, once: Loader, then: Loader) -> None:
+        """Read ``once`` at once, and from the next commit on ``then``: a page that is turned needs no new list of ids."""
+        with self._lock:
+            self._wanted = _Wanted(key, then, dirty=False, once=once)
         self._wake.set()
 
     def poke(self) -> None:
@@ -146,6 +153,7 @@ class Poller:
             with self._lock:
                 wanted = self._wanted
                 dirty, wanted.dirty = wanted.dirty, False
+                once, wanted.once = wanted.once, None
             if wanted.loader is None:
                 continue
             try:
@@ -157,9 +165,12 @@ class Poller:
                     looked = now
                     row = lab.supervisor()
                     dirty = dirty or (row is not None and row.alive) != alive
-                if not dirty and (seen == version or now < not_before):
+                if once is None and not dirty and (seen == version or now < not_before):
                     continue
                 started = time.perf_counter()
+                if once is not None and seen == version and not dirty:
+                    self._send(Snapshot(wanted.key, once(lab), None))
+                    continue
                 data = wanted.loader(lab)
                 common = self._common(lab, last_event)
                 spent = time.perf_counter() - started

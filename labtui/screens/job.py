@@ -122,13 +122,13 @@ class JobPane(ScreenPane):
 
     # Reading
 
-    def open(self, job_id: int) -> None:
-        """Show another job."""
+    def open(self, job_id: int, probe_id: int | None = None) -> None:
+        """Show another job, or another candidate of it."""
         if self.request.job_id != job_id:
             self.last_opened = self.request.job_id
-            self.request = JobRequest(job_id)
             self.data = None
             self.scroll = 0
+        self.request = JobRequest(job_id, probe_id)
         self.reload()
 
     def loader(self) -> Loader:

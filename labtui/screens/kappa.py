@@ -76,35 +76,26 @@ def level(kappa: Kappa) -> int | None:
     return 0 if size < 0.32 else int(math.copysign(1 if size < 1 else 2 if size < 2 else 3, steps))
 
 
-def cell_spans(kappas: Sequence[Kappa], width: int, *, cursor: bool = False) -> Line:
-    """One place of the table in ``width`` cells."""
-    edge = "caret" if cursor else ""
+def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
+    """One place of the table in ``width`` cells: the number right-aligned in six, then what it leaves open."""
     if not kappas:
-        return ((fit("·", width, "^"), edge or "faint"),)
+        return ((fit("     ·", width), "faint"),)
     kappa = kappas[0]
     more = f" +{len(kappas) - 1}" if len(kappas) > 1 else ""
     mark = "!" if "fails_above" in kappa.flags else ""
     if kappa.status == "pending":
-        text = f"{kappa.have}/{kappa.want}" + (" ✓joint" if kappa.joint_in and width >= 16 else "")
+        room = max(0, min(6, width - 8))
         share = (kappa.have + kappa.joint_in) / (kappa.want + 1)
-        room = min(8, width - len(text) - 3)
-        inner: Line = ((" ", edge), *thin_bar(share, max(0, room), "accent"), (f" {text}", "dim"))
-        return tuple((t, f"{k} {edge}") for t, k in crop(inner, width, edge))
+        return crop((("  ", ""), *thin_bar(share, room), (f" {kappa.have}/{kappa.want}{more}", "dim")), width)
     found = level(kappa)
     ground = f"kappa.{found:+d}" if found is not None else "track"
-    text = kappa.text()
-    if kappa.status == "complete" and len(text) + len(mark + more) > width - 2:
-        text = text.split(" [")[0]
-    if kappa.status == "incomplete":
-        text = "✗ incomplete" if width >= 14 else "✗"
-    elif kappa.status == "unknown":
-        text = "? unknown" if width >= 11 else "?"
-    if kappa.status == "complete" and " [" in text and not cursor:
-        value, interval = text.split(" [", 1)
-        body: list[Span] = [(fit(value, 6, ">"), f"{ground} bold"), (fit(f" [{interval}{mark}{more}", width - 6), ground)]
-        return tuple(body)
-    style = f"{ground} {edge}" if cursor else ground
-    return ((fit(fit(text + mark + more, min(width, max(6, len(text + mark + more))), ">"), width), style),)
+    if kappa.status in ("incomplete", "unknown"):
+        sign, style = ("✗", "bad") if kappa.status == "incomplete" else ("?", "dim")
+        word = f" {kappa.status}" if width >= 18 else ""
+        return ((fit(sign, 6, ">"), f"{ground} {style}"), (fit(word + more, width - 6), f"{ground} dim"))
+    value, _, rest = kappa.text().partition(" [")
+    interval = f" [{rest}" if rest and len(rest) + 8 + len(mark + more) <= width else ""
+    return ((fit(value, 6, ">"), f"{ground} bold"), (fit(mark + interval + more, width - 6), ground))
 
 
 def terms_plot(kappa: Kappa, width: int, height: int) -> list[Line]:
@@ -124,7 +115,7 @@ def terms_plot(kappa: Kappa, width: int, height: int) -> list[Line]:
         return []
     series = Series(points, style, model_sign(kappa.cell.model), True, bars, arrows)
     ns = [t.n for t in kappa.terms]
-    x = Axis(min(ns) - 0.5, max(ns) + 0.5, False)
+    x = Axis(min(ns) - 0.5, max(ns) + 0.5, False, True)
     return plot([series], width, height, x, span(values, log=True), levels=levels, x_label="n", y_format="count")
 
 
@@ -205,19 +196,19 @@ class KappaPane(ScreenPane):
         labels = [_labels(table.row_axes, key) for key in table.rows]
         wide = [max(len(part) for part in column) for column in zip(*labels, strict=True)]
         gutter = sum(wide) + 2 * len(wide)
-        each = min(24, max(7, (width - gutter) // max(1, len(table.columns)) - 1))
+        each = min(20, max(7, (width - gutter) // max(1, len(table.columns)) - 1))
         shown = max(1, (width - gutter) // (each + 1))
         self.left = min(max(self.left, self.column - shown + 1), self.column)
         columns = table.columns[self.left : self.left + shown]
         room = height - 4
         top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
         note = self._page_note(table)
-        lines: list[Line] = [rule("κ = Σ N*ₙ / N*ⱼₒᵢₙₜ" if not self._plain() else "kappa", width, note)]
+        lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
         names = " · ".join(NAMES.get(a, a) for a in table.row_axes)
         head: list[Span] = [(fit(names, gutter), "dim")]
         axis = ", ".join(NAMES.get(a, a) for a in table.column_axes)
         for key in columns:
-            head.append((fit(f"{axis} {_name(key)}" if axis in ("L", "m") else _name(key), each, "^") + " ", "dim"))
+            head.append((fit(f"  {axis} {_name(key)}" if axis in ("L", "m") else f"  {_name(key)}", each) + " ", "dim"))
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0].rstrip() + " ›", "dim")
         lines.append(tuple(head))
@@ -226,9 +217,6 @@ class KappaPane(ScreenPane):
         lines.append(())
         lines.append(self._legend(width))
         return lines
-
-    def _plain(self) -> bool:
-        return self.lab_app.glyphs == "ascii"
 
     def _matrix_row(
         self, table: KappaTable, i: int, label: list[str], wide: list[int], columns: Sequence[Key], each: int
@@ -245,17 +233,15 @@ class KappaPane(ScreenPane):
             spans.append((fit("" if same else part, room) + "  ", style))
         for j, column in enumerate(columns, self.left):
             cursor = i == self.row and j == self.column
-            spans.extend(cell_spans(table.at(key, column), each, cursor=cursor and not self.deep))
-            mark = "◂" if cursor and self.deep else " "
-            spans.append((mark, "accent"))
+            place = cell_spans(table.at(key, column), each)
+            spans.extend(((t, f"{k} caret") for t, k in place) if cursor and not self.deep else place)
+            spans.append(("◂" if cursor else " ", "accent"))
         return tuple(spans)
 
     def _legend(self, width: int) -> Line:
-        spans: list[Span] = [("one solution per length ", "dim")]
         swatches = [(f" {text} ", f"kappa.{k:+d}") for k, text in ((-3, "¼"), (-2, "½"), (0, "1"), (2, "2"), (3, "4"))]
         left: list[Span] = [("interferes ", "dim"), *swatches, (" shares", "dim")]
         more = "   ≤ ≥ bounds   n/n pending   ! fails above" if width >= 90 else ""
-        del spans
         return (*left, (more, "dim"))
 
     def _page_note(self, table: KappaTable) -> str:

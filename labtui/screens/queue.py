@@ -6,19 +6,20 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from labtui.eta import job_eta
 from labtui.poller import Loader
 from labtui.query import EVERYTHING, EXAMPLES, Query, holds, parse
-from labtui.screens.base import ScreenPane, empty_state
+from labtui.screens.base import empty_state
+from labtui.screens.tables import TablePane
 from labtui.text import clean
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
 from labtui.widgets.chrome import study_strip
-from labtui.widgets.gauges import Gauges, gauge_lines
+from labtui.widgets.gauges import gauge_lines
 from labtui.widgets.lines import Line, Span, thin_bar
-from labtui.widgets.table import PAGE, Column, Window, layout, table_lines
+from labtui.widgets.table import PAGE, Column, layout, table_lines
 from store.rows import JobRow
 
 COLUMNS = (
@@ -164,18 +165,15 @@ def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[
     }
 
 
-class QueuePane(ScreenPane):
+class QueuePane(TablePane[JobRow]):
     """The list of jobs."""
 
     key = "queue"
-    DEFAULT_QUERY: ClassVar[str] = ""
 
     def __init__(self) -> None:
         super().__init__()
-        self.window: Window[JobRow] = Window()
         self.request = QueueRequest()
         self.pace: float | None = None
-        self.gauges = Gauges()
 
     # Reading
 
@@ -196,11 +194,6 @@ class QueuePane(ScreenPane):
     def arrived(self) -> None:
         self.lab_app.watch_gauges(True)
 
-    def _moved(self) -> None:
-        self.redraw()
-        if self.window.missing():
-            self.reload()
-
     # Drawing
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
@@ -213,12 +206,12 @@ class QueuePane(ScreenPane):
             lines.append(self._filter_line())
         if lines:
             lines.append(())
-        self._table_top = len(lines)
+        self.table_top = len(lines)
         detail = height >= 14
         room = height - len(lines) - (1 if detail else 0)
         columns = layout(COLUMNS, width - 2)
         table = table_lines(
-            self.window, columns, width, room, lambda job, w: cells(job, w, self.pace), sort=self._sort_field()
+            self.window, columns, width, room, lambda job, w: cells(job, w, self.pace), sort=self.request.order
         )
         if self.window.loaded and not self.window.ids:
             table[1:] = self._empty(width, room - 1)
@@ -252,9 +245,6 @@ class QueuePane(ScreenPane):
         if job.notes:
             parts.append((f"  ✎ {clean(job.notes)}", "dim"))
         return tuple(parts)
-
-    def _sort_field(self) -> str:
-        return self.request.order
 
     def _filter_line(self) -> Line:
         spans: list[Span] = []
@@ -292,51 +282,6 @@ class QueuePane(ScreenPane):
         row = self.window.row
         return "" if row is None else f"{row.hash}\n"
 
-    def do_up(self) -> None:
-        self.window.move(-1)
-        self._moved()
-
-    def do_down(self) -> None:
-        self.window.move(1)
-        self._moved()
-
-    def do_page_down(self) -> None:
-        self.window.page(1)
-        self._moved()
-
-    def do_page_up(self) -> None:
-        self.window.page(-1)
-        self._moved()
-
-    def do_half_down(self) -> None:
-        self.window.page(0.5)
-        self._moved()
-
-    def do_half_up(self) -> None:
-        self.window.page(-0.5)
-        self._moved()
-
-    def do_home(self) -> None:
-        self.window.go(0)
-        self._moved()
-
-    def do_end(self) -> None:
-        self.window.go(-1)
-        self._moved()
-
-    def wheel(self, by: int) -> None:
-        self.window.move(by)
-        self._moved()
-
-    def click(self, x: int, y: int) -> None:
-        index = self.window.top + y - self._table_top - 1
-        if y > self._table_top and index < len(self.window.ids):
-            again = index == self.window.cursor
-            self.window.go(index)
-            self._moved()
-            if again:
-                self.do_open()
-
     def do_open(self) -> None:
         if self.window.id is not None:
             self.lab_app.open_job(self.window.id)
@@ -344,7 +289,7 @@ class QueuePane(ScreenPane):
     def do_mark(self) -> None:
         self.window.toggle_mark()
         self.window.move(1)
-        self._moved()
+        self.moved()
 
     def do_mark_all(self) -> None:
         everything = set(self.window.ids)

@@ -230,9 +230,10 @@ class Verbs(Host, inherit_bindings=False):
         def start() -> None:
             problem = ""
             try:
-                from labtui import supervisor
+                from labtui.supervisor import start as start_supervisor
 
-                supervisor.start(Path(self.lab_path))
+                started = start_supervisor(Path(self.lab_path))
+                problem = "" if started.ok else started.text
             except Exception as error:  # whatever keeps it from starting is shown, not fatal
                 problem = str(error) or type(error).__name__
             self.call_from_thread(self._started, problem)

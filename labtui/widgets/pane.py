@@ -15,9 +15,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from labtui.text import to_ascii, to_blocks
+from labtui.text import clean, to_ascii, to_blocks
 from labtui.theme import Palette
-from labtui.widgets.lines import Line, changed_spans, crop
+from labtui.widgets.lines import Line, changed_spans, crop, text_line
 
 if TYPE_CHECKING:
     from labtui.app import LabApp
@@ -48,7 +48,7 @@ class Pane(Widget, inherit_bindings=False):
         if not self.is_attached or not self.display or self.size.area == 0:
             return
         width, height = self.size
-        lines = [crop(line, width) for line in list(self.draw(width, height))[:height]]
+        lines = [crop(line, width) for line in list(self._safe_draw(width, height))[:height]]
         blank: Line = ((" " * width, ""),)
         lines += [blank] * (height - len(lines))
         old, self._lines = self._lines, lines
@@ -65,6 +65,17 @@ class Pane(Widget, inherit_bindings=False):
                 regions += [Region(x, y, end - x, 1) for x, end in spans]
         if regions:
             self.refresh(*regions)
+
+    def _safe_draw(self, width: int, height: int) -> Sequence[Line]:
+        """One bad value costs a sentence, not the app; tests set ``strict`` and see the fault itself."""
+        try:
+            return self.draw(width, height)
+        except Exception as error:
+            if self.lab_app.strict:
+                raise
+            self.log.error(f"{type(self).__name__} could not be drawn: {error!r}")
+            told = clean(f" this part cannot be drawn: {type(error).__name__}: {error}")
+            return [text_line(told, "bad")]
 
     def recolour(self) -> None:
         """Draw everything afresh, in the present theme's colours."""

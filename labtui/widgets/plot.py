@@ -25,6 +25,8 @@ class Axis:
     low: float
     high: float
     log: bool = True
+    whole: bool = False
+    """Ticks at whole numbers only."""
 
     def place(self, value: float) -> float:
         """0 at ``low``, 1 at ``high``; values that a log axis cannot show stand at its low end."""
@@ -56,19 +58,25 @@ def span(values: Sequence[float], *, log: bool, pad: float = 0.08) -> Axis:
     return Axis(low - room, high + room, False)
 
 
+_FINE = (1, 1.5, 2, 3, 4, 5, 7)
+
+
 def ticks(axis: Axis, most: int) -> list[float]:
     """At most about ``most`` round values: 1 and 3 times powers of ten on a log axis where there is room, else 1, 10, 100."""
+    if axis.whole and axis.high - axis.low <= max(2, most):
+        return [float(i) for i in range(math.ceil(axis.low), math.floor(axis.high) + 1)]
     if axis.log:
         first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
-        for factors, stride in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 5)):
+        for factors, stride in ((_FINE, 1), ((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 5)):
             found = [f * 10.0**e for e in range(first, last + 1) if e % stride == 0 for f in factors]
-            found = [v for v in found if axis.low * 0.999 <= v <= axis.high * 1.001]
+            found = [v for v in found if axis.low * 0.999 <= v <= axis.high * 1.001 and not (axis.whole and v % 1)]
             if len(found) <= max(2, most) and (len(found) >= 2 or stride > 1):
                 return found
         return found
     width = (axis.high - axis.low) / max(1, most)
     size = 10.0 ** math.floor(math.log10(width)) if width > 0 else 1.0
     step = next(s * size for s in (1, 2, 5, 10) if s * size >= width * 0.999)
+    step = max(1.0, step) if axis.whole else step
     start = math.ceil(axis.low / step - 1e-9)
     return [round(i * step, 12) for i in range(start, math.floor(axis.high / step + 1e-9) + 1)]
 
@@ -91,9 +99,12 @@ class Canvas:
             self.dots[cell] = self.dots.get(cell, 0) | _BITS[py % 4][px % 2]
             self.inks[cell] = style
 
-    def line(self, x0: float, y0: float, x1: float, y1: float, style: str) -> None:
+    def line(self, x0: float, y0: float, x1: float, y1: float, style: str, dash: tuple[int, int] = (1, 0)) -> None:
+        """A line, ``dash`` dots on and off."""
         steps = max(1, round(max(abs(x1 - x0) * self.width * 2, abs(y1 - y0) * self.height * 4)))
         for i in range(min(steps, 4000) + 1):
+            if dash[1] and i % sum(dash) >= dash[0]:
+                continue
             t = i / min(steps, 4000)
             self.dot(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t, style)
 
@@ -141,6 +152,8 @@ class Series:
     """Censored: N* lies above this."""
     band: tuple[tuple[float, float], ...] = ()
     """A fitted line, drawn dotted."""
+    dash: tuple[int, int] = (1, 0)
+    """Dots on and off along the joined line."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +234,7 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     good = [(x.place(a), y.place(b)) for a, b in one.points if math.isfinite(a) and math.isfinite(b)]
     if one.joined:
         for (ax, ay), (bx, by) in pairwise(good):
-            canvas.line(ax, ay, bx, by, one.style)
+            canvas.line(ax, ay, bx, by, one.style, one.dash)
         if len(good) == 1:
             canvas.dot(*good[0], one.style)
     if one.sign:
