@@ -18,19 +18,32 @@ PROBE_COST = 1.0
 """What each probe costs beside its seeds, in failing seeds: data, start, and seeds that could have shared its batch."""
 POINTS = 24
 """Candidates that are weighed."""
+LOCATIONS, NEGLIGIBLE = 60, 1e-3
+"""Which N is best is decided on a thinner grid than the answer: points of t, and mass of nuisance parameters left out."""
 
 
 def choose(post: Posterior, n_top: int, most_seeds: int) -> tuple[int, int]:
     """(N, number of fresh seeds), at most ``most_seeds`` and N in 1..n_top."""
     candidates = _candidates(post, n_top)
     batches = [m for m in BATCHES if m <= most_seeds] or [1]
-    marginal = post.marginal
-    inside = marginal > 1e-4 * marginal.max()
+    weights, t = _thin(post)
     log_n = np.log(np.array(candidates, dtype=np.float64))
-    weights, t = post.weights[inside], post.t[inside]
-    score = gain_per_cost(weights[None] / weights.sum(), t, post.family.q(log_n, t), batches)[0]
+    kept = np.flatnonzero(weights.sum(axis=0) > NEGLIGIBLE)
+    weights, q = weights[:, kept], post.family.q(log_n, t)[:, :, kept]
+    score = gain_per_cost(weights[None] / weights.sum(), t, q, batches)[0]
     x, m = np.unravel_index(int(np.argmax(score)), score.shape)
     return candidates[x], batches[m]
+
+
+def _thin(post: Posterior) -> tuple[Array, Array]:
+    """(weights [T', K], t [T']) of the posterior where its mass is, on at most LOCATIONS points."""
+    marginal = post.marginal
+    inside = np.flatnonzero(marginal > 1e-4 * marginal.max())
+    first, last = int(inside[0]), int(inside[-1]) + 1
+    starts = np.arange(first, last, max(1, math.ceil((last - first) / LOCATIONS)))
+    weights = np.add.reduceat(post.weights[:last], starts, axis=0)
+    ends = np.append(starts[1:], last) - 1
+    return np.asarray(weights), np.asarray((post.t[starts] + post.t[ends]) / 2)
 
 
 def _candidates(post: Posterior, n_top: int) -> list[int]:
@@ -62,11 +75,15 @@ def gain_per_cost(weights: Array, t: Array, q: Array, batches: Sequence[int]) ->
     success = np.matmul(by_location, q.transpose(1, 2, 0))  # [T, B, X]
     mean_q = success.sum(axis=0)
     gains = np.empty((B, X, len(batches)))
+    most = max(batches)
+    up, down = [np.ones_like(q)], [np.ones_like(q)]
+    for _ in range(most):
+        up.append(up[-1] * q)
+        down.append(down[-1] * (1 - q))
     for i, m in enumerate(batches):
         expected = np.zeros((B, X))
         for s in range(m + 1):
-            table = math.comb(m, s) * q**s * (1 - q) ** (m - s)
-            joint = np.matmul(by_location, table.transpose(1, 2, 0))  # [T, B, X]
+            joint = math.comb(m, s) * np.matmul(by_location, (up[s] * down[m - s]).transpose(1, 2, 0))  # [T, B, X]
             r = np.tensordot(joint, moments, axes=(0, 1))  # [B, X, 3]
             expected += r[..., 0] * _deviation(r)
         gains[:, :, i] = (now[:, None] - expected) / (PROBE_COST + m * (1 - (1 - SUCCESS_COST) * mean_q))

@@ -14,9 +14,8 @@ from runners.spec import Job
 
 
 def ladder(job: Job) -> tuple[int, ...]:
-    """The N that are measured, largest first; without ``search.ladder`` N_max, N_max/2, ... down to 1, the paper's axis."""
-    rungs = set(job.search.ladder) or {max(1, job.n_max >> i) for i in range(job.n_max.bit_length())}
-    return tuple(sorted((n for n in rungs if n <= job.n_max), reverse=True))[: job.search.candidates]
+    """The N that are measured, largest first; rungs above N_max are measured at N_max."""
+    return tuple(sorted({min(n, job.n_max) for n in job.search.ladder}, reverse=True))[: job.search.candidates]
 
 
 def open_rungs(
@@ -35,7 +34,7 @@ def replay_scan(job: Job, evidence: Sequence[Evidence]) -> Progress:
     counts = totals(evidence)
     b = bracket(collect(evidence)[0])
     flags = job_flags(job)
-    if len(ladder(job)) < len({n for n in job.search.ladder if n <= job.n_max}):
+    if len(ladder(job)) < len({min(n, job.n_max) for n in job.search.ladder}):
         flags.add("max_candidates")
     if b.fails_above:
         flags.add("fails_above")
