@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from store.errors import LabError, NewerSchema, NotALab, ReadOnlyLab, from_os, from_sqlite
 from store.locks import supervisor_alive, write_lock
@@ -22,6 +21,9 @@ TABLES = (
     "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab", "probe", "speed",
     "study", "study_job", "supervisor", "trial",
 )  # fmt: skip
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
 _MAX_VALUE_BYTES = 64 << 20
 _MAGIC = b"SQLite format 3\x00"
 
@@ -35,7 +37,7 @@ class Opened:
     schema: int
     read_only: bool
     notice: str
-    copy: tempfile.TemporaryDirectory[str] | None
+    copy: TemporaryDirectory[str] | None
 
     def close(self) -> None:
         self.connection.close()
@@ -172,8 +174,11 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def _private_copy(paths: LabPaths) -> tempfile.TemporaryDirectory[str]:
+def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
     """The lab and its WAL in a folder of our own (0700), from which SQLite recovers what the WAL holds."""
+    import shutil  # 8 ms with what it loads; hardly ever needed
+    import tempfile
+
     copy = tempfile.TemporaryDirectory(prefix="labtui-", ignore_cleanup_errors=True)
     try:
         with _quiet(paths):

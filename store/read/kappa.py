@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Any, TypeVar
+
 from store import decode as d
 from store.read.base import Connected
 from store.rows import CellRow, NStar
 
-_STATE = d.one_of("queued", "running", "paused", "done", "cancelled", "failed")
-_STATUS = d.one_of("bracket", "censored", "open")
-_N_STAR = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
-_N_STAR_DECODERS = (_STATE, _STATUS, d.integer, d.maybe_integer, d.integer, d.texts, d.interval, d.maybe_real)
+_Row = TypeVar("_Row")
+_STATES = ("queued", "running", "paused", "done", "cancelled", "failed")
+_STATUSES = ("bracket", "censored", "open")
+_STATE = d.one_of(*_STATES)
+_STATUS = d.one_of(*_STATUSES)
+_N_STAR = ("distribution", "length", "state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
+_LENGTH = attrgetter("n")
 _CELL = ("task", "m", "model", "model_label", "format", "distribution", "L", "min_length")
 _CELL_DECODERS = (d.text, d.maybe_integer, d.text, d.text, d.text, d.text, d.integer, d.integer)
 
@@ -30,66 +36,74 @@ class KappaReads(Connected):
                 values,
             )
             among = f" WHERE cell_id IN (SELECT id FROM cell{only})" if only else ""
-            inner = f"SELECT cell_id, n, job_id FROM cell_part{among}"
-            parts = self._rows(
-                f"SELECT cell_id, group_concat(n), group_concat(job_id) FROM ({inner} ORDER BY cell_id, n) GROUP BY cell_id",
-                values,
-            )
-            within = (
-                " WHERE id IN (SELECT joint_job_id FROM cell WHERE study_id = ?1 "
-                "UNION SELECT job_id FROM cell_part WHERE cell_id IN (SELECT id FROM cell WHERE study_id = ?1))"
-            )
+            parts = self._rows(f"SELECT cell_id, group_concat(job_id) FROM cell_part{among} GROUP BY cell_id", values)
             have = self._columns["job"]
             columns = ", ".join(c if c in have else "NULL" for c in _N_STAR)
-            jobs = self._rows(f"SELECT id, {columns} FROM job{within if only else ''}", values)
+            # through the study's own jobs: two sub-queries over its cells would cost more than the scan
+            within = " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)" if only else ""
+            jobs = self._rows(f"SELECT id, {columns} FROM job{within}", values)
         return _assemble(cells, parts, jobs)
 
 
-def _assemble(
-    cells: list[tuple[object, ...]], parts: list[tuple[object, ...]], jobs: list[tuple[object, ...]]
-) -> list[CellRow]:
-    # objects are filled through __dict__ for speed, as in store/read/mapping.py
-    new = object.__new__
-    known: dict[object, dict[str, object]] = {}
-    for job_id, *values in jobs:
-        fields: dict[str, object] = {"job_id": job_id, "n": None}
-        fields.update(zip(_N_STAR, [f(v) for f, v in zip(_N_STAR_DECODERS, values, strict=True)], strict=True))
-        known[job_id] = fields
-    made: dict[tuple[str, str], NStar | None] = {}
+_Fields = dict[str, object]
+
+
+def _assemble(cells: list[Any], parts: list[Any], jobs: list[Any]) -> list[CellRow]:
+    # Frozen dataclasses are filled through __dict__, as in store/read/mapping.py: there are tens of thousands of them.
+    known, terms = _n_stars(jobs)
     sums: dict[object, tuple[NStar, ...]] = {}
-    for cell_id, lengths, job_ids in parts:
-        terms: list[NStar] = []
-        for key in zip(d.text(lengths).split(","), d.text(job_ids).split(","), strict=False):
-            if key in made:
-                term = made[key]
-            else:
-                term = made[key] = _term(key, known)
-            if term is not None:
-                terms.append(term)
-        sums[cell_id] = tuple(terms)
+    for cell_id, job_ids in parts:
+        try:
+            found = [terms[i] for i in map(int, job_ids.split(",")) if i in terms]
+        except (ValueError, AttributeError):
+            continue
+        found.sort(key=_LENGTH)
+        sums[cell_id] = tuple(found)
     out: list[CellRow] = []
     for cell_id, study_id, joint_id, *values in cells:
-        fields_of_joint = known.get(joint_id)
-        if fields_of_joint is None:
+        joint = known.get(joint_id)
+        if joint is None:
             continue
-        joint = new(NStar)
-        joint.__dict__.update(fields_of_joint)
-        cell = new(CellRow)
-        cell.__dict__.update(id=d.integer(cell_id), study_id=d.integer(study_id), joint=joint, parts=sums.get(cell_id, ()))
-        cell.__dict__.update(zip(_CELL, [f(v) for f, v in zip(_CELL_DECODERS, values, strict=True)], strict=True))
-        out.append(cell)
+        fields: _Fields = {
+            "id": d.integer(cell_id),
+            "study_id": d.integer(study_id),
+            "joint": _filled(NStar, joint),
+            "parts": sums.get(cell_id, ()),
+        }
+        fields.update(zip(_CELL, [f(v) for f, v in zip(_CELL_DECODERS, values, strict=True)], strict=True))
+        out.append(_filled(CellRow, fields))
     return out
 
 
-def _term(key: tuple[str, str], known: dict[object, dict[str, object]]) -> NStar | None:
-    try:
-        n, job_id = int(key[0]), int(key[1])
-    except ValueError:
-        return None
-    fields = known.get(job_id)
-    if fields is None:
-        return None
-    term = object.__new__(NStar)
-    term.__dict__.update(fields)
-    term.__dict__["n"] = n
-    return term
+def _n_stars(jobs: list[Any]) -> tuple[dict[object, _Fields], dict[object, NStar]]:
+    """The fields of every job's N*, and its object where it is an N*_n (its job has one length).
+
+    Rows with sound values, which are nearly all, take a short way.
+    """
+    known: dict[object, _Fields] = {}
+    terms: dict[object, NStar] = {}
+    states, statuses = frozenset(_STATES), frozenset(_STATUSES)
+    for job_id, distribution, length, state, status, lo, hi, n_max, flags, estimate, generalisation in jobs:
+        sound = type(lo) is int and type(n_max) is int and (hi is None or type(hi) is int)
+        fields: _Fields = {
+            "job_id": job_id,
+            "n": None,
+            "state": state if state in states else _STATE(state),
+            "status": status if status in statuses else _STATUS(status),
+            "lo": lo if sound else d.integer(lo),
+            "hi": hi if sound else d.maybe_integer(hi),
+            "n_max": n_max if sound else d.integer(n_max),
+            "flags": () if flags == "[]" else d.texts(flags),
+            "estimate": None if estimate is None else d.interval(estimate),
+            "generalisation": None if generalisation is None else d.maybe_real(generalisation),
+        }
+        known[job_id] = fields
+        if distribution == "fixed":
+            terms[job_id] = _filled(NStar, {**fields, "n": d.integer(length)})
+    return known, terms
+
+
+def _filled(row: type[_Row], fields: _Fields) -> _Row:
+    made = object.__new__(row)
+    object.__setattr__(made, "__dict__", fields)
+    return made
