@@ -296,6 +296,18 @@ class QueuePane(TablePane[JobRow]):
         self.window.marked = set() if self.window.marked == everything else everything
         self.redraw()
 
+    def do_compare(self) -> None:
+        """The two marked jobs side by side."""
+        first, second = self.selection()
+        self.lab_app.compare_jobs(first, second)
+
+    def can_compare(self) -> bool:
+        return len(self.window.marked) == 2
+
+    def do_job_trials(self) -> None:
+        if self.window.id is not None:
+            self.lab_app.open_trials(f"id:{self.window.id}")
+
     def do_filter(self) -> None:
         def check(text: str) -> str:
             from store.filters import FIELDS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labtui.host import Host
+from labtui.screens.checking import Checked
 from labtui.text import clean
 from labtui.widgets.overlay import Choice, Chooser, Confirm, Help
 from store.errors import LabError
@@ -38,20 +40,67 @@ class Verbs(Host, inherit_bindings=False):
     # Commands
 
     def command(self, verb: str, ids: Sequence[int], *args: Any, said: str = "") -> None:
-        """Send one command in a thread; its refusal comes back as a sentence."""
+        """Send one command; its refusal comes back as a sentence."""
 
-        def send() -> None:
+        def send() -> int:
             from store import commands
 
-            function = getattr(commands, verb)
+            sent: int = getattr(commands, verb)(Path(self.lab_path), list(ids), *args)
+            return sent
+
+        self._send(send, lambda: self.sent(verb, list(ids), said))
+
+    def _send(self, send: Callable[[], int], then: Callable[[], None]) -> None:
+        """Leave a command in a thread. Where no supervisor runs it is applied at once; else its answer is waited for."""
+        alive = self.common is not None and self.common.supervisor is not None and self.common.supervisor.alive
+
+        def work() -> None:
             try:
-                function(self.lab_path, list(ids), *args)
+                number = send()
+                if not alive:
+                    from labtui.cli.writing import apply_pending
+
+                    apply_pending(Path(self.lab_path))
+                self.call_from_thread(then)
+                refusal = self._refusal(number)
             except (LabError, OSError) as error:
                 self.call_from_thread(self.say, str(error), "bad", 8.0)
                 return
-            self.call_from_thread(self.sent, verb, list(ids), said)
+            if refusal:
+                self.call_from_thread(self.say, refusal, "warn", 8.0)
 
-        self.run_worker(send, thread=True, group="commands", exit_on_error=False)
+        self.run_worker(work, thread=True, group="commands", exit_on_error=False)
+
+    def _refusal(self, number: int) -> str:
+        """Why a command was refused, as soon as that is known; empty: it was not, or not within three seconds."""
+        from store.read import open_lab
+
+        end = time.monotonic() + 3.0
+        with open_lab(Path(self.lab_path), read_only=True) as lab:
+            while time.monotonic() < end:
+                row = lab.command(number)
+                if row is not None and row.state != "pending":
+                    return row.result if row.state == "refused" else ""
+                time.sleep(0.1)
+        return ""
+
+    def submit(self, checked: Checked) -> None:
+        """Queue what the form holds."""
+
+        def send() -> int:
+            from store import commands
+
+            return commands.enqueue(Path(self.lab_path), checked.json)
+
+        def then() -> None:
+            new = checked.searches - checked.reused
+            known = f", {checked.reused:,} known already" if checked.reused else ""
+            self.say(f"queued {checked.name or 'it'}: {new:,} searches{known}")
+            self.show_screen("queue")
+            self.poller.poke()
+            self.ensure_supervisor(submitted=True)
+
+        self._send(send, then)
 
     def sent(self, verb: str, ids: list[int], said: str) -> None:
         if verb in _UNDO:
@@ -209,13 +258,14 @@ class Verbs(Host, inherit_bindings=False):
         elif self.notify_mode == "desktop" and self._driver is not None and not self.is_headless:
             self._driver.write(f"\x1b]9;labtui: {text}\x07")
 
-    def ensure_supervisor(self) -> None:
+    def ensure_supervisor(self, *, submitted: bool = False) -> None:
         """Start a supervisor where work is queued and none runs."""
         common = self.common
         if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return
         waiting = common.counts.get("queued", 0) + common.counts.get("running", 0) + common.pending
-        if waiting and not (common.supervisor is not None and common.supervisor.alive) and not self._had_supervisor:
+        alive = common.supervisor is not None and common.supervisor.alive
+        if (waiting or submitted) and not alive and (submitted or not self._had_supervisor):
             self.do_start_supervisor()
 
     def can_start_supervisor(self) -> bool:
@@ -251,17 +301,12 @@ class Verbs(Host, inherit_bindings=False):
         row = self.common.supervisor if self.common else None
         holding = row is not None and row.state == "holding"
 
-        def send() -> None:
+        def send() -> int:
             from store import commands
 
-            try:
-                (commands.release if holding else commands.hold)(self.lab_path)
-            except (LabError, OSError) as error:
-                self.call_from_thread(self.say, str(error), "bad", 8.0)
-                return
-            self.call_from_thread(self.say, "going on" if holding else "holding: nothing new starts")
+            return (commands.release if holding else commands.hold)(Path(self.lab_path))
 
-        self.run_worker(send, thread=True, group="commands", exit_on_error=False)
+        self._send(send, lambda: self.say("going on" if holding else "holding: nothing new starts"))
 
     # The frame
 

@@ -1,0 +1,103 @@
+"""Reading a spec while it is typed, and what it would cost; runs in a thread, loads pydantic at its first call (0.2 s)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+GPU_FLOPS = 5e12
+CPU_FLOPS = 5e9
+
+
+def _presets() -> Traversable:
+    return resources.files("runners") / "spec" / "presets"  # not runners.spec, which would load pydantic
+
+
+def preset_names() -> list[str]:
+    """Names of the studies that come with labtui."""
+    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
+
+
+def read_preset(name: str) -> str:
+    """The TOML of a preset."""
+    return (_presets() / f"{name}.toml").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the lab knows: what is reused, and how fast it was."""
+
+    hashes: frozenset[str] = frozenset()
+    speed: Mapping[tuple[str, int], float] | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that was read."""
+
+    toml: str
+    problem: str = ""
+    """The sentence of the spec; empty: it is good."""
+    line: int | None = None
+    name: str = ""
+    cells: int = 0
+    searches: int = 0
+    reused: int = 0
+    trials: int = 0
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    measured: int = 0
+    """New searches whose speed was measured in this lab."""
+    json: str = ""
+    """The spec as the store's ``enqueue`` takes it."""
+
+
+def check(toml: str, known: Known) -> Checked:
+    """Read a spec and reckon its cost; never raises for what is in it."""
+    from runners.spec import SpecError, Study, parse
+    from runners.spec.cost import estimate
+
+    try:
+        spec = parse(toml)
+    except SpecError as error:
+        return Checked(toml, error.problem, error.line)
+    except (ValueError, RecursionError) as error:
+        return Checked(toml, str(error).split("\n", 1)[0])
+    jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
+    new = [job for job in jobs if job.hash not in known.hashes]
+    gpu, cpu = (estimate(new, known.speed, flops=f) for f in (GPU_FLOPS, CPU_FLOPS))
+    return Checked(
+        toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs), len(jobs) - len(new),
+        gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured, json.dumps(spec.model_dump(mode="json")),
+    )  # fmt: skip
+
+
+class Checker:
+    """Checks the newest text, one at a time; texts that were overtaken are never looked at."""
+
+    def __init__(self, done: Callable[[Checked], None]) -> None:
+        self._done = done
+        self._lock = threading.Lock()
+        self._wanted: tuple[str, Known] | None = None
+        self._busy = False
+
+    def ask(self, toml: str, known: Known) -> None:
+        with self._lock:
+            self._wanted = (toml, known)
+            if self._busy:
+                return
+            self._busy = True
+        threading.Thread(target=self._run, name="labtui-checker", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                wanted, self._wanted = self._wanted, None
+                if wanted is None:
+                    self._busy = False
+                    return
+            self._done(check(*wanted))
