@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,7 @@ SEED_BUDGET = 200
 CHUNK = 250
 REPEATS = 100
 
+Index: TypeAlias = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 Curve = Callable[[Array], Array]
 """log N [..., B] -> q [..., B] of B oracles."""
 
@@ -138,7 +140,7 @@ def simulate(oracles: Oracles, rng: np.random.Generator, relative_width: float =
     return Answers(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _simulate(oracles: Oracles, which: Array, rng: np.random.Generator, relative_width: float) -> tuple[Array, ...]:
+def _simulate(oracles: Oracles, which: Index, rng: np.random.Generator, relative_width: float) -> tuple[Any, ...]:
     family = Family(K_SEEDS)
     step = 0.06
     t = np.arange(-BELOW, math.log(N_MAX) + ABOVE, step)
@@ -152,7 +154,7 @@ def _simulate(oracles: Oracles, which: Array, rng: np.random.Generator, relative
     seeds, probes, cost = np.zeros(B), np.zeros(B), np.zeros(B)
     result = np.ones((B, 3))
 
-    def observe(rows: Array, x: Array, m: Array) -> Array:
+    def observe(rows: Index, x: Index, m: Index) -> Index:
         s = rng.binomial(m, truth[rows, x])
         log_w[rows] += s[:, None, None] * log_up[x] + (m - s)[:, None, None] * log_down[x]
         seeds[rows] += m
@@ -169,7 +171,7 @@ def _simulate(oracles: Oracles, which: Array, rng: np.random.Generator, relative
         w = np.exp(log_w[active] - log_w[active].max(axis=(1, 2), keepdims=True))
         w /= w.sum(axis=(1, 2), keepdims=True)
         cdf = np.concatenate((np.zeros((len(active), 1)), np.cumsum(w.sum(axis=2), axis=1)), axis=1)
-        q05, q50, q95 = (np.exp([np.interp(p, c, edges) for c in cdf]) for p in (0.05, 0.5, 0.95))
+        q05, q50, q95 = (np.exp(np.array([np.interp(p, c, edges) for c in cdf])) for p in (0.05, 0.5, 0.95))
         result[active] = np.stack([q50, q05, q95], axis=1).clip(1)
         width = (result[active, 2] - result[active, 1]) / result[active, 0]
         on = (width > relative_width) & (seeds[active] < SEED_BUDGET)
@@ -211,7 +213,8 @@ def strata(oracles: Oracles, a: Answers) -> dict[str, np.ndarray[tuple[int], np.
     return {name: mask & a.valid for name, mask in rows.items()}
 
 
-HEAD = f"  {'curves':<46}{'count':>6}  {'90 % holds':<13}{'bias':>7}{'spread':>8}{'width':>7}{'seeds':>7}{'probes':>8}{'training':>10}"
+COLUMNS = ("bias", 7), ("spread", 8), ("width", 7), ("seeds", 7), ("probes", 8), ("training", 10)
+HEAD = f"  {'curves':<46}{'count':>6}  {'90 % holds':<13}" + "".join(f"{name:>{wide}}" for name, wide in COLUMNS)
 
 
 def coverage(oracles: Oracles, a: Answers) -> str:
@@ -273,8 +276,9 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     start = time.perf_counter()
     print(
-        f"k = {K_SEEDS} seeds, N_max = {N_MAX}, relative width {RELATIVE_WIDTH}, seed budget {SEED_BUDGET}; errors and widths in"
-        f" log N;\ntraining in units of a failing seed (a succeeding one: {SUCCESS_COST}), +probes: {PROBE_COST} more for each probe"
+        f"k = {K_SEEDS} seeds, N_max = {N_MAX}, relative width {RELATIVE_WIDTH}, seed budget {SEED_BUDGET}\n"
+        "errors and widths in log N; training in units of a failing seed "
+        f"(a succeeding one: {SUCCESS_COST}), +probes: {PROBE_COST} more for each probe"
     )
     print(HEAD)
     own = family_oracles(args.oracles, rng)
