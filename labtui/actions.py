@@ -79,6 +79,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("toggle_series", ("s",), "series", "show or hide this series", "Look", ("scaling",), 3),
     Action("zoom_in", ("z",), "zoom", "zoom in around the cursor", "Look", ("scaling",), 5),
     Action("zoom_out", ("Z",), "zoom out", "zoom out", "Look", ("scaling",)),
+    Action("all_events", ("v",), "all", "show every candidate too, or only what matters", "Look", ("events",), 2),
     Action("job_trials", ("T",), "trials", "the trials of this job", "Look", _JOBS),
     Action("curve", ("c",), "curve", "show or hide the loss curve of this trial", "Look", ("trials",), 2),
     Action("follow", ("f",), "follow", "follow the end of the log", "Look", ("job",)),

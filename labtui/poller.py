@@ -49,6 +49,8 @@ class Common:
     last_event: int
     fresh: tuple[EventRow, ...]
     """Events since the last snapshot, at most 50; none on the first."""
+    ended: tuple[JobRow, ...]
+    """The jobs that these events say are over."""
     read_only: bool
     notice: str
 
@@ -205,8 +207,10 @@ class Poller:
         fresh: tuple[EventRow, ...] = ()
         if last_event is not None and newest > last_event:
             fresh = tuple(lab.events(after=last_event, limit=50))
+        over = {e.job_id for e in fresh if e.kind in ("job.done", "job.failed") and e.job_id is not None}
+        ended = tuple(lab.jobs(sorted(over))) if over else ()
         return Common(
-            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh,
+            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh, ended,
             lab.read_only, lab.notice,
         )  # fmt: skip
 

@@ -21,10 +21,12 @@ from labtui.widgets.table import Column, layout, table_lines
 from store.rows import EventRow
 
 KEPT = 5_000
+QUIET = ("probe.", "trial.", "checkpoint", "job.running", "job.queued")
+"""Kinds that only the long list shows, unless they warn."""
 COLUMNS = (
     Column("new", "", 1),
     Column("at", "time", 16),
-    Column("kind", "kind", 12, rank=1),
+    Column("kind", "kind", 16, rank=1),
     Column("job", "job", 6, ">"),
     Column("text", "what", 30, grow=1),
 )
@@ -52,6 +54,7 @@ class EventsPane(TablePane[EventRow]):
         self.seen = -1
         """The last event of the visit before; -1: not read yet."""
         self.search = ""
+        self.everything = False
 
     # Reading
 
@@ -72,7 +75,8 @@ class EventsPane(TablePane[EventRow]):
 
     def _list(self) -> None:
         word = self.search.lower()
-        shown = [e for e in self.events if not word or word in f"{e.kind} {e.text} {e.level} {e.job_id}".lower()]
+        chosen = [e for e in self.events if self.everything or e.level != "info" or not e.kind.startswith(QUIET)]
+        shown = [e for e in chosen if not word or word in f"{e.kind} {e.text} {e.level} {e.job_id}".lower()]
         first = self.window.cursor == 0
         self.window.replace(array("q", (e.id for e in reversed(shown))))
         if first:
@@ -90,7 +94,7 @@ class EventsPane(TablePane[EventRow]):
         return lines + table_lines(self.window, columns, width, height - len(lines), self._cells)
 
     def _summary(self) -> Line:
-        fresh = [e for e in self.events if e.id > max(0, self.seen)]
+        fresh = [e for e in self.events if e.id > max(0, self.seen) and (e.level != "info" or not e.kind.startswith(QUIET))]
         spans: list[Span] = []
         if self.search:
             spans.append((f" {clean(self.search)}: {len(self.window.ids):,} events   ", "accent"))
@@ -101,8 +105,8 @@ class EventsPane(TablePane[EventRow]):
         for event in fresh:
             kinds[event.kind] = kinds.get(event.kind, 0) + 1
         for kind, n in sorted(kinds.items(), key=lambda kn: -kn[1])[:5]:
-            style = "ok" if kind == "done" else "bad" if kind == "failed" else "dim"
-            spans.append((f"   {n:,} {clean(kind)}", style))
+            style = "ok" if kind == "job.done" else "bad" if kind == "job.failed" else "dim"
+            spans.append((f"   {n:,} {clean(kind.removeprefix('job.'))}", style))
         return tuple(spans)
 
     def _cells(self, e: EventRow, room: dict[str, int]) -> dict[str, Line]:
@@ -117,6 +121,11 @@ class EventsPane(TablePane[EventRow]):
         }
 
     # Hands
+
+    def do_all_events(self) -> None:
+        self.everything = not self.everything
+        self._list()
+        self.redraw()
 
     def do_open(self) -> None:
         event = self.window.row

@@ -26,7 +26,32 @@ class Field:
     many: bool = False
     """Several values: a, b, c."""
 
+    @property
+    def default(self) -> str:
+        """What the spec takes where nothing is typed."""
+        return DEFAULTS.get(self.path[1:] if self.path[0] in ("sweep", "job") else self.path, "")
 
+
+DEFAULTS: dict[Path, str] = {
+    ("priority",): "0",
+    ("distribution",): "uniform",
+    ("min_length",): "2",
+    ("lengths", "min_length"): "2",
+    ("measure",): "kappa",
+    ("generalisation",): "false",
+    ("grid", "learning_rates"): "0.001, 0.0001, 1e-05",
+    ("grid", "seeds"): "10, 20, 30, 40, 50",
+    ("training", "steps"): "250000",
+    ("training", "eval_every"): "500",
+    ("training", "batch_size"): "64",
+    ("training", "validation_size"): "2000",
+    ("training", "precision"): "fp32",
+    ("search", "strategy"): "log",
+    ("search", "eps"): "0.0001",
+    ("search", "n_max"): "batch x steps",
+    ("search", "rtol"): "0.1",
+}
+"""The spec's defaults, as one types them; a test compares them with the spec."""
 _FORMATS = ("outcome", "cot", "acot")
 _DISTRIBUTIONS = ("fixed", "uniform", "short_to_long")
 _HEAD = (
@@ -43,12 +68,7 @@ _SWEEP = (
     Field(("sweep", "L"), "L", "the longest input; several: 5, 10, 20", many=True),
     Field(("sweep", "distribution"), "lengths", "how lengths are drawn in the joint task", _DISTRIBUTIONS, True),
     Field(("sweep", "min_length"), "min length", "shorter inputs are left out of the sum and of the joint task"),
-    Field(
-        ("sweep", "measure"),
-        "measure",
-        "kappa: the sum and the joint task; joint: N* of the joint task alone",
-        ("kappa", "joint"),
-    ),
+    Field(("sweep", "measure"), "measure", "kappa: the sum and the joint task; joint: the latter alone", ("kappa", "joint")),
     Field(("sweep", "generalisation"), "test at 2L", "also test the joint task at twice the length", ("true", "false")),
 )
 _JOB = (

@@ -88,6 +88,7 @@ class NewPane(ScreenPane):
     def on_checked_spec(self, message: CheckedSpec) -> None:
         self.checked = message.checked
         self.redraw()
+        self.lab_app.refresh_frame()
 
     # Drawing
 
@@ -136,7 +137,7 @@ class NewPane(ScreenPane):
             line = crop((*label, *self.form.edit.line(room, "strong")), width)
             return based(line, "cursor")
         text = clean(self.form.text(f))
-        return (*label, (fit(text, room) if text else fit("·", room), "bad" if wrong else "" if text else "faint"))
+        return (*label, (fit(text or f.default or "·", room), "bad" if wrong else "" if text else "faint"))
 
     def _wrong(self, i: int) -> bool:
         """Whether the spec's sentence is about this field."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labtui.host import Host
 from labtui.screens.checking import Checked
+from labtui.screens.supervising import Supervising
 from labtui.text import clean
 from labtui.widgets.overlay import Choice, Chooser, Confirm, Help
-from store.errors import LabError
 
 MANY = 1
 """Verbs on more jobs than this ask first."""
@@ -21,21 +18,16 @@ _PAST = {
     "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again", "archive": "archived",
     "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted", "tag": "tagged",
 }  # fmt: skip
-_ENDED = ("done", "failed", "censored")
 _UNDO = {"cancel": "undo_cancel", "archive": "unarchive", "delete": "restore"}
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
 
 
-class Verbs(Host, inherit_bindings=False):
+class Verbs(Supervising, inherit_bindings=False):
     """Handlers of the actions that every screen has, and of the verbs on jobs."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.last_undo: tuple[str, list[int]] | None = None
-        self.notify_mode = self.settings.notify
-        self.supervisor_problem = ""
-        self.supervisor_starting = False
-        self._had_supervisor = False
 
     # Commands
 
@@ -49,40 +41,6 @@ class Verbs(Host, inherit_bindings=False):
             return sent
 
         self._send(send, lambda: self.sent(verb, list(ids), said))
-
-    def _send(self, send: Callable[[], int], then: Callable[[], None]) -> None:
-        """Leave a command in a thread. Where no supervisor runs it is applied at once; else its answer is waited for."""
-        alive = self.common is not None and self.common.supervisor is not None and self.common.supervisor.alive
-
-        def work() -> None:
-            try:
-                number = send()
-                if not alive:
-                    from labtui.cli.writing import apply_pending
-
-                    apply_pending(Path(self.lab_path))
-                self.call_from_thread(then)
-                refusal = self._refusal(number)
-            except (LabError, OSError) as error:
-                self.call_from_thread(self.say, str(error), "bad", 8.0)
-                return
-            if refusal:
-                self.call_from_thread(self.say, refusal, "warn", 8.0)
-
-        self.run_worker(work, thread=True, group="commands", exit_on_error=False)
-
-    def _refusal(self, number: int) -> str:
-        """Why a command was refused, as soon as that is known; empty: it was not, or not within three seconds."""
-        from store.read import open_lab
-
-        end = time.monotonic() + 3.0
-        with open_lab(Path(self.lab_path), read_only=True) as lab:
-            while time.monotonic() < end:
-                row = lab.command(number)
-                if row is not None and row.state != "pending":
-                    return row.result if row.state == "refused" else ""
-                time.sleep(0.1)
-        return ""
 
     def submit(self, checked: Checked) -> None:
         """Queue what the form holds."""
@@ -211,102 +169,6 @@ class Verbs(Host, inherit_bindings=False):
         verbs = ("pause", "resume", "cancel", "retry", "archive", "delete")
         choices = [Choice(v, partial(then, v), f"the {len(ids):,} jobs of {name}") for v in verbs]
         self.push(Chooser(f"Study {name}", choices))
-
-    # Supervisor
-
-    def banner(self) -> tuple[str, str]:
-        """What needs a person now: (text, style), empty where nothing does."""
-        if self.problem:
-            return self.problem, "alarm"
-        common = self.common
-        if common is None:
-            return "", ""
-        if common.notice:
-            return common.notice, "banner"
-        live = common.counts.get("queued", 0) + common.counts.get("running", 0)
-        row = common.supervisor
-        if row is not None and row.alive:
-            return (row.message, "banner") if row.state == "waiting" and row.message else ("", "")
-        if live and not self.read_only and not self.supervisor_starting:
-            why = f" ({self.supervisor_problem})" if self.supervisor_problem else ""
-            gone = "The supervisor is gone" if self._had_supervisor else "No supervisor runs"
-            return f"{gone}{why}: {live:,} jobs wait. {self.keymap.name('start_supervisor')} starts one.", "banner"
-        return "", ""
-
-    def after_common(self, first: bool) -> None:
-        """Each time the lab was read: start what is missing, tell what finished."""
-        common = self.common
-        assert common is not None
-        alive = common.supervisor is not None and common.supervisor.alive
-        if alive:
-            self._had_supervisor = True
-            self.supervisor_starting = False
-            self.supervisor_problem = ""
-        if first:
-            self.ensure_supervisor()
-        self._tell(common.fresh)
-
-    def _tell(self, events: Sequence[Any]) -> None:
-        ended = [e for e in events if e.kind in _ENDED and e.job_id is not None]
-        if not ended:
-            return
-        bad = [e for e in ended if e.level == "error"]
-        text = clean((bad or ended)[-1].text)
-        self.say(text if len(ended) == 1 else f"{len(ended)} jobs ended: {text}", "bad" if bad else "ok", 6.0)
-        if self.notify_mode == "bell":
-            self.bell()
-        elif self.notify_mode == "desktop" and self._driver is not None and not self.is_headless:
-            self._driver.write(f"\x1b]9;labtui: {text}\x07")
-
-    def ensure_supervisor(self, *, submitted: bool = False) -> None:
-        """Start a supervisor where work is queued and none runs."""
-        common = self.common
-        if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
-            return
-        waiting = common.counts.get("queued", 0) + common.counts.get("running", 0) + common.pending
-        alive = common.supervisor is not None and common.supervisor.alive
-        if (waiting or submitted) and not alive and (submitted or not self._had_supervisor):
-            self.do_start_supervisor()
-
-    def can_start_supervisor(self) -> bool:
-        row = self.common.supervisor if self.common else None
-        return self.common is not None and not (row is not None and row.alive) and not self.supervisor_starting
-
-    def do_start_supervisor(self) -> None:
-        if self.supervisor_starting:
-            return
-        self.supervisor_starting = True
-
-        def start() -> None:
-            problem = ""
-            try:
-                from labtui.supervisor import start as start_supervisor
-
-                started = start_supervisor(Path(self.lab_path))
-                problem = "" if started.ok else started.text
-            except Exception as error:  # whatever keeps it from starting is shown, not fatal
-                problem = str(error) or type(error).__name__
-            self.call_from_thread(self._started, problem)
-
-        self.run_worker(start, thread=True, group="supervisor", exit_on_error=False)
-
-    def _started(self, problem: str) -> None:
-        self.supervisor_starting = False
-        self.supervisor_problem = problem
-        self._had_supervisor = self._had_supervisor or not problem
-        self.say(problem, "bad", 8.0) if problem else self.say("the supervisor runs; it goes on when you quit")
-        self.poller.poke()
-
-    def do_hold(self) -> None:
-        row = self.common.supervisor if self.common else None
-        holding = row is not None and row.state == "holding"
-
-        def send() -> int:
-            from store import commands
-
-            return (commands.release if holding else commands.hold)(Path(self.lab_path))
-
-        self._send(send, lambda: self.say("going on" if holding else "holding: nothing new starts"))
 
     # The frame
 

@@ -61,7 +61,9 @@ def footer_line(pane: str, keymap: Keymap, width: int, valid: frozenset[str], me
     if message is not None:
         text, style = message
         return crop(((" ", ""), (text, style)), width)
-    chosen = sorted((a for a in on_pane(pane) if a.footer and a.id in valid), key=lambda a: a.footer)
+    chosen = sorted(
+        (a for a in on_pane(pane) if a.footer and a.id in valid and a.id != f"show_{pane}"), key=lambda a: a.footer
+    )
     parts: list[tuple[int, Line]] = []
     room = width - 1
     ordered = [a for a in chosen if a.footer >= 10] + [a for a in chosen if a.footer < 10]
