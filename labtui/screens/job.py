@@ -116,8 +116,8 @@ class JobPane(ScreenPane):
         ]
         if job.device and job.state == "running":
             first.append((f" on {clean(job.device)}", "dim"))
-        if job.name:
-            first.append((f"   {clean(job.name)}", "dim"))
+        if figures.own_name(job):
+            first.append((f"   {figures.own_name(job)}", "dim"))
         return [tuple(first), self._answer(job, width)]
 
     def _answer(self, job: JobRow, width: int) -> Line:

@@ -90,8 +90,13 @@ class KappaPane(ScreenPane):
     def show(self, data: KappaData) -> None:
         if data.request.study != self.request.study or self.request.pair not in (-1, data.request.pair):
             return
+        first = self.data is None or self.data.request != data.request
         self.data = data
         self._clamp()
+        table = self._table()
+        if first and table is not None and self.chosen() is None:
+            filled = ((i, j) for i, r in enumerate(table.rows) for j, c in enumerate(table.columns) if table.at(r, c))
+            self.row, self.column = next(filled, (0, 0))
 
     def _table(self) -> KappaTable | None:
         if self.data is None or not self.data.tables:

@@ -34,7 +34,7 @@ COLUMNS = (
     Column("nstar", "N*", 10, ">"),
     Column("tried", "tried", 5, ">", rank=7),
     Column("grid", "grid", 12, rank=4, sort="progress"),
-    Column("eta", "ETA", 7, ">", rank=3),
+    Column("eta", "time", 7, ">", rank=3),
     Column("device", "device", 7, rank=9),
     Column("name", "name", 12, rank=10, grow=2, sort="name"),
 )
@@ -161,7 +161,7 @@ def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[
         "grid": grid,
         "eta": (time,),
         "device": ((clean(job.device or ""), "dim"),),
-        "name": ((clean(job.name) + ("  ✎" if job.notes else ""), quiet),),
+        "name": ((figures.own_name(job) + ("  ✎" if job.notes else ""), quiet),),
     }
 
 
@@ -178,7 +178,8 @@ class QueuePane(TablePane[JobRow]):
     # Reading
 
     def loader(self) -> Loader:
-        return replace(self.request, top=self.window.top, height=max(1, self.window.height), keep=self.window.id)
+        keep = self.window.id if self.window.cursor else None
+        return replace(self.request, top=self.window.top, height=max(1, self.window.height), keep=keep)
 
     def show(self, data: QueueData) -> None:
         if (data.request.query, data.request.order, data.request.study) != (
@@ -229,8 +230,8 @@ class QueuePane(TablePane[JobRow]):
         if job is None:
             return ()
         parts: list[Span] = [(f" {clean(job.hash[:8])}", "dim")]
-        if job.name:
-            parts.append((f"  {clean(job.name)}", ""))
+        if figures.own_name(job):
+            parts.append((f"  {figures.own_name(job)}", ""))
         if job.state == "running" and job.current_n is not None:
             parts.append((f"  training N = {job.current_n:,}", "accent"))
         guess = job_eta(job, self.pace)

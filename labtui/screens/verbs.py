@@ -93,8 +93,28 @@ class Verbs(Supervising, inherit_bindings=False):
     def can_verb(self) -> bool:
         return bool(self.front.selection())
 
-    can_pause = can_resume = can_cancel = can_retry = can_note = can_tag = can_archive = can_delete = can_verb
-    can_raise_priority = can_lower_priority = can_move_first = can_verb
+    can_note = can_tag = can_archive = can_delete = can_raise_priority = can_lower_priority = can_verb
+
+    def _any_in(self, *states: str) -> bool:
+        """Whether a selected job is in one of these states; those that are not loaded may be."""
+        ids = self.front.selection()
+        rows = self.front.selected_rows()
+        return bool(ids) and (len(rows) < len(ids) or any(row.state in states for row in rows))
+
+    def can_pause(self) -> bool:
+        return self._any_in("queued", "running")
+
+    def can_resume(self) -> bool:
+        return self._any_in("paused")
+
+    def can_cancel(self) -> bool:
+        return self._any_in("queued", "running", "paused")
+
+    def can_retry(self) -> bool:
+        return self._any_in("failed", "cancelled")
+
+    def can_move_first(self) -> bool:
+        return self._any_in("queued", "paused")
 
     def do_pause(self) -> None:
         self.verb("pause")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from labtui.analysis import format
+from labtui.text import clean
+from store.rows import JobRow
 
 NONE = "–"
 
@@ -96,6 +98,12 @@ def bracket(lo: int, hi: int | None, n_max: int, status: str) -> str:
     if hi is None:
         return NONE
     return f"≤ {count(hi)}" if lo == 0 else f"{count(lo)}–{count(hi)}"
+
+
+def own_name(job: JobRow) -> str:
+    """The name that a person gave a job, made harmless; empty where it is only the label made of its axes."""
+    name = clean(job.name)
+    return "" if job.model_label in name and name.startswith(f"{job.task} {job.format}") else name
 
 
 def lengths(distribution: str, length: int, min_length: int) -> str:

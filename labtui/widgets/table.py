@@ -78,8 +78,8 @@ class Window(Generic[Row]):
         return [] if self.id is None else [self.id]
 
     def replace(self, ids: array[int]) -> None:
-        """New ids; the cursor stays on its row where that is still there, and at its place where it is not."""
-        keep = self.id
+        """New ids; the cursor stays at the top, or on its row, or at its place where the row is gone."""
+        keep = self.id if self.cursor else None  # at the top it stays at the top, whatever comes there
         moved = ids != self.ids
         self.ids = ids
         self.loaded = True
