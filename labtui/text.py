@@ -58,7 +58,7 @@ def fit(text: str, width: int, align: Align = "<") -> str:
         return ""
     size = len(text) if text.isascii() else cell_len(text)
     if size > width:
-        return set_cell_size(text, width - 1).rstrip() + ELLIPSIS if width > 1 else set_cell_size(text, width)
+        return set_cell_size(text, width - 1) + ELLIPSIS if width > 1 else set_cell_size(text, width)
     if size == width:
         return text
     room = width - size

@@ -1,0 +1,65 @@
+"""The app over a lab in memory, its settings out of reach of the machine's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from labtui.app import LabApp
+from labtui.settings import Settings
+from tests.tui.fake import FakeLab, small_lab
+
+Opened = Callable[..., AbstractAsyncContextManager[tuple[LabApp, Pilot[None], FakeLab]]]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("NO_COLOR", "COLORFGBG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("LABTUI_NO_SUPERVISOR", "1")
+    monkeypatch.setenv("LABTUI_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(LabApp, "strict", True)
+    yield
+
+
+@asynccontextmanager
+async def _opened(
+    size: tuple[int, int] = (120, 40),
+    *,
+    lab: FakeLab | None = None,
+    screen: str | None = None,
+    theme: str = "labtui-dark",
+    **options: Any,
+) -> AsyncIterator[tuple[LabApp, Pilot[None], FakeLab]]:
+    lab = lab if lab is not None else small_lab()
+    settings = options.pop("settings", Settings(theme=theme))
+    app = LabApp("lab.db", open_lab=lambda: lab, settings=settings, screen=screen, **options)
+    app.poller.interval = 0.01
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: not app.front.fresh or bool(app.problem))
+        yield app, pilot, lab
+
+
+@pytest.fixture
+def opened() -> Opened:
+    """``async with opened((80, 24), screen="job") as (app, pilot, lab)``: the first snapshot is on the screen."""
+    return _opened
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], bool], ticks: int = 400) -> None:
+    """Wait for a condition, not for a time."""
+    for _ in range(ticks):
+        if true():
+            await pilot.pause()
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("what was waited for did not come")

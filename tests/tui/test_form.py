@@ -1,0 +1,77 @@
+"""The form: fields over a document, TOML out, the spec's own sentences back."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from labtui.screens.checking import Known, check, preset_names, read_preset
+from labtui.screens.form import DEFAULTS, SEARCH, SEARCH_TOML, STUDY, Form, dump
+from runners.spec import Grid, Search, Sweep, Training, parse
+
+
+@pytest.mark.parametrize("name", ["quick", "demo", "paper"])
+def test_presets_survive_the_form(name: str) -> None:
+    assert name in preset_names()
+    text = read_preset(name)
+    if name == "paper":  # its 10,000 searches are expanded elsewhere
+        assert tomllib.loads(dump(Form.of(text).doc)) == Form.of(text).doc
+    else:
+        assert parse(Form.of(text).toml()) == parse(text)
+
+
+def type_in(form: Form, label: str, text: str) -> None:
+    form.cursor = next(i for i, f in enumerate(form.fields) if f.label == label)
+    form.move(0)
+    form.key("ctrl+u", None, False)
+    form.edit.set("")
+    for char in text:
+        form.key(char, char, True)
+    form.commit()
+
+
+def test_what_is_typed_becomes_toml() -> None:
+    form = Form.of(read_preset("quick"))
+    type_in(form, "L", "5, 7")
+    type_in(form, "format", "acot, cot")
+    type_in(form, "eps", "1e-2")
+    type_in(form, "N max", "")
+    sweep = tomllib.loads(form.toml())["sweep"][0]
+    assert sweep["L"] == [5, 7]
+    assert sweep["format"] == ["acot", "cot"]
+    assert sweep["search"] == {"eps": 0.01}
+    form.turn(1)
+    assert form.text(form.fields[5]) == ""
+    assert form.which == 1
+
+
+def test_wrong_values_give_the_specs_sentence_and_line() -> None:
+    form = Form.of(read_preset("quick"))
+    type_in(form, "steps", "-3")
+    checked = check(form.toml(), Known())
+    assert "training.steps is -3; expected at least 1" in checked.problem
+    assert checked.line is not None
+    assert form.toml().splitlines()[checked.line - 1] == "steps = -3"
+
+
+def test_cost_counts_what_is_known() -> None:
+    checked = check(read_preset("quick"), Known())
+    assert (checked.problem, checked.searches, checked.reused, checked.cells) == ("", 11, 0, 2)
+    spec = parse(read_preset("quick"))
+    hashes = frozenset(job.hash for job in list(spec.jobs())[:3])  # type: ignore[union-attr]
+    again = check(read_preset("quick"), Known(hashes))
+    assert again.reused == 3
+    assert again.trials < checked.trials
+    assert check(SEARCH_TOML, Known()).searches == 1
+
+
+def test_shown_defaults_are_the_specs() -> None:
+    section = {"grid": Grid(), "training": Training(), "search": Search()}
+    for path, shown in DEFAULTS.items():
+        if len(path) == 2 and path[0] in section and path[1] != "n_max":
+            value = getattr(section[path[0]], path[1])
+            assert shown == (", ".join(map(str, value)) if isinstance(value, tuple) else str(value)), path
+    assert DEFAULTS["min_length",] == str(Sweep.model_fields["min_length"].default)
+    assert {f.label for f in STUDY} > {"m", "L", "eps"}
+    assert {f.label for f in SEARCH} > {"L", "eps"}
