@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from labtui.query import holds
 from store.rows import CellRow
 
 if TYPE_CHECKING:
@@ -17,3 +18,16 @@ def sharing(cell: CellRow) -> Kappa:
     from labtui.analysis.kappa import kappa
 
     return kappa(cell)
+
+
+def meets(kappa: Kappa, conditions: tuple[tuple[str, float], ...]) -> bool:
+    """Whether a kappa surely meets the conditions: a point by its value, a bound where it settles the question."""
+    for op, bound in conditions:
+        value = kappa.value
+        if kappa.status == "upper_bound" and op.startswith("<"):
+            value = kappa.high
+        elif kappa.status == "lower_bound" and op.startswith(">"):
+            value = kappa.low
+        if not holds(value, ((op, bound),)):
+            return False
+    return True

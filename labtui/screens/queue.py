@@ -10,7 +10,7 @@ from typing import Any
 
 from labtui.eta import job_eta
 from labtui.poller import Loader
-from labtui.query import EVERYTHING, EXAMPLES, Query, holds, parse
+from labtui.query import EVERYTHING, EXAMPLES, Query, parse
 from labtui.screens.base import empty_state
 from labtui.screens.tables import TablePane
 from labtui.text import clean
@@ -89,12 +89,12 @@ def _done() -> tuple[Any, ...]:
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
-    from labtui.screens.kappas import sharing
+    from labtui.screens.kappas import meets, sharing
 
     good = {
         job.job_id
         for cell in lab.cells(request.study)
-        if holds(sharing(cell).value, request.query.kappa)
+        if meets(sharing(cell), request.query.kappa)
         for job in (*cell.parts, cell.joint)
     }
     return array("q", (i for i in ids if i in good))

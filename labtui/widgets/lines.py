@@ -130,7 +130,7 @@ def thin_bar(fraction: float, width: int, style: str = "accent") -> Line:
 def sparkline(values: Sequence[float], width: int, style: str = "accent", top: float = 1.0) -> Line:
     """The last ``width`` values as columns of one cell's height, ``top`` being a full cell."""
     tail = [v for v in values[-width:] if v == v]
-    text = "".join(LEVELS[min(8, max(1, round(v / top * 8))) if v > 0 else 1] for v in tail) if top > 0 else ""
+    text = "".join(LEVELS[max(1, round(min(1.0, v / top) * 8)) if v > 0 else 1] for v in tail) if top > 0 else ""
     return ((" " * (width - len(text)), ""), (text, style))
 
 

@@ -47,7 +47,8 @@ class Axis:
 
 def span(values: Sequence[float], *, log: bool, pad: float = 0.08) -> Axis:
     """An axis around the finite values (the positive ones, for a log axis), with some air at both ends."""
-    good = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    good = [max(-_FAR, min(_FAR, v)) for v in values if math.isfinite(v) and (v > 0 or not log)]
+    good = [max(1 / _FAR, v) for v in good] if log else good
     if not good:
         return Axis(1.0, 10.0, True) if log else Axis(0.0, 1.0, False)
     low, high = min(good), max(good)
@@ -58,6 +59,8 @@ def span(values: Sequence[float], *, log: bool, pad: float = 0.08) -> Axis:
     return Axis(low - room, high + room, False)
 
 
+_FAR = 1e30
+"""No axis reaches farther, or nearer to 0 on a log one: a diverged trial must not take the plot with it."""
 _FINE = (1, 1.5, 2, 3, 4, 5, 7)
 
 
@@ -93,6 +96,7 @@ class Canvas:
 
     def dot(self, x: float, y: float, style: str) -> None:
         """A dot at (x, y) in 0..1 from the bottom left."""
+        x, y = max(-9.0, min(9.0, x)), max(-9.0, min(9.0, y))
         px, py = round(x * (self.width * 2 - 1)), round((1 - y) * (self.height * 4 - 1))
         cell = (px // 2, py // 4)
         if 0 <= cell[0] < self.width and 0 <= cell[1] < self.height:

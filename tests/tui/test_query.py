@@ -37,7 +37,12 @@ def test_kappa_is_apart() -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("colour:red", "there is no field colour"), ("kappa<x", "needs a number"), ('"open', "no filter"), ("-name~x", "turned round")],
+    [
+        ("colour:red", "there is no field colour"),
+        ("kappa<x", "needs a number"),
+        ('"open', "no filter"),
+        ("-name~x", "turned round"),
+    ],
 )
 def test_problems_are_sentences(text: str, told: str) -> None:
     problem = parse(text, FIELDS).problem

@@ -89,7 +89,9 @@ def luminance(hex_colour: str) -> float:
 def test_text_is_readable_on_its_ground(theme: object) -> None:
     palette = Palette(theme)  # type: ignore[arg-type]
     readable = ["", "dim", "ok", "warn", "bad", "accent", "strong", "cursor", "cursor dim", "tab", "head"]
-    readable += [f"model.{m}" for m in ("lstm", "transformer", "dense_ssm")] + [f"state.{s}" for s in ("running", "paused", "failed")]
+    readable += [f"model.{m}" for m in ("lstm", "transformer", "dense_ssm")] + [
+        f"state.{s}" for s in ("running", "paused", "failed")
+    ]
     readable += [f"kappa.{k:+d}" for k in range(-3, 4)] + [f"heat.{k}" for k in range(6)]
     for key in readable:
         style = palette.style(key)

@@ -1,0 +1,192 @@
+"""What the drawing functions draw, without a terminal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labtui.actions import Keymap
+from labtui.eta import candidates_left, job_eta
+from labtui.screens.kappas import sharing
+from labtui.screens.queue import bracket_spark
+from labtui.theme import MODEL_SIGN, model_sign, model_style
+from labtui.widgets.bracket import bracket_chart, steps
+from labtui.widgets.chrome import footer_line, study_strip, tab_line
+from labtui.widgets.gauges import Gauges, Gpu, Reading, gauge_lines
+from labtui.widgets.heat import heat_level, heat_map
+from labtui.widgets.kappacells import cell_spans, level
+from labtui.widgets.lines import bar, plain, size, sparkline, thin_bar
+from labtui.widgets.plot import Axis, Level, Series, plot, span, ticks
+from store.rows import TrialRow
+from tests.tui.fake import job_row, small_lab
+
+
+@given(st.floats(allow_nan=True), st.integers(1, 40))
+def test_bars_are_exact_whatever_the_value(value: float, width: int) -> None:
+    assert size(bar(value, width)) == size(thin_bar(value, width)) == width
+    assert size(sparkline([value, 0.5], width)) == width
+
+
+@given(st.floats(1e-6, 1e12), st.floats(1.01, 1e9), st.integers(2, 12))
+def test_ticks_lie_inside_and_are_few(low: float, factor: float, most: int) -> None:
+    axis = Axis(low, low * factor)
+    found = ticks(axis, most)
+    assert len(found) <= max(9, most + 1)
+    assert all(axis.low * 0.99 <= t <= axis.high * 1.01 for t in found)
+    assert found == sorted(found)
+
+
+def test_log_ticks_are_those_a_person_would_choose() -> None:
+    assert [round(t) for t in ticks(Axis(80, 40_000), 6)] == [100, 300, 1000, 3000, 10_000, 30_000]
+    assert ticks(Axis(3.5, 7.5, True, True), 9) == [4.0, 5.0, 6.0, 7.0]
+    assert ticks(Axis(0, 250, False), 5) == [0, 50, 100, 150, 200, 250]
+
+
+values = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(st.tuples(values, values), max_size=30), st.integers(1, 80), st.integers(1, 30))
+def test_a_plot_bears_any_number(points: list[tuple[float, float]], width: int, height: int) -> None:
+    x, y = span([a for a, _ in points], log=True), span([b for _, b in points], log=True)
+    series = Series(
+        tuple(points), "ok", "●", True, tuple((a, b, a) for a, b in points if math.isfinite(a) and math.isfinite(b))
+    )
+    lines = plot([series], width, height, x, y, levels=[Level(1.0, "eps")])
+    assert lines == [] or (len(lines) == height and all(size(line) == width for line in lines))
+
+
+def test_a_plot_shows_points_levels_and_censored_arrows() -> None:
+    series = Series(((10.0, 100.0), (1000.0, 10_000.0)), "ok", "●", False, (), ((100.0, 50_000.0),))
+    text = "\n".join(
+        map(plain, plot([series], 60, 12, Axis(5, 2000), Axis(50, 60_000), levels=[Level(1000, "joint")], y_format="count"))
+    )
+    assert text.count("●") == 2
+    assert text.count("↑") == 1
+    assert "joint" in text
+    assert "10k" in text
+
+
+def test_the_bracket_closes_in() -> None:
+    lab = small_lab()
+    job = next(j for j in lab.rows if j.status == "bracket")
+    rows = steps(lab.probes(job.id), job.n_max)
+    widths = [(s.hi or job.n_max) - s.lo for s in rows]
+    assert widths == sorted(widths, reverse=True)
+    assert (rows[-1].lo, rows[-1].hi) == (job.lo, job.hi)
+    lines = bracket_chart(job, lab.probes(job.id), 78, 20)
+    assert len(lines) == 20
+    text = "\n".join(map(plain, lines))
+    assert text.count("✓") + text.count("✗") == len(rows)
+    assert f"{rows[-1].probe.n:,}" in text
+
+
+def test_speculation_is_never_evidence() -> None:
+    lab = small_lab()
+    job = next(j for j in lab.rows if j.status == "bracket")
+    probes = lab.probes(job.id)
+    ahead = replace(probes[-1], id=10_000, n=1, verdict=True, speculative=True)
+    assert steps([*probes, ahead], job.n_max)[-1].hi == job.hi
+
+
+def test_a_short_chart_keeps_the_newest() -> None:
+    lab = small_lab()
+    job = max((j for j in lab.rows if j.status == "bracket"), key=lambda j: j.candidates)
+    probes = lab.probes(job.id)
+    text = "\n".join(map(plain, bracket_chart(job, probes, 60, 6)))
+    assert f"{probes[-1].n:,}" in text
+    assert f"+{len(probes) - 4} above" in text
+
+
+def trial(lr: float, seed: int, best: float | None, outcome: str = "failure") -> TrialRow:
+    return TrialRow(seed, 1, 1, 10, lr, seed, outcome, best, 5, best, 5, 0.1, None)
+
+
+def test_the_heat_map_says_what_colour_says() -> None:
+    assert [heat_level(v, 1e-3) for v in (9e-4, 1e-3, 7e-3, 1.0, 1e4, None, math.inf, math.nan)] == [0, 1, 2, 4, 5, 5, 5, 5]
+    trials = [trial(1e-2, 10, 5e-4, "success"), trial(1e-2, 20, 0.5), trial(1e-3, 10, math.inf, "diverged")]
+    text = "\n".join(map(plain, heat_map(trials, 1e-3, 40, 8)))
+    assert "✓ 5.0e-4" in text
+    assert "✗ 0.5000" in text
+    assert "∞" in text
+    many = [trial(1e-2, s, 0.1) for s in range(40)]
+    assert "+" in plain(heat_map(many, 1e-3, 40, 8)[0])
+
+
+def test_every_kind_of_kappa_has_its_look() -> None:
+    cells = {sharing(c).status: sharing(c) for c in small_lab().cell_rows}
+    assert set(cells) >= {"complete", "pending", "unknown", "upper_bound", "lower_bound"}
+    for kappa in cells.values():
+        for width in (7, 12, 20):
+            assert size(cell_spans([kappa], width)) == width
+    assert "[" in plain(cell_spans([cells["complete"]], 20))
+    assert "≥" in plain(cell_spans([cells["lower_bound"]], 12))
+    assert "/" in plain(cell_spans([cells["pending"]], 12))
+    shared = replace(cells["complete"], value=4.2)
+    assert level(shared) == 3
+    assert level(replace(shared, value=0.24)) == -3
+    assert level(replace(shared, value=1.1)) == 0
+    assert level(cells["unknown"]) is None
+
+
+def test_the_spark_shows_what_is_open() -> None:
+    assert plain(bracket_spark(job_row(1, n_max=1024), 10)) == "·" * 10
+    open_job = job_row(1, state="running", n_max=1024, lo=32, hi=256)
+    assert plain(bracket_spark(open_job, 10)) == "·····━━━──"
+    assert plain(bracket_spark(replace(open_job, status="censored", hi=None), 10)).endswith("▸")
+    assert size(bracket_spark(job_row(1, n_max=1, lo=0, hi=1, status="bracket"), 10)) == 10
+
+
+def test_eta_tells_its_basis() -> None:
+    job = job_row(1, state="running", lo=100, hi=200, candidates=4, wall_s=40.0)
+    assert candidates_left(job) == 3
+    guess = job_eta(job)
+    assert guess.seconds == pytest.approx(30.0)
+    assert "its own pace" in guess.basis
+    assert job_eta(job_row(1), 12.0).seconds == 12.0
+    assert job_eta(job_row(1)).seconds is None
+    assert job_eta(job_row(1, state="done")).seconds is None
+
+
+def test_models_have_one_sign_each() -> None:
+    assert len(set(MODEL_SIGN.values())) == 3
+    assert model_sign("mamba-plugin") == model_sign("mamba-plugin")
+    assert model_style("mamba-plugin").startswith("plugin.")
+
+
+def test_the_frame_fits_every_width() -> None:
+    keymap = Keymap()
+    everything = frozenset(keymap.keys)
+    for width in (60, 80, 120, 200):
+        assert size(tab_line("kappa", keymap, width)) == width
+        footer = footer_line("queue", keymap, width, everything, None)
+        assert size(footer) == width
+        assert "help" in plain(footer)
+        assert "quit" in plain(footer)
+    assert plain(footer_line("queue", keymap, 80, everything, ("done", "ok"))) == " done"
+
+
+def test_studies_that_do_not_fit_are_counted() -> None:
+    from labtui.poller import Common
+
+    lab = small_lab()
+    studies = tuple(replace(lab.study_rows[0], id=i, name=f"study {i}") for i in range(20))
+    common = Common({}, None, studies, 0, 0, (), (), False, "")
+    line = plain(study_strip(common, 15, 100))
+    assert "study 15" in line
+    assert "‹13" in line
+    assert "+" in line
+
+
+def test_gauges_count_who_else_is_there() -> None:
+    gauges = Gauges()
+    assert gauge_lines(gauges, 120)
+    gauges.add(Reading(0.5, 8, 4e9, 16e9, (Gpu(0, "H200", 0.97, 4e10, 1.4e11, 63, 512.0, 2),)))
+    text = "\n".join(map(plain, gauge_lines(gauges, 160)))
+    assert "50%" in text
+    assert "63°C" in text
+    assert "2 other" in text
+    assert all(size(line) <= 80 for line in gauge_lines(gauges, 80, short=True))
