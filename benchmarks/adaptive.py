@@ -239,7 +239,8 @@ def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) ->
     log_hi, cost, probes = bisect(oracles, rng)
     spread = log_hi.std(axis=0)
     bias = log_hi.mean(axis=0) - oracles.log_nstar
-    needed = np.maximum(1, np.ceil((2 * 1.645 * spread / np.log(a.high / a.low)) ** 2))
+    width = np.where(a.valid, np.log(a.high / a.low), 1.0)
+    needed = np.maximum(1, np.ceil((2 * 1.645 * spread / width) ** 2))
     theirs = needed * cost.mean(axis=0), needed * (cost + PROBE_COST * probes).mean(axis=0)
     mine = a.cost, a.cost + PROBE_COST * a.probes
     lines = [
