@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
+from textual.filter import Monochrome, NoColor
 from textual.message import Message
 
 from labtui.actions import BY_ID, Action, Keymap, on_pane
@@ -91,6 +92,9 @@ class Host(App[None], inherit_bindings=False):
             self.register_theme(theme)
         wanted = choose_theme(self.settings.theme, os.environ)
         self.theme = wanted if wanted in self.available_themes else "labtui-dark"
+        if "NO_COLOR" in os.environ:
+            # Textual chose its filter by the theme it began with: greys, where the person asked for none at all.
+            self._filters = [f for f in self._filters if not isinstance(f, Monochrome)] + [NoColor()]
         self._repaint()
         self.common: Common | None = None
         self.problem = ""
@@ -272,6 +276,14 @@ class Host(App[None], inherit_bindings=False):
         self.show_screen("queue")
 
     # Keys
+
+    def target(self) -> ScreenPane | Overlay:
+        """Who has the keyboard: the top overlay, else the screen in front. Focus follows a refresh later than fast typing."""
+        return self.overlays[-1] if self.overlays else self.front
+
+    def on_key(self, event: events.Key) -> None:
+        if self.focused is None:
+            self.target().on_key(event)
 
     def press(self, event: events.Key) -> None:
         """A key that no overlay took."""

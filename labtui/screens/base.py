@@ -75,6 +75,14 @@ class ScreenPane(Pane, can_focus=True):
         """Text pasted by the terminal; most screens have no use for it."""
 
     def on_key(self, event: events.Key) -> None:
+        target = self.lab_app.target()
+        if target is self:
+            self.pressed(event)
+        else:
+            target.on_key(event)
+
+    def pressed(self, event: events.Key) -> None:
+        """A key for this screen."""
         self.lab_app.press(event)
 
     def on_paste(self, event: events.Paste) -> None:

@@ -218,7 +218,7 @@ class NewPane(ScreenPane):
 
     # Hands: all plain keys are typing
 
-    def on_key(self, event: events.Key) -> None:
+    def pressed(self, event: events.Key) -> None:
         form = self.form
         key = event.key
         if key in ("down", "tab", "enter"):

@@ -178,7 +178,7 @@ class QueuePane(TablePane[JobRow]):
     # Reading
 
     def loader(self) -> Loader:
-        keep = self.window.id if self.window.cursor else None
+        keep = self.window.id if self.window.held else None
         return replace(self.request, top=self.window.top, height=max(1, self.window.height), keep=keep)
 
     def show(self, data: QueueData) -> None:
@@ -210,9 +210,10 @@ class QueuePane(TablePane[JobRow]):
         self.table_top = len(lines)
         detail = height >= 14
         room = height - len(lines) - (1 if detail else 0)
-        columns = layout(COLUMNS, width - 2)
+        gap = 2 if width >= 100 else 1
+        columns = layout(COLUMNS, width - 2, gap)
         table = table_lines(
-            self.window, columns, width, room, lambda job, w: cells(job, w, self.pace), sort=self.request.order
+            self.window, columns, width, room, lambda job, w: cells(job, w, self.pace), sort=self.request.order, gap=gap
         )
         if self.window.loaded and not self.window.ids:
             table[1:] = self._empty(width, room - 1)
@@ -351,7 +352,7 @@ class QueuePane(TablePane[JobRow]):
 
     def _change(self, **changes: Any) -> None:
         self.request = replace(self.request, **changes)
-        self.window.top = self.window.cursor = 0
+        self.window.go(0)
         self.redraw()
         self.reload()
 

@@ -248,7 +248,7 @@ class TrialsPane(TablePane[TrialRowPlus]):
 
     def _change(self, **changes: Any) -> None:
         self.request = replace(self.request, **changes)
-        self.window.top = self.window.cursor = 0
+        self.window.go(0)
         self.redraw()
         self.reload()
 

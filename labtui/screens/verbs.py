@@ -33,6 +33,9 @@ class Verbs(Supervising, inherit_bindings=False):
 
     def command(self, verb: str, ids: Sequence[int], *args: Any, said: str = "") -> None:
         """Send one command; its refusal comes back as a sentence."""
+        window = getattr(self.front, "window", None)
+        if window is not None:
+            window.held = True  # the row that was acted on is followed
 
         def send() -> int:
             from store import commands

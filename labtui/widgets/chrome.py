@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from rich.cells import cell_len
+
 from labtui.actions import Keymap, on_pane
 from labtui.poller import Common
 from labtui.text import clean, fit
@@ -17,12 +19,9 @@ TITLES = {name: name.capitalize() for name in SCREENS}
 def title_line(lab_path: str, common: Common | None, width: int) -> Line:
     """The lab at the left, what its supervisor and its jobs do at the right."""
     path = PurePath(lab_path)
-    shown = clean(path.name if width < 100 else str(path))
-    left: list[Span] = [(" labtui ", "title"), (fit(shown, min(len(shown), max(8, width // 3))), "dim")]
+    flag: Line = (("  read-only", "warn"),) if common is not None and common.read_only else ()
     if common is None:
-        return crop(tuple(left), width)
-    if common.read_only:
-        left.append(("  read-only", "warn"))
+        return crop(((" labtui ", "title"), (clean(str(path)), "dim")), width)
     right: list[Span] = []
     for state in ("running", "queued", "paused", "failed", "done"):
         n = common.counts.get(state, 0)
@@ -30,7 +29,10 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
             style = state_style(state) if n else "dim"
             right += [(f"{STATE_SIGN[state]} ", style), (f"{n} {state}  " if width >= 100 else f"{n}  ", style)]
     right += [*supervisor_spans(common), (" ", "")]
-    return ends(tuple(left), tuple(right), width)
+    room = width - size(tuple(right)) - size(flag) - 10
+    full, name = clean(str(path)), clean(path.name)
+    shown = full if len(full) <= room else fit(name, min(cell_len(name), max(0, room)))
+    return ends(((" labtui ", "title"), (shown, "dim"), *flag), tuple(right), width)
 
 
 def supervisor_spans(common: Common) -> Line:

@@ -36,7 +36,6 @@ class Overlay(Pane, can_focus=True):
         self.styles.width, self.styles.height = w, h
         y = height - h if self.at_foot else max(0, (height - h) // 3)
         self.styles.offset = Offset(max(0, (width - w) // 2), y)
-        self.absolute_offset = Offset(max(0, (width - w) // 2), y)
 
     def on_mount(self) -> None:
         self.place()
@@ -46,6 +45,10 @@ class Overlay(Pane, can_focus=True):
         self.lab_app.pop(self)
 
     def on_key(self, event: events.Key) -> None:
+        target = self.lab_app.target()
+        if target is not self:
+            target.on_key(event)
+            return
         event.stop()
         event.prevent_default()
         if event.key in ("escape", "ctrl+c"):

@@ -58,6 +58,8 @@ class Window(Generic[Row]):
     top: int = 0
     height: int = 1
     marked: set[int] = field(default_factory=set)
+    held: bool = False
+    """The person has chosen the row under the cursor: it is followed. Until then the cursor stays at the top."""
     loaded: bool = False
     """Whether any ids have arrived: before that, an empty table says nothing."""
 
@@ -79,17 +81,15 @@ class Window(Generic[Row]):
 
     def replace(self, ids: array[int]) -> None:
         """New ids; the cursor stays at the top, or on its row, or at its place where the row is gone."""
-        keep = self.id if self.cursor else None  # at the top it stays at the top, whatever comes there
+        keep = self.id if self.held else None
         moved = ids != self.ids
         self.ids = ids
         self.loaded = True
         if moved and keep is not None:
-            offset = self.cursor - self.top
             try:
                 self.cursor = ids.index(keep)
             except ValueError:
                 self.cursor = min(self.cursor, max(0, len(ids) - 1))
-            self.top = self.cursor - offset
         if moved and self.marked:
             self.marked &= set(ids)
         self.clamp()
@@ -108,17 +108,20 @@ class Window(Generic[Row]):
         self.top = min(max(0, self.top), max(0, len(self.ids) - self.height))
 
     def move(self, by: int) -> None:
+        self.held = True
         self.cursor += by
         self.clamp()
 
     def page(self, by: float) -> None:
         """Whole pages (1, -1) or halves (0.5, -0.5): window and cursor move together."""
         step = int(max(1, self.height - 1) * by) or (1 if by > 0 else -1)
+        self.held = True
         self.top = min(max(0, self.top + step), max(0, len(self.ids) - self.height))
         self.cursor += step
         self.clamp()
 
     def go(self, index: int) -> None:
+        self.held = index != 0
         self.cursor = index if index >= 0 else len(self.ids) + index
         self.clamp()
 

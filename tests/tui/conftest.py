@@ -62,3 +62,8 @@ async def until(pilot: Pilot[Any], true: Callable[[], bool], ticks: int = 400) -
             return
         await pilot.pause(0.01)
     raise AssertionError("what was waited for did not come")
+
+
+def seen(app: LabApp) -> str:
+    """What stands on the terminal, overlays and all."""
+    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())

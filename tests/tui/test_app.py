@@ -14,7 +14,7 @@ from labtui.widgets.chrome import SCREENS
 from labtui.widgets.frame import Banner, Footer, Header, TooSmall
 from labtui.widgets.overlay import Confirm, Help, Prompt
 from store.errors import LabError
-from tests.tui.conftest import Opened, until
+from tests.tui.conftest import Opened, seen, until
 from tests.tui.fake import FakeLab, job_row
 
 
@@ -98,8 +98,7 @@ async def test_filter_marks_and_escape_in_layers(opened: Opened) -> None:
 async def test_a_bad_filter_is_told_and_stays(opened: Opened) -> None:
     async with opened() as (app, pilot, _):
         await pilot.press("slash", *"colour:red", "enter")
-        prompt = app.overlays[-1]
-        assert "there is no field colour" in prompt.text()
+        assert "there is no field colour" in seen(app).splitlines()[-1]
 
 
 async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +116,7 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
         assert sent == [("pause", [first])]
         await pilot.press("m", "m", "m", "x")
         assert isinstance(app.overlays[-1], Confirm)
-        assert "Cancel 3 jobs?" in app.overlays[-1].text()
+        assert "Cancel 3 jobs?" in seen(app).splitlines()[-2]
         await pilot.press("y")
         assert sent[-1] == ("cancel", list(pane.window.ids[:3]))
         await pilot.press("u")
@@ -170,7 +169,7 @@ async def test_help_and_palette_come_from_the_registry(opened: Opened) -> None:
     async with opened() as (app, pilot, _):
         await pilot.press("question_mark")
         assert isinstance(app.overlays[-1], Help)
-        assert "pause: checkpoint and stop" in app.overlays[-1].text()
+        assert "pause: checkpoint and stop" in seen(app)
         await pilot.press("escape", "ctrl+p", *"scaling", "enter")
         await until(pilot, lambda: app.front.key == "scaling")
         await pilot.press("ctrl+p")

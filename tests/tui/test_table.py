@@ -62,6 +62,7 @@ def test_cursor_and_marks_follow_their_rows() -> None:
     w.marked = {3, 6, 99}
     w.replace(array("q", [9, 6, 3, 1]))
     assert w.id == 6
+    assert w.held
     assert w.marked == {3, 6}
     assert w.selection() == [6, 3]
     w.replace(array("q", [9, 3]))
