@@ -149,7 +149,7 @@ class JobPane(ScreenPane):
         if job.reason and job.state != "done":
             spans.append((f"   {clean(job.reason)}", "bad"))
         if job.flags:
-            spans.append((f"   {' '.join(job.flags)}", "warn"))
+            spans.append((f"   {' '.join(job.flags)}", "dim" if job.flags == ("capped",) else "warn"))
         # The basis of the ETA is the first to go where there is no room.
         if size(tuple(spans)) > width:
             spans = [s for s in spans if not s[0].startswith(" (")]

@@ -241,7 +241,7 @@ class QueuePane(TablePane[JobRow]):
         if job.reason and job.state in ("failed", "queued", "paused"):
             parts.append((f"  {clean(job.reason)}", "bad" if job.state == "failed" else "warn"))
         if job.flags:
-            parts.append((f"  {' '.join(job.flags)}", "warn"))
+            parts.append((f"  {' '.join(job.flags)}", "dim" if job.flags == ("capped",) else "warn"))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:

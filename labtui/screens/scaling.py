@@ -127,7 +127,9 @@ def exponent(curve: Curve, axis: str) -> str:
 def _tail(curve: Curve, axis: str) -> str:
     """What the legend says of a line: its exponent, or why it has none."""
     censored = sum(p.hi is None for p in curve.points)
-    return exponent(curve, axis) or (f"{censored} censored" if censored else f"{len(curve.points)} points")
+    return exponent(curve, axis) or (
+        f"{censored} censored" if censored else f"{len(curve.points)} point{'s' if len(curve.points) != 1 else ''}"
+    )
 
 
 def middle(point: Point) -> float:
@@ -289,7 +291,7 @@ class ScalingPane(ScreenPane):
             known = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
         spans: list[Span] = [
             (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (known, "strong"),
-            (f"  job {p.job_id}", "dim"), (f"  {' '.join(p.flags)}", "warn"),
+            (f"  job {p.job_id}", "dim"), (f"  {' '.join(p.flags)}", "dim" if p.flags == ("capped",) else "warn"),
         ]  # fmt: skip
         if curve.law is not None and width >= 100:
             spans.append((f"   {curve.law.text()}", "dim"))

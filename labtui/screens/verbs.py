@@ -202,7 +202,7 @@ class Verbs(Supervising, inherit_bindings=False):
         from labtui.actions import on_pane
 
         choices = [
-            Choice(a.label, partial(self.perform, a.id), a.help, self.keymap.name(a.id))
+            Choice(a.label, partial(self.perform, a.id), a.help.removeprefix(f"{a.label}: "), self.keymap.name(a.id))
             for a in on_pane(self.front.key)
             if a.palette and self.allowed(a)
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from labtui.text import clean
 from labtui.widgets import figures
-from labtui.widgets.lines import Line, Span, bar, size, sparkline
+from labtui.widgets.lines import Line, Span, crop, size, sparkline, thin_bar
 
 HISTORY = 60
 
@@ -116,34 +116,33 @@ def _heat(use: float) -> str:
 
 
 def gauge_lines(gauges: Gauges, width: int, *, short: bool = False) -> list[Line]:
-    """One line for the processor and the memory, and one for each card."""
+    """One line for the processor and the memory, and one for each card; the columns stand under each other."""
     reading = gauges.last
     if reading is None:
         return [((" cpu", "dim"),)]
-    room = 8 if short else 14
-    first: list[Span] = [(" cpu  ", "dim"), *bar(reading.cpu, room, _heat(reading.cpu)), (f" {reading.cpu:4.0%}", "")]
-    if not short:
-        first += [(f" of {reading.cores}  ", "dim"), *sparkline(list(gauges.cpu), 24, "faint accent")]
-    share = reading.ram_used / reading.ram_total if reading.ram_total else 0.0
-    used, total = figures.size_bytes(reading.ram_used), figures.size_bytes(reading.ram_total)
-    first += [("   mem  ", "dim"), *bar(share, room, _heat(share)), (f" {used:>5}", ""), (f" / {total}", "dim")]
-    lines: list[Line] = [tuple(first)]
+    lines = [
+        _gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, f"{reading.cores} cores", short)
+    ]
     for card in reading.gpus[:4]:
-        spans: list[Span] = [(f" gpu{card.index} ", "dim"), *bar(card.use, room, _heat(card.use)), (f" {card.use:4.0%}", "")]
-        if not short:
-            spans += [("       ", ""), *sparkline(list(gauges.gpu.get(card.index, ())), 24, "faint accent")]
-        share = card.used / card.total if card.total else 0.0
-        used, total = figures.size_bytes(card.used), figures.size_bytes(card.total)
-        spans += [("   mem  ", "dim"), *bar(share, room, _heat(share)), (f" {used:>5}", ""), (f" / {total}", "dim")]
         tail = [
             f"{card.celsius}°C" if card.celsius is not None else "",
             f"{card.watts:.0f}W" if card.watts is not None else "",
         ]
         tail += [f"{card.others} other" if card.others else "", "" if short else clean(card.name)]
-        text = "  ".join(t for t in tail if t)
-        if size(tuple(spans)) + len(text) + 3 <= width:
-            spans.append((f"   {text}", "dim"))
-        lines.append(tuple(spans))
+        told = "  ".join(t for t in tail if t)
+        history = list(gauges.gpu.get(card.index, ()))
+        lines.append(_gauge(f"gpu{card.index}", card.use, history, card.used, card.total, told, short))
     if len(reading.gpus) > 4:
         lines.append(((f" and {len(reading.gpus) - 4} more cards", "dim"),))
-    return lines
+    return [crop(line, width) if size(line) > width else line for line in lines]
+
+
+def _gauge(name: str, use: float, history: list[float], used: float, total: float, told: str, short: bool) -> Line:
+    room = 8 if short else 12
+    spans: list[Span] = [(f" {name:<5}", "dim"), *thin_bar(use, room, _heat(use)), (f" {use:>4.0%} ", "")]
+    if not short:
+        spans += sparkline(history, 20, "accent")
+    share = used / total if total else 0.0
+    spans += [("   mem ", "dim"), *thin_bar(share, room, _heat(share)), (f" {figures.size_bytes(used):>5}", "")]
+    spans += [(f" / {figures.size_bytes(total):<5}", "dim"), (f"  {told}", "dim")]
+    return tuple(spans)

@@ -176,7 +176,7 @@ class Chooser(Overlay):
         body: list[Line] = [((" ", ""), *self.edit.line(width - 4)), ()]
         for i, choice in enumerate(found[self.top : self.top + room], self.top):
             left: Line = (
-                (f" {clean(choice.label)}", "strong" if i == self.cursor else ""),
+                (f" {fit(clean(choice.label), column)}", "strong" if i == self.cursor else ""),
                 (f"  {clean(choice.note)}", "dim"),
             )
             line = ends(crop(left, max(10, width - 12 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2)
@@ -215,7 +215,7 @@ def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> 
     here = on_pane(pane)
     for action in ACTIONS:
         if action in here and keymap.keys[action.id]:
-            style = "" if action.id in valid else "faint"
+            style = "" if action.id in valid else "dim"
             names = keymap.names(action.id)
             first, *more = wrap(action.help, max(20, width - 16))
             lines = groups.setdefault(action.group, [])
