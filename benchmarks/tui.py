@@ -216,12 +216,11 @@ def paging(arguments: list[str], ready: Callable[[bytes], bool], home: str, page
         child.tail = b""
         before, start = child.bytes, time.perf_counter()
         child.type(b"\x1b[6~")
-        while child.read(0.06) == 0 and time.perf_counter() - start < 5:
-            pass
-        last = time.perf_counter()
-        while child.read(0.06):
-            last = time.perf_counter()
-        times.append((last - start - 0.06) * 1000)
+        last, quiet = start, start
+        while time.perf_counter() - quiet < 0.1 or (last == start and time.perf_counter() - start < 5):
+            if child.read(0.004):
+                last = quiet = time.perf_counter()
+        times.append((last - start) * 1000)
         sent += child.bytes - before
     out = {"ready_s": took, "page_ms": statistics.median(times), "page_bytes": sent / pages, "memory_mib": child.memory()}
     child.close()

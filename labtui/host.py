@@ -15,6 +15,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
+from textual.screen import Screen
 
 from labtui.actions import BY_ID, Action, Keymap, on_pane
 from labtui.poller import Common, LabReader, Poller, Snapshot
@@ -26,6 +27,7 @@ from labtui.theme import THEMES, Palette
 from labtui.widgets.frame import Banner, Footer, Header, TooSmall
 from labtui.widgets.gauges import Gauges, Reading
 from labtui.widgets.overlay import Overlay, Prompt
+from labtui.widgets.thrift import LabScreen
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 _PANES = {
@@ -129,6 +131,9 @@ class Host(App[None], inherit_bindings=False):
 
     def _deliver(self, snapshot: Snapshot) -> None:
         self.post_message(Arrived(snapshot))
+
+    def get_default_screen(self) -> Screen[None]:
+        return LabScreen()
 
     def compose(self) -> ComposeResult:
         yield Header()
@@ -365,7 +370,8 @@ class Host(App[None], inherit_bindings=False):
         """Look at the machine while something runs and the Queue is in front; an idle bench sends nothing."""
         if self.front.key != "queue":
             return
-        busy = self.common is not None and self.common.counts.get("running", 0) > 0
+        row = self.common.supervisor if self.common is not None else None
+        busy = self.common is not None and self.common.counts.get("running", 0) > 0 and row is not None and row.alive
         if busy or self.gauges.last is None:
             self.run_worker(self._read_gauges, thread=True, group="gauges", exclusive=True, exit_on_error=False)
 

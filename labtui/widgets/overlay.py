@@ -13,7 +13,7 @@ from textual import events
 from textual.geometry import Offset
 
 from labtui.actions import ACTIONS, Keymap, on_pane
-from labtui.text import clean, wrap
+from labtui.text import clean, fit, wrap
 from labtui.widgets.lineedit import LineEdit
 from labtui.widgets.lines import Line, based, crop, ends, rule, text_line
 from labtui.widgets.pane import Pane
@@ -174,6 +174,7 @@ class Chooser(Overlay):
         room = height - 4
         self.top = min(max(self.top, self.cursor - room + 1), self.cursor)
         body: list[Line] = [((" ", ""), *self.edit.line(width - 4)), ()]
+        column = min(26, max((len(c.label) for c in self.choices), default=0))
         for i, choice in enumerate(found[self.top : self.top + room], self.top):
             left: Line = (
                 (f" {fit(clean(choice.label), column)}", "strong" if i == self.cursor else ""),

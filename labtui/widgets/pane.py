@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
@@ -107,5 +108,22 @@ class Pane(Widget, inherit_bindings=False):
 def to_strip(line: Line, width: int, palette: Palette, glyphs: str = "unicode") -> Strip:
     """A line as Textual draws it, in the signs that the terminal has."""
     change = {"ascii": to_ascii, "blocks": to_blocks}.get(glyphs)
-    segments = [Segment(change(text) if change else text, palette.style(key)) for text, key in crop(line, width)]
+    segments: list[Segment] = []
+    for text, key in crop(line, width):
+        style = palette.style(key)
+        if change:
+            text = change(text)
+        if segments and _same(segments[-1], text, style):
+            segments[-1] = Segment(segments[-1].text + text, segments[-1].style)
+        else:
+            segments.append(Segment(text, style))
     return Strip(segments, width)
+
+
+def _same(before: Segment, text: str, style: Style) -> bool:
+    """Whether ``text`` may be sent in the style before it: the same one, or a gap whose ink nobody sees (40 bytes each)."""
+    old = before.style
+    if old is None or old == style:
+        return old is not None
+    flat = not (old.underline or old.reverse or style.underline or style.reverse)
+    return flat and not text.strip() and old.bgcolor == style.bgcolor

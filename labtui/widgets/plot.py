@@ -229,10 +229,7 @@ def plot(
 
 def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     for (ax, ay), (bx, by) in pairwise(one.band):
-        steps = 24
-        for i in range(0, steps, 3):
-            t = i / steps
-            canvas.dot(*_mix(x.place(ax), y.place(ay), x.place(bx), y.place(by), t), one.style)
+        canvas.line(x.place(ax), y.place(ay), x.place(bx), y.place(by), one.style, (1, 2))
     for at, low, high in one.bars:
         canvas.line(x.place(at), _inside(y.place(low)), x.place(at), _inside(y.place(high)), one.style)
     good = [(x.place(a), y.place(b)) for a, b in one.points if math.isfinite(a) and math.isfinite(b)]
@@ -246,10 +243,6 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
             canvas.put(px, py, one.sign, one.style)
     for px, py in one.arrows:
         canvas.put(x.place(px), _inside(y.place(py)), "↑", one.style)
-
-
-def _mix(ax: float, ay: float, bx: float, by: float, t: float) -> tuple[float, float]:
-    return ax + (bx - ax) * t, ay + (by - ay) * t
 
 
 def _inside(place: float) -> float:

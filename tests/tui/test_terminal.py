@@ -9,6 +9,7 @@ import pty
 import select
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -262,3 +263,16 @@ def test_detach_and_attach_from_another_size(small: Path, tmp_path: Path) -> Non
         assert "lab" not in tmux("list-sessions")
     finally:
         tmux("kill-session", "-t", "lab")
+
+
+def test_a_change_sends_its_cells_not_its_row(terminal: Callable[..., Terminal], small: Path, tmp_path: Path) -> None:
+    lab = copy(small, tmp_path)
+    t = terminal(lab)
+    t.sees("^p palette", "dense_ssm 16")
+    t.read(1.5)
+    before = t.received
+    with contextlib.closing(sqlite3.connect(lab, isolation_level=None)) as connection:
+        connection.execute("UPDATE job SET priority = 7, notes = 'seen' WHERE id = 9")
+    t.sees("seen")
+    t.read(0.5)
+    assert t.received - before < 600
