@@ -70,12 +70,15 @@ def dispatch(bench: Bench, writer: Writer) -> int:
     unstaffed = sum(1 for s in bench.slots if s.worker is None and not s.retired)
     if not free and not guesses and not unstaffed:
         return 0
-    most = len(free) + guesses + unstaffed + 1 + (PACK_AHEAD if bench.options.pack else 0)
+    most = len(free) + guesses + unstaffed + 1
     orders: list[_Order] = []
     fresh: list[tuple[Run, Standing]] = []
     # Not durable on its own: a power cut would take back a beginning, never a verdict.
     with writer.transaction(durable=False) as tx:
         wishes = _wishes(bench, tx, most, fresh)
+        if len(wishes) == most and any(_capacity(bench, tx, s, w.run) >= 2 * w.size for s in free for w in wishes):
+            fresh.clear()
+            wishes = _wishes(bench, tx, most + PACK_AHEAD, fresh)
         extra = _extra(bench, wishes, fresh) if bench.options.speculate else []
         loads = allot(free, wishes, extra, lambda slot, run: _capacity(bench, tx, slot, run))
         started = {w.run.id: load.slot.device.id for load in loads for w in load.wishes}

@@ -7,6 +7,7 @@ Environment:
     STANDIN_EVAL_S: seconds per evaluation (default 0.002).
     STANDIN_EVALS: evaluations of a trial (default 8).
     STANDIN_CHECKPOINT_EVERY: evaluations between checkpoints (default 3).
+    STANDIN_AT_ONCE: members at once of its plan (default 1: packing never pays).
     STANDIN_IMPORT_S: seconds that the import takes (default 0), like torch's.
     STANDIN_FAULTS: JSON list of {"kind": raise|oom|device|exit|hang|noise, "n": N or null, "hash": job hash or null,
         "at": evaluation, "times": how often in all}.
@@ -72,7 +73,8 @@ class Trainer:
         resume: bool,
     ) -> None:
         self.job, self.members = job, tuple(members)
-        self.plan = plan or Plan(device, members_at_once=len(self.members), note="stand-in")
+        at_once = int(os.environ.get("STANDIN_AT_ONCE", "1"))
+        self.plan = plan or Plan(device, members_at_once=at_once, note="stand-in")
         self.dir = checkpoint_dir
         self.resume = resume
         self.evals = int(os.environ.get("STANDIN_EVALS", "8"))

@@ -1,0 +1,296 @@
+"""The supervisor with real processes and the stand-in trainer: whole studies, verbs, failures, ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labtui import supervisor as launcher
+from runners.pool.identity import start_of
+from runners.spec import Job
+from store import commands
+from store.paths import LabPaths
+from store.read import open_lab
+from store.rows import JobRow
+from tests.support import bench
+
+SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "60"}
+"""A failing candidate takes two seconds: time to do something to it."""
+
+
+def job(lab: Path, job_id: int) -> JobRow:
+    with open_lab(lab) as opened:
+        return opened.job(job_id)
+
+
+def until(lab: Path, job_id: int, ready: Callable[[JobRow], bool]) -> JobRow:
+    bench.wait(lambda: ready(job(lab, job_id)), 40, f"job {job_id}")
+    return job(lab, job_id)
+
+
+def events(lab: Path) -> str:
+    with open_lab(lab) as opened:
+        return "\n".join(f"{e.kind} {e.level} {e.text} {e.data}" for e in opened.events(limit=10_000))
+
+
+@pytest.mark.parametrize("strategy", ["log", "paper"])
+def test_a_study_ends_as_the_sequential_search_does(lab_path: Path, strategy: str) -> None:
+    bench.make(lab_path, bench.study(5, ("dense_ssm", "lstm"), strategy=strategy))
+    running = bench.spawn(lab_path)
+    assert running.ended() == 0
+    probes, trials = bench.verify(lab_path)
+    assert probes > 10
+    assert trials == 4 * probes
+    assert not list(LabPaths(lab_path).checkpoints.iterdir())
+    assert running.workers() == []
+    with open_lab(lab_path) as opened:
+        told = opened.provenance(1)
+        assert {"version", "commit", "torch", "device", "precision", "plan", "trainer", "host"} <= set(told)
+        assert all(opened.curve(t.id) for t in opened.trials(job_id=1) if t.steps)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_the_number_of_slots_changes_no_bracket(lab_path: Path, slots: int) -> None:
+    bench.make(lab_path, bench.study(4))
+    assert bench.spawn(lab_path, "--slots", str(slots), env={"STANDIN_EVAL_S": "0.01"}).ended() == 0
+    bench.verify(lab_path)
+
+
+def test_one_search_on_four_slots_speculates_and_its_bracket_is_the_sequential_one(lab_path: Path) -> None:
+    spec = bench.study(6, name="one")
+    one = spec.jobs()[4]
+    from runners.spec import NamedJob
+    from store.write import create_or_open, submit
+
+    create_or_open(lab_path)
+    submit(lab_path, NamedJob(name="one", job=one))
+    assert bench.spawn(lab_path, "--slots", "4", env={"STANDIN_EVAL_S": "0.02"}).ended() == 0
+    bench.verify(lab_path)
+    assert "ahead of its turn" in events(lab_path)
+
+
+def test_adaptive_uses_fresh_seeds(lab_path: Path) -> None:
+    spec = bench.study(2, strategy="adaptive", seed_budget=24)
+    bench.make(lab_path, spec)
+    assert bench.spawn(lab_path).ended(110) == 0
+    assert bench.state_of(lab_path) == {"done": len(spec.jobs())}
+    with open_lab(lab_path) as opened:
+        for row in opened.jobs():
+            seen: set[int] = set()
+            for probe in opened.probes(row.id):
+                seeds = {t.seed for t in opened.trials(probe_id=probe.id)}
+                assert not seeds & seen
+                seen |= seeds
+                assert probe.seeds == len(seeds)
+
+
+def test_pause_keeps_the_work_and_resume_goes_on(lab_path: Path, tmp_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    with bench.supervisor(lab_path, env=SLOW):
+        until(lab_path, 2, lambda j: j.state == "running" and j.progress > 0)
+        commands.pause(lab_path, [2])
+        paused = until(lab_path, 2, lambda j: j.state == "paused")
+        assert paused.current_n is None
+        until(lab_path, 1, lambda j: j.state == "done")
+        assert job(lab_path, 2).state == "paused"
+    assert job(lab_path, 2).state == "paused"
+    commands.resume(lab_path, [2])
+    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "60"}).ended() == 0
+    bench.verify(lab_path)
+    begun = (tmp_path / "trained.log").read_text().splitlines()
+    assert len(begun) == len(set(begun)), "a probe was begun afresh although its checkpoint was there"
+
+
+def test_cancel_and_retry(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    with bench.supervisor(lab_path, env=SLOW, until_empty=False):
+        until(lab_path, 1, lambda j: j.state == "running")
+        commands.cancel(lab_path, [1, 2, 3])
+        ended = [until(lab_path, i, lambda j: j.state in ("cancelled", "done")).state for i in (1, 2, 3)]
+        assert "cancelled" in ended
+        commands.retry(lab_path, [i for i, state in enumerate(ended, 1) if state == "cancelled"])
+        for i in (1, 2, 3):
+            until(lab_path, i, lambda j: j.state == "done")
+    bench.verify(lab_path)
+
+
+def test_pausing_a_job_in_a_pack_keeps_its_checkpoint_and_the_others(lab_path: Path) -> None:
+    # Equal but for eps: one shape, so they share loads once a plan says that company pays.
+    spec = bench.study(2, eps=(1e-4, 2e-4, 3e-4, 4e-4))
+    bench.make(lab_path, spec)
+    plan = {**SLOW, "STANDIN_AT_ONCE": "64"}
+    with bench.supervisor(lab_path, "--slots", "1", "--no-speculation", env=plan) as running:
+        bench.wait(lambda: _packed(lab_path), 40, "a load of several jobs")
+        ids = _packed(lab_path)
+        commands.pause(lab_path, ids[:1])
+        bench.wait(lambda: job(lab_path, ids[0]).state in ("paused", "done"), 40)
+        commands.resume(lab_path, ids[:1])
+        assert running.ended() == 0
+    bench.verify(lab_path)
+
+
+def _packed(lab: Path) -> list[int]:
+    with open_lab(lab) as opened:
+        out = []
+        for row in opened.jobs():
+            out += [row.id for p in opened.probes(row.id) if p.state == "running"]
+        return out if len(out) > 1 else []
+
+
+def test_hold_release_priority(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(5))
+    commands.hold(lab_path)
+    with bench.supervisor(lab_path, "--slots", "1", "--no-speculation", until_empty=False):
+        bench.wait(lambda: _supervisor_state(lab_path) == "holding", 30)
+        assert bench.state_of(lab_path) == {"queued": 5}
+        commands.priority(lab_path, [4], 10)
+        commands.release(lab_path)
+        for i in range(1, 6):
+            until(lab_path, i, lambda j: j.state == "done")
+    with open_lab(lab_path) as opened:
+        first = min(opened.jobs(), key=lambda j: j.started_at or 0)
+    assert first.id == 4
+    bench.verify(lab_path)
+
+
+def _supervisor_state(lab: Path) -> str:
+    with open_lab(lab) as opened:
+        row = opened.supervisor()
+    return row.state if row is not None else ""
+
+
+def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(4))
+    running = bench.spawn(lab_path, env=SLOW, until_empty=False)
+    until(lab_path, 1, lambda j: j.state == "running" and j.progress > 0)
+    commands.drain(lab_path)
+    assert running.ended() == 0
+    with open_lab(lab_path) as opened:
+        assert all(p.state == "done" for j in opened.jobs() for p in opened.probes(j.id))
+        assert "running" not in opened.counts()
+    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "60"}).ended() == 0
+    bench.verify(lab_path)
+
+
+def test_a_device_excluded_and_taken_back(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    with bench.supervisor(lab_path, env=SLOW) as running:
+        until(lab_path, 1, lambda j: j.state == "running" and j.progress > 0)
+        commands.device(lab_path, "cpu", state="excluded")
+        bench.wait(lambda: not running.workers(), 30, "no worker on an excluded device")
+        commands.device(lab_path, "cpu", state="active", slots=1)
+        assert running.ended() == 0
+    bench.verify(lab_path)
+
+
+@pytest.mark.parametrize("kind", ["raise", "oom", "exit", "device"])
+def test_a_crash_is_retried_with_its_reason(lab_path: Path, kind: str) -> None:
+    bench.make(lab_path, bench.study(3))
+    faults = json.dumps([{"kind": kind, "at": 2, "times": 2}])
+    assert bench.spawn(lab_path, env={"STANDIN_FAULTS": faults}).ended() == 0
+    bench.verify(lab_path)
+    word = {"raise": "failed", "oom": "out_of_memory", "exit": "lost", "device": "device"}[kind]
+    assert f"({word})" in events(lab_path)
+
+
+def test_a_poisoned_job_fails_with_its_traceback_and_blocks_nobody(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(4))
+    with open_lab(lab_path) as opened:
+        poisoned = Job.from_json(opened.job_spec(1))
+    faults = json.dumps([{"kind": "raise", "at": 0, "times": 1000, "hash": poisoned.hash}])
+    assert bench.spawn(lab_path, env={"STANDIN_FAULTS": faults}).ended() == 0
+    row = job(lab_path, 1)
+    assert row.state == "failed"
+    assert row.reason is not None
+    assert row.reason.startswith("failed")
+    assert "ValueError: the stand-in was told to fail" in row.reason
+    assert row.crashes == row.max_attempts
+    assert bench.state_of(lab_path) == {"failed": 1, "done": 3}
+    commands.retry(lab_path, [1])
+    assert bench.spawn(lab_path).ended() == 0
+    bench.verify(lab_path)
+
+
+def test_a_hung_trainer_and_a_stopped_worker_are_killed(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    faults = json.dumps([{"kind": "hang", "at": 1, "times": 1}])
+    env = {"STANDIN_FAULTS": faults, "STANDIN_EVAL_S": "0.02"}
+    with bench.supervisor(lab_path, "--lease", "2.5", "--stall", "1.5", env=env) as running:
+        pid = bench.wait(running.workers, 30)[0]
+        bench.wait(lambda: job(lab_path, 1).state == "running", 30)
+        os.kill(pid, signal.SIGSTOP)
+        assert running.ended() == 0
+        assert start_of(pid) is None
+    bench.verify(lab_path)
+    assert "(stale)" in events(lab_path)
+
+
+def test_a_worker_that_never_starts_ends_the_supervisor_with_the_reason(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(2))
+    assert bench.spawn(lab_path, trainer="tests.support.nowhere:Trainer").ended() == 1
+    assert bench.state_of(lab_path) == {"queued": 1}
+    assert job(lab_path, 1).crashes == 0
+    assert "nowhere" in launcher.status(lab_path).message
+
+
+def test_it_ends_by_itself_when_idle(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(2))
+    assert bench.spawn(lab_path, "--idle", "0.3", until_empty=False).ended() == 0
+    bench.verify(lab_path)
+
+
+def test_commands_are_obeyed_while_it_waits_for_work(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(2))
+    with bench.supervisor(lab_path, until_empty=False):
+        until(lab_path, 1, lambda j: j.state == "done")
+        text = bench.study(3).model_dump_json()
+        commands.enqueue(lab_path, text)
+        until(lab_path, 2, lambda j: j.state == "done")
+
+
+class TestLauncher:
+    def test_start_status_stop(self, lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STANDIN_DIR", str(lab_path.parent))
+        bench.make(lab_path, bench.study(2))
+        assert not launcher.is_running(lab_path)
+        started = launcher.start(lab_path, ["--trainer", bench.TRAINER, "--slots", "1"])
+        try:
+            assert started.ok, started.text
+            told = launcher.status(lab_path)
+            assert told.running
+            assert told.pid is not None
+            assert str(told.pid) in started.text
+            assert launcher.start(lab_path).text == started.text
+            until(lab_path, 1, lambda j: j.state == "done")
+        finally:
+            stopped = launcher.stop(lab_path)
+        assert stopped.ok, stopped.text
+        assert not launcher.is_running(lab_path)
+        assert launcher.stop(lab_path).ok
+
+    def test_the_reason_why_not(self, lab_path: Path) -> None:
+        assert "there is no lab" in launcher.start(lab_path).text
+        bench.make(lab_path, bench.study(2))
+        refused = launcher.start(lab_path, ["--devices", "cuda:77"])
+        assert not refused.ok
+        assert "cuda:77" in refused.text
+        assert not launcher.is_running(lab_path)
+
+    def test_a_second_one_is_told_who_has_it(self, lab_path: Path) -> None:
+        import subprocess
+        import sys
+
+        bench.make(lab_path, bench.study(2))
+        with bench.supervisor(lab_path, until_empty=False) as running:
+            bench.wait(lambda: launcher.status(lab_path).pid, 30)
+            command = [sys.executable, "-m", "runners", "--lab", str(lab_path), "--foreground"]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=bench.ROOT, timeout=60)
+            assert done.returncode == 2
+            assert str(running.process.pid) in done.stderr
+            assert os.uname().nodename in done.stderr
+            assert "Traceback" not in done.stderr
