@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from store.rows import JobRow
+if TYPE_CHECKING:
+    from store.rows import JobRow
+
 
 RTOL = 0.10
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -148,6 +149,7 @@ class Host(App[None], inherit_bindings=False):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        gc.enable()
         self.startup_ms = (time.perf_counter() - self.started) * 1000
         self.log(f"first paint after {self.startup_ms:.0f} ms")
         if self.settings.problems:

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from store.errors import LabError
-from store.rows import EventRow, JobRow, StudyRow, SupervisorRow
+if TYPE_CHECKING:
+    from store.rows import EventRow, JobRow, StudyRow, SupervisorRow
 
 
 class LabReader(Protocol):
@@ -216,6 +216,8 @@ class Poller:
 
 
 def _sentence(error: Exception) -> str:
+    from store.errors import LabError
+
     if isinstance(error, (LabError, OSError)):
         return str(error)
     return f"the lab cannot be read: {type(error).__name__}: {error}"

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,10 +60,13 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     data: dict[str, Any] = {}
     path = config_file(env)
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        import tomllib  # 2 ms that only those pay who have a file
+
+        data = tomllib.loads(text)
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         problems.append(f"{path} cannot be read ({error}); the defaults hold")
     for name in ("theme", "glyphs", "mouse", "slow", "notify"):
         value = env.get(f"LABTUI_{name.upper()}")

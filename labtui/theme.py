@@ -7,7 +7,6 @@ model also has a sign of its own.
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 
 from rich.color import Color as RichColor
@@ -40,6 +39,8 @@ def model_style(model: str) -> str:
 
 
 def _slot(model: str) -> int:
+    import hashlib
+
     return hashlib.sha256(model.encode("utf-8", "replace")).digest()[0] % len(_PLUGIN_SIGNS)
 
 

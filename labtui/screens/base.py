@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 
 from labtui.poller import Common, Loader
 from labtui.widgets.lines import Line, text_line
 from labtui.widgets.pane import Pane
-from store.rows import JobRow
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
 
 
 class ScreenPane(Pane, can_focus=True):

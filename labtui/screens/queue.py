@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labtui.eta import job_eta
 from labtui.poller import Loader
@@ -20,7 +20,9 @@ from labtui.widgets.chrome import study_strip
 from labtui.widgets.gauges import gauge_lines
 from labtui.widgets.lines import Line, Span, thin_bar
 from labtui.widgets.table import PAGE, Column, layout, table_lines
-from store.rows import JobRow
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
 
 COLUMNS = (
     Column("id", "job", 5, ">", sort="id"),
@@ -165,7 +167,7 @@ def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[
     }
 
 
-class QueuePane(TablePane[JobRow]):
+class QueuePane(TablePane["JobRow"]):
     """The list of jobs."""
 
     key = "queue"

@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labtui.host import Host
 from labtui.text import clean
 from labtui.widgets import figures
-from store.errors import LabError
-from store.rows import JobRow
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
 
 
 class Supervising(Host, inherit_bindings=False):
@@ -30,6 +31,8 @@ class Supervising(Host, inherit_bindings=False):
         alive = self.common is not None and self.common.supervisor is not None and self.common.supervisor.alive
 
         def work() -> None:
+            from store.errors import LabError
+
             try:
                 number = send()
                 if not alive:

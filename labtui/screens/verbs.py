@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labtui.screens.checking import Checked
 from labtui.screens.supervising import Supervising
 from labtui.text import clean
 from labtui.widgets.overlay import Choice, Chooser, Confirm, Help
+
+if TYPE_CHECKING:
+    from labtui.screens.checking import Checked
 
 MANY = 1
 """Verbs on more jobs than this ask first."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from labtui.analysis import format
 from labtui.text import clean
-from store.rows import JobRow
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
 
 NONE = "–"
 
 
 def count(n: float | None) -> str:
     """A sample size or other count in at most five cells: ``7``, ``312``, ``2.94k``, ``16M``."""
+    from labtui.analysis import format  # not before the first paint: it loads the rows
+
     return NONE if n is None else format.count(n)
 
 
