@@ -44,7 +44,7 @@ class Plain(App):
     def compose(self):
         yield Header(); yield DataTable(); yield Footer()
     def on_mount(self):
-        self.lab = open_lab(sys.argv[1], read_only=True)
+        self.lab = open_lab(sys.argv[1])
         self.table = self.query_one(DataTable)
         self.table.cursor_type = "row"
         self.keys = self.table.add_columns("job", "state", "task", "model", "format", "N", "lr", "seed", "best loss", "steps")
