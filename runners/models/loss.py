@@ -13,18 +13,21 @@ def position_weights(targets: Tensor, dtype: torch.dtype) -> Tensor:
     return valid.to(dtype) / count.view(-1, *[1] * (targets.dim() - 1))
 
 
-def picked_log_probabilities(logits: Tensor, targets: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-softmax over ``dim``, its entries at the targets, the index used).
+def log_probabilities(logits: Tensor, targets: Tensor, dim: int, log_softmax: Tensor) -> Tensor:
+    """Log-softmax over ``dim`` at the targets; 0 where the target is -1, whatever the logits are there.
 
-    Where the target is -1 the entry is 0, whatever the logits are there.
+    ``log_softmax`` is scratch of the shape of ``logits``.
     """
+    torch.log_softmax(logits, dim, out=log_softmax)
     index = targets.clamp_min(0).unsqueeze(dim)
-    logp = torch.log_softmax(logits, dim)
-    picked = logp.gather(dim, index).squeeze(dim).masked_fill_(targets < 0, 0)
-    return logp, picked, index
+    return log_softmax.gather(dim, index).squeeze(dim).masked_fill_(targets < 0, 0)
 
 
-def backward_(logp: Tensor, index: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """d(sum of weights * cross-entropy) / d(logits), in the place of ``logp``."""
+def gradient(logits: Tensor, targets: Tensor, weights: Tensor, dim: int, out: Tensor) -> Tensor:
+    """d(sum of weights * cross-entropy) / d(logits) into ``out``.
+
+    By softmax, not by exp of the log-softmax: the CPU's exp takes ten times as long where its result underflows.
+    """
     w = weights.unsqueeze(dim)
-    return logp.exp_().mul_(w).scatter_add_(dim, index, -w)
+    torch.softmax(logits, dim, out=out).mul_(w)
+    return out.scatter_add_(dim, targets.clamp_min(0).unsqueeze(dim), -w)

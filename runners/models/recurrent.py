@@ -11,7 +11,7 @@ from torch import Tensor
 from runners.models import loss
 from runners.models.contract import DropoutKeys
 from runners.models.frame import Frame, frame, slices
-from runners.models.gemm import Gemm
+from runners.models.gemm import Gemm, flush_denormals
 from runners.models.layout import Layout
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
@@ -54,23 +54,27 @@ class Recurrent(ABC):
     def step(
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
     ) -> Tensor:
+        flush_denormals(params)
         if self._alone(params):
             apart = enumerate(_apart(params, tokens, targets))
             return torch.cat([self._step(p, x, y, grad[e : e + 1]) for e, (p, x, y) in apart])
         return self._step(params, tokens, targets, grad)
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        flush_denormals(params)
         if self._alone(params):
             each = [self._loss_sums(p, x, y) for p, x, y in _apart(params, tokens, targets)]
             return torch.cat([s for s, _ in each]), torch.cat([c for _, c in each])
         return self._loss_sums(params, tokens, targets)
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
+        flush_denormals(params)
         if self._alone(params):
             return torch.cat([self._logits(p, x) for p, x in _apart(params, tokens)])
         return self._logits(params, tokens)
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
+        flush_denormals(params)
         if self._alone(params):
             return torch.cat([self._generate(p, x, count, feed) for p, x in _apart(params, prompt)])
         return self._generate(params, prompt, count, feed)
@@ -115,9 +119,10 @@ class Recurrent(ABC):
         wanted = self._wanted(batch, E, window.shape[3], buffers)
         weights = loss.position_weights(wanted.transpose(0, 1), params.dtype).transpose(0, 1)
         flat = wanted.flatten(0, 1)
-        logp, picked, index = loss.picked_log_probabilities(logits, flat, 1)
+        d_logits = buffers("d_logits", *logits.shape)
+        picked = loss.log_probabilities(logits, flat, 1, d_logits)
         mean = -(picked.view_as(wanted) * weights).transpose(0, 1).flatten(1).sum(1)
-        d_logits = loss.backward_(logp, index, weights.reshape(flat.shape), 1)
+        loss.gradient(logits, flat, weights.reshape(flat.shape), 1, d_logits)
         d_states = self._head_back(d_logits, head, window, buffers, gemm, grads)
         self._back(w, batch, buffers, gemm, d_states, grads)
         return mean
@@ -134,7 +139,7 @@ class Recurrent(ABC):
             window = states[x.shape[-1] - batch.window :]
             logits, _ = self._head(views, window, buffers, gemm)
             wanted = self._wanted(batch, E, window.shape[3], buffers)
-            _, picked, _ = loss.picked_log_probabilities(logits, wanted.flatten(0, 1), 1)
+            picked = loss.log_probabilities(logits, wanted.flatten(0, 1), 1, buffers("log_softmax", *logits.shape))
             total -= picked.view_as(wanted).transpose(0, 1).flatten(1).to(torch.float64).sum(1)
             count += (wanted >= 0).transpose(0, 1).flatten(1).sum(1)
         return total, count
@@ -183,8 +188,8 @@ class Recurrent(ABC):
         W, E, h, Bp = states.shape
         S = self.n_outputs
         per_step = gemm(d_logits, states.flatten(0, 1).transpose(1, 2), buffers("d_head", W * E, S, h))
-        grads["head.weight"].copy_(per_step.view(W, E, S, h).sum(0))
-        grads["head.bias"].copy_(d_logits.sum(-1).view(W, E, S).sum(0))
+        grads["head.weight"].copy_(_fold_(per_step.view(W, E, S, h)))
+        grads["head.bias"].copy_(_fold_(d_logits.sum(-1).view(W, E, S)))
         d_states = gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, Bp))
         return d_states.view(W, E, h, Bp)
 
@@ -196,6 +201,16 @@ class Recurrent(ABC):
         wanted[..., B:] = -1
         wanted[..., :B] = batch.targets
         return wanted
+
+
+def _fold_(x: Tensor) -> Tensor:
+    """Sum over the first axis by halves, in place. A reduction would choose its order by the size of the others, E among them."""
+    n = x.shape[0]
+    while n > 1:
+        half = n // 2
+        x[:half].add_(x[n - half : n])
+        n -= half
+    return x[0]
 
 
 def _apart(params: Tensor, *batches: Tensor) -> list[tuple[Tensor, ...]]:

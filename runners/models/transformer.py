@@ -17,7 +17,7 @@ from runners.models.contract import DropoutKeys
 from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
 from runners.models.frame import slices
-from runners.models.gemm import Gemm
+from runners.models.gemm import Gemm, flush_denormals
 from runners.models.layout import Initial, Layout, constant, gaussian
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
@@ -79,6 +79,7 @@ class TransformerModel:
     def step(
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
     ) -> Tensor:
+        flush_denormals(params)
         if not self.uses_dropout:
             dropout = None
         if not self._apart:
@@ -93,16 +94,19 @@ class TransformerModel:
         return torch.cat(out)
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        flush_denormals(params)
         if not self._apart:
             return self._loss_sums(params, tokens, targets)
         each = [self._loss_sums(params[e : e + 1], _of(tokens, e), _of(targets, e)) for e in range(params.shape[0])]
         return torch.cat([s for s, _ in each]), torch.cat([c for _, c in each])
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
+        flush_denormals(params)
         members = range(params.shape[0]) if self._apart else [slice(None)]
         return torch.cat([self._logits(_of(params, e), _of(tokens, e)) for e in members])
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
+        flush_denormals(params)
         members = range(params.shape[0]) if self._apart else [slice(None)]
         return torch.cat([self._generate(_of(params, e), _of(prompt, e), count, feed) for e in members])
 
@@ -123,9 +127,10 @@ class TransformerModel:
         normed, stats = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
         logits = gemm(normed, views["head"].transpose(1, 2))
         weights = loss.position_weights(wanted, params.dtype)
-        logp, picked, index = loss.picked_log_probabilities(logits, wanted, 2)
+        d_logits = buffers("d_logits", *logits.shape)
+        picked = loss.log_probabilities(logits, wanted, 2, d_logits)
         mean = -(picked * weights).sum(1)
-        d_logits = loss.backward_(logp, index, weights, 2)
+        loss.gradient(logits, wanted, weights, 2, d_logits)
         gemm.into(grads["head"], d_logits.transpose(1, 2), normed)
         d_normed = gemm(d_logits, views["head"])
         d = norm.backward(d_normed, seen, stats, views["ln_f.weight"], grads["ln_f.weight"], grads["ln_f.bias"])
@@ -157,7 +162,8 @@ class TransformerModel:
             rows, wanted = self._window(y, E)
             seen = h if rows is None else h.reshape(E * B * T, -1)[rows].view(E, wanted.shape[1], -1)
             normed, _ = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
-            _, picked, _ = loss.picked_log_probabilities(torch.bmm(normed, views["head"].transpose(1, 2)), wanted, 2)
+            logits = torch.bmm(normed, views["head"].transpose(1, 2))
+            picked = loss.log_probabilities(logits, wanted, 2, buffers("log_softmax", *logits.shape))
             total -= picked.to(torch.float64).sum(1)
             count += (wanted >= 0).sum(1)
         return total, count

@@ -1,0 +1,229 @@
+"""Fused training against one model after another: python benchmarks/engine.py [--device cuda] [--quick] [--json FILE].
+
+Each ratio is (seconds per member-step of the baseline) / (seconds per member-step here), both measured in turn within one run;
+the median over the turns is told. A step is forward, backward and Adam, on batches that are ready, the same on both sides.
+Members at once is the best of a few values, as the engine's calibration chooses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from benchmarks import baseline
+from runners.engine.adam import Adam
+from runners.models import build
+from runners.spec import Job
+
+MEMBERS = 15
+FULL = [
+    ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
+    ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
+    ("transformer", [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))]),
+]
+Row = dict[str, Any]
+
+
+def make_job(kind: str, sizes: dict[str, int], T: int, B: int, m: int, precision: str, dropout: float) -> Job:
+    model = {"kind": kind, **sizes} | ({"dropout": dropout} if kind == "transformer" else {})
+    return Job.model_validate(
+        {
+            "task": {"kind": "modular_addition", "m": m},
+            "format": "acot",
+            "lengths": {"distribution": "fixed", "length": T},
+            "model": model,
+            "training": {"batch_size": B, "precision": precision},
+        }
+    )
+
+
+def baselines(job: Job, m: int, T: int, batches: list[Any]) -> list[baseline.Loop]:
+    spec = job.model
+    if spec.kind == "dense_ssm":
+        both = (True, False) if T * spec.hidden**2 < 2**24 else (False,)
+        return [baseline.Loop(baseline.DenseSSM(m, m, spec.hidden, all_at_once=way), batches) for way in both]
+    if spec.kind == "lstm":
+        return [baseline.Loop(baseline.LSTM(m, m, spec.hidden), batches)]
+    assert spec.kind == "transformer"
+    made = baseline.Transformer(m, m, 2 * T, spec.layers, spec.d, spec.heads, spec.dropout)
+    return [baseline.Loop(made, batches)]
+
+
+class Fused:
+    """E members trained in one batch; on CUDA the step is one graph."""
+
+    def __init__(self, job: Job, E: int, m: int, batch: tuple[torch.Tensor, torch.Tensor], device: str) -> None:
+        self.model = build(job, device, n_inputs=m, n_outputs=m)
+        params = self.model.init(10).to(device).repeat(E, 1)
+        self.adam = Adam(params, [1e-3] * E)
+        self.tokens, self.targets = (x.expand(E, *x.shape).contiguous() for x in batch)
+        self.loss = torch.zeros(E, device=device)
+        self.graph: Any = None
+        if device.startswith("cuda"):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self.once()
+            torch.cuda.current_stream().wait_stream(side)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.once()
+
+    def once(self) -> None:
+        self.loss.add_(self.model.step(self.adam.params, self.tokens, self.targets, self.adam.grad))
+        self.adam.step()
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.graph is None:
+                self.once()
+            else:
+                self.graph.replay()
+
+
+def clock(run: Callable[[int], None], steps: int, device: str) -> float:
+    """Seconds per step: of the wall clock on CUDA, of this process's one core on the CPU (whoever else uses the machine)."""
+    if not device.startswith("cuda"):
+        start = time.process_time()
+        run(steps)
+        return (time.process_time() - start) / steps
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    run(steps)
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / steps
+
+
+def steps_for(run: Callable[[int], None], seconds: float, device: str) -> int:
+    clock(run, 1, device)
+    return max(1, min(2000, int(seconds / max(clock(run, 2, device), 1e-6))))
+
+
+def flops(job: Job, T: int, B: int, m: int, parameters: int) -> float:
+    """Multiplications and additions that one member-step needs, whoever does them; forward and backward."""
+    spec = job.model
+    if spec.kind == "dense_ssm":
+        h = spec.hidden
+        return 6.0 * h * h * (T * B + m * spec.embedding)
+    if spec.kind == "lstm":
+        h = spec.hidden
+        return 6.0 * 4 * h * h * (T * B + m)
+    assert spec.kind == "transformer"
+    return 6.0 * B * T * (12 * spec.layers * spec.d**2 + spec.layers * T * spec.d)
+
+
+def ceiling(device: str) -> float:
+    """FLOP/s of one large product of matrices, in the precision that is set."""
+    n = 8192 if device.startswith("cuda") else 1024
+    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    out = torch.empty_like(a)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            torch.mm(a, b, out=out)
+
+    run(2)
+    return 2.0 * n**3 / min(clock(run, 5, device) for _ in range(3))
+
+
+def measure(job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int]) -> Row:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, m, (4, B, T), generator=generator)
+    y = (x.cumsum(-1) % m).to(device)
+    x = x.to(device)
+    theirs = baselines(job, m, T, list(zip(x, y, strict=True)))
+    ours = {E: Fused(job, E, m, (x[0], y[0]), device) for E in at_once}
+    counts = [steps_for(t.run, seconds, device) for t in theirs]
+    own = {E: steps_for(f.run, seconds, device) for E, f in ours.items()}
+    ratios: dict[int, list[float]] = {E: [] for E in at_once}
+    base: list[float] = []
+    for _ in range(turns):
+        reference = min(clock(t.run, c, device) for t, c in zip(theirs, counts, strict=True))
+        base.append(reference)
+        for E, f in ours.items():
+            ratios[E].append(reference / (clock(f.run, own[E], device) / E))
+    best = max(at_once, key=lambda E: statistics.median(ratios[E]))
+    ratio, reference = statistics.median(ratios[best]), statistics.median(base)
+    return {
+        "model": job.model.label,
+        "T": T,
+        "batch": B,
+        "ratio": ratio,
+        "members_at_once": best,
+        "ratios": {E: statistics.median(r) for E, r in ratios.items()},
+        "baseline_us": reference * 1e6,
+        "member_step_us": reference / ratio * 1e6,
+        "flops_per_s": flops(job, T, B, m, ours[best].model.n_parameters) / (reference / ratio),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"])
+    parser.add_argument("--quick", action="store_true", help="a few small shapes, some seconds")
+    parser.add_argument("--only", default="", help="models whose label begins with this: lstm, 'dense_ssm 16'")
+    parser.add_argument("--T", type=int, nargs="+", default=None)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
+    parser.add_argument("--m", type=int, default=5, help="the modulus")
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 5, MEMBERS])
+    parser.add_argument("--turns", type=int, default=None)
+    parser.add_argument("--json", default="")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # for both sides, though a plain loop would not do it: small losses underflow
+    cuda = args.device.startswith("cuda")
+    if args.precision != "fp32":
+        torch.set_float32_matmul_precision("high")
+    lengths = args.T or ([5, 10] if args.quick else [5, 10, 20, 60])
+    turns, seconds = args.turns or (3 if args.quick else 5), 0.05 if args.quick else (0.5 if cuda else 0.25)
+    top = ceiling(args.device)
+    name = torch.cuda.get_device_name() if cuda else "CPU, one core"
+    print(f"{name}; torch {torch.__version__}; {args.precision}; m = {args.m}; ceiling {top / 1e9:.0f} GFLOP/s", flush=True)
+    print(f"{'model':18} {'T':>3} {'B':>3} {'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of ceiling':>10}")
+    rows: list[Row] = []
+    for kind, variants in FULL:
+        for sizes in variants[:1] if args.quick else variants:
+            for B in args.batch[:1] if args.quick else args.batch:
+                for T in lengths:
+                    job = make_job(kind, sizes, T, B, args.m, args.precision, args.dropout)
+                    if not job.model.label.startswith(args.only):
+                        continue
+                    row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once)
+                    rows.append(row)
+                    gc.collect()
+                    print(
+                        f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
+                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us {row['flops_per_s'] / top:10.2f}",
+                        flush=True,
+                    )
+    print("\ngeometric mean over T up to 20")
+    means = {}
+    for model, B in dict.fromkeys((r["model"], r["batch"]) for r in rows):
+        chosen = [r["ratio"] for r in rows if (r["model"], r["batch"]) == (model, B) and r["T"] <= 20]
+        if chosen:
+            means[f"{model}, batch {B}"] = statistics.geometric_mean(chosen)
+            print(f"{model:18} batch {B:3} {means[f'{model}, batch {B}']:6.2f}")
+    if args.json:
+        result = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
+        result |= {"ceiling_flops": top, "rows": rows, "geometric_means": means}
+        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Jobs, batches and parameters for the tests of the models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runners.models import StackedModel, build
+from runners.spec import Job
+
+SMALL: dict[str, dict[str, Any]] = {
+    "dense_ssm": {"kind": "dense_ssm", "hidden": 8, "d": 6},
+    "lstm": {"kind": "lstm", "hidden": 8},
+    "transformer": {"kind": "transformer", "layers": 2, "d": 8, "heads": 2, "init_std": 0.3},
+}
+FORMATS = ("outcome", "cot", "acot")
+
+
+def make_job(model: dict[str, Any], form: str = "acot", *, m: int = 3, L: int = 5, fixed: bool = False, **more: Any) -> Job:
+    lengths = {"distribution": "fixed" if fixed else "uniform", "length": L}
+    return Job.model_validate(
+        {"task": {"kind": "modular_addition", "m": m}, "format": form, "lengths": lengths, "model": model, **more}
+    )
+
+
+def make_model(job: Job, m: int = 3) -> StackedModel:
+    return build(job, "cpu", n_inputs=m + (job.format == "cot"), n_outputs=m)
+
+
+def batch(job: Job, E: int, B: int, m: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random right-padded sequences; every member's first is the longest, and each member's last row has no target."""
+    generator = torch.Generator().manual_seed(seed)
+    T, L = job.longest_input, job.lengths.length
+    tokens = torch.zeros(E, B, T, dtype=torch.int64)
+    targets = torch.full((E, B, T), -1)
+    for e in range(E):
+        for b in range(B):
+            short = int(torch.randint(job.lengths.min_length, L + 1, (), generator=generator))
+            n = L if b == 0 else short
+            x = torch.randint(0, m, (n,), generator=generator)
+            s = torch.randint(0, m, (n,), generator=generator)
+            read = torch.cat([x, torch.tensor([m]), s[:-1]]) if job.format == "cot" else x
+            tokens[e, b, : len(read)] = read
+            if b == B - 1 and B > 2:
+                continue
+            if job.format == "outcome":
+                targets[e, b, n - 1] = s[-1]
+            else:
+                targets[e, b, len(read) - n : len(read)] = s
+    return tokens, targets
+
+
+def parameters(model: StackedModel, E: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Different members: initial values, moved so that no bias is zero."""
+    rows = torch.stack([model.init(seed + e) for e in range(E)]).to(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    return rows + 0.05 * torch.randn(rows.shape, generator=generator, dtype=dtype)
+
+
+def named(model: StackedModel, row: Tensor) -> dict[str, Tensor]:
+    """The parameters of one member by name."""
+    return {name: row[where].view(shape) for name, (where, shape) in model.names.items()}

@@ -1,0 +1,92 @@
+"""Our models against implementations that nobody here wrote, with the same weights, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from tests.models.references import reference
+from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, named, parameters
+
+KINDS = sorted(SMALL)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits(kind: str) -> None:
+    job = make_job(SMALL[kind])
+    model = make_model(job)
+    params = parameters(model, 2, dtype=torch.float64)
+    tokens, _ = batch(job, 2, 7)
+    ours = model.logits(params, tokens)
+    for e in range(2):
+        torch.testing.assert_close(ours[e], reference(kind, named(model, params[e]), tokens[e]), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradient(kind: str, form: str, fixed: bool) -> None:
+    """Mean over the supervised positions; gradients by autograd through the reference."""
+    job = make_job(SMALL[kind], form, fixed=fixed)
+    model = make_model(job)
+    params = parameters(model, 2, dtype=torch.float64)
+    tokens, targets = batch(job, 2, 7)
+    grad = torch.full_like(params, float("nan"))
+    losses = model.step(params, tokens, targets, grad)
+    sums, counts = model.loss_sums(params, tokens, targets)
+    assert sums.dtype == counts.dtype == torch.float64
+    for e in range(2):
+        row = params[e].clone().requires_grad_()
+        logits = reference(kind, named(model, row), tokens[e])
+        loss = cross_entropy(logits.flatten(0, 1), targets[e].flatten(), ignore_index=-1)
+        loss.backward()
+        torch.testing.assert_close(losses[e], loss.detach(), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(sums[e] / counts[e], loss.detach(), rtol=1e-11, atol=1e-12)
+        assert counts[e] == (targets[e] >= 0).sum()
+        assert row.grad is not None
+        torch.testing.assert_close(grad[e], row.grad, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_is_close_to_float64(kind: str) -> None:
+    job = make_job(SMALL[kind], "cot")
+    model = make_model(job)
+    params = parameters(model, 2)
+    tokens, targets = batch(job, 2, 7)
+    grad, exact = torch.empty_like(params), torch.empty_like(params, dtype=torch.float64)
+    loss = model.step(params, tokens, targets, grad)
+    truth = model.step(params.double(), tokens, targets, exact)
+    torch.testing.assert_close(loss.double(), truth, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grad.double(), exact, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_decoding_reads_what_it_wrote(kind: str) -> None:
+    """Against the reference, read again from the beginning for every state."""
+    job = make_job(SMALL[kind], "cot")
+    model = make_model(job)
+    params = parameters(model, 2, dtype=torch.float64)
+    prompt = batch(job, 2, 4)[0][:, :, :4]
+    feed = torch.tensor([2, 0, 1])
+    states = model.generate(params, prompt, 5, feed)
+    assert states.shape == (2, 4, 5)
+    for e in range(2):
+        read = prompt[e]
+        for t in range(5):
+            best = reference(kind, named(model, params[e]), read)[:, -1].argmax(-1)
+            assert torch.equal(states[e, :, t], best)
+            read = torch.cat([read, feed[best].unsqueeze(1)], 1)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "dense_ssm"])
+def test_recurrent_models_read_any_length(kind: str) -> None:
+    model = make_model(make_job(SMALL[kind], L=5))
+    assert model.max_length is None
+    assert model.logits(parameters(model, 1), torch.zeros(1, 2, 40, dtype=torch.int64)).shape == (1, 2, 40, 3)
+
+
+def test_the_position_table_is_twice_the_longest_input() -> None:
+    model = make_model(make_job(SMALL["transformer"], "cot", L=5))
+    assert model.max_length == 20
+    assert model.names["wpe"][1] == (20, 8)
