@@ -7,7 +7,6 @@ from collections import deque
 from pathlib import Path
 
 from labtui.cli.context import Context
-from labtui.cli.entry import BadInput
 from labtui.text import clean_lines
 from store.paths import LabPaths
 
@@ -39,9 +38,12 @@ def logs(context: Context) -> None:
     args = context.args
     _ = context.lab
     files = _files(context)
-    if not files and not args.follow:
-        what = f"job {args.job}" if args.job else "the supervisor"
-        raise BadInput(f"there is no log of {what} in {LabPaths(context.lab_path).logs}; it has not run here")
+    if not any(p.stat().st_size for p in files) and not args.follow:
+        what = f"the workers of job {args.job} wrote nothing" if args.job else "no supervisor has run here"
+        context.say(f"{what}; what happened: labtui events {args.job or ''}".rstrip())
+        if context.json:
+            context.emit([])
+        return
     offsets: dict[Path, int] = {}
     entries = []
     for path in files:

@@ -124,7 +124,7 @@ def generalisation(context: Context) -> None:
     found = rank_correlation(kappas)
     if context.json:
         rows = [{"cell": k.cell.id, "kappa": k.value, "generalisation": k.cell.joint.generalisation} for k in kappas]
-        context.emit({"cells": rows, "rank_correlation": found})
+        context.emit({"cells": rows, "rank_correlation": found.to_dict()})
         return
     rows_text = [
         [name(k.cell), k.text(), "–" if k.cell.joint.generalisation is None else f"{k.cell.joint.generalisation:.2f}"]
@@ -132,8 +132,4 @@ def generalisation(context: Context) -> None:
     ]
     context.lines(grid(["cell", "kappa", "accuracy at 2L"], rows_text, right="accuracy at 2L"))
     context.line()
-    if found.rho is None:
-        context.line(f"rank correlation: none ({found.reason})")
-    else:
-        p = f", p = {found.p:.2g}" if found.p is not None else ""
-        context.line(f"rank correlation of kappa and accuracy at 2L: {found.rho:.2f} over {found.n} cells{p}")
+    context.line(found.text())

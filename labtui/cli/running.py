@@ -31,7 +31,7 @@ def run(context: Context) -> int:
     except WorkFailed:
         raise WorkFailed(f"the supervisor ended with code {child.poll()} and work is left; see labtui logs") from None
     finally:
-        _end(child)
+        end_child(child)
     if context.json:
         context.emit({"counts": lab.counts()})
     return code
@@ -44,7 +44,7 @@ def _refuse_second(context: Context) -> None:
         raise BadInput(f"a supervisor{who} has {context.lab_path} already; follow it with labtui watch, or labtui daemon stop")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end_child(child: subprocess.Popen[bytes]) -> None:
     """Let it checkpoint; it ends by itself, and an interrupt from the terminal has reached it too."""
     if child.poll() is not None:
         return

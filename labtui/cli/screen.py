@@ -35,6 +35,8 @@ def screen(context: Context) -> int | None:
 
 def show(context: Context, *, screen: str | None = None, study: int | None = None) -> int:
     """Open the TUI; returns its exit code."""
+    from labtui import splash
+
     started = time.perf_counter()
     args = context.args
     if not context.lab_path.exists() and not args.read_only:
@@ -44,8 +46,12 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         create_or_open(context.lab_path)
     else:
         context.lab.close()  # what is no lab is told before the screen changes
-    from labtui.app import run
-
+    splash.show(context.lab_path)
+    try:
+        from labtui.app import run
+    except BaseException:
+        splash.clear()
+        raise
     return run(
         context.lab_path,
         read_only=args.read_only,

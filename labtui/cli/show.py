@@ -21,9 +21,14 @@ def show(context: Context) -> None:
         return
     probes = lab.probes(job.id)
     context.lines(summary_lines(job))
-    context.lines(["", "How the bracket closed", "", *bracket_lines(job, probes, context.args.width)])
     if probes:
+        context.lines(["", "How the bracket closed", "", *bracket_lines(job, probes, context.args.width)])
         context.lines(["", "Candidates", "", *probe_lines(probes)])
+    if job.strategy == "scan":
+        from labtui.analysis.scan import success_curve
+        from labtui.plain.scan import curve_lines
+
+        context.lines(["", "Success curve", "", *curve_lines(job, success_curve(probes))[2:]])
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(json.loads(lab.job_spec(job.id)))])
     if provenance := lab.provenance(job.id):
         context.lines(["", "Provenance", "", *spec_lines(provenance)])

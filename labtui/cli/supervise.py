@@ -62,5 +62,5 @@ def start(context: Context) -> None:
 def foreground(context: Context, *words: str) -> subprocess.Popen[bytes]:
     """The supervisor as a child of this process."""
     writing.require_torch()
-    command = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), *options(context), *words]
+    command = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground", *options(context), *words]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)

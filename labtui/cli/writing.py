@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labtui.cli.entry import WorkFailed
 
@@ -53,8 +53,8 @@ def check(path: Path) -> list[str]:
     from runners.spec import Job
     from store.check import check as examine
 
-    def searched(job_json: str, evidence: Sequence[Any]) -> tuple[int, int | None, str]:
-        verdicts = [Evidence(e.n, e.success, e.seeds, e.successes, e.best_loss) for e in evidence]
+    def searched(job_json: str, evidence: Sequence[tuple[int, bool, int, int, float | None]]) -> tuple[int, int | None, str]:
+        verdicts = [Evidence(*e) for e in evidence]
         progress = replay(Job.from_json(job_json), verdicts)
         return progress.lo, progress.hi, progress.status
 

@@ -47,7 +47,8 @@ def describe(spec: Study | NamedJob, lab: Lab | None) -> dict[str, Any]:
 def cost_lines(facts: dict[str, Any]) -> list[str]:
     """The same as text."""
     basis = f"{facts['measured']} searches by speeds measured in this lab, " if facts["measured"] else ""
-    basis += f"else {GPU_FLOPS / 1e12:g} TFLOP/s on a GPU, {CPU_FLOPS / 1e9:g} GFLOP/s on a core are assumed"
+    basis += "for the others " if facts["measured"] else ""
+    basis += f"{GPU_FLOPS / 1e12:g} TFLOP/s on a GPU, {CPU_FLOPS / 1e9:g} GFLOP/s on a core are assumed"
     return pairs(
         [
             ("name", facts["name"]),

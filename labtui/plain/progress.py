@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from labtui.analysis import format as show
+from labtui.eta import candidates_left
 from labtui.plain.queue import label
 from labtui.text import clean
 from store.rows import JobRow
@@ -28,7 +29,9 @@ class Pace:
         for job in jobs:
             work, candidates = self._expected.get(job.id, (1.0, 10))
             total += work
-            share = (job.candidates + job.progress * (job.current_n is not None)) / max(1, candidates)
+            done_here = job.candidates + job.progress * (job.current_n is not None)
+            left = candidates_left(job)  # better than the guess made before the search began
+            share = done_here / max(1, candidates if left is None else job.candidates + left)
             done += work * (1.0 if job.state in OVER else min(0.95, share))
         return done / total if total else 1.0
 

@@ -65,14 +65,19 @@ def estimate(jobs: Iterable[Job], speed: Mapping[tuple[str, int], float] | None 
 
 
 def _most(job: Job) -> int:
-    return len(job.search.ladder) if job.search.strategy == "scan" else min(job.search.candidates, job.n_max)
+    return _rungs(job) if job.search.strategy == "scan" else min(job.search.candidates, job.n_max)
+
+
+def _rungs(job: Job) -> int:
+    """N of a scan: its ladder, or N_max halved down to 1."""
+    return min(len(job.search.ladder) or job.n_max.bit_length(), job.search.candidates)
 
 
 def expected_candidates(job: Job) -> tuple[int, int]:
     """(failing, succeeding) probes of one search, if N* lies at the geometric middle of 1..n_max."""
     search, n_max = job.search, job.n_max
     if search.strategy == "scan":
-        return len(search.ladder) // 2, len(search.ladder) - len(search.ladder) // 2
+        return _rungs(job) // 2, _rungs(job) - _rungs(job) // 2
     if search.strategy == "adaptive":
         probes = ceil(search.seed_budget / len(job.grid.seeds) / 2)
         return probes // 2, probes - probes // 2

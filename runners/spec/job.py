@@ -117,14 +117,12 @@ class Search(Spec):
     seed_budget: Annotated[int, Field(ge=2, le=100_000)] = 200
     """``adaptive``: the most fresh seeds that it may use."""
     ladder: Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 40)], ...], Field(max_length=400)] = ()
-    """``scan``: every N that is measured, each with fresh seeds, as many as the grid has."""
+    """``scan``: every N that is measured, each with fresh seeds, as many as the grid has; empty: N_max, N_max/2, ... 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Search:
         if self.strategy == "paper" and self.max_candidates is not None and self.max_candidates > 20:
             raise ValueError(f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'")
-        if self.strategy == "scan" and not self.ladder:
-            raise ValueError("ladder has no values; expected every N that the scan measures")
         if len(set(self.ladder)) < len(self.ladder):
             raise ValueError("ladder has the same value twice; expected distinct values")
         return self

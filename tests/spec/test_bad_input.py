@@ -70,7 +70,7 @@ def problem(text: str, folder: Path | None = None) -> str:
             "strategy = 'papr'",
             "sweep[0].search.strategy is 'papr'; expected 'log', 'paper', 'adaptive' or 'scan'",
         ),
-        ("eps = 1e-3", "strategy = 'scan'", "sweep[0].search.ladder has no values; expected every N that the scan measures"),
+        ("eps = 1e-3", "ladder = [3, 3]", "sweep[0].search.ladder has the same value twice; expected distinct values"),
         (
             "eps = 1e-3",
             "strategy = 'paper'\nmax_candidates = 30",
