@@ -204,7 +204,7 @@ class Recurrent(ABC):
 
 
 def _fold_(x: Tensor) -> Tensor:
-    """Sum over the first axis by halves, in place. A reduction would choose its order by the size of the others, E among them."""
+    """Sum over the first axis by halves, in place. A reduction would choose its order by the other sizes, E among them."""
     n = x.shape[0]
     while n > 1:
         half = n // 2

@@ -55,7 +55,7 @@ def gpt2(p: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager", use_cache=False,
     )  # fmt: skip
     model = GPT2Model(config).to(p["wte"].dtype).eval()
-    weights = {name: value for name, value in p.items() if name != "head"}
+    weights = {f"{name}.weight" if name in ("wte", "wpe") else name: v for name, v in p.items() if name != "head"}
     hidden = functional_call(model, weights, (tokens,), strict=False).last_hidden_state
     logits: Tensor = hidden @ p["head"].T
     return logits
