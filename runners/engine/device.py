@@ -29,6 +29,24 @@ def set_up(device: str, threads: int) -> None:
         torch.cuda.set_device(torch.device(device))
 
 
+class tf32:  # noqa: N801  (used like contextlib's own)
+    """A context in which float32 matrix products on a GPU may use TF32; it may be entered again and again."""
+
+    def __enter__(self) -> None:
+        _set_matmul("tf32")
+
+    def __exit__(self, *_: object) -> None:
+        _set_matmul("ieee")
+
+
+def _set_matmul(precision: str) -> None:
+    matmul = torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):  # torch >= 2.9
+        matmul.fp32_precision = precision
+    else:
+        matmul.allow_tf32 = precision == "tf32"
+
+
 def new_stream(device: str | torch.device) -> torch.cuda.Stream:
     """A stream of its own on a GPU."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -43,7 +43,7 @@ class Thoroughness:
         share = validation / (3 * batch * interval)
         if share <= FULL_SHARE:
             return cls(validation, 1)
-        return cls(min(validation, max(16, min(64, validation // 16))), math.ceil(share / EXACT_SHARE))
+        return cls(min(validation, max(32, min(64, validation // 16))), math.ceil(share / EXACT_SHARE))
 
     def wanted(self, evaluations: int, last: bool) -> bool:
         """Whether the evaluation after ``evaluations`` others has to be exact; the last one always is."""

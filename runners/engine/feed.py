@@ -12,7 +12,7 @@ from runners.engine.data import CACHE
 from runners.engine.device import new_event, new_stream
 from runners.engine.types import Member
 from runners.spec import Job
-from runners.tasks import BatchOrder
+from runners.tasks import BatchOrder, BatchStream
 
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 """Bytes laid out ahead: on a CPU about what its caches hold, on a GPU a small part of its memory."""
@@ -37,8 +37,9 @@ class Feed:
         keys = [(m.seed, m.n, s) for m, s in zip(members, steps, strict=True)]
         distinct = list(dict.fromkeys(keys))
         self._position = [step for _, _, step in distinct]
-        self._orders = [BatchOrder(seed, n, batch, device) for seed, n, _ in distinct]
-        self._sets = [CACHE.training(job, seed, n, device) for seed, n, _ in distinct]
+        self._streams = [
+            BatchStream(CACHE.training(job, seed, n, device), BatchOrder(seed, n, batch, device)) for seed, n, _ in distinct
+        ]
         self._rows = torch.tensor([distinct.index(key) for key in keys], device=self.device)
         self._plain = len(distinct) == len(keys)
         width = job.longest_input
@@ -84,8 +85,8 @@ class Feed:
 
     def _write(self, tokens: Tensor, targets: Tensor, count: int) -> None:
         parts = []
-        for i, (order, data) in enumerate(zip(self._orders, self._sets, strict=True)):
-            parts.append(data.batch(order.block(self._position[i], count)))
+        for i, stream in enumerate(self._streams):
+            parts.append(stream.block(self._position[i], count))
             self._position[i] += count
         for into, which in ((tokens[:count], 0), (targets[:count], 1)):
             blocks = torch.stack([part[which] for part in parts], 1)

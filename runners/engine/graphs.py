@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from runners.engine.memory import is_out_of_memory
+
 if TYPE_CHECKING:
     from runners.engine.lane import Lane
 
@@ -40,7 +42,7 @@ class Graphs:
         """The next ``count`` steps of the block.
 
         Raises:
-            CaptureRefusedError: at the first call; the lane's state is as before.
+            CaptureRefusedError: at the first call; the lane must be made anew.
         """
         if self._train is None:
             self._train = self._capture_training()
@@ -73,12 +75,10 @@ class Graphs:
             self.one()
             self._counter.zero_()
 
-        try:
-            graph = self._capture(warm_up, self.one)
-        finally:
-            # The warm-up trained for real: put everything back, in place, for the graph knows the addresses.
-            for tensor, old in zip(state, before, strict=True):
-                tensor.copy_(old)
+        graph = self._capture(warm_up, self.one)
+        # The warm-up trained for real: put everything back, in place, for the graph knows the addresses.
+        for tensor, old in zip(state, before, strict=True):
+            tensor.copy_(old)
         return graph
 
     def _capture_evaluation(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
@@ -100,8 +100,12 @@ class Graphs:
             stream.synchronize()
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 body()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            # Ending a capture that an allocation broke raises an error of its own: look at what was behind it.
+            behind: BaseException | None = error
+            while behind is not None:
+                if is_out_of_memory(behind):
+                    raise torch.OutOfMemoryError(str(behind)) from error
+                behind = behind.__context__
             raise CaptureRefusedError(str(error).strip().splitlines()[0]) from error
         return graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from runners.engine.adam import Adam
 from runners.engine.data import validation_stack
-from runners.engine.device import new_event, new_stream
+from runners.engine.device import new_event, new_stream, tf32
 from runners.engine.evaluate import Thoroughness, Validation
 from runners.engine.feed import Feed
 from runners.engine.graphs import Graphs
@@ -22,6 +23,8 @@ from runners.spec import Job
 
 POLL_S = 0.25
 """A block of steps is kept shorter than this, so that a request is heard within a second."""
+FIRST_BLOCKS = (1, 4)
+"""Steps of a lane's first blocks: the first one may capture a graph, the second one is a fair timing."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,19 @@ class Lane:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
             self.dropout = DropoutKeys(dropout_keys([m.seed for m in members], device), position)
         seeds = list(dict.fromkeys(m.seed for m in members))
-        self.thorough = Thoroughness.of(job.training.validation_size, batch, min(job.training.eval_every, job.training.steps))
         tokens, targets = validation_stack(job, seeds, device)
+        interval = min(job.training.eval_every, job.training.steps)
+        self.thorough = Thoroughness.of(tokens.shape[1], batch, interval)
         first = tokens.shape[1] if shape.cuda else self.thorough.first
         self.validation = Validation(tokens, targets, first)
         self.sets = torch.tensor([seeds.index(m.seed) for m in members], device=device)
         self.stream = new_stream(device) if shape.cuda else None
         self.graphs = Graphs(self) if shape.graph else None
+        self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
         self._step_s = 0.0
+        self._timed = 0
         self._queued: deque[tuple[torch.cuda.Event, int]] = deque()
 
     @property
@@ -173,8 +181,7 @@ class Lane:
                 if self.graphs is not None:
                     self.graphs.rewind()
             count = min(self.until_due(), self.feed.left, limit or self.feed.left)
-            if self._step_s:
-                count = max(1, min(count, int(POLL_S / self._step_s)))
+            count = min(count, self._bearable())
             if self.graphs is not None:
                 self.graphs.train(count)
             else:
@@ -182,10 +189,11 @@ class Lane:
             self.feed.cursor += count
             if not self.feed.left:
                 self.feed.ahead()
-            if self.stream is None:
-                self._step_s = (perf_counter() - begun) / count
-            else:
+            if self.stream is not None:
                 self._hold_back(count)
+            if self.stream is None or self._timed < len(FIRST_BLOCKS):
+                self._step_s = (perf_counter() - begun) / count
+                self._timed += 1
         self.steps = [s + count for s in self.steps]
         return count
 
@@ -196,7 +204,8 @@ class Lane:
 
     def one(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
-        loss = self.shape.model.step(self.params, tokens, targets, self.adam.grad, self.dropout)
+        with self._precision:
+            loss = self.shape.model.step(self.params, tokens, targets, self.adam.grad, self.dropout)
         self.adam.step()
         self.loss.add_(loss)
         if self.dropout is not None:
@@ -280,9 +289,18 @@ class Lane:
         else:
             self.loss.index_fill_(0, torch.tensor(rows, device=self.loss.device), 0.0)
 
+    def _bearable(self) -> int:
+        """Steps that keep the next block short; nothing is known of a lane before its first blocks, so they are short."""
+        if self._timed < len(FIRST_BLOCKS):
+            return FIRST_BLOCKS[self._timed]
+        return max(1, int(POLL_S / self._step_s))
+
     def _hold_back(self, count: int) -> None:
         # Requests are heard on the host, so it may not run far ahead; waiting for the block before the last one costs
         # the device nothing.
+        if self.stream is not None and self._timed < len(FIRST_BLOCKS):
+            self.stream.synchronize()
+            return
         event = new_event()
         event.record(self.stream)
         begun = perf_counter()

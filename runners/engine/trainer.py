@@ -149,6 +149,7 @@ class Trainer:
             schedule.synchronise()
             yield from self._saver.save(schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule))
             schedule.release()
+            release(self.device)
             for event in self._saver.finish():
                 yield event
                 path = getattr(event, "path", path)

@@ -59,7 +59,8 @@ def test_prepare_is_what_training_then_finds() -> None:
     thread.start()
     thread.join()
     ready = data.CACHE.training(job, 10, 13, "cpu")
-    assert Feed(job, grid(n=13), [0] * 4, 8, "cpu")._sets[0] is ready
+    assert ready.n == 13
+    assert data.CACHE.training(job, 20, 13, "cpu").source.seed == 20
 
 
 def test_many_threads_make_a_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
