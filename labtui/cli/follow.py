@@ -24,8 +24,8 @@ Alive = Callable[[], bool]
 class Follower:
     """Watches some jobs of a lab, or (ids None) whatever is in its queue."""
 
-    def __init__(self, context: Context, ids: Sequence[int] | None, alive: Alive, *, every_s: float = LINE_EVERY_S) -> None:
-        self._context, self._alive, self._every_s = context, alive, every_s
+    def __init__(self, context: Context, ids: Sequence[int] | None, alive: Alive, *, lost_s: float = LOST_S) -> None:
+        self._context, self._alive, self._lost_s = context, alive, lost_s
         self._lab = context.lab
         self._ids = list(ids) if ids is not None else list(self._lab.job_ids())
         self._told = {job.id for job in self._jobs() if job.state in OVER}
@@ -69,18 +69,18 @@ class Follower:
         while True:
             now = time.monotonic()
             current = self._lab.data_version()
-            if current != version or now - last_line >= self._every_s:
+            if current != version or now - last_line >= LINE_EVERY_S:
                 version = current
                 jobs = self._jobs()
                 self._tell_ended(jobs)
                 live = [job for job in jobs if job.state in ("queued", "running")]
                 if not live:
                     return self._finish(jobs)
-                if now - last_line >= self._every_s or self._bar is not None:
+                if now - last_line >= LINE_EVERY_S or self._bar is not None:
                     last_line = self._tell_state(jobs, now, last_line)
             if self._alive():
                 last_alive = now
-            elif now - last_alive > LOST_S:
+            elif now - last_alive > self._lost_s:
                 raise WorkFailed("the supervisor has ended and work is left; see labtui logs, then labtui daemon start")
             time.sleep(0.1)
 

@@ -11,8 +11,7 @@ from typing import Any
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
-from labtui.cli.follow import Follower
-from labtui.cli.running import end_child
+from labtui.cli.running import supervise_and_follow
 from labtui.cli.show import record
 from labtui.plain.repeat import compare_records
 
@@ -74,12 +73,8 @@ def rerun(context: Context) -> int:
 
 
 def _train(context: Context) -> dict[str, Any]:
-    child = supervise.foreground(context, "--until-empty")
-    try:
-        code = Follower(context, None, lambda: child.poll() is None).run()
-        found = record(context, context.lab.jobs()[0].id)
-    finally:
-        end_child(child)
+    code = supervise_and_follow(context)
+    found = record(context, context.lab.jobs()[0].id)
     context.lab.close()
     if code:
         raise WorkFailed(f"the search did not end: {found['job']['state']} ({found['job']['reason'] or 'no reason told'})")

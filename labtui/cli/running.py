@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import subprocess
+import os
 
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
 from labtui.cli.follow import Follower
 from labtui.cli.reading import study_of
-
-STOP_S = 60.0
-"""How long a stopped supervisor may checkpoint before it is told about."""
 
 
 def run(context: Context) -> int:
@@ -24,14 +19,7 @@ def run(context: Context) -> int:
     lab = context.lab
     if lab.read_only:
         raise BadInput(lab.notice or f"{context.lab_path} cannot be written here; expected a lab of one's own")
-    child = supervise.foreground(context, "--until-empty")
-    follower = Follower(context, None, lambda: child.poll() is None)
-    try:
-        code = follower.run()
-    except WorkFailed:
-        raise WorkFailed(f"the supervisor ended with code {child.poll()} and work is left; see labtui logs") from None
-    finally:
-        end_child(child)
+    code = supervise_and_follow(context)
     if context.json:
         context.emit({"counts": lab.counts()})
     return code
@@ -44,16 +32,19 @@ def _refuse_second(context: Context) -> None:
         raise BadInput(f"a supervisor{who} has {context.lab_path} already; follow it with labtui watch, or labtui daemon stop")
 
 
-def end_child(child: subprocess.Popen[bytes]) -> None:
-    """Let it checkpoint; it ends by itself, and an interrupt from the terminal has reached it too."""
-    if child.poll() is not None:
-        return
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=2.0)
-        return
-    child.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=STOP_S)
+def supervise_and_follow(context: Context) -> int:
+    """Run a supervisor here until its queue is empty; the exit code.
+
+    Raises:
+        WorkFailed: it ended before that.
+    """
+    child = supervise.Foreground(context, "--until-empty")
+    try:
+        return Follower(context, None, child.running, lost_s=1.0).run()
+    except WorkFailed:
+        raise WorkFailed(child.problem() or "the supervisor has ended and work is left; see labtui logs") from None
+    finally:
+        child.end()
 
 
 def daemon_start(context: Context) -> None:
@@ -92,18 +83,14 @@ def daemon_status(context: Context) -> int:
     return 0 if running else FAILED
 
 
-def daemon_run(context: Context) -> int:
-    """For systemd: in the foreground, stays when idle."""
+def daemon_run(context: Context) -> None:
+    """For systemd: this process becomes the supervisor, in the foreground, and stays when idle."""
+    writing.require_torch()
     if not context.lab_path.exists():
         writing.create_or_open(context.lab_path)
     _refuse_second(context)
-    child = supervise.foreground(context, "--daemon")
-    signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-    while True:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            child.send_signal(signal.SIGTERM)
+    command = supervise.command(context, "--daemon")
+    os.execv(command[0], command)
 
 
 def watch(context: Context) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from labtui.cli import writing
@@ -11,6 +13,10 @@ from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
 from store.locks import supervisor_alive
 from store.paths import LabPaths
+
+GRACE_S = 2.0
+STOP_S = 60.0
+"""How long a supervisor may take to end by itself, and to checkpoint when it is told to."""
 
 
 def alive(path: Path) -> bool:
@@ -59,8 +65,38 @@ def start(context: Context) -> None:
     context.say(f"{started.text}; it goes on when this terminal closes")
 
 
-def foreground(context: Context, *words: str) -> subprocess.Popen[bytes]:
-    """The supervisor as a child of this process."""
-    writing.require_torch()
-    command = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground", *options(context), *words]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+def command(context: Context, *words: str) -> list[str]:
+    """The command line of a supervisor in the foreground."""
+    start = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground"]
+    return [*start, *options(context), *words]
+
+
+class Foreground:
+    """The supervisor as a child of this process; what it says goes aside and is told only where it fails."""
+
+    def __init__(self, context: Context, *words: str) -> None:
+        writing.require_torch()
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
+        self._child = subprocess.Popen(
+            command(context, *words), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+        )
+
+    def running(self) -> bool:
+        return self._child.poll() is None
+
+    def problem(self) -> str:
+        """Why it ended, in its own last words; empty where it ended well or runs."""
+        if not self._child.poll():
+            return ""
+        self._said.seek(0)
+        lines = [line.strip() for line in self._said if line.strip()]
+        return (lines or [f"the supervisor ended with code {self._child.returncode}"])[-1].removeprefix("labtui: ")
+
+    def end(self) -> None:
+        """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""
+        for patience, act in ((GRACE_S, self._child.terminate), (STOP_S, self._child.kill)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout=patience)
+                break
+            act()
+        self._said.close()
