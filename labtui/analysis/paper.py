@@ -46,6 +46,16 @@ class Comparison:
         lengths = "/".join(str(k.cell.L) for k in self.cells)
         return f"{c.model_label} {c.format} {c.task} L={c.min_length}..{lengths}"
 
+    def text(self, ascii: bool = False) -> str:
+        """Two lines: published beside measured with both verdicts, then at whose settings it was measured."""
+        size = f", order of magnitude {self.magnitude}" if self.magnitude is not None else ""
+        told = f"{self.where}: paper {self.published.text}; measured {self.measured}; direction {self.direction}{size}"
+        if self.settings == "reduced":
+            settings = "reduced settings: " + ", ".join(self.differences)
+        else:
+            settings = "at the paper's settings" if self.settings == "paper" else "settings not known: specs are missing"
+        return show.plain(f"{told}\n  {settings}", ascii)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form; what is published stands under ``published`` alone."""
         p = self.published

@@ -175,6 +175,16 @@ def test_json_form_keeps_published_and_measured_apart() -> None:
     assert data["measured"].startswith("0.30")
 
 
+def test_text_tells_both_numbers_and_the_settings() -> None:
+    row = cell_of("transformer", "cot", 0.3)
+    unknown = only(compare_paper([row])).text()
+    assert "paper kappa = 0.28; measured 0.30 [0.30, 0.30]; direction agrees, order of magnitude agrees" in unknown
+    assert unknown.endswith("settings not known: specs are missing")
+    reduced = only(compare_paper([row], {2: paper_job(training=Training(steps=9))})).text(ascii=True)
+    assert reduced.isascii()
+    assert "reduced settings: steps 9 (paper: 250,000)" in reduced
+
+
 def test_only_the_comparison_reads_what_is_published() -> None:
     """So that no published number can enter a table, a fit or the store as if it were measured."""
     root = Path(published.__file__).parents[2]
