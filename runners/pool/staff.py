@@ -170,7 +170,7 @@ class Staff:
         if reason == "stopped":
             return
         slot.failures += 1
-        slot.not_before = self.bench.clock() + min(30.0, 0.25 * 2 ** min(slot.failures - 1, 10))
+        slot.not_before = self.bench.clock() + min(30.0, self.bench.options.backoff_s / 8 * 2 ** min(slot.failures - 1, 10))
         if reason == "device" and slot.failures >= DEVICE_FAILURES:
             self.lose(slot.device, text)
         elif worker.ready is None:

@@ -145,6 +145,8 @@ class Supervisor:
         if busy or self._refused:
             self._idle_since = self.clock()
             return False
+        if self._is_due("idle", COMMANDS_S) and not self.bench.holding and not self._nothing_left():
+            self._idle_since = self.clock()
         idle = self.clock() - self._idle_since
         if self.options.until_empty:
             return idle > COMMANDS_S and self._nothing_left()

@@ -19,8 +19,8 @@ from store.read import open_lab
 from store.rows import JobRow
 from tests.support import bench
 
-SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "60"}
-"""A failing candidate takes two seconds: time to do something to it."""
+SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
+"""A failing candidate takes a second: time to do something to it."""
 
 
 def job(lab: Path, job_id: int) -> JobRow:
@@ -100,7 +100,7 @@ def test_pause_keeps_the_work_and_resume_goes_on(lab_path: Path, tmp_path: Path)
         assert job(lab_path, 2).state == "paused"
     assert job(lab_path, 2).state == "paused"
     commands.resume(lab_path, [2])
-    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "60"}).ended() == 0
+    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "30"}).ended() == 0
     bench.verify(lab_path)
     begun = (tmp_path / "trained.log").read_text().splitlines()
     assert len(begun) == len(set(begun)), "a probe was begun afresh although its checkpoint was there"
@@ -173,7 +173,7 @@ def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
     with open_lab(lab_path) as opened:
         assert all(p.state == "done" for j in opened.jobs() for p in opened.probes(j.id))
         assert "running" not in opened.counts()
-    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "60"}).ended() == 0
+    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "30"}).ended() == 0
     bench.verify(lab_path)
 
 
@@ -233,7 +233,7 @@ def test_a_hung_trainer_and_a_stopped_worker_are_killed(lab_path: Path) -> None:
 def test_a_worker_that_never_starts_ends_the_supervisor_with_the_reason(lab_path: Path) -> None:
     bench.make(lab_path, bench.study(2))
     assert bench.spawn(lab_path, trainer="tests.support.nowhere:Trainer").ended() == 1
-    assert bench.state_of(lab_path) == {"queued": 1}
+    assert bench.state_of(lab_path) == {"queued": 2}
     assert job(lab_path, 1).crashes == 0
     assert "nowhere" in launcher.status(lab_path).message
 

@@ -1,6 +1,6 @@
 """A trainer that trains nothing and imports no torch: the constructor and ``run`` of :class:`runners.engine.trainer.Trainer`.
 
-Its losses are a function of (job hash, N, learning rate, seed) alone, so verdicts and brackets are the same in every run
+Its losses are a function of (shape, eps, N, learning rate, seed) alone, so verdicts and brackets are the same in every run
 that the pool does right. Success is not monotone in N: near the threshold one N in four goes the other way.
 
 Environment:
@@ -39,6 +39,7 @@ from runners.engine.types import (
     Plan,
     Planned,
     Stopped,
+    shape_key,
 )
 from runners.spec import Job
 
@@ -51,12 +52,13 @@ def fraction(*parts: object) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def succeeds(job: Job, n: int, lr: float, seed: int) -> bool:
-    """The truth about one trial."""
-    threshold = math.exp(fraction("threshold", job.hash) * math.log(job.n_max + 1)) * (1 + fraction(job.hash, lr, seed))
+def succeeds(job: Job, n: int, lr: float, seed: int, eps: float | None = None) -> bool:
+    """The truth about one trial; ``eps`` is the member's, in a pack not that of the job that gives the shape."""
+    name = f"{shape_key(job)} {job.search.eps if eps is None else eps}"
+    threshold = math.exp(fraction("threshold", name) * math.log(job.training_space + 1)) * (1 + fraction(name, lr, seed))
     above = n >= threshold
     near = threshold / 2 < n < threshold * 2
-    return above != (near and fraction("flip", job.hash, n, lr, seed) < 0.25)
+    return above != (near and fraction("flip", name, n, lr, seed) < 0.25)
 
 
 class Trainer:
@@ -133,9 +135,10 @@ class Trainer:
 
     def _loss(self, i: int, k: int) -> float:
         member = self.members[i]
-        if not succeeds(self.job, member.n, member.lr, member.seed):
-            return 1.0 + fraction(self.job.hash, member.n, member.lr, member.seed, k)
-        at = 1 + int(fraction("when", self.job.hash, member.n, member.lr, member.seed) * (self.evals - 1))
+        name = f"{shape_key(self.job)} {member.eps}"
+        if not succeeds(self.job, member.n, member.lr, member.seed, member.eps):
+            return 1.0 + fraction(name, member.n, member.lr, member.seed, k)
+        at = 1 + int(fraction("when", name, member.n, member.lr, member.seed) * (self.evals - 1))
         return member.eps * (0.5 if k >= at else 2.0 + at - k)
 
     def _end(self, which: Any, done: dict[int, Ended], k: int, outcome: Outcome) -> Iterator[Ended]:
