@@ -9,7 +9,7 @@ model turns into "nothing happens". So padding contributes nothing, exactly.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,16 @@ class Frame:
     """int64 [W, Et, B]: the last W steps; -1 where nothing is supervised."""
     window: int
     """W."""
+    ranks: Tensor | None = None
+    """int64 [T, Et, B], see runners.models.grouping; None: not grouped."""
+
+    def members(self, a: int, b: int) -> Frame:
+        """The frame of members a..b-1 alone."""
+        if self.tokens.shape[1] == 1:
+            return self
+        part = slice(a, b)
+        targets = None if self.targets is None else self.targets[:, part]
+        return replace(self, tokens=self.tokens[:, part], targets=targets)
 
 
 def frame(shape: Shape, tokens: Tensor, targets: Tensor | None) -> Frame:

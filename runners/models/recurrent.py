@@ -19,7 +19,7 @@ from runners.models.workspace import Buffers, Workspace
 ALIGN = 32
 """A member's plane of h x B values is a multiple of this: the CPU's vector loops then never split a member's values into a
 vector part and a differently rounded scalar rest, which would make them depend on the member's place."""
-EVALUATED_AT_ONCE = 256
+EVALUATED_AT_ONCE = 192
 """Sequences of one slice of an evaluation; fixed, so that sums do not depend on E."""
 
 Views = dict[str, Tensor]
@@ -55,29 +55,38 @@ class Recurrent(ABC):
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
     ) -> Tensor:
         flush_denormals(params)
-        if self._alone(params):
-            apart = enumerate(_apart(params, tokens, targets))
-            return torch.cat([self._step(p, x, y, grad[e : e + 1]) for e, (p, x, y) in apart])
-        return self._step(params, tokens, targets, grad)
+        batch = frame(self.shape, tokens, targets)
+        parts = self._parts(batch, params)
+        return _join([self._step(params[a:b], part, grad[a:b]) for a, b, part in parts])
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        if self._alone(params):
-            each = [self._loss_sums(p, x, y) for p, x, y in _apart(params, tokens, targets)]
-            return torch.cat([s for s, _ in each]), torch.cat([c for _, c in each])
-        return self._loss_sums(params, tokens, targets)
+        total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
+        count = torch.zeros_like(total)
+        for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
+            batch = frame(self.shape, x, y)
+            for a, b, part in self._parts(batch, params):
+                self._add_loss(params[a:b], part, total[a:b], count[a:b])
+        return total, count
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
         flush_denormals(params)
-        if self._alone(params):
-            return torch.cat([self._logits(p, x) for p, x in _apart(params, tokens)])
-        return self._logits(params, tokens)
+        made = []
+        for (x,) in slices(EVALUATED_AT_ONCE, tokens):
+            batch = frame(self.shape, x, None)
+            parts = self._parts(batch, params)
+            made.append(_join([self._read(params[a:b], part, None)[0] for a, b, part in parts]))
+        return torch.cat(made, 1)
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
         flush_denormals(params)
-        if self._alone(params):
-            return torch.cat([self._generate(p, x, count, feed) for p, x in _apart(params, prompt)])
-        return self._generate(params, prompt, count, feed)
+        E = params.shape[0]
+        members = [(e, e + 1) for e in range(E)] if self._alone(params) else [(0, E)]
+        made = []
+        for (x,) in slices(EVALUATED_AT_ONCE, prompt):
+            whole = frame(self.shape, x, None)
+            made.append(_join([self._decode(params[a:b], whole.members(a, b), count, feed) for a, b in members]))
+        return torch.cat(made, 1)
 
     # What a recurrence defines
 
@@ -87,11 +96,12 @@ class Recurrent(ABC):
 
     @abstractmethod
     def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None) -> tuple[Tensor, Any]:
-        """States [T, E, hidden, Bp] after each step, and the last in the form in which it can be passed as ``state``."""
+        """States [T, E, hidden, Bp] after each step (in this order of memory, or with the last two axes exchanged), and the
+        last in the form in which it can be passed as ``state``."""
 
     @abstractmethod
     def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
-        """Gradients of the recurrence's parameters into ``grads``; d_states [W, E, hidden, Bp] may be used up."""
+        """Gradients of the recurrence's parameters into ``grads``; d_states lies as the states do and may be used up."""
 
     # What they share
 
@@ -106,17 +116,25 @@ class Recurrent(ABC):
             B += 1
         return B
 
-    def _step(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
-        E, T = params.shape[0], tokens.shape[-1]
-        gemm = self._train
-        batch = frame(self.shape, tokens, targets)
-        buffers = self._workspace.group(("step", E, tokens.shape), params)
+    def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
+        """Runs of members a..b-1 that are computed together, each with its part of the batch."""
+        E = params.shape[0]
+        if self._alone(params):
+            return [(e, e + 1, batch.members(e, e + 1)) for e in range(E)]
+        return [(0, E, batch)]
+
+    def _group(self, what: str, params: Tensor, batch: Frame) -> Buffers:
+        key = (what, params.shape[0], batch.tokens.shape, batch.window, batch.before, batch.ranks is None)
+        return self._workspace.group(key, params)
+
+    def _step(self, params: Tensor, batch: Frame, grad: Tensor) -> Tensor:
+        gemm, buffers = self._train, self._group("step", params, batch)
         views, grads = self.layout.views(params), self.layout.views(grad)
         w = self._weights(views, buffers, gemm)
         states, _ = self._run(w, batch, buffers, gemm)
-        window = states[T - batch.window :]
+        window = states[states.shape[0] - batch.window :]
         logits, head = self._head(views, window, buffers, gemm)
-        wanted = self._wanted(batch, E, window.shape[3], buffers)
+        wanted = self._wanted(batch, params.shape[0], window.shape[3], buffers)
         weights = loss.position_weights(wanted.transpose(0, 1), params.dtype).transpose(0, 1)
         flat = wanted.flatten(0, 1)
         d_logits = buffers("d_logits", *logits.shape)
@@ -127,52 +145,33 @@ class Recurrent(ABC):
         self._back(w, batch, buffers, gemm, d_states, grads)
         return mean
 
-    def _loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        E = params.shape[0]
-        total = torch.zeros(E, dtype=torch.float64, device=params.device)
-        count = torch.zeros(E, dtype=torch.float64, device=params.device)
-        gemm, views = self._exact, self.layout.views(params)
-        for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
-            batch = frame(self.shape, x, y)
-            buffers = self._workspace.group(("evaluate", E, x.shape), params)
-            states, _ = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm)
-            window = states[x.shape[-1] - batch.window :]
-            logits, _ = self._head(views, window, buffers, gemm)
-            wanted = self._wanted(batch, E, window.shape[3], buffers)
-            picked = loss.log_probabilities(logits, wanted.flatten(0, 1), 1, buffers("log_softmax", *logits.shape))
-            total -= picked.view_as(wanted).transpose(0, 1).flatten(1).to(torch.float64).sum(1)
-            count += (wanted >= 0).transpose(0, 1).flatten(1).sum(1)
-        return total, count
+    def _add_loss(self, params: Tensor, batch: Frame, total: Tensor, count: Tensor) -> None:
+        gemm, buffers, views = self._exact, self._group("evaluate", params, batch), self.layout.views(params)
+        states, _ = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm)
+        window = states[states.shape[0] - batch.window :]
+        logits, _ = self._head(views, window, buffers, gemm)
+        wanted = self._wanted(batch, params.shape[0], window.shape[3], buffers)
+        picked = loss.log_probabilities(logits, wanted.flatten(0, 1), 1, buffers("log_softmax", *logits.shape))
+        total -= picked.view_as(wanted).transpose(0, 1).flatten(1).to(torch.float64).sum(1)
+        count += (wanted >= 0).transpose(0, 1).flatten(1).sum(1)
 
-    def _logits(self, params: Tensor, tokens: Tensor) -> Tensor:
-        parts = []
-        gemm, views, E = self._exact, self.layout.views(params), params.shape[0]
-        for (x,) in slices(EVALUATED_AT_ONCE, tokens):
-            buffers = self._workspace.group(("evaluate", E, x.shape), params)
-            w = self._weights(views, buffers, gemm)
-            states, _ = self._run(w, frame(self.shape, x, None), buffers, gemm)
-            parts.append(self._read(views, states, buffers, x.shape[1]))
-        return torch.cat(parts, 1)
+    def _decode(self, params: Tensor, batch: Frame, count: int, feed: Tensor) -> Tensor:
+        made: list[Tensor] = []
+        state = None
+        for _ in range(count):
+            logits, state = self._read(params, batch, state, last=True)
+            made.append(logits[:, :, 0].argmax(-1))
+            batch = frame(self.shape, feed[made[-1]].unsqueeze(-1), None)
+        return torch.stack(made, -1)
 
-    def _generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
-        parts = []
-        gemm, views, E = self._exact, self.layout.views(params), params.shape[0]
-        for (x,) in slices(EVALUATED_AT_ONCE, prompt):
-            made: list[Tensor] = []
-            state, following = None, x
-            for _ in range(count):
-                buffers = self._workspace.group(("generate", E, following.shape), params)
-                w = self._weights(views, buffers, gemm)
-                states, state = self._run(w, frame(self.shape, following, None), buffers, gemm, state)
-                made.append(self._read(views, states[-1:], buffers, x.shape[1])[:, :, 0].argmax(-1))
-                following = feed[made[-1]].unsqueeze(-1)
-            parts.append(torch.stack(made, -1))
-        return torch.cat(parts, 1)
-
-    def _read(self, views: Views, states: Tensor, buffers: Buffers, B: int) -> Tensor:
-        """Logits [E, B, T, n_outputs] of states [T, E, hidden, Bp], in memory of their own."""
-        logits, _ = self._head(views, states, buffers, self._exact)
-        return logits.view(states.shape[0], states.shape[1], self.n_outputs, -1)[..., :B].permute(1, 3, 0, 2).contiguous()
+    def _read(self, params: Tensor, batch: Frame, state: Any, *, last: bool = False) -> tuple[Tensor, Any]:
+        """Logits [E, B, T or 1, n_outputs] in memory of their own, and the state after the last token."""
+        gemm, buffers, views = self._exact, self._group("read", params, batch), self.layout.views(params)
+        states, state = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm, state)
+        states = states[-1:] if last else states
+        logits, _ = self._head(views, states, buffers, gemm)
+        logits = logits.view(states.shape[0], states.shape[1], self.n_outputs, -1)[..., : batch.tokens.shape[2]]
+        return logits.permute(1, 3, 0, 2).contiguous(), state
 
     def _head(self, views: Views, states: Tensor, buffers: Buffers, gemm: Gemm) -> tuple[Tensor, Tensor]:
         """(logits [W E, n_outputs, Bp], the head's weight repeated for every step [W E, n_outputs, hidden])."""
@@ -190,8 +189,10 @@ class Recurrent(ABC):
         per_step = gemm(d_logits, states.flatten(0, 1).transpose(1, 2), buffers("d_head", W * E, S, h))
         grads["head.weight"].copy_(_fold_(per_step.view(W, E, S, h)))
         grads["head.bias"].copy_(_fold_(d_logits.sum(-1).view(W, E, S)))
-        d_states = gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, Bp))
-        return d_states.view(W, E, h, Bp)
+        if states.stride(3) == 1:
+            return gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, Bp)).view(W, E, h, Bp)
+        rows = gemm(d_logits.transpose(1, 2), weight, buffers("d_states", W * E, Bp, h))
+        return rows.view(W, E, Bp, h).transpose(2, 3)
 
     def _wanted(self, batch: Frame, E: int, Bp: int, buffers: Buffers) -> Tensor:
         """Targets int64 [W, E, Bp]; -1 in the columns that pad the batch."""
@@ -213,6 +214,5 @@ def _fold_(x: Tensor) -> Tensor:
     return x[0]
 
 
-def _apart(params: Tensor, *batches: Tensor) -> list[tuple[Tensor, ...]]:
-    """One tuple per member, each with a member axis of 1."""
-    return [(params[e : e + 1], *(b[e : e + 1] if b.shape[0] > 1 else b for b in batches)) for e in range(params.shape[0])]
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

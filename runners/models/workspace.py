@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,11 +13,14 @@ KEPT_ON_CPU = 6
 """Shapes whose buffers are kept on the CPU. On CUDA all are: a captured graph points into them."""
 
 
+Views = TypeVar("Views")
+
+
 class Workspace:
     """Zero-initialised buffers by name, grouped by the shape of the batch that they serve."""
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[Hashable, dict[str, Tensor]] = OrderedDict()
+        self._groups: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
 
     def group(self, key: Hashable, like: Tensor) -> Buffers:
         """The buffers of one batch shape, in the dtype and on the device of ``like``."""
@@ -32,13 +36,28 @@ class Workspace:
 
 
 class Buffers:
-    def __init__(self, held: dict[str, Tensor], like: Tensor) -> None:
+    def __init__(self, held: dict[str, Any], like: Tensor) -> None:
         self._held = held
         self._like = like
 
+    def views(self, name: str, make: Callable[[], Views]) -> Views:
+        """Views of these buffers, made once: one per time step costs as much as the arithmetic of a small model."""
+        key = f"views of {name}"
+        if key not in self._held:
+            self._held[key] = make()
+        found: Views = self._held[key]
+        return found
+
+    def put(self, name: str, value: object) -> None:
+        """Leave something for the backward pass."""
+        self._held[f"left: {name}"] = value
+
+    def get(self, name: str) -> Any:
+        return self._held[f"left: {name}"]
+
     def __call__(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """The buffer of that name; its content is what was written last, zeros at first."""
-        found = self._held.get(name)
+        found: Tensor | None = self._held.get(name)
         if found is None or found.shape != shape:
             found = torch.zeros(shape, dtype=dtype or self._like.dtype, device=self._like.device)
             self._held[name] = found

@@ -1,0 +1,89 @@
+"""The dense SSM's recurrence as one product per step for a whole batch, with shapes that do not depend on the data.
+
+With the transitions side by side, [A(0) A(1) ...], and the state multiplied by its token's one-hot vector (so that it stands
+in the rows of its token and zeros stand elsewhere), a step of all B sequences is one product of matrices. It does V times the
+arithmetic that is needed, and is still the fastest for small states, and the only way in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from runners.models.frame import Frame, one_hot_
+from runners.models.gemm import Gemm
+from runners.models.workspace import Buffers
+
+
+def run(
+    A: Tensor, h0: Tensor, batch: Frame, Bp: int, buffers: Buffers, gemm: Gemm, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """States [T, E, h, Bp] and the last of them.
+
+    Args:
+        A: [E, V, in, out], the transposed transitions.
+        h0: [E, h].
+        batch: tokens [T, Et, B].
+        Bp: B or more columns.
+        buffers: kept for :func:`back`.
+        gemm: the product.
+        state: [E, h, Bp] to go on from; None: from h0.
+    """
+    T, Et, B = batch.tokens.shape
+    E, V, h, _ = A.shape
+    # One row more than the transitions have: where a sequence begins late, its state until then is h0.
+    rows = V * h + 1 if batch.before else V * h
+    mask, spread = buffers("mask", T, Et, V, Bp), buffers("spread", T, E, rows, Bp)
+    states = buffers("states", T, E, h, Bp)
+    one_hot_(mask, batch.tokens)
+    operand = A.view(E, V * h, h)
+    if batch.before:
+        spread[:, :, V * h, :B].copy_(batch.tokens < 0)
+        operand = buffers("operand", E, rows, h)
+        operand[:, : V * h].copy_(A.view(E, V * h, h))
+        operand[:, V * h].copy_(h0)
+    steps = buffers.views(
+        "steps", lambda: [(mask[t].unsqueeze(2), _by_token(spread[t], V, h), spread[t], states[t]) for t in range(T)]
+    )
+    operand = operand.transpose(1, 2)
+    previous = h0.unsqueeze(-1) if state is None else state
+    for here, by_token, operand_2, out in steps:
+        torch.mul(previous.unsqueeze(1), here, out=by_token)
+        previous = gemm(operand, operand_2, out)
+    return states, previous.clone() if batch.targets is None else previous
+
+
+def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
+    """(d(A) [E, V h h in the order of A], d(h0) [E, h]) from the gradient of the last W states [W, E, h, Bp]."""
+    W, E, h, Bp = d_states.shape
+    T, V = batch.tokens.shape[0], A.shape[1]
+    rows = V * h + 1 if batch.before else V * h
+    mask = buffers("mask", T, batch.tokens.shape[1], V, Bp)
+    spread, by_token = buffers("spread", T, E, rows, Bp), buffers("by_token", E, V, h, Bp)
+    operand = buffers("backward", E, h, V, h).copy_(A.transpose(1, 2)).view(E, h, V * h)
+    d_forward = buffers("d_forward", E, rows, h).zero_()
+    two = buffers("two", 2, E, h, Bp)
+
+    def views() -> list[tuple[Tensor, Tensor, Tensor, bool]]:
+        """Step by step from the end: the state as it was spread, the mask, where the gradient goes, whether one is there."""
+        early = T - W
+        return [
+            (spread[t], mask[t].unsqueeze(2), d_states[t - 1 - early] if t > early else two[t % 2], t > early)
+            for t in range(T - 1, -1, -1)
+        ]
+
+    flat = by_token.view(E, V * h, Bp)
+    d = d_states[W - 1]
+    for here, token, earlier, add in buffers.views("steps back", views):
+        gemm.add_(d_forward, here, d.transpose(1, 2))
+        torch.mul(d.unsqueeze(1), token, out=by_token)
+        d = gemm.add_(earlier, operand, flat) if add else gemm(operand, flat, earlier)
+    d_h0 = d.sum(-1)
+    if batch.before:
+        return d_forward[:, : V * h].reshape(E, -1), d_h0 + d_forward[:, V * h]
+    return d_forward.view(E, -1), d_h0
+
+
+def _by_token(spread: Tensor, V: int, h: int) -> Tensor:
+    """[E, V h or one row more, Bp] -> [E, V, h, Bp]."""
+    return spread[:, : V * h].view(spread.shape[0], V, h, spread.shape[2])

@@ -1,0 +1,75 @@
+"""Sequences of a step side by side that read the same token, so that each transition meets its own sequences only.
+
+Each group has a fixed number of places, so that the shapes of the products, and with them the order of their sums, do not
+depend on the data. A member of whose groups one overflows takes another way; whether it does is a matter of its own batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import torch
+from torch import Tensor
+
+from runners.models.frame import Frame
+
+WORTH = 1.5
+"""Grouping pays where it saves this factor of the arithmetic."""
+SPREAD = 4.5
+"""Standard deviations of a random group's size above its mean that still fit."""
+PACKED_TOKENS, PACKED_ROWS = 8, 255
+"""Vocabulary and batch up to which the sizes of all groups so far fit in the bytes of one integer."""
+
+
+def capacity(V: int, B: int) -> int | None:
+    """Places for each of V tokens among B sequences; None where grouping does not pay."""
+    mean = B / V
+    places = 4 * ceil((mean + SPREAD * sqrt(mean * (1 - 1 / V))) / 4)
+    return places if WORTH * places <= B else None
+
+
+def ranks(tokens: Tensor, V: int) -> Tensor:
+    """int64 [T, Et, B]: how many sequences before this one read the same token at this step; 0 where there is no token."""
+    if V <= PACKED_TOKENS and tokens.shape[-1] <= PACKED_ROWS:
+        place = tokens.clamp_min(0) * 8
+        one = (tokens >= 0).to(torch.int64) << place
+        before = one.cumsum(-1) - one
+        return (before >> place).bitwise_and_(255)
+    ordered, order = torch.sort(tokens, dim=-1, stable=True)
+    at = torch.arange(tokens.shape[-1], device=tokens.device).expand_as(tokens)
+    first = torch.zeros_like(at)
+    first[..., 1:] = torch.where(ordered[..., 1:] != ordered[..., :-1], at[..., 1:], 0)
+    rank = at - first.cummax(-1).values
+    return torch.empty_like(rank).scatter_(-1, order, rank).masked_fill_(tokens < 0, 0)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Indices of one batch. A row is a sequence of a member: row e B + b; a place is one of a group: e V C + v C + rank."""
+
+    rows: list[Tensor]
+    """T times [E V C]: the row of each place in [T E B + 1] rows, the last of which is empty, counted from step t's first."""
+    forward: list[Tensor]
+    """T times [E B]: where a row finds its new state in [E V C places, empty, E initial states]."""
+    backward: list[Tensor]
+    """T times [E B]: where a row finds the gradient of its old state in [E V C places, empty, E B gradients of the new]."""
+
+
+def places(batch: Frame, E: int, V: int, C: int) -> Places:
+    """From the ranks of a batch of which no group overflows."""
+    assert batch.ranks is not None
+    T, _, B = batch.tokens.shape
+    tokens, rank = batch.tokens.expand(T, E, B), batch.ranks.expand(T, E, B)
+    member = torch.arange(E).view(E, 1)
+    total, present = E * V * C, tokens >= 0
+    place = torch.where(present, member * (V * C) + tokens * C + rank, total)
+    # One place more takes what has no token.
+    row_of = torch.full((T, total + 1), (T + 1) * E * B)
+    step = torch.arange(T).view(T, 1) * (E * B)
+    row_of.scatter_(1, place.flatten(1), step + torch.arange(E * B))
+    forward = backward = place
+    if batch.before:
+        forward = torch.where(present, place, total + 1 + member)
+        backward = torch.where(present, place, total + 1 + torch.arange(E * B).view(E, B))
+    return Places(list(row_of[:, :total].unbind(0)), list(forward.flatten(1).unbind(0)), list(backward.flatten(1).unbind(0)))

@@ -1,0 +1,80 @@
+"""The dense SSM's two ways give one answer, and which is taken is a matter of the member's own batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from runners.models import grouping
+from tests.models.references import dense_ssm
+from tests.models.support import FORMATS, batch, make_job, make_model, named, parameters
+
+SIZES = {"kind": "dense_ssm", "hidden": 24, "d": 5}
+M = 12
+
+
+@given(st.data())
+def test_ranks(data: st.DataObject) -> None:
+    V = data.draw(st.sampled_from([2, 5, 8, 9, 40]))
+    B = data.draw(st.sampled_from([1, 7, 255, 300]))
+    seed = data.draw(st.integers(0, 1000))
+    tokens = torch.randint(-1, V, (2, 1, B), generator=torch.Generator().manual_seed(seed))
+    ranks = grouping.ranks(tokens, V)
+    for t in range(2):
+        seen: dict[int, int] = {}
+        for token, rank in zip(tokens[t, 0].tolist(), ranks[t, 0].tolist(), strict=True):
+            assert rank == (seen.get(token, 0) if token >= 0 else 0)
+            seen[token] = seen.get(token, 0) + 1
+
+
+def test_capacity() -> None:
+    assert grouping.capacity(5, 64) == 28
+    assert grouping.capacity(5, 16) is None
+    assert grouping.capacity(2, 64) is None
+    assert grouping.capacity(100, 16) == 4
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_against_the_reference(form: str) -> None:
+    """Member 1 reads one token only: its group overflows."""
+    job = make_job(SIZES, form, m=M, L=4)
+    model = make_model(job, M)
+    params = parameters(model, 3, dtype=torch.float64)
+    tokens, targets = batch(job, 3, 48, M)
+    tokens[1, :, 0] = 7
+    grad = torch.full_like(params, float("nan"))
+    losses = model.step(params, tokens, targets, grad)
+    sums, counts = model.loss_sums(params, tokens, targets)
+    logits = model.logits(params, tokens)
+    for e in range(3):
+        row = params[e].clone().requires_grad_()
+        expected = dense_ssm(named(model, row), tokens[e])
+        loss = cross_entropy(expected.flatten(0, 1), targets[e].flatten(), ignore_index=-1)
+        loss.backward()
+        torch.testing.assert_close(logits[e], expected.detach(), rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(losses[e], loss.detach(), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(sums[e] / counts[e], loss.detach(), rtol=1e-10, atol=1e-12)
+        assert row.grad is not None
+        torch.testing.assert_close(grad[e], row.grad, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_neighbour_that_overflows_changes_nothing(form: str) -> None:
+    job = make_job(SIZES, form, m=M, L=4)
+    model = make_model(job, M)
+    params = parameters(model, 4)
+    tokens, targets = batch(job, 4, 48, M)
+    grad, other = torch.empty_like(params), torch.empty_like(params)
+    loss = model.step(params, tokens, targets, grad)
+    crowded = tokens.clone()
+    crowded[2, :, 0] = 7
+    after = model.step(params, crowded, targets, other)
+    for e in (0, 1, 3):
+        assert torch.equal(loss[e], after[e])
+        assert torch.equal(grad[e], other[e])
+    alone = torch.empty_like(params[:1])
+    assert torch.equal(model.step(params[2:3], crowded[2:3], targets[2:3], alone)[0], after[2])
+    assert torch.equal(alone[0], other[2])
