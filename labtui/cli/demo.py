@@ -26,6 +26,7 @@ def demo(context: Context) -> int:
     code = 0
     if not finished:
         writing.require_torch()
+        supervise.options(context)
         context.say(f"{PRESET}: {len(hashes)} searches for N*, by real training, into {path}")
         silent, context.args.json = context.args.json, False
         ids = queue(context, study)

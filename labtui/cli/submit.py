@@ -49,6 +49,7 @@ def submit(context: Context) -> None:
         return
     if args.start:
         writing.require_torch()
+        supervise.options(context)  # what is wrong with them is told before anything is queued
     queue(context, spec)
     if args.start:
         supervise.start(context)

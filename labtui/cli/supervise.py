@@ -25,7 +25,7 @@ def alive(path: Path) -> bool:
 
 
 def options(context: Context) -> list[str]:
-    """What --devices and --slots say, for ``python -m runners``.
+    """What --devices, --slots and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
 
     Raises:
         BadInput: a device or number that cannot be.
@@ -47,6 +47,8 @@ def options(context: Context) -> list[str]:
         if not 1 <= slots <= 1024:
             raise BadInput(f"--slots is {slots}; expected 1 to 1024")
         words += ["--slots", str(slots)]
+    if trainer := context.env.get("LABTUI_TRAINER"):
+        words += ["--trainer", trainer]
     return words
 
 

@@ -77,7 +77,7 @@ def problem(text: str, folder: Path | None = None) -> str:
             "sweep[0].search.max_candidates is 30; expected at most 20 for the strategy 'paper'",
         ),
         ("eps = 1e-3", "n_max = 1" + "0" * 300, "; expected at most 1099511627776"),
-        ("seeds = [10, 20]", "seeds = [10, 10]", "sweep[0].grid.seeds has the same value twice; expected distinct values"),
+        ("seeds = [10, 20, 30]", "seeds = [10, 10]", "sweep[0].grid.seeds has the same value twice; expected distinct values"),
         (
             "validation_size = 256",
             "validation_size = 3",

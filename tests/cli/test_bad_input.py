@@ -1,0 +1,153 @@
+"""Bad input: one sentence on stderr, exit code 2, nothing on stdout, nothing written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from labtui.cli import writing
+from labtui.cli.entry import WorkFailed
+from store.locks import SupervisorLock
+from store.paths import LabPaths
+from tests.cli.conftest import Labtui
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("nosuch",), "invalid choice: 'nosuch'"),
+        (("jobs", "--what"), "unrecognized arguments: --what"),
+        (("show",), "the following arguments are required: JOB"),
+        (("show", "999"), "there is no job"),
+        (("show", "zz"), "expected an id, or 4 or more digits of a hash"),
+        (("jobs", "colour:red"), "there is no field colour"),
+        (("jobs", "kappa<1"), "kappa is no field of a job"),
+        (("jobs", "--order", "colour"), "colour"),
+        (("jobs", "--study", "nobody"), "there is no study 'nobody'; expected an id or one of: who shares"),
+        (("jobs", "--limit", "-1"), "--limit is -1; expected 0 or more"),
+        (("jobs", "--limit", "x"), "invalid int value: 'x'"),
+        (("kappa", "--rows", "colour"), "the axis 'colour' does not exist; expected one of task, m, model"),
+        (("plot", "kappa", "999"), "there is no cell 999"),
+        (("submit", "papr"), "no preset and no file is called 'papr'"),
+        (("submit", "quick", "--devices", "tpu:0", "--start"), "--devices has 'tpu:0'; expected cpu or cuda:0"),
+        (("run", "--slots", "0"), "--slots is 0; expected 1 to 1024"),
+        (("pause",), "no job is given; expected ids, hashes or --study"),
+        (("pause", "1", "--study", "who shares"), "both jobs and --study are given"),
+        (("priority", "5000", "1"), "priority is 5000; expected -1000 to 1000"),
+        (("tag", "1", "x" * 50), "a tag has 50 characters"),
+        (("edit", "1", "{"), "the patch is not JSON"),
+        (("edit", "1", "[]"), "the patch is no object"),
+        (("device", "cuda:9", "--slots", "2"), "there is no device 'cuda:9'; expected one of: cpu, cuda:0"),
+        (("device", "cpu"), "nothing to change; expected --state or --slots"),
+        (("scan", "1", "--ladder", "1,x"), "--ladder is '1,x'; expected sample sizes by commas"),
+        (("scan", "1", "--ladder", "0,4"), "expected 1 to"),
+        (("scan", "1", "--points", "1"), "--points is 1; expected 2 to 400"),
+        (("compare", "nothing"), "'nothing' is neither 'paper' nor a lab's file"),
+        (("rerun", "none.json"), "none.json cannot be read"),
+        (("note", "1", "x" * 10_001), "the note has 10001 characters"),
+    ],
+    ids=lambda x: " ".join(x)[:40] if isinstance(x, tuple) else "",
+)
+def test_sentence_and_exit_code(labtui: Labtui, lab: Path, words: tuple[str, ...], sentence: str) -> None:
+    before = lab.read_bytes()
+    answer = labtui(*words)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
+    assert lab.read_bytes() == before
+
+
+def test_no_lab_and_no_lab_file(labtui: Labtui, tmp_path: Path) -> None:
+    assert labtui("jobs").err.startswith("labtui: there is no lab at ")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "lab.db").write_text("this is no database, but it is long enough to be looked at as one" * 20)
+    for words in (("jobs",), ("submit", "quick"), ("pause", "1"), ("daemon", "start"), ("db", "check"), ("run",)):
+        answer = labtui(*words)
+        assert answer.code == 2, words
+        assert "lab" in answer.err
+    sqlite3.connect(tmp_path / "foreign.db").execute("CREATE TABLE t (a)").connection.close()
+    assert labtui("jobs", "--lab", "foreign.db").code == 2
+    assert labtui("submit", "quick", "--lab", "foreign.db").code == 2
+
+
+def test_a_bad_spec_queues_nothing(labtui: Labtui, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('name = "x"\n[[sweep]]\nm = 1\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n')
+    answer = labtui("submit", "s.toml")
+    assert answer.code == 2
+    assert answer.err == "labtui: s.toml, line 3: sweep.m is 1; expected at least 2\n"
+    assert not (tmp_path / "lab.db").exists()
+
+
+def test_unreachable_states_are_named(labtui: Labtui, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'name = "x"\n[[sweep]]\ntask = { kind = "automaton", name = "t", states = ["a", "b", "c"],'
+        " table = [[0, 1], [1, 0], [2, 2]] }\n"
+        'model = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
+    )
+    assert "warning: task t: no sequence reaches the states c" in labtui("submit", "s.toml", "--dry-run").err
+
+
+def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path) -> None:
+    connection = sqlite3.connect(lab)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version = {version + 1}")
+    connection.close()
+    read = labtui("jobs")
+    assert read.code == 0
+    assert "newer" in read.err
+    for words in (("pause", "1"), ("submit", "quick"), ("db", "upgrade")):
+        answer = labtui(*words)
+        assert answer.code == 2, words
+        assert "newer" in answer.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_place(labtui: Labtui, lab: Path) -> None:
+    lab.chmod(0o400)
+    lab.parent.chmod(0o500)
+    try:
+        assert labtui("kappa").code == 0
+        assert labtui("pause", "1").code == 2
+    finally:
+        lab.parent.chmod(0o700)
+
+
+def test_a_second_supervisor_is_told_who_has_it(labtui: Labtui, lab: Path) -> None:
+    lock = SupervisorLock.acquire(LabPaths(lab))
+    try:
+        for words in (("run",), ("daemon", "run")):
+            answer = labtui(*words)
+            assert answer.code == 2
+            assert "has lab.db already" in answer.err
+        vacuum = labtui("db", "vacuum")
+        assert vacuum.code == 2
+        assert "supervisor" in vacuum.err
+    finally:
+        lock.release()
+
+
+def test_without_torch_training_says_how_to_add_it(labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
+    with pytest.raises(WorkFailed):
+        writing.require_torch()
+    for words in (("run",), ("demo",), ("daemon", "start"), ("submit", "quick", "--start"), ("rerun", "1")):
+        answer = labtui(*words)
+        assert answer.code == 1, words
+        assert "add it with: pip install 'labtui[train]'" in answer.err
+    assert labtui("kappa").code == 0
+
+
+def test_hostile_names_do_not_reach_the_terminal(labtui: Labtui, lab: Path) -> None:
+    evil = "\x1b[31m[red]\u202ename\x07\n]]"
+    assert labtui("rename", "1", evil).code == 0
+    assert labtui("note", "1", evil).code == 0
+    for words in (("jobs",), ("queue",), ("show", "1"), ("events", "--limit", "5"), ("export", "jobs"), ("studies",)):
+        out = labtui(*words).out
+        assert "\x1b" not in out, words
+        assert "\u202e" not in out, words
+        assert "\x07" not in out, words
+    assert labtui("jobs", "--json").code == 0
