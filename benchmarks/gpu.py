@@ -1,0 +1,288 @@
+"""All checks that need a GPU, in one command: python benchmarks/gpu.py [--quick] [--out FOLDER].
+
+Correctness against the CPU, graphs against eager, repetition and resuming to the bit, deviation of a fused member from the
+same member alone, agreement of verdicts between plans, running out of memory, streams, and the ratio of fused training to one
+model after another (benchmarks/engine.py). Writes gpu.json and gpu.md into FOLDER (default: the current one); exit code 1 if a
+check failed. A check that breaks is told as failed and the others still run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from runners.engine.calibrate import calibrate
+from runners.engine.device import set_up
+from runners.engine.lane import Lane, fresh
+from runners.engine.ledger import Ledger
+from runners.engine.schedule import Schedule
+from runners.engine.trainer import Trainer
+from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Evaluated, Member, Note, Plan, Planned
+from runners.spec import Job
+
+ROOT = Path(__file__).resolve().parent.parent
+CUDA = "cuda:0"
+MODELS: dict[str, dict[str, Any]] = {
+    "dense_ssm": {"kind": "dense_ssm", "hidden": 16},
+    "lstm": {"kind": "lstm", "hidden": 32},
+    "transformer": {"kind": "transformer", "layers": 2, "d": 32, "heads": 4, "init_std": 0.15, "dropout": 0.1},
+}
+RATES, SEEDS = (1e-2, 3e-3, 1e-3), (10, 20, 30, 40, 50)
+Outcome = tuple[bool, dict[str, Any]]
+
+
+def make_job(model: str, format: str = "acot", **training: Any) -> Job:
+    settings = {"steps": 200, "eval_every": 50, "validation_size": 256, **training}
+    return Job.model_validate(
+        {
+            "task": {"kind": "modular_addition", "m": 3},
+            "format": format,
+            "lengths": {"distribution": "uniform", "length": 7, "min_length": 4},
+            "model": MODELS[model],
+            "training": settings,
+        }
+    )
+
+
+def grid(n: int = 400, eps: float = 0.0, seeds: Sequence[int] = SEEDS, probe: str = "a") -> list[Member]:
+    return [Member(probe, n, rate, seed, eps, "never") for rate in RATES for seed in seeds]
+
+
+def plan(members: int = 64, *, graph: bool = True, streams: int = 1, device: str = CUDA) -> Plan:
+    return Plan(device, members, graph=graph, streams=streams)
+
+
+def run(job: Job, members: list[Member], by: Plan | None, control: Control | None = None, **more: Any) -> list[EngineEvent]:
+    device = by.device if by else CUDA
+    return list(Trainer(job, members, device=device, plan=by, **more).run(control or Control()))
+
+
+def curves(events: Sequence[EngineEvent]) -> dict[tuple[int, int], tuple[float, float]]:
+    """(member, step) -> training and validation loss."""
+    out = {}
+    for e in events:
+        if isinstance(e, Evaluated):
+            for i, train, loss in zip(e.members, e.train, e.validation, strict=True):
+                out[i, e.step] = (train, loss)
+    return out
+
+
+def endings(events: Sequence[EngineEvent]) -> dict[int, Ended]:
+    return {e.member: e for e in events if isinstance(e, Ended)}
+
+
+def lane(job: Job, members: list[Member], by: Plan) -> Lane:
+    set_up(by.device, 1)
+    shape = Schedule(job, by.device, by, Ledger(members, job.training.steps)).shape()
+    return Lane(shape, fresh(shape, range(len(members)), members), members, min(job.training.batch_size, members[0].n))
+
+
+def trained(job: Job, members: list[Member], by: Plan, steps: int) -> torch.Tensor:
+    """Parameters [E, P] on the CPU after some steps, without an evaluation between."""
+    endless = job.training.model_copy(update={"steps": 1 << 40, "eval_every": 1 << 40})
+    one = lane(job.model_copy(update={"training": endless}), members, by)
+    while one.steps[0] < steps:
+        one.advance(steps - one.steps[0])
+    one.wait()
+    return one.params.cpu()
+
+
+def deviation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest relative difference of a member's parameters, in the norm."""
+    return float(((a - b).norm(dim=1) / b.norm(dim=1)).max())
+
+
+def against_cpu(model: str) -> Outcome:
+    """The first steps agree with the CPU up to rounding; later ones part, as training is chaotic."""
+    job, members = make_job(model), grid()
+    by_step = {}
+    for steps in (1, 10):
+        there, here = (trained(job, members, plan(device=d, graph=d == CUDA), steps) for d in (CUDA, "cpu"))
+        by_step[steps] = deviation(there, here)
+    return by_step[1] < 1e-3 and by_step[10] < 5e-2, {"relative deviation after steps": by_step}
+
+
+def graph_against_eager(model: str) -> Outcome:
+    """A captured step does what the step does, dropout and evaluation included."""
+    job, members = make_job(model), grid()
+    eager, graph = (curves(run(job, members, plan(graph=g))) for g in (False, True))
+    worst = max(abs(eager[k][1] - graph[k][1]) / max(eager[k][1], 1e-9) for k in eager if k[1] == 50)
+    return eager.keys() == graph.keys() and worst < 0.05, {"equal to the bit": eager == graph, "deviation at step 50": worst}
+
+
+def repeated(model: str) -> Outcome:
+    """The same plan gives the same bits again."""
+    job, members = make_job(model), grid()
+    first, second = (curves(run(job, members, plan(6, streams=2))) for _ in range(2))
+    return first == second, {"evaluations": len(first)}
+
+
+def resumed(model: str) -> Outcome:
+    """Stopped in the middle and gone on with: the same bits as undisturbed."""
+    job, members = make_job(model, steps=120, eval_every=30), grid(eps=0.05)
+    whole = run(job, members, plan(9))
+    with tempfile.TemporaryDirectory() as folder:
+        control = Control()
+        trainer = Trainer(job, members, device=CUDA, plan=plan(9), checkpoint_dir=Path(folder))
+        for event in trainer.run(control):
+            if isinstance(event, Evaluated) and event.step == 60:
+                control.stop = "checkpoint"
+        again = run(job, members, None, checkpoint_dir=Path(folder), resume=True)
+    a, b = curves(whole), curves(again)
+    same = all(a[k] == b[k] for k in a) and {i: repr(e) for i, e in endings(whole).items()} == {
+        i: repr(e) for i, e in endings(again).items()
+    }
+    return same, {"evaluations": len(a), "checkpoints": sum(isinstance(e, Checkpointed) for e in again)}
+
+
+def company(model: str) -> Outcome:
+    """How far a fused member is from the same member alone (batched kernels sum in another order)."""
+    job, members = make_job(model), grid()
+    together = {s: trained(job, members, plan(), s) for s in (1, 10, 100)}
+    out = {}
+    for steps, fused in together.items():
+        alone = torch.cat([trained(job, [members[i]], plan(), steps) for i in (0, 7, 14)])
+        out[steps] = deviation(fused[[0, 7, 14]], alone)
+    return out[1] < 1e-3, {"relative deviation after steps": out}
+
+
+def verdicts(model: str, quick: bool) -> Outcome:
+    """How often two plans (and the CPU) give a trial, and a candidate N, the same verdict; rounding can turn a close one."""
+    job = make_job(model, steps=500, eval_every=25)
+    plans = {"fused": plan(), "alone": plan(1), "cpu": plan(device="cpu", graph=False)}
+    found: dict[str, dict[tuple[int, int], bool]] = {name: {} for name in plans}
+    sizes = (60, 400) if quick else (30, 60, 120, 240, 480, 960)
+    for n in sizes:
+        for name, by in plans.items():
+            for i, e in endings(run(job, grid(n, eps=1e-2), by)).items():
+                found[name][n, i] = e.outcome == "success"
+    out: dict[str, Any] = {}
+    for name in ("alone", "cpu"):
+        same = [found["fused"][k] == found[name][k] for k in found["fused"]]
+        by_n = [any(found["fused"][n, i] for i in range(15)) == any(found[name][n, i] for i in range(15)) for n in sizes]
+        out[f"fused against {name}"] = {"trials": f"{sum(same)}/{len(same)}", "candidates": f"{sum(by_n)}/{len(by_n)}"}
+    return True, out
+
+
+def out_of_memory(model: str) -> Outcome:
+    """A member that fits in a little memory, a grid that does not: halved, said, and finished."""
+    job, members = make_job(model, steps=20, eval_every=10), grid()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    run(job, members[:1], plan(1))
+    one = torch.cuda.max_memory_reserved()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    run(job, members, plan())
+    all_of_them = torch.cuda.max_memory_reserved()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (one + (all_of_them - one) * 0.6) / total))
+    try:
+        events = run(job, members, plan())
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    plans = [e.plan.members_at_once for e in events if isinstance(e, Planned)]
+    notes = [e.text for e in events if isinstance(e, Note)]
+    return len(endings(events)) == 15 and len(plans) > 1, {
+        "members at once": plans,
+        "notes": notes,
+        "MiB for 1, 15": (one >> 20, all_of_them >> 20),
+    }
+
+
+def calibrated(model: str) -> Outcome:
+    """What calibration chooses for 15 members, how long it takes, and what graphs gain."""
+    job = make_job(model, steps=2000, eval_every=500)
+    begun = time.perf_counter()
+    chosen = calibrate(job, CUDA, 15)
+    took = time.perf_counter() - begun
+    speed = {}
+    for name, by in {"graph": chosen, "eager": replace(chosen, graph=False)}.items():
+        begun = time.perf_counter()
+        run(job, grid(), by)
+        speed[name] = 15 * 2000 / (time.perf_counter() - begun)
+    detail = {"members at once": chosen.members_at_once, "streams": chosen.streams, "graph": chosen.graph, "note": chosen.note}
+    return True, {**detail, "calibration s": took, "member-steps/s with start and evaluation": speed}
+
+
+def ratios(quick: bool, folder: Path) -> Outcome:
+    """Fused against one model after another, through benchmarks/engine.py, in fp32 and tf32."""
+    out = {}
+    for precision in ("fp32", "tf32"):
+        target = folder / f"engine-{precision}.json"
+        command = [sys.executable, str(ROOT / "benchmarks" / "engine.py"), "--device", "cuda", "--precision", precision]
+        command += ["--json", str(target), "--batch", "64", *(["--quick"] if quick else [])]
+        subprocess.run(command, check=True, timeout=3600)
+        out[precision] = json.loads(target.read_text())["geometric_means"]
+    return True, out
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer sizes; some minutes")
+    parser.add_argument("--out", type=Path, default=Path())
+    parser.add_argument("--only", default="", help="checks whose name begins with this")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("no CUDA device here: nothing to check", file=sys.stderr)
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    checks: list[tuple[str, Callable[[], Outcome]]] = []
+    for model in MODELS:
+        for one in (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory):
+            checks.append((f"{one.__name__} {model}", partial(one, model)))
+        checks.append((f"verdicts {model}", partial(verdicts, model, args.quick)))
+    checks.append(("ratios", lambda: ratios(args.quick, args.out)))
+    rows = []
+    for name, check in checks:
+        if not name.startswith(args.only):
+            continue
+        begun = time.perf_counter()
+        try:
+            passed, detail = check()
+        except Exception as error:
+            passed, detail = False, {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc()[-2000:]}
+        rows.append({"check": name, "passed": passed, "seconds": time.perf_counter() - begun, "detail": detail})
+        print(
+            f"{'ok' if passed else 'FAILED':6} {name:32} {rows[-1]['seconds']:6.1f} s  {json.dumps(detail, default=str)}",
+            flush=True,
+        )
+        write(args.out, rows)
+    return 0 if all(r["passed"] for r in rows) else 1
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    device = {"device": torch.cuda.get_device_name(0), "torch": torch.__version__, "cuda": torch.version.cuda}
+    (folder / "gpu.json").write_text(json.dumps({**device, "rows": rows}, indent=1, default=str) + "\n")
+    lines = [
+        f"{device['device']}, torch {device['torch']}, CUDA {device['cuda']}",
+        "",
+        "| check | passed | s | what was seen |",
+        "|---|---|---|---|",
+    ]
+    for r in rows:
+        seen = "; ".join(f"{k}: {v}" for k, v in r["detail"].items() if k != "where").replace("|", "/").replace("\n", " ")
+        lines.append(f"| {r['check']} | {'yes' if r['passed'] else 'NO'} | {r['seconds']:.0f} | {seen} |")
+    (folder / "gpu.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
