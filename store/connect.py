@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from store import raw
 from store.errors import LabError, NewerSchema, NotALab, ReadOnlyLab, from_os, from_sqlite
 from store.locks import supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
 _MAX_VALUE_BYTES = 64 << 20
-_MAGIC = b"SQLite format 3\x00"
 
 
 @dataclass
@@ -47,21 +47,25 @@ class Opened:
 
 
 def check_header(path: Path) -> int:
-    """The schema in a file's header, before SQLite touches it.
+    """The schema in a file's header, without a lock and without a byte written beside it.
+
+    Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere (``store/raw.py``).
 
     Raises:
         NotALab: a foreign file.
     """
+    paths = LabPaths(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(100)
-    except OSError as error:
-        raise from_os(error, path) from None
-    if len(head) < 100 or not head.startswith(_MAGIC):
-        raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made")
-    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)) as connection:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
+            raise from_sqlite(error, path) from None
+        raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made") from None
+    if application != APPLICATION_ID:
         raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
-    return int.from_bytes(head[60:64], "big")
+    return schema
 
 
 def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -> Opened:
@@ -84,7 +88,7 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
         read_only = bool(notice)
     copy = None
     try:
-        if not read_only or supervisor_alive(paths):
+        if not read_only or _live(paths):
             connection = _connect(paths.uri(mode="ro"))
         elif not _has_bytes(paths.wal):
             connection = _connect(paths.uri(mode="ro", immutable=1))
@@ -156,6 +160,11 @@ def require_schema(schema: int, path: Path) -> None:
         )
 
 
+def _live(paths: LabPaths) -> bool:
+    """Somebody has the lab open, so that its WAL is in use and can be read where it lies."""
+    return supervisor_alive(paths) or (paths.shm.exists() and raw.used_by_another_process(paths.lab))
+
+
 def _why_not_writable(paths: LabPaths) -> str:
     kind = network_filesystem(paths.lab)
     if kind is not None:
@@ -176,14 +185,13 @@ def _has_bytes(path: Path) -> bool:
 
 def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
     """The lab and its WAL in a folder of our own (0700), from which SQLite recovers what the WAL holds."""
-    import shutil  # 8 ms with what it loads; hardly ever needed
-    import tempfile
+    import tempfile  # 8 ms with what it loads; hardly ever needed
 
     copy = tempfile.TemporaryDirectory(prefix="labtui-", ignore_cleanup_errors=True)
     try:
         with _quiet(paths):
-            shutil.copyfile(paths.lab, Path(copy.name) / "lab.db")
-            shutil.copyfile(paths.wal, Path(copy.name) / "lab.db-wal")
+            raw.copy(paths.lab, Path(copy.name) / "lab.db")
+            raw.copy(paths.wal, Path(copy.name) / "lab.db-wal")
     except OSError as error:
         copy.cleanup()
         raise from_os(error, paths.lab) from None

@@ -58,8 +58,8 @@ class LabPaths:
                 raise NotALab(f"there is no lab at {self.lab}; expected a file that labtui made")
             if not self.lab.is_file():
                 raise NotALab(f"{self.lab} is not a lab; expected a file that labtui made")
-            with self.lab.open("rb"):
-                pass
+            if not os.access(self.lab, os.R_OK):  # opening and closing it here would drop SQLite's locks (store/raw.py)
+                raise LabError(f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy")
         except OSError as error:
             raise from_os(error, self.lab) from None
 

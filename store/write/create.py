@@ -50,7 +50,6 @@ def _exists(paths: LabPaths) -> bool:
 
 
 def _open_existing(paths: LabPaths) -> None:
-    check_header(paths.lab)
     opened = open_for_reading(paths.lab)
     schema, notice = opened.schema, opened.notice
     opened.close()

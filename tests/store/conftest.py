@@ -1,0 +1,30 @@
+"""A lab with a few jobs, and a supervisor's writer on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_steps import IDENTITY, lone, study
+
+from store.write import Writer, create_or_open
+
+
+@pytest.fixture
+def lab(lab_path: Path) -> Path:
+    """A lab with the study's five jobs (n = 2, 3, 4 and two joint ones) and one alone, ids 1 to 6."""
+    create_or_open(lab_path)
+    with Writer(lab_path) as writer, writer.transaction() as tx:
+        assert tx.submit(study()).new == 5
+        assert tx.submit(lone()).new == 1
+    return lab_path
+
+
+@pytest.fixture
+def writer(lab: Path) -> Iterator[Writer]:
+    """The writer of a supervisor that has claimed the lab."""
+    with Writer(lab) as found:
+        with found.transaction() as tx:
+            tx.claim(IDENTITY)
+        yield found
