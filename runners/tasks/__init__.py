@@ -5,7 +5,6 @@ from runners.tasks.data import DataSource, TrainingSet
 from runners.tasks.formats import Batch, Vocabulary
 from runners.tasks.generalisation import Generalisation, generalisation_batch
 from runners.tasks.order import BatchOrder
-from runners.tasks.stacked import StackedTraining, stacked_validation
 from runners.tasks.tables import TransitionTable
 
 __all__ = [
@@ -14,10 +13,8 @@ __all__ = [
     "BatchStream",
     "DataSource",
     "Generalisation",
-    "StackedTraining",
     "TrainingSet",
     "TransitionTable",
     "Vocabulary",
     "generalisation_batch",
-    "stacked_validation",
 ]

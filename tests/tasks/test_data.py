@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.spec import LSTM, Dihedral, Distribution, Grid, Job, PermutationComposition, shares
-from runners.tasks import DataSource, data, lengths, stacked_validation
+from runners.tasks import DataSource, data, lengths
 from tests.tasks.helpers import LAMP, job, lengths_one_by_one, training_rows, validation_rows
 
 DISTRIBUTIONS: list[Distribution] = ["fixed", "uniform", "short_to_long"]
@@ -173,14 +173,6 @@ def test_a_set_that_does_not_exist_is_refused(n: int) -> None:
     DataSource(of, 1).training(13)
     with pytest.raises(ValueError, match=rf"n is {n}; expected 1 to 13"):
         DataSource(of, 1).training(n)
-
-
-def test_stacked_validation_is_one_set_per_seed() -> None:
-    of = job(3, "cot")
-    stacked = stacked_validation(of, [10, 20, 10])
-    for i, seed in enumerate((10, 20, 10)):
-        for a, b in zip(stacked, DataSource(of, seed).validation(), strict=True):
-            assert torch.equal(a[i], b)
 
 
 @given(k=st.integers(1, 50), low=st.integers(1, 6), count=st.integers(1, 12), size=st.integers(1, 5000))
