@@ -30,6 +30,8 @@ class Options:
     """A worker that beats but whose trainer has not looked up for this long is killed."""
     stop_s: float = 20.0
     """How long a checkpoint on request may take before the worker is killed."""
+    grace_s: float = 20.0
+    """How long the workers of a dead supervisor may take to write their checkpoints before they are killed."""
     backoff_s: float = 2.0
     """Delay before a job's second attempt; doubles with each further one."""
     backoff_max_s: float = 300.0

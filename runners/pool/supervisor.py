@@ -40,7 +40,6 @@ CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
 CLAIM_S = 60.0
-LEFTOVER_GRACE_S = 20.0
 REST_S = {"cpu": 90.0, "cuda": 20.0}
 MAX_FAULTS = 8
 """Turns in a row that end in an error which nobody foresaw, until the supervisor gives up."""
@@ -103,7 +102,7 @@ class Supervisor:
 
         self._tell("")
         self.staff.leftovers = [p for p in self.roster.read() if p.alive()]
-        self._leftover_until = self.clock() + LEFTOVER_GRACE_S
+        self._leftover_until = self.clock() + self.options.grace_s
         with open_lab(self.paths.lab) as lab:
             waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
             rows = self.staff.furnish(self._devices, {row.id: row for row in lab.devices()})
@@ -111,7 +110,7 @@ class Supervisor:
         from store.write import Identity, Writer, create_or_open
 
         create_or_open(self.paths.lab)
-        self.writer = Writer(self.paths.lab, lock_timeout_s=0.5)
+        self.writer = Writer(self.paths.lab, lock_timeout_s=0.5, clock=lambda: time.time())
         self.lab = open_lab(self.paths.lab)
         me = Identity(os.getpid(), psutil.Process().create_time(), socket.gethostname(), boot_id(), version())
         back = self._claim(me, rows)
