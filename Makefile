@@ -51,8 +51,9 @@ test-faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 bench: $(STAMP)
-	@set -e; for b in engine search pipeline store tui; do \
-		if [ -f benchmarks/$$b.py ]; then echo "== benchmarks/$$b.py"; $(BIN)/python benchmarks/$$b.py; fi; done
+	@set -e; for b in engine search pipeline store data speculation; do \
+		if [ -f benchmarks/$$b.py ]; then echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; fi; done; \
+	echo "== python -m benchmarks.tui --quick"; $(BIN)/python -m benchmarks.tui --quick
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -26,13 +26,16 @@ COMMANDS = (
     ("generalisation",),
     ("compare", "paper"),
 )
-SHOWN = (Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)), Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)))
+SHOWN = (
+    Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)),
+    Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
+)
 
 
 def labtui(*words: str) -> str:
     """What a command prints on stdout."""
-    done = subprocess.run([sys.executable, "-m", "labtui", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    command = [sys.executable, "-m", "labtui", *words]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def page(snapshot: Path) -> str:
@@ -40,8 +43,9 @@ def page(snapshot: Path) -> str:
     out = [
         "# The preset demo, trained",
         "",
-        "Three models, three formats, addition modulo 3, at a size far below the paper's: made by `python -m benchmarks.study`",
-        "from `runners/spec/presets/demo.toml`. Look at it with `labtui --read-only docs/labs/demo.db`.",
+        "Three models, three formats, addition modulo 3, at a size far below the paper's: made by",
+        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`.",
+        "Look at it with `labtui --read-only docs/labs/demo.db`.",
     ]
     for words in COMMANDS:
         out += ["", f"`labtui {' '.join(words)}`", "```", labtui("--read-only", str(snapshot), *words).rstrip(), "```"]
