@@ -94,6 +94,21 @@ def test_of_a_packed_probe_everything_but_superseded_steps_is_as_alone() -> None
                 assert packed.of(i) == alone.of(k)
 
 
+@pytest.mark.parametrize("at_once", [2, 5, 15])
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "dense_ssm", "hidden": 16},
+        {"kind": "lstm", "hidden": 32},
+        {"kind": "transformer", "layers": 2, "d": 32, "heads": 4, "init_std": 0.15},
+    ],
+)
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_sizes_of_the_presets(model: dict[str, object], format: str, at_once: int) -> None:
+    job = Job.model_validate({**tiny(format=format, lengths=(2, 7), batch_size=64).model_dump(), "model": model})
+    assert company_changes_nothing(job, cpu(), at_once)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_check_made_at_calibration_passes(model: str) -> None:
     assert company_changes_nothing(tiny(model), cpu(), 4)
