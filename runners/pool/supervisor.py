@@ -40,6 +40,7 @@ CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
 CLAIM_S = 60.0
+BUSY_MS = 400
 REST_S = {"cpu": 90.0, "cuda": 20.0}
 MAX_FAULTS = 8
 """Turns in a row that end in an error which nobody foresaw, until the supervisor gives up."""
@@ -130,6 +131,8 @@ class Supervisor:
                     back: list[Requeued] = tx.take_over()
                     tx.devices(rows)
                     self.bench.holding = tx.holding()
+                    # Rather come back than stand still: the pipes are read by this very thread.
+                    tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
                 return back
             except (Busy, NoRoom) as error:
                 if self.clock() > until or self._stop:

@@ -96,11 +96,10 @@ def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> N
     folder = LabPaths(lab_path).checkpoints
     for _ in range(long(2, 10)):
         running = bench.spawn(lab_path, env=env)
-        files = bench.wait(lambda: list(folder.rglob("*.ckpt")) or running.process.poll() is not None, 40)
+        process = running.process
+        bench.wait(lambda process=process: any(folder.rglob("*.ckpt")) or process.poll() is not None, 40)
         running.kill()
-        bench.wait(lambda running=running: not _alive(lab_path), 40, "the end of the workers")
-        if files is True:
-            break
+        bench.wait(lambda: not _alive(lab_path), 40, "the end of the workers")
         for file in folder.rglob("assignment.json" if how == "no manifest" else "*.ckpt"):
             data = bytearray(file.read_bytes())
             if how == "truncated":
