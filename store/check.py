@@ -179,7 +179,7 @@ def check(path: str | os.PathLike[str], *, replay: Replay | None = None) -> list
         if replay is not None:
             problems += _replayed(connection, replay)
         return problems
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise from_sqlite(error, opened.paths.lab) from None
     finally:
         opened.close()

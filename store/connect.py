@@ -59,7 +59,7 @@ def check_header(path: Path) -> int:
         with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)) as connection:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
             raise from_sqlite(error, path) from None
         raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made") from None
@@ -247,7 +247,7 @@ def validate(connection: sqlite3.Connection, path: Path) -> int:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
         master = connection.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000").fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise from_sqlite(error, path) from None
     if application != APPLICATION_ID:
         raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")

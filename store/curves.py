@@ -14,7 +14,7 @@ from store.rows import Curve
 
 LIMIT = 32
 _MAX_POINTS = 4096
-_FLOAT_MAX = 3.4028234e38
+_FLOAT_MAX = 3.4028234663852886e38
 
 
 def thin(curve: Curve, limit: int = LIMIT) -> Curve:

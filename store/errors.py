@@ -51,9 +51,14 @@ def from_os(error: OSError, path: object) -> LabError:
     return LabError(f"{path} cannot be used: {words}")
 
 
-def from_sqlite(error: sqlite3.Error, path: object) -> LabError:
-    """The LabError for an error of SQLite on the lab at ``path``."""
-    text = str(error)
+def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: object) -> LabError:
+    """The LabError for an error of SQLite on the lab at ``path``.
+
+    A UnicodeDecodeError is one too: a damaged file can put anything into SQLite's own message.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return NotALab(f"{path} is damaged (text that is not UTF-8); expected a lab that `labtui db check` passes")
+    text = " ".join(str(error).split())[:300]  # SQLite quotes a damaged schema at any length
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "is locked" in text:
         return Busy(f"{path} is locked by another process; nothing was written")

@@ -3,7 +3,7 @@
 POSIX drops every lock that a process has on a file as soon as the process closes *any* descriptor of it. Were a lab opened
 and closed beside a SQLite connection in the same process, the next process to close its own connection would believe that it
 is the last, fold the WAL in and delete it, and what this process commits from then on would go into a deleted file. So a
-descriptor of a lab, once opened here, is kept until the process ends; everything else goes through SQLite, which knows of this.
+descriptor of a lab, once opened here, is kept until the process ends; all else goes through SQLite, which knows of this.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from store.connect import TABLES, Opened
 from store.errors import LabError, NotALab, from_sqlite
 
 Bound = Sequence[str | int | float | None]
+_INT64 = 1 << 63
 CHUNK = 500
 """Values bound in one statement: older SQLite allows 999."""
 
@@ -85,7 +86,7 @@ class Connected:
                     raise from_sqlite(error, self.path) from None
                 self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
                 return self._again(sql, values)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise from_sqlite(error, self.path) from None
 
     def _fetch(self, sql: str, values: Bound) -> list[Any]:
@@ -97,7 +98,7 @@ class Connected:
     def _again(self, sql: str, values: Bound) -> list[Any]:
         try:
             return self._fetch(sql, values)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise from_sqlite(error, self.path) from None
 
     def _ids(self, sql: str, values: Bound) -> array[int]:
@@ -108,7 +109,7 @@ class Connected:
 
     def _chunks(self, sql: str, ids: Iterable[int]) -> Iterator[Any]:
         """Rows of ``sql``, whose ``{}`` becomes the placeholders, over ids in any number."""
-        wanted = [int(i) for i in ids]
+        wanted = [int(i) for i in ids if -_INT64 <= i < _INT64]  # a number beyond 64 bits names no row
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             yield from self._rows(sql.format(",".join("?" * len(part))), part)

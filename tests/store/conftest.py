@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_steps import IDENTITY, lone, study
 
 from store.write import Writer, create_or_open
+from tests.store.lab_steps import IDENTITY, lone, study
 
 
 @pytest.fixture

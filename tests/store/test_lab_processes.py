@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from lab_steps import IDENTITY, assert_sound, begin, finish, sql, start
 
 from store.errors import Busy, LabError
 from store.locks import SupervisorLock, holder, supervisor_alive, write_lock
 from store.paths import LabPaths
 from store.read import open_lab
 from store.write import Writer, apply_pending
+from tests.store.lab_steps import IDENTITY, assert_sound, begin, finish, sql, start
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -144,7 +144,7 @@ def test_killed_in_the_middle_of_a_transaction(writer: Writer, lab: Path, durabl
         finish(tx, begin(tx, 1, 8), True)
     code = """
 import sys
-from lab_steps import IDENTITY, begin, end_trial
+from tests.store.lab_steps import IDENTITY, begin, end_trial
 from store.write import Writer
 writer = Writer(sys.argv[1])
 with writer.transaction() as tx:
@@ -181,7 +181,7 @@ with writer.transaction(durable=sys.argv[2] == "True") as tx:
 def test_killed_at_random_times_while_writing(lab: Path) -> None:
     code = """
 import sys
-from lab_steps import IDENTITY, begin, finish
+from tests.store.lab_steps import IDENTITY, begin, finish
 from store.write import Writer
 with Writer(sys.argv[1]) as writer:
     with writer.transaction() as tx:

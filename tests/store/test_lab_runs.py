@@ -7,12 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab_steps import IDENTITY, MEMBERS, assert_sound, begin, end_trial, finish, start
 
 from store.errors import Fenced, Illegal, LabError
 from store.read import open_lab
 from store.rows import Curve
 from store.write import Writer
+from tests.store.lab_steps import IDENTITY, MEMBERS, assert_sound, begin, end_trial, finish, start
 
 
 def test_one_search_from_queued_to_done(writer: Writer, lab: Path) -> None:

@@ -7,13 +7,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from lab_steps import assert_sound, lone, sql, study
 
 from runners.spec import load
 from store import commands
 from store.errors import LabError, NotALab
 from store.read import open_lab
 from store.write import apply_pending, create_or_open, submit
+from tests.store.lab_steps import assert_sound, lone, sql, study
 
 
 def test_a_study_becomes_jobs_and_cells(lab_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from lab_steps import assert_sound, begin, finish, lone, sql, start, study
 
 from store import commands
 from store.errors import LabError
@@ -15,6 +14,7 @@ from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
 from store.write import Applied, Writer, apply_pending, submit
+from tests.store.lab_steps import assert_sound, begin, finish, lone, sql, start, study
 
 
 def apply(writer: Writer) -> list[Applied]:
