@@ -48,6 +48,7 @@ class Writer:
         self._timeout_s = lock_timeout_s
         self._clock = clock
         self._durable = True
+        self._closed = False
         self.paths.require_file()
         check_header(self.paths.lab)
         refuse_network(self.paths)
@@ -115,6 +116,9 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection; the last of all to close folds the WAL into the file, so it holds the lock too."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             with self._lock.hold(self._timeout_s):
                 self._connection.close()
