@@ -1,7 +1,7 @@
 """The lab file under load: ``python -m benchmarks.store [--quick]``.
 
-Writes trials with curves through the supervisor's own transactions while readers look at everything, then times what the screens
-ask of a lab of the paper's scale (12,700 searches, 190,000 trials). Prints JSON on stdout.
+Writes trials with curves through the supervisor's own transactions while readers look at everything, then times what the
+screens ask of a lab of the paper's scale (12,700 searches, 190,000 trials). Prints JSON on stdout.
 """
 
 from __future__ import annotations
