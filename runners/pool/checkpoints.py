@@ -35,8 +35,10 @@ def prepare(assignment: Assignment) -> None:
 
 
 def members(folder: Path) -> tuple[Member, ...] | None:
-    """Of whom the checkpoint in a folder is; None without a readable manifest."""
+    """Of whom the checkpoint in a folder is; None without a readable manifest, or with nothing but that."""
     try:
+        if all(file.name.startswith(NAME) for file in folder.iterdir()):
+            return None
         return read_manifest((folder / NAME).read_text())
     except OSError:
         return None

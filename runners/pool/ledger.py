@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runners.engine.types import Outcome
+from runners.engine.types import Outcome, shape_key
 from runners.pool import checkpoints
 from runners.pool.bench import Bench, Returned
 from runners.pool.codec import to_json
@@ -151,9 +151,10 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
                 "plan": plan,
             },
         )
-    from runners.engine.types import shape_key
-
-    tx.set_calibration(shape_key(assignment.job), slot.plan_key, plan)
+    shape = shape_key(assignment.job)
+    tx.set_calibration(shape, slot.plan_key, plan)
+    if slot.kind != "cpu":  # a GPU's plan is made for so many members
+        tx.set_calibration(shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
 
 
 def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
 
 from tests.support.faults import COUNTS
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`make test-faults` asks for the long form by its marker expression."""
+    if config.getoption("markexpr", "") == "faults or not faults":
+        os.environ.setdefault("LABTUI_FAULTS", "long")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ Environment:
     STANDIN_AT_ONCE: members at once of its plan (default 1: packing never pays).
     STANDIN_IMPORT_S: seconds that the import takes (default 0), like torch's.
     STANDIN_FAULTS: JSON list of {"kind": raise|oom|device|exit|hang|noise, "n": N or null, "hash": job hash or null,
-        "at": evaluation, "times": how often in all}.
+        "device": id or null, "at": evaluation, "times": how often in all}.
     STANDIN_DIR: a folder where the faults are counted across processes and, as ``trained.log``, every trial begun afresh.
 """
 
@@ -74,7 +74,7 @@ class Trainer:
         checkpoint_dir: Path | None,
         resume: bool,
     ) -> None:
-        self.job, self.members = job, tuple(members)
+        self.job, self.members, self.device = job, tuple(members), device
         at_once = int(os.environ.get("STANDIN_AT_ONCE", "1"))
         self.plan = plan or Plan(device, members_at_once=at_once, note="stand-in")
         self.dir = checkpoint_dir
@@ -177,6 +177,7 @@ class Trainer:
     def _fault(self, k: int, control: Control) -> None:
         for number, fault in enumerate(json.loads(os.environ.get("STANDIN_FAULTS", "[]"))):
             wanted = fault.get("n") in (None, *(m.n for m in self.members)) and fault.get("hash") in (None, self.job.hash)
+            wanted = wanted and fault.get("device") in (None, self.device)
             if wanted and fault.get("at", 0) == k and self._count(number) < fault.get("times", 1):
                 self._count(number, add=True)
                 _break(fault["kind"], control)
