@@ -252,9 +252,10 @@ class Supervisor:
         return True
 
     def _report_lost(self) -> None:
-        rows = {row.id: row for row in self.lab.devices()}
+        gone = {device.id for device in self.bench.lost}
+        rows = [replace(row, state="lost") if row.id in gone else row for row in self.lab.devices()]
         with self.writer.transaction() as tx:
-            tx.devices([replace(rows[d.id], state="lost") for d in self.bench.lost if d.id in rows])
+            tx.devices(rows)
         self.bench.lost.clear()
 
     # No room, no lock

@@ -80,7 +80,7 @@ def test_a_card_that_goes_is_taken_out_and_its_jobs_move(
 def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path: Path) -> None:
     """Killed in mid-pack: each search goes on by itself from the pack's checkpoint."""
     bench.make(lab_path, bench.study(2, eps=(1e-4, 2e-4, 3e-4)), max_attempts=100)
-    env = {"STANDIN_AT_ONCE": "64", "STANDIN_EVAL_S": "0.05", "STANDIN_EVALS": "20", "STANDIN_CHECKPOINT_EVERY": "1"}
+    env = {"STANDIN_AT_ONCE": "64", "STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "20", "STANDIN_CHECKPOINT_EVERY": "1"}
     folder = LabPaths(lab_path).checkpoints
     running = bench.spawn(lab_path, "--slots", "1", "--no-speculation", env=env)
     manifests = bench.wait(lambda: [f for f in folder.rglob("assignment.json") if _packed(f)], 60, "a pack's checkpoint")
