@@ -48,8 +48,8 @@ def frame(shape: Shape, tokens: Tensor, targets: Tensor | None) -> Frame:
         return Frame(_time_first(tokens), False, None, T)
     W = shape.window(T)
     if shape.one_length:  # only a row that fills up the batch has nothing supervised at its end
-        tokens = tokens.masked_fill(targets[..., -1:] < 0, -1)
-        return Frame(_time_first(tokens), False, _time_first(targets[..., T - W :]), W)
+        read = _time_first(tokens).masked_fill_(_time_first(targets[..., -1:] < 0).bool(), -1)
+        return Frame(read, False, _time_first(targets[..., T - W :]), W)
     if W == T:
         return Frame(_time_first(tokens.masked_fill(targets < 0, -1)), False, _time_first(targets), T)
     at = torch.arange(T, device=tokens.device)
@@ -76,4 +76,6 @@ def slices(rows: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _time_first(x: Tensor) -> Tensor:
-    return x.permute(2, 0, 1).to(torch.int64).contiguous()
+    """A copy [T, Et, B], int64."""
+    x = x.permute(2, 0, 1)
+    return torch.empty(x.shape, dtype=torch.int64, device=x.device).copy_(x)

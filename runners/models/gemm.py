@@ -18,6 +18,16 @@ def flush_denormals(like: Tensor) -> None:
         torch.set_flush_denormal(True)
 
 
+def fold_(x: Tensor) -> Tensor:
+    """Sum over the first axis by halves, in place. A reduction would choose its order by the other sizes, E among them."""
+    n = x.shape[0]
+    while n > 1:
+        half = n // 2
+        x[:half].add_(x[n - half : n])
+        n -= half
+    return x[0]
+
+
 class Gemm:
     """``half``: operands are rounded to bfloat16, sums and results are float32."""
 
@@ -36,6 +46,10 @@ class Gemm:
         if self.half and a.dtype == torch.float32:
             return total.add_(torch.bmm(a.bfloat16(), b.bfloat16()))
         return total.baddbmm_(a, b)
+
+    def to(self, out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """out [E, m, n] (contiguous) = a b."""
+        return self(a, b, out)
 
     def affine(self, bias: Tensor, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """bias + a b, bias broadcast to [E, m, n]."""

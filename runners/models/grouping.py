@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from runners.models.frame import Frame
+from runners.models.workspace import Buffers
 
 WORTH = 1.5
 """Grouping pays where it saves this factor of the arithmetic."""
@@ -35,7 +36,7 @@ def ranks(tokens: Tensor, V: int) -> Tensor:
         place = tokens.clamp_min(0) * 8
         one = (tokens >= 0).to(torch.int64) << place
         before = one.cumsum(-1) - one
-        return (before >> place).bitwise_and_(255)
+        return (before >> place).bitwise_and_(255).masked_fill_(tokens < 0, 0)
     ordered, order = torch.sort(tokens, dim=-1, stable=True)
     at = torch.arange(tokens.shape[-1], device=tokens.device).expand_as(tokens)
     first = torch.zeros_like(at)
@@ -48,28 +49,35 @@ def ranks(tokens: Tensor, V: int) -> Tensor:
 class Places:
     """Indices of one batch. A row is a sequence of a member: row e B + b; a place is one of a group: e V C + v C + rank."""
 
-    rows: list[Tensor]
-    """T times [E V C]: the row of each place in [T E B + 1] rows, the last of which is empty, counted from step t's first."""
-    forward: list[Tensor]
+    rows: tuple[Tensor, ...]
+    """T times [E V C]: the row of each place, plus t E B; (T + 1) E B where nobody has the place."""
+    forward: tuple[Tensor, ...]
     """T times [E B]: where a row finds its new state in [E V C places, empty, E initial states]."""
-    backward: list[Tensor]
+    backward: tuple[Tensor, ...]
     """T times [E B]: where a row finds the gradient of its old state in [E V C places, empty, E B gradients of the new]."""
 
 
-def places(batch: Frame, E: int, V: int, C: int) -> Places:
+def places(batch: Frame, E: int, V: int, C: int, buffers: Buffers) -> Places:
     """From the ranks of a batch of which no group overflows."""
     assert batch.ranks is not None
     T, _, B = batch.tokens.shape
     tokens, rank = batch.tokens.expand(T, E, B), batch.ranks.expand(T, E, B)
-    member = torch.arange(E).view(E, 1)
-    total, present = E * V * C, tokens >= 0
-    place = torch.where(present, member * (V * C) + tokens * C + rank, total)
+    total = E * V * C
+    member, row, all_rows = buffers.views(
+        "constants",
+        lambda: (
+            torch.arange(E).view(E, 1),
+            torch.arange(E * B).view(E, B),
+            torch.arange(T * E * B, dtype=torch.int32).view(T, E * B),
+        ),
+    )
+    absent = tokens < 0
+    place = torch.add(rank, tokens, alpha=C).add_(member * (V * C)).masked_fill_(absent, total)
     # One place more takes what has no token.
-    row_of = torch.full((T, total + 1), (T + 1) * E * B)
-    step = torch.arange(T).view(T, 1) * (E * B)
-    row_of.scatter_(1, place.flatten(1), step + torch.arange(E * B))
+    row_of = buffers("row_of", T, total + 1, dtype=torch.int32).fill_((T + 1) * E * B)
+    row_of.scatter_(1, place.view(T, E * B), all_rows)
     forward = backward = place
     if batch.before:
-        forward = torch.where(present, place, total + 1 + member)
-        backward = torch.where(present, place, total + 1 + torch.arange(E * B).view(E, B))
-    return Places(list(row_of[:, :total].unbind(0)), list(forward.flatten(1).unbind(0)), list(backward.flatten(1).unbind(0)))
+        forward = torch.where(absent, total + 1 + member, place)
+        backward = torch.where(absent, total + 1 + row, place)
+    return Places(row_of[:, :total].unbind(0), forward.view(T, E * B).unbind(0), backward.view(T, E * B).unbind(0))

@@ -8,6 +8,7 @@ whose gradient is a multiple of the cell's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -25,6 +26,49 @@ TORCH_GATES = (3, 0, 1, 2)
 """Our gates (output, input, forget, cell) are these blocks of torch.nn.LSTM's weights (input, forget, cell, output)."""
 
 State = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Views of the work space at one time step, each [E, rows, B]."""
+
+    read: Tensor
+    """The state and, below it, the token's one-hot column."""
+    read_rows: Tensor
+    gates: Tensor
+    sigmoids: Tensor
+    output: Tensor
+    input: Tensor
+    forget: Tensor
+    raw: Tensor
+    """The candidate before its tanh."""
+    factors: Tensor
+    """What output, input and forget gate multiply: the next three."""
+    squashed: Tensor
+    candidate: Tensor
+    cell: Tensor
+    new_cell: Tensor
+    new_state: Tensor
+
+    @classmethod
+    def of(cls, read: Tensor, gates: Tensor, factors: Tensor, t: int, h: int) -> _Step:
+        g, k = gates[t], factors[t]
+        return cls(
+            read=read[t],
+            read_rows=read[t].transpose(1, 2),
+            gates=g,
+            sigmoids=g[:, : 3 * h],
+            output=g[:, :h],
+            input=g[:, h : 2 * h],
+            forget=g[:, 2 * h : 3 * h],
+            raw=g[:, 3 * h :],
+            factors=k,
+            squashed=k[:, :h],
+            candidate=k[:, h : 2 * h],
+            cell=k[:, 2 * h :],
+            new_cell=factors[t + 1, :, 2 * h :],
+            new_state=read[t + 1, :, :h],
+        )
 
 
 class LSTMModel(Recurrent):
@@ -76,18 +120,17 @@ class LSTMModel(Recurrent):
         else:
             read[0, :, :h].copy_(state[0])
             factors[0, :, 2 * h :].copy_(state[1])
-        for t in range(T):
-            g, k = gates[t], factors[t]
-            gemm(w["gates"], read[t], g)
-            g[:, : 3 * h].sigmoid_()
-            candidate, cell = k[:, h : 2 * h], factors[t + 1, :, 2 * h :]
-            torch.tanh(g[:, 3 * h :], out=candidate)
-            torch.mul(g[:, 2 * h : 3 * h], k[:, 2 * h :], out=cell)
-            cell.addcmul_(g[:, h : 2 * h], candidate)
-            torch.tanh(cell, out=k[:, :h])
-            torch.mul(g[:, :h], k[:, :h], out=read[t + 1, :, :h])
-        states = read[1:, :, :h]
-        return states, (states[-1].clone(), factors[T, :, 2 * h :].clone())
+        views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
+        for s in views:
+            gemm(w["gates"], s.read, s.gates)
+            s.sigmoids.sigmoid_()
+            torch.tanh(s.raw, out=s.candidate)
+            torch.mul(s.forget, s.cell, out=s.new_cell)
+            s.new_cell.addcmul_(s.input, s.candidate)
+            torch.tanh(s.new_cell, out=s.squashed)
+            torch.mul(s.output, s.squashed, out=s.new_state)
+        states, cell = read[1:, :, :h], factors[T, :, 2 * h :]
+        return states, (states[-1], cell) if batch.targets is not None else (states[-1].clone(), cell.clone())
 
     def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
         W, E, h, Bp = d_states.shape
@@ -100,23 +143,25 @@ class LSTMModel(Recurrent):
         recurrent = w["gates"][:, :, :h].transpose(1, 2)
         sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
         tanh_slope = torch.ops.aten.tanh_backward.grad_input
+        views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
+        two = buffers("two", 2, E, h, Bp)
+        slope_out, slope_in, slope_candidate = slopes[:, :h], slopes[:, : 3 * h], slopes[:, 3 * h :]
+        slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, Bp), d_cell.unsqueeze(1)
         d = d_states[W - 1]
         for t in range(T - 1, -1, -1):
-            g, k = gates[t], factors[t]
-            sigmoid_slope(k, g[:, : 3 * h], grad_input=slopes[:, : 3 * h])
-            tanh_slope(g[:, h : 2 * h], k[:, h : 2 * h], grad_input=slopes[:, 3 * h :])
-            tanh_slope(g[:, :h], k[:, :h], grad_input=cell_slope)
+            s = views[t]
+            sigmoid_slope(s.factors, s.sigmoids, grad_input=slope_in)
+            tanh_slope(s.input, s.candidate, grad_input=slope_candidate)
+            tanh_slope(s.output, s.squashed, grad_input=cell_slope)
             d_cell.addcmul_(d, cell_slope)
-            slopes[:, :h].mul_(d)
-            slopes[:, h:].view(E, 3, h, Bp).mul_(d_cell.unsqueeze(1))
-            gemm.add_(d_weights, slopes, read[t].transpose(1, 2))
+            slope_out.mul_(d)
+            slope_cell.mul_(d_cell_3)
+            gemm.add_(d_weights, slopes, s.read_rows)
             if t:
-                d_cell.mul_(g[:, 2 * h : 3 * h])
+                d_cell.mul_(s.forget)
                 earlier = t - 1 - (T - W)
-                if earlier >= 0:
-                    d = gemm.add_(d_states[earlier], recurrent, slopes)
-                else:
-                    d = gemm(recurrent, slopes, buffers(f"d{t % 2}", E, h, Bp))
+                into = d_states[earlier] if earlier >= 0 else two[t % 2]
+                d = (gemm.add_ if earlier >= 0 else gemm.to)(into, recurrent, slopes)
         grads["w_hh"].copy_(d_weights[:, :, :h])
         d_table = buffers("table", E, 4 * h, V).copy_(d_weights[:, :, h:])
         d_bias = d_table.sum(-1)

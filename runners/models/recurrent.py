@@ -11,7 +11,7 @@ from torch import Tensor
 from runners.models import loss
 from runners.models.contract import DropoutKeys
 from runners.models.frame import Frame, frame, slices
-from runners.models.gemm import Gemm, flush_denormals
+from runners.models.gemm import Gemm, flush_denormals, fold_
 from runners.models.layout import Layout
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
@@ -134,13 +134,14 @@ class Recurrent(ABC):
         states, _ = self._run(w, batch, buffers, gemm)
         window = states[states.shape[0] - batch.window :]
         logits, head = self._head(views, window, buffers, gemm)
-        wanted = self._wanted(batch, params.shape[0], window.shape[3], buffers)
-        weights = loss.position_weights(wanted.transpose(0, 1), params.dtype).transpose(0, 1)
-        flat = wanted.flatten(0, 1)
+        W, E, _, Bp = window.shape
+        wanted = loss.Wanted.of(self._wanted(batch, E, Bp, buffers))
+        weights = wanted.weights(params.dtype, member=1)
+        wanted = loss.Wanted(wanted.absent.flatten(0, 1), wanted.index.flatten(0, 1))
         d_logits = buffers("d_logits", *logits.shape)
-        picked = loss.log_probabilities(logits, flat, 1, d_logits)
-        mean = -(picked.view_as(wanted) * weights).transpose(0, 1).flatten(1).sum(1)
-        loss.gradient(logits, flat, weights.reshape(flat.shape), 1, d_logits)
+        picked = loss.log_probabilities(logits, wanted, 1, d_logits)
+        mean = fold_(picked.view(W, E, Bp).mul_(weights).sum(-1)).neg()
+        loss.gradient(logits, wanted, weights.view(W * E, Bp), 1, d_logits)
         d_states = self._head_back(d_logits, head, window, buffers, gemm, grads)
         self._back(w, batch, buffers, gemm, d_states, grads)
         return mean
@@ -150,10 +151,11 @@ class Recurrent(ABC):
         states, _ = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm)
         window = states[states.shape[0] - batch.window :]
         logits, _ = self._head(views, window, buffers, gemm)
-        wanted = self._wanted(batch, params.shape[0], window.shape[3], buffers)
-        picked = loss.log_probabilities(logits, wanted.flatten(0, 1), 1, buffers("log_softmax", *logits.shape))
-        total -= picked.view_as(wanted).transpose(0, 1).flatten(1).to(torch.float64).sum(1)
-        count += (wanted >= 0).transpose(0, 1).flatten(1).sum(1)
+        W, E, _, Bp = window.shape
+        wanted = loss.Wanted.of(self._wanted(batch, E, Bp, buffers).flatten(0, 1))
+        picked = loss.log_probabilities(logits, wanted, 1, buffers("log_softmax", *logits.shape))
+        total -= fold_(picked.view(W, E, Bp).to(torch.float64).sum(-1))
+        count += (~wanted.absent).view(W, E, Bp).sum((0, 2))
 
     def _decode(self, params: Tensor, batch: Frame, count: int, feed: Tensor) -> Tensor:
         made: list[Tensor] = []
@@ -187,8 +189,8 @@ class Recurrent(ABC):
         W, E, h, Bp = states.shape
         S = self.n_outputs
         per_step = gemm(d_logits, states.flatten(0, 1).transpose(1, 2), buffers("d_head", W * E, S, h))
-        grads["head.weight"].copy_(_fold_(per_step.view(W, E, S, h)))
-        grads["head.bias"].copy_(_fold_(d_logits.sum(-1).view(W, E, S)))
+        grads["head.weight"].copy_(fold_(per_step.view(W, E, S, h)))
+        grads["head.bias"].copy_(fold_(d_logits.sum(-1).view(W, E, S)))
         if states.stride(3) == 1:
             return gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, Bp)).view(W, E, h, Bp)
         rows = gemm(d_logits.transpose(1, 2), weight, buffers("d_states", W * E, Bp, h))
@@ -198,20 +200,12 @@ class Recurrent(ABC):
         """Targets int64 [W, E, Bp]; -1 in the columns that pad the batch."""
         assert batch.targets is not None
         B = batch.targets.shape[2]
+        if batch.targets.shape == (batch.window, E, Bp):
+            return batch.targets
         wanted = buffers("wanted", batch.window, E, Bp, dtype=torch.int64)
         wanted[..., B:] = -1
         wanted[..., :B] = batch.targets
         return wanted
-
-
-def _fold_(x: Tensor) -> Tensor:
-    """Sum over the first axis by halves, in place. A reduction would choose its order by the other sizes, E among them."""
-    n = x.shape[0]
-    while n > 1:
-        half = n // 2
-        x[:half].add_(x[n - half : n])
-        n -= half
-    return x[0]
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -123,10 +123,10 @@ class TransformerModel:
             x, k = block.forward(x, self._block(views, layer), at, layer)
             kept.append(k)
         rows, wanted = self._window(targets, E)
-        seen = x if rows is None else x.reshape(E * B * T, -1)[rows].view(E, wanted.shape[1], -1)
+        seen = x if rows is None else x.reshape(E * B * T, -1)[rows].view(E, wanted.index.shape[1], -1)
         normed, stats = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
         logits = gemm(normed, views["head"].transpose(1, 2))
-        weights = loss.position_weights(wanted, params.dtype)
+        weights = wanted.weights(params.dtype, member=0)
         d_logits = buffers("d_logits", *logits.shape)
         picked = loss.log_probabilities(logits, wanted, 2, d_logits)
         mean = -(picked * weights).sum(1)
@@ -160,12 +160,12 @@ class TransformerModel:
                 # written after its input was read for the last time.
                 h, _ = block.forward(h, self._block(views, layer), at, layer % 2)
             rows, wanted = self._window(y, E)
-            seen = h if rows is None else h.reshape(E * B * T, -1)[rows].view(E, wanted.shape[1], -1)
+            seen = h if rows is None else h.reshape(E * B * T, -1)[rows].view(E, wanted.index.shape[1], -1)
             normed, _ = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
             logits = torch.bmm(normed, views["head"].transpose(1, 2))
             picked = loss.log_probabilities(logits, wanted, 2, buffers("log_softmax", *logits.shape))
             total -= picked.to(torch.float64).sum(1)
-            count += (wanted >= 0).sum(1)
+            count += (~wanted.absent).sum(1)
         return total, count
 
     def _logits(self, params: Tensor, tokens: Tensor) -> Tensor:
@@ -211,13 +211,13 @@ class TransformerModel:
         mask = None if at.dropout is None else at.dropout.mask(0, N, d, dtype=x.dtype)
         return (x if mask is None else x.mul_(mask)), one_hot, mask
 
-    def _window(self, targets: Tensor, E: int) -> tuple[Tensor | None, Tensor]:
+    def _window(self, targets: Tensor, E: int) -> tuple[Tensor | None, loss.Wanted]:
         """Which rows of [E B T] the head reads (None: all), and the targets there, [E, rows]."""
         Et, B, T = targets.shape
         W = self.shape.window(T)
         targets = targets.to(torch.int64)
         if W == T:
-            return None, targets.reshape(Et, B * T).expand(E, -1)
+            return None, loss.Wanted.of(targets.reshape(Et, B * T).expand(E, -1))
         at = torch.arange(T, device=targets.device)
         last = ((targets >= 0) * at).amax(-1, keepdim=True)
         place = (last + at[:W] - (W - 1)).clamp_min_(0)
@@ -227,7 +227,7 @@ class TransformerModel:
             wanted = wanted.masked_fill(last + at[:W] < W - 1, -1)
         start = torch.arange(E, device=targets.device).view(E, 1, 1) * (B * T)
         rows = start + torch.arange(B, device=targets.device).view(B, 1) * T + place
-        return rows.flatten(), wanted.reshape(Et, -1).expand(E, -1)
+        return rows.flatten(), loss.Wanted.of(wanted.reshape(Et, -1).expand(E, -1))
 
 
 def _of(x: Tensor, e: int | slice) -> Tensor:
