@@ -66,6 +66,8 @@ _LIGHT = {
 _KAPPA_DARK = {-3: "#93501b", -2: "#6d401c", -1: "#463221", 0: "#262d35", 1: "#1e3a52", 2: "#1d5079", 3: "#216aa6"}
 _KAPPA_LIGHT = {-3: "#e8a165", -2: "#f1c49a", -1: "#f7e2cc", 0: "#eceeed", 1: "#d3e5f5", 2: "#a8cdec", 3: "#78b1e0"}
 _HEAT_DARK = ("#3f7d4f", "#3d6f73", "#375a75", "#32466a", "#2c3453", "#242a3c")
+_RATES_DARK = ("#f2cf63", "#8fcf6a", "#45b39d", "#5b9bd1", "#a58be0")
+_RATES_LIGHT = ("#9a7400", "#4c8a1c", "#0c7f6b", "#1f62a8", "#6a48b0")
 _HEAT_LIGHT = ("#a6d8b0", "#b7dcd8", "#c6dcec", "#d5dcef", "#e2e2f0", "#eeeef3")
 _ANSI = {
     "fg": "default", "strong": "default bold", "dim": "bright_black", "faint": "bright_black", "track": "bright_black",
@@ -127,11 +129,16 @@ ANSI = Theme(
 THEMES = (DARK, LIGHT, ANSI)
 
 
+RATES = tuple(f"rate.{i}" for i in range(5))
+"""Learning rates in order, the largest first: a ramp, since they are a scale and no names; no model has these colours."""
+
+
 class Palette:
     """Style names to rich styles, for one theme."""
 
     def __init__(self, theme: Theme, *, no_color: bool = False) -> None:
         self._cache: dict[str, Style] = {}
+        self._flat_cursor = no_color or theme.ansi or "ansi" in theme.name
         if no_color:
             self._names = _mono()
         elif theme.ansi or "ansi" in theme.name:
@@ -152,6 +159,9 @@ class Palette:
             found = self.base
             for name in key.split():
                 found += self._names.get(name, Style.null())
+            if self._flat_cursor and found.reverse:
+                # Turned round, each colour would be a ground of its own: a row in patches.
+                found = self.base + Style(reverse=True, bold=found.bold)
             self._cache[key] = found
         return found
 
@@ -183,6 +193,7 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
         "alarm": on(c["bg"], c["bad"]),
         "bold": Style(bold=True),
         "under": Style(underline=True),
+        "reverse": Style(reverse=True),
         "shade": Style(bgcolor=c["shade"]),
         "state.queued": on(c["dim"]),
         "state.running": on(c["accent"]),
@@ -198,6 +209,7 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
     }
     names |= {f"model.{kind}": on(c[kind]) for kind in MODEL_SIGN}
     names |= {f"plugin.{i}": on(c[f"plugin{i}"]) for i in range(4)}
+    names |= {name: on(hue) for name, hue in zip(RATES, _RATES_DARK if dark else _RATES_LIGHT, strict=True)}
     ink = c["strong"]
     kappa = _KAPPA_DARK if dark else _KAPPA_LIGHT
     names |= {f"kappa.{k:+d}": on(ink, bg) for k, bg in kappa.items()}
@@ -223,6 +235,7 @@ def _ansi() -> dict[str, Style]:
         "alarm": parse("reverse red"),
         "bold": parse("bold"),
         "under": parse("underline"),
+        "reverse": parse("reverse"),
         "shade": parse("underline"),
     }
     for state, colour in {
@@ -233,6 +246,7 @@ def _ansi() -> dict[str, Style]:
         names[f"state.{state}"] = parse(colour)
     names |= {f"model.{kind}": parse(c[kind]) for kind in MODEL_SIGN}
     names |= {f"plugin.{i}": parse(c[f"plugin{i}"]) for i in range(4)}
+    names |= dict(zip(RATES, map(parse, ("bright_yellow", "green", "cyan", "blue", "magenta")), strict=True))
     for k, colour in {
         -3: "yellow bold",
         -2: "yellow",
@@ -253,7 +267,7 @@ def _mono() -> dict[str, Style]:
     names = {
         name: Style(bold=True) for name in ("strong", "title", "key", "mark", "bold", "bad", "state.running", "state.failed")
     }
-    names |= {name: Style(reverse=True) for name in ("cursor", "tab", "caret", "banner", "alarm")}
+    names |= {name: Style(reverse=True) for name in ("cursor", "tab", "caret", "reverse", "banner", "alarm")}
     names |= {"fg": Style(color=RichColor.default(), bgcolor=RichColor.default()), "head": Style(underline=True)}
     names |= {"under": Style(underline=True)}
     return names

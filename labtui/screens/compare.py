@@ -9,6 +9,7 @@ from typing import Any
 
 from labtui.poller import Loader
 from labtui.screens.base import ScreenPane, empty_state
+from labtui.screens.jobtext import literal
 from labtui.screens.kappas import sharing
 from labtui.text import clean, fit
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
@@ -80,7 +81,7 @@ def _leaves(spec: str) -> dict[str, str]:
             for key, inner in value.items():
                 walk(inner, f"{path}.{key}" if path else key)
         elif value is not None:
-            out[path] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            out[path] = literal(value)
 
     try:
         walk(json.loads(spec), "")

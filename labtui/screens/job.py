@@ -14,7 +14,7 @@ from labtui.screens.jobtext import event_lines, log_lines, spec_lines
 from labtui.text import clean
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
-from labtui.widgets.bracket import bracket_chart
+from labtui.widgets.bracket import HEADS, WIDE, bracket_chart
 from labtui.widgets.heat import heat_map
 from labtui.widgets.lines import Line, Span, beside, inset, rule, size, stack
 from store.rows import JobRow
@@ -148,8 +148,9 @@ class JobPane(ScreenPane):
             spans.append((f"   took {figures.duration(job.wall_s)}", "dim"))
         if job.reason and job.state != "done":
             spans.append((f"   {clean(job.reason)}", "bad"))
-        if job.flags:
-            spans.append((f"   {' '.join(job.flags)}", "dim" if job.flags == ("capped",) else "warn"))
+        spans.append((f"   N_max {figures.exact(job.n_max)}{', every sequence' if 'capped' in job.flags else ''}", "dim"))
+        if figures.flags(job.flags):
+            spans.append((f"   {figures.flags(job.flags)}", "warn"))
         # The basis of the ETA is the first to go where there is no room.
         if size(tuple(spans)) > width:
             spans = [s for s in spans if not s[0].startswith(" (")]
@@ -169,8 +170,7 @@ class JobPane(ScreenPane):
         return [*lines, *self._panel("events", event_lines(data.events), width, height - grid)]
 
     def _chart(self, data: JobData, width: int, height: int) -> list[Line]:
-        note = "N on a log axis · shaded: where N* can be"
-        head = rule("candidates", width, note if width > 70 else "")
+        head = rule("candidates", width, HEADS.strip() if width >= WIDE else "")
         if not data.probes:
             return [head, (), ((" no candidate yet", "dim"),)]
         chosen = data.probe if self.request.probe_id is not None else None

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from labtui.screens.jobtext import read_log
+from labtui.theme import RATES
 from labtui.widgets import figures
 from labtui.widgets.lines import Line, Span
 from labtui.widgets.plot import Axis, Level, Series, plot, span
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
-HUES = ("accent", "model.transformer", "model.dense_ssm", "plugin.0", "plugin.2", "plugin.3", "plugin.1")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class JobRequest:
 
     job_id: int | None = None
     probe_id: int | None = None
-    """None: the newest."""
+    """None: the one that tells most (:func:`telling`)."""
     log: bool = False
 
     def __call__(self, lab: Any) -> JobData | None:
@@ -51,8 +51,8 @@ class JobRequest:
         job = lab.job(job_id)
         probes = tuple(lab.probes(job_id))
         probe = next((p for p in probes if p.id == self.probe_id), None)
-        if probe is None and probes:
-            probe = next((p for p in reversed(probes) if p.state == "running"), probes[-1])
+        if probe is None:
+            probe = telling(job, probes)
         trials = tuple(lab.trials(probe_id=probe.id)) if probe else ()
         curves = lab.curves(probe.id) if probe else {}
         told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
@@ -63,10 +63,22 @@ class JobRequest:
         )  # fmt: skip
 
 
+def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
+    """The candidate to show where none is chosen: the one in training, else the one that N* rests on, else the last judged."""
+    running = [p for p in probes if p.state == "running"]
+    judged = [p for p in probes if p.state == "done" and not p.speculative]
+    if running:
+        return min(reversed(running), key=lambda p: p.speculative)
+    if job.status == "censored" and judged:
+        return max(judged, key=lambda p: p.n)
+    found = next((p for p in judged if p.verdict and p.n == job.hi), None)
+    return found or (judged[-1] if judged else probes[-1] if probes else None)
+
+
 def loss_plot(job: JobRow, trials: Sequence[TrialRow], curves: dict[int, Curve], width: int, height: int) -> list[Line]:
     """Validation losses over steps, one colour per learning rate, eps marked; only what is finite is drawn."""
     rates = sorted({t.lr for t in trials}, reverse=True)
-    hue = {lr: HUES[i % len(HUES)] for i, lr in enumerate(rates)}
+    hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     series: list[Series] = []
     lows: list[float] = [job.eps]
     last = 1.0

@@ -30,7 +30,7 @@ def spec_lines(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
     for section, values in data.items():
         if isinstance(values, dict):
             lines.append(text_line(f" {clean(section)}", "heading"))
-            lines += [_pair(key, value, "   ") for key, value in values.items() if value is not None]
+            lines += [_pair(key, value, "   ") for key, value in values.items() if value not in (None, [])]
     lines.append(text_line(" job", "heading"))
     for key, value in (
         ("hash", job.hash[:16]),
@@ -51,10 +51,18 @@ def spec_lines(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
 
 
 def _pair(key: str, value: Any, indent: str = " ") -> Line:
-    text = (
-        ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value) if isinstance(value, dict) else str(value)
-    )
-    return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(text), ""))
+    return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(literal(value)), ""))
+
+
+def literal(value: Any) -> str:
+    """A value as the spec file writes it, lists without brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(map(literal, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def event_lines(events: Sequence[EventRow]) -> list[Line]:

@@ -239,7 +239,7 @@ class KappaPane(ScreenPane):
                 (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
                 (fit(value, 11, ">"), style),
                 (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
-                (f"  {' '.join(part.flags)}", "dim" if part.flags == ("capped",) else "warn"),
+                (f"  {figures.flags(part.flags)}", "warn"),
             )
             lines.append(tuple((t, f"cursor {k}") for t, k in crop(spans, width)) if here else crop(spans, width))
         if kappa.cell.joint.generalisation is not None and len(lines) < height:

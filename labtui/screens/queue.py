@@ -242,8 +242,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  ETA ~{figures.duration(guess.seconds)}: {guess.basis}", "dim"))
         if job.reason and job.state in ("failed", "queued", "paused"):
             parts.append((f"  {clean(job.reason)}", "bad" if job.state == "failed" else "warn"))
-        if job.flags:
-            parts.append((f"  {' '.join(job.flags)}", "dim" if job.flags == ("capped",) else "warn"))
+        if figures.flags(job.flags):
+            parts.append((f"  {figures.flags(job.flags)}", "warn"))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:

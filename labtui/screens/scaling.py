@@ -291,7 +291,7 @@ class ScalingPane(ScreenPane):
             known = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
         spans: list[Span] = [
             (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (known, "strong"),
-            (f"  job {p.job_id}", "dim"), (f"  {' '.join(p.flags)}", "dim" if p.flags == ("capped",) else "warn"),
+            (f"  job {p.job_id}", "dim"), (f"  {figures.flags(p.flags)}", "warn"),
         ]  # fmt: skip
         if curve.law is not None and width >= 100:
             spans.append((f"   {curve.law.text()}", "dim"))

@@ -11,6 +11,9 @@ from labtui.widgets.lines import Line, Span, based, thin_bar
 from labtui.widgets.plot import Axis, ticks
 from store.rows import JobRow, ProbeRow
 
+HEADS = f"{'trials':>7}{'loss':>9}{'time':>8}"
+"""The heading of the columns at the right, where there is room for all three."""
+WIDE = 64
 SIGNS = {True: ("✓", "ok"), False: ("✗", "bad")}
 
 
@@ -48,8 +51,7 @@ def bracket_chart(
     job: JobRow, probes: Sequence[ProbeRow], width: int, height: int, *, chosen: int | None = None, style: str = "accent"
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last; ``chosen`` is a probe's id."""
-    wide = width >= 64
-    tail = (9 + 9 + 8) if wide else (9 if width >= 44 else 0)
+    tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
     if inner < 8 or height < 3:
         return []
@@ -66,7 +68,10 @@ def bracket_chart(
     decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
     lines = [_row(job, step, axis, inner, decades, tail, step.probe.id == chosen, style) for step in rows]
     lines += [()] * (room - len(lines))
-    return [*lines, *_axis_lines(axis, inner, hidden, job)]
+    foot = _axis_lines(axis, inner, hidden)
+    if tail:
+        foot[1] = (*foot[1], ("  ", ""), ("  ", "shade"), (" N* can be here" if tail > 9 else " N*", "dim"))
+    return [*lines, *foot]
 
 
 def _column(axis: Axis, n: float, inner: int) -> int:
@@ -127,7 +132,7 @@ def _progress(job: JobRow, probe: ProbeRow) -> Line:
     return ((fit(f"{probe.trials_ended}/{probe.trials}", 7, ">"), "dim"),)
 
 
-def _axis_lines(axis: Axis, inner: int, hidden: int, job: JobRow) -> list[Line]:
+def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:
     marks = ["─"] * inner
     text = [" "] * inner
     free = 0

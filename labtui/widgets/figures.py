@@ -110,6 +110,11 @@ def own_name(job: JobRow) -> str:
     return "" if job.model_label in name and name.startswith(f"{job.task} {job.format}") else name
 
 
+def flags(found: tuple[str, ...]) -> str:
+    """The flags that need a second look; that N_max is the whole space of sequences is no such thing."""
+    return " ".join(flag for flag in found if flag != "capped")
+
+
 def lengths(distribution: str, length: int, min_length: int) -> str:
     """Which input lengths: ``n=5``, ``2..7``, ``2..7 s2l``."""
     if distribution == "fixed":

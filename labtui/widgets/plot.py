@@ -53,7 +53,7 @@ def span(values: Sequence[float], *, log: bool, pad: float = 0.08) -> Axis:
         return Axis(1.0, 10.0, True) if log else Axis(0.0, 1.0, False)
     low, high = min(good), max(good)
     if log:
-        room = max(math.log(high / low) * pad, math.log(1.25))
+        room = max(math.log(high / low) * pad, math.log(1.25 if high <= low * 1.02 else 1.07))
         return Axis(low / math.exp(room), high * math.exp(room), True)
     room = (high - low) * pad or max(abs(high) * 0.1, 0.5)
     return Axis(low - room, high + room, False)
@@ -92,6 +92,7 @@ class Canvas:
     height: int
     dots: dict[tuple[int, int], int] = field(default_factory=dict)
     inks: dict[tuple[int, int], str] = field(default_factory=dict)
+    bars: dict[tuple[int, int], Span] = field(default_factory=dict)
     signs: dict[tuple[int, int], Span] = field(default_factory=dict)
 
     def dot(self, x: float, y: float, style: str) -> None:
@@ -113,23 +114,31 @@ class Canvas:
             self.dot(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t, style)
 
     def cell(self, x: float, y: float) -> tuple[int, int]:
-        """The cell of a place in 0..1."""
-        return (
-            min(self.width - 1, max(0, int(x * self.width))),
-            min(self.height - 1, max(0, int((1 - y) * self.height))),
-        )
+        """The cell of a place in 0..1: the one in which a dot there would lie."""
+        column, row = round(x * (self.width * 2 - 1)) // 2, round((1 - y) * (self.height * 4 - 1)) // 4
+        return min(self.width - 1, max(0, column)), min(self.height - 1, max(0, row))
+
+    def bar(self, x: float, low: float, high: float, style: str) -> None:
+        """An upright bar through the middle of a column, resolved to half a cell, under the signs."""
+        column, halves = self.cell(x, 0.0)[0], self.height * 2
+        first, last = (min(halves - 1, max(0, int((1 - y) * halves))) for y in (high, low))
+        for row in range(first // 2, last // 2 + 1):
+            sign = "┃" if first <= 2 * row and 2 * row + 1 <= last else "╹" if first <= 2 * row else "╻"
+            self.bars[column, row] = (sign, style)
 
     def put(self, x: float, y: float, sign: str, style: str) -> None:
         if -0.001 <= x <= 1.001 and -0.001 <= y <= 1.001:
             self.signs[self.cell(x, y)] = (sign, style)
 
     def row(self, y: int, under: dict[int, Span] | None = None) -> Line:
-        """A row of cells over ``under`` (the grid)."""
+        """A row of cells over ``under`` (grid and levels): signs over bars over dots."""
         spans: list[Span] = []
         for x in range(self.width):
             where = (x, y)
             if where in self.signs:
                 one = self.signs[where]
+            elif where in self.bars:
+                one = self.bars[where]
             elif where in self.dots:
                 one = (chr(0x2800 + self.dots[where]), self.inks[where])
             else:
@@ -191,6 +200,7 @@ def plot(
     canvas = Canvas(inner, rows)
     labels: dict[int, Span] = {}
     grid_rows: set[int] = set()
+    level_rows: dict[int, Span] = {}
     for value, text in y_ticks:
         place = y.place(value)
         if -0.001 <= place <= 1.001:
@@ -202,20 +212,22 @@ def plot(
         if 0 <= place <= 1:
             at = canvas.cell(0, place)[1]
             labels[at] = (level.label, level.style)
-            for cx in range(inner):
-                canvas.signs.setdefault((cx, at), ("╌", level.style))
+            level_rows[at] = ("╌", level.style)
     for one in series:
         _draw(canvas, one, x, y)
     if cursor is not None:
         cx, cy = canvas.cell(x.place(cursor[0]), y.place(cursor[1]))
         for row in range(rows):
-            canvas.signs.setdefault((cx, row), ("│", "faint"))
-        sign = canvas.signs.get((cx, cy), ("◆", ""))[0]
-        canvas.signs[cx, cy] = (sign if sign not in "│╌" else "◆", "caret")
+            if (cx, row) not in canvas.bars:
+                canvas.signs.setdefault((cx, row), ("│", "faint"))
+        sign, style = canvas.signs.get((cx, cy), ("◆", "accent"))
+        canvas.signs[cx, cy] = (sign if sign != "│" else "◆", f"{style} reverse")
     lines: list[Line] = []
     for row in range(rows):
         text, style = labels.get(row, ("", "dim"))
-        under = dict.fromkeys(range(1, inner, 4), ("·", "faint")) if row in grid_rows else None
+        under = dict.fromkeys(range(1, inner, 4), ("·", "faint")) if row in grid_rows else {}
+        if row in level_rows:
+            under = dict.fromkeys(range(inner), level_rows[row])
         lines.append(
             (
                 (fit(text, gutter - 1, ">"), style),
@@ -231,7 +243,8 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     for (ax, ay), (bx, by) in pairwise(one.band):
         canvas.line(x.place(ax), y.place(ay), x.place(bx), y.place(by), one.style, (1, 2))
     for at, low, high in one.bars:
-        canvas.line(x.place(at), _inside(y.place(low)), x.place(at), _inside(y.place(high)), one.style)
+        if -0.001 <= x.place(at) <= 1.001 and y.place(high) >= 0 and y.place(low) <= 1:
+            canvas.bar(x.place(at), _inside(y.place(low)), _inside(y.place(high)), one.style)
     good = [(x.place(a), y.place(b)) for a, b in one.points if math.isfinite(a) and math.isfinite(b)]
     if one.joined:
         for (ax, ay), (bx, by) in pairwise(good):
@@ -258,7 +271,7 @@ def _foot(x: Axis, inner: int, gutter: int, label: str) -> list[Line]:
         place = x.place(value)
         if not -0.001 <= place <= 1.001:
             continue
-        at = min(inner - 1, max(0, int(place * inner)))
+        at = min(inner - 1, max(0, round(place * (inner * 2 - 1)) // 2))
         name = figures.count(value) if value >= 1 or value == 0 else f"{value:g}"
         start = min(max(0, at - len(name) // 2), inner - len(name))
         marks[at] = "┴"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from labtui.actions import Keymap
 from labtui.eta import candidates_left, job_eta
+from labtui.screens.jobdata import telling
 from labtui.screens.kappas import sharing
 from labtui.screens.queue import bracket_spark
 from labtui.theme import MODEL_SIGN, model_sign, model_style
@@ -68,6 +69,34 @@ def test_a_plot_shows_points_levels_and_censored_arrows() -> None:
     assert text.count("↑") == 1
     assert "joint" in text
     assert "10k" in text
+
+
+def test_bars_stand_in_the_column_of_their_sign_and_nothing_hides_a_curve() -> None:
+    series = Series(((3.0, 100.0), (5.0, 100.0)), "ok", "●", True, tuple((x, 20.0, 800.0) for x in (3.0, 5.0)))
+    lines = plot([series], 61, 21, Axis(2, 6, False, True), Axis(10, 1000), levels=[Level(100.0, "eps")])
+    at = {i for i, char in enumerate(plain(next(line for line in lines if "●" in plain(line)))) if char == "●"}
+    assert len(at) == 2
+    bars = [{i for i, char in enumerate(plain(line)) if char in "┃╹╻"} for line in lines]
+    assert [found for found in bars if found] == [at] * sum(map(bool, bars))
+    assert sum(map(bool, bars)) >= 10
+    between = plain(next(line for line in lines if "●" in plain(line)))[min(at) + 1 : max(at)]
+    assert all(0x2800 <= ord(char) < 0x2900 for char in between)
+
+
+def test_the_candidate_that_is_shown_first_tells_most() -> None:
+    lab = small_lab()
+    for job in lab.rows:
+        found = telling(job, lab.probes(job.id))
+        if job.status == "bracket":
+            assert found is not None
+            assert found.n == job.hi
+    job = next(j for j in lab.rows if j.status == "bracket")
+    probes = lab.probes(job.id)
+    ahead = replace(probes[-1], id=10_000, n=1, verdict=None, state="cancelled", speculative=True)
+    assert telling(job, [*probes, ahead]) == telling(job, probes)
+    training = replace(probes[-1], id=10_001, state="running", verdict=None)
+    assert telling(job, [*probes, training, ahead]) == training
+    assert telling(job, []) is None
 
 
 def test_the_bracket_closes_in() -> None:

@@ -1,0 +1,69 @@
+"""Looks that hold everywhere: signs that every terminal has, colours that say one thing."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import labtui
+from labtui.text import REPLACEMENT, to_ascii
+from labtui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, RATES, THEMES, Palette, model_style
+
+
+def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:
+    root = Path(labtui.__file__).parent
+    signs = {
+        char
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for char in node.value
+        if not char.isascii()
+    }
+    assert {c for c in signs - {REPLACEMENT} if to_ascii(c) == "?"} == set()
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda t: t.name)
+def test_models_and_learning_rates_share_no_colour(theme) -> None:  # type: ignore[no-untyped-def]
+    palette = Palette(theme)
+    models = {palette.style(model_style(kind)).color for kind in MODEL_SIGN}
+    assert len(models) == 3
+    if theme is not ANSI:  # sixteen colours do not go round
+        assert not models & {palette.style(name).color for name in RATES}
+    assert len({palette.style(name).color for name in RATES}) == len(RATES)
+
+
+def test_a_reversed_row_is_one_ground_on_sixteen_colours() -> None:
+    for palette in (Palette(ANSI), Palette(DARK, no_color=True)):
+        row = {palette.style(f"cursor {name}") for name in ("", "dim", "ok", "state.running", "model.lstm")}
+        assert {(s.color, s.bgcolor, s.reverse) for s in row} == {(palette.base.color, palette.base.bgcolor, True)}
+
+
+@pytest.mark.parametrize("theme", (DARK, LIGHT), ids=lambda t: t.name)
+def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no-untyped-def]
+    """Contrast by WCAG's formula: 4.5 for text, 3 for what is dim and for signs, on each ground that they stand on."""
+    palette = Palette(theme)
+    for name, least in (("fg", 4.5), ("strong", 7.0), ("dim", 3.0), ("ok", 3.0), ("warn", 3.0), ("bad", 3.0), ("accent", 3.0)):
+        for ground in ("fg", "cursor", "panel"):
+            style = palette.style(f"{ground} {name}")
+            back = palette.style(ground).bgcolor
+            assert style.color is not None
+            assert back is not None
+            assert _contrast(style.color.triplet, back.triplet) >= least, (name, ground)
+    for step in range(-3, 4):
+        style = palette.style(f"kappa.{step:+d}")
+        assert style.color is not None
+        assert style.bgcolor is not None
+        assert _contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5, step
+
+
+def _contrast(a, b) -> float:  # type: ignore[no-untyped-def]
+    def light(colour) -> float:  # type: ignore[no-untyped-def]
+        parts = [c / 255 for c in colour]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, bright = sorted((light(a), light(b)))
+    return (bright + 0.05) / (dark + 0.05)
