@@ -14,7 +14,6 @@ from labtui.widgets.plot import Axis, Level, Series, plot, span
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
 
-
 @dataclass(frozen=True)
 class JobData:
     """One job and what belongs to it."""
