@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def warnings(spec: Study | NamedJob) -> list[str]:
     """What is allowed and worth knowing: states that nothing reaches, a training space below the N_max asked for."""
-    from runners.spec import Automaton, Study
+    from runners.spec import Automaton, Product, Study
 
     jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
     out: dict[str, None] = {}
     for job in jobs:
-        if isinstance(job.task, Automaton) and job.task.unreachable:
+        if isinstance(job.task, Automaton | Product) and job.task.unreachable:
             states = job.task.unreachable
             names = ", ".join(states[:8]) + (f" and {len(states) - 8} more" if len(states) > 8 else "")
             out[f"warning: task {job.task.label}: no sequence reaches the states {names}"] = None

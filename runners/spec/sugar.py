@@ -107,12 +107,19 @@ class Sugar:
     def _task(self, value: Any, keys: Keys) -> Any:
         if not isinstance(value, dict):
             return value
-        if value.get("kind") == "automaton" and "file" in value:
-            value = self._table(value, keys)
+        value = self._filed(value, keys)
         try:
             return resolve_task(value)
         except SpecError as error:
             raise self._error(error.problem, keys) from None
+
+    def _filed(self, value: dict[str, Any], keys: Keys) -> dict[str, Any]:
+        """The task with every table file read, those of a product's factors too."""
+        if value.get("kind") == "product" and isinstance(value.get("factors"), list):
+            at = (*keys, "factors")
+            factors = [self._filed(f, (*at, i)) if isinstance(f, dict) else f for i, f in enumerate(value["factors"])]
+            return {**value, "factors": factors}
+        return self._table(value, keys) if value.get("kind") == "automaton" and "file" in value else value
 
     def _table(self, value: dict[str, Any], keys: Keys) -> dict[str, Any]:
         name = value["file"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
-from math import factorial
+from itertools import product
+from math import factorial, prod
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -26,6 +27,10 @@ class ModularAddition(Spec):
         return self.m
 
     @property
+    def n_states(self) -> int:
+        return self.n_tokens
+
+    @property
     def label(self) -> str:
         return f"Z{self.m}"
 
@@ -42,6 +47,10 @@ class PermutationComposition(Spec):
         return factorial(self.k)
 
     @property
+    def n_states(self) -> int:
+        return self.n_tokens
+
+    @property
     def label(self) -> str:
         return f"S{self.k}"
 
@@ -56,6 +65,10 @@ class Dihedral(Spec):
     @property
     def n_tokens(self) -> int:
         return 2 * self.n
+
+    @property
+    def n_states(self) -> int:
+        return self.n_tokens
 
     @property
     def label(self) -> str:
@@ -106,11 +119,16 @@ class Automaton(Spec):
         return self
 
     @cached_property
+    def successors(self) -> tuple[frozenset[int], ...]:
+        """The states that one token leads to, for each state."""
+        return tuple(frozenset(row) for row in self.table)
+
+    @cached_property
     def unreachable(self) -> tuple[str, ...]:
         """Names of the states that no sequence of tokens reaches from the start."""
         seen, todo = {self.start}, [self.start]
         while todo:
-            for t in self.table[todo.pop()]:
+            for t in self.successors[todo.pop()]:
                 if t not in seen:
                     seen.add(t)
                     todo.append(t)
@@ -119,6 +137,10 @@ class Automaton(Spec):
     @property
     def n_tokens(self) -> int:
         return len(self.table[0])
+
+    @property
+    def n_states(self) -> int:
+        return len(self.table)
 
     @property
     def label(self) -> str:
@@ -134,16 +156,41 @@ class Product(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Product:
-        if self.n_tokens > MAX_TOKENS:
-            raise ValueError(f"the product has {self.n_tokens} tokens; expected at most {MAX_TOKENS}")
+        for what, count, most in (("tokens", self.n_tokens, MAX_TOKENS), ("states", self.n_states, MAX_STATES)):
+            if count > most:
+                raise ValueError(f"factors make a product of {count} {what}; expected at most {most}")
         return self
+
+    @cached_property
+    def unreachable(self) -> tuple[str, ...]:
+        """Names of the states, one of each factor, that no sequence of tokens reaches from the start."""
+        parts = self._flat
+        if all(not isinstance(f, Automaton) for f in parts):
+            return ()
+        after = [f.successors if isinstance(f, Automaton) else (frozenset(range(f.n_states)),) * f.n_states for f in parts]
+        start = tuple(f.start if isinstance(f, Automaton) else 0 for f in parts)
+        seen, todo = {start}, [start]
+        while todo:
+            for state in product(*(follow[s] for follow, s in zip(after, todo.pop(), strict=True))):
+                if state not in seen:
+                    seen.add(state)
+                    todo.append(state)
+        names = [f.states if isinstance(f, Automaton) and f.states else tuple(map(str, range(f.n_states))) for f in parts]
+        every = product(*(range(f.n_states) for f in parts))
+        return tuple(f"({', '.join(n[s] for n, s in zip(names, state, strict=True))})" for state in every if state not in seen)
+
+    @property
+    def _flat(self) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton, ...]:
+        """The factors, those of a factor that is a product in its place."""
+        return tuple(part for f in self.factors for part in (f._flat if isinstance(f, Product) else (f,)))
 
     @property
     def n_tokens(self) -> int:
-        total = 1
-        for f in self.factors:
-            total *= f.n_tokens
-        return total
+        return prod(f.n_tokens for f in self.factors)
+
+    @property
+    def n_states(self) -> int:
+        return prod(f.n_states for f in self.factors)
 
     @property
     def label(self) -> str:
@@ -165,6 +212,10 @@ class PluginTask(Spec):
     @property
     def n_tokens(self) -> int:
         raise ValueError(f"the plugin task {self.name!r} is not resolved yet")
+
+    @property
+    def n_states(self) -> int:
+        return self.n_tokens
 
     @property
     def label(self) -> str:

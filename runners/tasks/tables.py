@@ -20,7 +20,6 @@ from runners.spec import (
     SpecError,
     Task,
 )
-from runners.spec.task import MAX_STATES
 
 Table = npt.NDArray[np.int64]
 
@@ -51,7 +50,7 @@ class TransitionTable:
         """The table of a task; equal tasks share one.
 
         Raises:
-            SpecError: a product with more states than a head can have, or a plugin that was not resolved on loading.
+            SpecError: a plugin that was not resolved on loading.
         """
         if isinstance(task, PluginTask):
             raise SpecError(f"the plugin task {task.name!r} is not resolved; expected a spec read by runners.spec.load")
@@ -123,11 +122,6 @@ def _dihedral(n: int) -> Table:
 def _product(factors: tuple[Any, ...]) -> tuple[Table, int, bool]:
     """All factors step at once; indices of states and of tokens are mixed-radix, the first factor the most significant."""
     parts = [TransitionTable.of(f) for f in factors]
-    n_states = 1
-    for part in parts:
-        n_states *= part.n_states
-    if n_states > MAX_STATES:
-        raise SpecError(f"the product has {n_states} states; expected at most {MAX_STATES}")
     table, start, shared = parts[0].table, parts[0].start, parts[0].shared
     for part in parts[1:]:
         states, tokens = part.table.shape

@@ -89,6 +89,12 @@ def test_unreachable_states_are_named(labtui: Labtui, tmp_path: Path) -> None:
         'model = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
     )
     assert "warning: task t: no sequence reaches the states c" in labtui("submit", "s.toml", "--dry-run").err
+    flip = "{ kind = 'automaton', table = [[1, 1], [0, 0]] }"
+    (tmp_path / "p.toml").write_text(
+        f'name = "x"\n[[sweep]]\ntask = {{ kind = "product", factors = [{flip}, {flip}] }}\n'
+        'model = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
+    )
+    assert "no sequence reaches the states (0, 1), (1, 0)" in labtui("submit", "p.toml", "--dry-run").err
 
 
 def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path) -> None:

@@ -40,6 +40,11 @@ def problem(text: str, folder: Path | None = None) -> str:
         ("m = 3", "m = 2.0", "sweep[0].m is 2.0; expected an integer"),
         ("m = 3", "m = 3\ntask = { k = 9 }", "sweep has both m and task; expected one of them"),
         ("m = 3", 'task = { kind = "permutation_composition", k = 9 }', "sweep[0].task.k is 9; expected at most 6"),
+        (
+            "m = 3",
+            'task = { kind = "product", factors = [{ kind = "dihedral", n = 40 }, { kind = "modular_addition", m = 13 }] }',
+            "sweep[0].task.factors make a product of 1040 tokens; expected at most 1000",
+        ),
         ("L = 7", "L = 1", "sweep[0].L is 1; expected at least 2"),
         ("L = 7", "L = [5, 5]", "sweep[0].L has the same value twice; expected distinct values"),
         ("L = 7", "L = '7'", "sweep[0].L is '7'; expected an integer"),
@@ -109,6 +114,13 @@ def test_tables_are_checked(table: str, sentence: str) -> None:
     assert sentence in problem(QUICK.replace("m = 3", f'task = {{ kind = "automaton", table = {table} }}', 1))
 
 
+def test_a_product_of_too_many_states_is_refused_on_loading() -> None:
+    ring = "{ kind = 'automaton', table = " + str([[s, (s + 1) % 72] for s in range(72)]) + " }"
+    text = QUICK.replace("m = 3", f"task = {{ kind = 'product', factors = [{ring}, {ring}] }}", 1)
+    assert "sweep[0].task.factors make a product of 5184 states; expected at most 5040" in problem(text)
+    assert parse(text.replace(ring, "{ kind = 'modular_addition', m = 5 }", 1))
+
+
 def test_a_table_file_names_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "flip.toml").write_text("start = 0\ntable = [[0, 1], [1, 2]]\n")
     text = QUICK.replace("m = 3", 'task = { kind = "automaton", file = "flip.toml" }', 1)
@@ -118,6 +130,9 @@ def test_a_table_file_names_its_own_line(tmp_path: Path) -> None:
     task = study.sweep[0].task[0]  # type: ignore[union-attr]
     assert task.label == "flip"
     assert task.unreachable == ("2",)  # type: ignore[union-attr]
+    factors = '[{ kind = "modular_addition", m = 2 }, { kind = "automaton", file = "flip.toml" }]'
+    within = text.replace('{ kind = "automaton", file = "flip.toml" }', f'{{ kind = "product", factors = {factors} }}')
+    assert parse(within, folder=tmp_path).sweep[0].task[0].label == "Z2×flip"  # type: ignore[union-attr]
     (tmp_path / "flip.toml").unlink()
     assert "flip.toml: does not exist; expected a TOML file" in problem(text, tmp_path)
 

@@ -110,10 +110,27 @@ def test_reachable_states_are_those_of_all_sequences() -> None:
     assert LAMP.unreachable == ("3",)
 
 
-def test_a_product_with_too_many_states_is_refused_in_a_sentence() -> None:
-    wide = Automaton(table=tuple((i, (i + 1) % 100) for i in range(100)))
-    with pytest.raises(SpecError, match=r"the product has 10000 states; expected at most 5040"):
-        TransitionTable.of(Product(factors=(wide, wide)))
+def test_unreachable_states_of_a_product_are_those_that_its_table_never_reaches() -> None:
+    """Two switches that every token flips stay in step, so half of their pairs are out of reach."""
+    flip = Automaton(name="flip", states=("off", "on"), table=((1, 1), (0, 0)))
+    assert Product(factors=(flip, flip)).unreachable == ("(off, on)", "(on, off)")
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        a, b = (
+            Automaton(table=tuple(tuple(int(v) for v in r) for r in [[1, 1], *rng.integers(0, n, (n - 1, 2))])) for n in (3, 4)
+        )
+        for factors in ((a, b), (a, ModularAddition(m=3)), (Product(factors=(a, b)), flip)):
+            task = Product(factors=factors)
+            assert task.n_states == TransitionTable.of(task).n_states
+            names = [f"({', '.join(map(str, np.unravel_index(s, sizes(task))))})" for s in range(task.n_states)]
+            lost = set(range(task.n_states)) - set(TransitionTable.of(task).reachable)
+            told = [name.replace("off", "0").replace("on", "1") for name in task.unreachable]
+            assert told == [names[s] for s in sorted(lost)]
+    assert Product(factors=(ModularAddition(m=3), PermutationComposition(k=3))).unreachable == ()
+
+
+def sizes(task: Product) -> list[int]:
+    return [n for f in task.factors for n in (sizes(f) if isinstance(f, Product) else [f.n_states])]
 
 
 def test_a_plugin_must_have_been_resolved() -> None:
