@@ -36,6 +36,10 @@ class Fenced(LabError):
     """A newer supervisor has the lab; nothing was written."""
 
 
+class Moved(LabError):
+    """The open file is not the one at its path any more; nothing was written."""
+
+
 class Illegal(LabError):
     """A change of state that is not allowed; nothing was written."""
 

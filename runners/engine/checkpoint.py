@@ -52,9 +52,9 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor])
         tensors: contiguous CPU tensors.
 
     Raises:
-        OSError: the disk is full or the place cannot be written; the checkpoints that were there stay.
+        OSError: the disk is full, or the place has gone or cannot be written; the checkpoints that were there stay.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     there = files(folder)
     number = int(there[0].stem.rpartition("-")[2]) + 1 if there else 1
     path = folder / f"checkpoint-{number:08d}.labtui"

@@ -26,7 +26,7 @@ def prepare(assignment: Assignment) -> None:
         OSError: no room.
     """
     folder = Path(assignment.folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     aside = folder / (NAME + ".tmp")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as f:

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
     p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
     defaults = Options(Path())
-    for name in ("lease", "stall", "idle", "backoff", "grace"):
+    for name in ("lease", "stall", "idle", "backoff", "grace", "missing"):
         p.add_argument(
             f"--{name}", type=float, default=getattr(defaults, f"{name}_s"), metavar="SECONDS", help=argparse.SUPPRESS
         )
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stall_s=args.stall,
         backoff_s=args.backoff,
         grace_s=args.grace,
+        missing_s=args.missing,
         speculate=not args.no_speculation,
         pack=not args.no_packing,
     )

@@ -32,6 +32,8 @@ class Options:
     """How long a checkpoint on request may take before the worker is killed."""
     grace_s: float = 20.0
     """How long the workers of a dead supervisor may take to write their checkpoints before they are killed."""
+    missing_s: float = 30.0
+    """How long a lab file that is not at its place any more is waited for before the supervisor ends."""
     backoff_s: float = 2.0
     """Delay before a job's second attempt; doubles with each further one."""
     backoff_max_s: float = 300.0

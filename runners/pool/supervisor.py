@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from runners.pool import checkpoints, intake
-from runners.pool import messages as m
 from runners.pool.bench import Bench, log
 from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
 from runners.pool.options import Options
 from runners.pool.process import Clock
 from runners.pool.staff import NoWorker, Staff
-from store.errors import Busy, Fenced, LabError, NoRoom, NotALab
+from runners.pool.standstill import Standstill
+from store.errors import Busy, Fenced, LabError, Moved, NoRoom, NotALab
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 
@@ -61,9 +61,7 @@ class Supervisor:
         self.staff = Staff(self.bench, self.selector, self.roster)
         self._devices = devices
         self._stop = 0
-        self._retry_at = 0.0
-        self._refused = ""
-        self._refused_since = 0.0
+        self._standstill = Standstill(self.bench, self._tell)
         self._faults = 0
         self._due: dict[str, float] = {}
         self._idle_since = clock()
@@ -85,6 +83,9 @@ class Supervisor:
                 self._round(self._nap())
         except Fenced as error:
             log.error("%s", error)
+            code = 1
+        except Moved as error:
+            self._abandon(error)
             code = 1
         except (LabError, NoWorker) as error:
             log.error("%s", error)
@@ -144,7 +145,7 @@ class Supervisor:
         if self._stop or self.bench.draining:
             return not self.bench.assignments or self._stop > 1
         busy = bool(self.bench.runs or self.bench.assignments or self.bench.returned or self.bench.remarks)
-        if busy or self._refused:
+        if busy or self._standstill.why:
             self._idle_since = self.clock()
             return False
         if self._is_due("idle", COMMANDS_S) and not self.bench.holding and not self._nothing_left():
@@ -159,7 +160,7 @@ class Supervisor:
         return not counts.get("queued", 0) and not counts.get("running", 0) and not self.lab.pending_commands()
 
     def _nap(self) -> float:
-        if any(p.complete for r in self.bench.runs.values() for p in r.probes.values()) and not self._refused:
+        if any(p.complete for r in self.bench.runs.values() for p in r.probes.values()) and not self._standstill.why:
             return 0.0
         return 0.05 if self.bench.wake or self.bench.assignments else 0.2
 
@@ -172,12 +173,12 @@ class Supervisor:
         if self._stop:
             for assignment in self.bench.assignments:
                 self.bench.stop(assignment, "checkpoint")
-        if self.clock() < self._retry_at:
+        if self._standstill.resting:
             return
         try:
             self._turn()
-        except (Busy, NoRoom) as error:
-            self._refuse(error)
+        except (Busy, NoRoom, Moved) as error:
+            self._standstill.begin(error)
         except (Fenced, NotALab):
             raise
         except Exception as error:
@@ -185,11 +186,10 @@ class Supervisor:
             log.exception("a turn failed (%d of %d)", self._faults, MAX_FAULTS)
             if self._faults >= MAX_FAULTS:
                 raise LabError(f"the supervisor gives up after {MAX_FAULTS} failed turns: {error}") from error
-            self._retry_at = self.clock() + 0.5
+            self._standstill.rest(0.5)
         else:
             self._faults = 0
-            if self._refused:
-                self._accept()
+            self._standstill.end()
 
     def _turn(self) -> None:
         from runners.pool import dispatch, ledger, verbs
@@ -206,11 +206,11 @@ class Supervisor:
                 ledger.settle(bench, self.writer)
         if not self._leftovers() and not self._stop and (bench.wake or self._is_due("dispatch", 1.0)):
             bench.wake = False
-            if not self._refused:
+            if not self._standstill.why:
                 self.staff.start(dispatch.dispatch(bench, self.writer))
         if bench.lost:
             self._report_lost()
-        if self._is_due("heartbeat", HEARTBEAT_S):
+        if self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why:  # a turn that wrote nothing proves nothing
             with self.writer.transaction(durable=False) as tx:
                 tx.heartbeat(self._state(), bench.waiting)
         if self._is_due("chores", CHORES_S):
@@ -258,37 +258,6 @@ class Supervisor:
             tx.devices(rows)
         self.bench.lost.clear()
 
-    # No room, no lock
-
-    def _refuse(self, error: LabError) -> None:
-        """Keep everything, stand still where there is no room, and try again."""
-        now = self.clock()
-        first = not self._refused
-        self._refused = str(error)
-        self._retry_at = now + (1.0 if isinstance(error, NoRoom) else 0.1)
-        if first:
-            self._refused_since = now
-            log.warning("%s; results are kept in memory and written as soon as possible", error)
-        if isinstance(error, NoRoom):
-            self._hold(True)
-        if isinstance(error, NoRoom) or now - self._refused_since > 2.0:
-            self._tell(f"waiting: {error}")
-
-    def _accept(self) -> None:
-        gone = self.clock() - self._refused_since
-        self.bench.remark(
-            "supervisor", f"could not write for {gone:.1f} s ({self._refused}); goes on, nothing is lost", "warning"
-        )
-        self._refused = ""
-        self._tell("")
-        self._hold(False)
-
-    def _hold(self, on: bool) -> None:
-        for slot in self.bench.slots:
-            if slot.worker is not None and slot.worker.holding != on:
-                slot.worker.holding = on
-                slot.worker.send(m.Hold(on))
-
     def _tell(self, text: str) -> None:
         """A word for everybody in the lock file: overwritten in place, so it needs no room on the disk."""
         if text == self._told and self._told:
@@ -305,6 +274,18 @@ class Supervisor:
             os.pwrite(self.lock.fileno(), json.dumps(who).encode().ljust(LOCK_TEXT), 0)
 
     # End
+
+    def _abandon(self, error: Moved) -> None:
+        """The file is not at its place: what it holds is copied beside it, no checkpoint goes where no folder is."""
+        try:
+            text = f"{error}; all that it held is in {self.writer.rescue()}"
+        except LabError as refused:
+            text = f"{error}; {refused}"
+        log.error("%s", text)
+        self._tell(text)
+        if not self.paths.checkpoints.is_dir():
+            for assignment in self.bench.assignments:
+                self.bench.stop(assignment, "discard")
 
     def _close(self, code: int) -> None:
         """Workers checkpoint and end; jobs that were running are queued again; the lock goes last."""
@@ -356,11 +337,15 @@ class Supervisor:
             except (Busy, NoRoom):
                 time.sleep(0.2)
                 continue
+            except Moved as error:
+                self._abandon(error)
+                return
             except Exception:
                 log.exception("the last turn failed; the next supervisor takes over")
                 return
             with contextlib.suppress(NoWorker):
                 self._drain_pipes()
+        log.warning("ended although not all could be written; the next supervisor trains the last stretch again")
 
     def _drain_pipes(self) -> None:
         for key, _ in self.selector.select(0.05):

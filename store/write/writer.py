@@ -7,12 +7,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import check_header, require_schema, validate
-from store.errors import Fenced, LabError, ReadOnlyLab, from_sqlite
+from store.errors import Fenced, LabError, Moved, ReadOnlyLab, from_sqlite
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
 from store.write.create import unwrap
@@ -71,6 +72,7 @@ class Writer:
             self._lock.close()
             raise
         self._engine = engine_on(self._connection)
+        self._places = {p: _identity(p) for p in (self.paths.lab, self.paths.wal, self.paths.write_lock)}
 
     def __enter__(self) -> Writer:
         return self
@@ -88,11 +90,13 @@ class Writer:
 
         Raises:
             Fenced: a newer supervisor has claimed the lab.
+            Moved: another file, or none, lies where the lab was opened: what is written would go where nobody looks for it.
             Busy: another process held the lab for too long. NoRoom: the disk is full or failed. The same can be tried again.
             LabError: anything else; nothing was written in any of these cases.
         """
         timeout_s = self._timeout_s if lock_timeout_s is None else lock_timeout_s
         with self._lock.hold(timeout_s):
+            self._require_place()
             try:
                 if durable != self._durable:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -108,6 +112,19 @@ class Writer:
                 raise unwrap(error, self.paths) from None
             except sqlite3.Error as error:
                 raise from_sqlite(error, self.paths.lab) from None
+
+    def rescue(self) -> Path:
+        """A checked copy of the open file in the lab's folder of backups, for when the file itself has gone from its path.
+
+        Raises:
+            LabError: it cannot be written; nothing is left half done.
+        """
+        from store.snapshot import backup_locked
+
+        if not self.paths.backups.is_dir():
+            raise LabError(f"the folder {self.paths.backups} has gone too; no copy can be written")
+        with self._lock.hold(self._timeout_s):
+            return backup_locked(self.paths, self._connection, "rescued")
 
     def checkpoint(self, *, truncate: bool = False) -> None:
         """Fold the WAL into the file, as far as readers let it; with ``truncate`` also shorten it."""
@@ -129,6 +146,13 @@ class Writer:
             self._engine.dispose()
             self._lock.close()
 
+    def _require_place(self) -> None:
+        for path, mine in self._places.items():
+            there = _identity(path)
+            if there != mine:
+                what = "was moved or deleted" if there is None else "was replaced by another file"
+                raise Moved(f"{path} {what} while the lab was open; expected the same file at its place")
+
     def _fence(self, tx: Tx) -> None:
         if self.epoch is None:
             return
@@ -141,3 +165,12 @@ class Writer:
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
         except sqlite3.Error:
             return  # no room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what lies at a path; those of an open file are given to no other."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import resource
@@ -94,14 +95,17 @@ def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> N
     bench.make(lab_path, bench.study(4), max_attempts=100)
     env = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "20", "STANDIN_CHECKPOINT_EVERY": "1"}
     folder = LabPaths(lab_path).checkpoints
+    before = whole(folder)
     for _ in range(long(2, 10)):
         running = bench.spawn(lab_path, env=env)
         process = running.process
-        bench.wait(lambda process=process: any(folder.rglob("*.ckpt")) or process.poll() is not None, 40)
+        bench.wait(lambda process=process, before=before: whole(folder) - before or process.poll() is not None, 40)
         running.kill()
         bench.wait(lambda: not _alive(lab_path), 40, "the end of the workers")
         for file in folder.rglob("assignment.json" if how == "no manifest" else "*.ckpt"):
             data = bytearray(file.read_bytes())
+            if not data:
+                continue  # broken in an earlier round, and its probe not yet gone on with
             if how == "truncated":
                 data = data[: rng.randrange(len(data))]
             elif how == "flipped":
@@ -110,8 +114,19 @@ def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> N
                 data = bytearray()
             file.write_bytes(data)
             counts["checkpoints broken"] += 1
+        before = whole(folder)
     assert bench.spawn(lab_path, env={"STANDIN_EVALS": "20"}).ended() == 0
     bench.verify(lab_path)
+
+
+def whole(folder: Path) -> set[tuple[Path, int, int]]:
+    """The checkpoints that are there: path, inode, time of writing."""
+    found = set()
+    for file in folder.rglob("*.ckpt"):
+        with contextlib.suppress(OSError):
+            told = file.stat()
+            found.add((file, told.st_ino, told.st_mtime_ns))
+    return found
 
 
 def _alive(lab: Path) -> bool:

@@ -158,7 +158,7 @@ class Trainer:
             [k, [[e.member, e.outcome.value, e.steps, e.best_loss, e.best_step, e.last_loss] for e in done.values()]]
         )
         assert self.dir is not None
-        self.dir.mkdir(parents=True, exist_ok=True)
+        self.dir.mkdir(exist_ok=True)
         aside = self.file.with_suffix(".tmp")
         aside.write_text(f"{zlib.crc32(body.encode())} {body}")
         aside.replace(self.file)

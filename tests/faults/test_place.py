@@ -1,0 +1,121 @@
+"""The lab file or its folder is moved, deleted or replaced under a living supervisor: nothing grows in its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from labtui import supervisor as launcher
+from runners.pool.identity import Roster
+from store.check import check
+from store.paths import LabPaths
+from store.read import open_lab
+from tests.support import bench
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_CHECKPOINT_EVERY": "1"}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """In a folder of its own, which can go."""
+    path = tmp_path / "home" / "lab.db"
+    path.parent.mkdir()
+    bench.make(path, bench.study(4))
+    return path
+
+
+def begun(lab: Path, *options: str) -> bench.Supervised:
+    """A supervisor that has finished something and trains."""
+    running = bench.spawn(lab, *options, env={**SLOW, "STANDIN_DIR": str(lab.parent.parent)})
+    bench.wait(lambda: done(lab) and bench.state_of(lab).get("running"), 40)
+    return running
+
+
+def done(lab: Path) -> list[tuple[int, int, bool | None]]:
+    with open_lab(lab) as opened:
+        return [(j.id, p.n, p.verdict) for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"]
+
+
+def test_moved_away_and_back(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    running, elsewhere = begun(lab), tmp_path / "elsewhere.db"
+    workers = Roster(LabPaths(lab).folder / "workers.json").read()
+    lab.rename(elsewhere)
+    bench.wait(lambda: "was moved or deleted" in launcher.status(lab).message, 30, "a word about the file")
+    assert not lab.exists()
+    elsewhere.rename(lab)
+    assert running.ended() == 0
+    bench.verify(lab)
+    assert not any(p.alive() for p in workers)
+    with open_lab(lab) as opened:
+        assert any("goes on, nothing is lost" in e.text for e in opened.events(limit=10_000))
+    counts["files moved"] += 1
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", pytest.param("replaced", marks=pytest.mark.slow)])
+def test_gone_for_good(lab: Path, tmp_path: Path, counts: Counter[str], how: str) -> None:
+    running, elsewhere = begun(lab, "--missing", "0.5"), tmp_path / "elsewhere.db"
+    workers = Roster(LabPaths(lab).folder / "workers.json").read()
+    had = done(lab)
+    other = tmp_path / "other.db"
+    if how == "moved":
+        lab.rename(elsewhere)
+    elif how == "deleted":
+        lab.unlink()
+    else:
+        bench.make(other, bench.study(2))
+        content = other.read_bytes()
+        os.link(lab, elsewhere)
+        other.replace(lab)
+    assert running.ended() == 1
+    assert not any(p.alive() for p in workers)
+    said = launcher.status(lab).message
+    assert ("was replaced by another file" if how == "replaced" else "was moved or deleted") in said
+    assert lab.read_bytes() == content if how == "replaced" else not lab.exists()
+    copies = list(LabPaths(lab).backups.glob("*rescued*"))
+    assert len(copies) == 1
+    assert str(copies[0]) in said
+    assert said in running.log
+    assert check(copies[0], replay=bench.replay_stored) == []
+    assert set(had) <= set(done(copies[0]))
+    # Either goes on from where it was: the copy, or the file itself beside the WAL that stayed.
+    lab.unlink(missing_ok=True)
+    (copies[0] if how == "deleted" else elsewhere).rename(lab)
+    assert set(had) <= set(done(lab))
+    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    bench.verify(lab)
+    counts[f"files {how}"] += 1
+
+
+@pytest.mark.parametrize("how", ["moved", pytest.param("deleted", marks=pytest.mark.slow)])
+def test_the_whole_folder_is_gone(lab: Path, tmp_path: Path, counts: Counter[str], how: str) -> None:
+    running = begun(lab, "--missing", "0.5")
+    workers = Roster(LabPaths(lab).folder / "workers.json").read()
+    home, new = lab.parent, tmp_path / "new"
+    home.rename(new)
+    if how == "deleted":
+        shutil.rmtree(new)
+    assert running.ended() == 1
+    assert not any(p.alive() for p in workers)
+    assert not home.exists(), list(home.rglob("*"))
+    if how == "moved":
+        assert "was moved or deleted" in launcher.status(new / "lab.db").message
+        assert bench.spawn(new / "lab.db", env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+        bench.verify(new / "lab.db")
+    counts[f"folders {how}"] += 1
+
+
+@pytest.mark.slow
+def test_the_folder_beside_is_deleted(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    """With the locks in it: a second supervisor could begin, so this one ends; the lab itself is whole."""
+    running = begun(lab, "--missing", "0.5")
+    shutil.rmtree(LabPaths(lab).folder)
+    assert running.ended() == 1
+    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    bench.verify(lab)
+    counts["folders deleted"] += 1
