@@ -25,12 +25,15 @@ def same(tensors: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("safetensors", [True, False])
 def test_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safetensors: bool) -> None:
     monkeypatch.setattr(checkpoint, "_HAS_SAFETENSORS", safetensors)
-    path = checkpoint.write(tmp_path / "deep" / "er", STATE, TENSORS)
+    path = checkpoint.write(tmp_path / "deeper", STATE, TENSORS)
     state, tensors = checkpoint.read(path)
     assert state == STATE
     assert same(tensors)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with pytest.raises(OSError, match="No such file"):  # where a lab was moved away nothing is made anew
+        checkpoint.write(tmp_path / "gone" / "9", STATE, TENSORS)
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_file_of_safetensors_without_safetensors_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
