@@ -76,6 +76,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_study", ("]",), "study", "the next study, page or job", "Look", _PAGED, 6),
     Action("axes", ("v",), "axes", "other axes for rows and columns, or for x", "Look", ("kappa", "scaling"), 2),
+    Action("choose_axes", ("a",), "any axes", "choose any two axes for rows and columns", "Look", ("kappa",), 3),
     Action("toggle_series", ("s",), "series", "show or hide this series", "Look", ("scaling",), 3),
     Action("zoom_in", ("z",), "zoom", "zoom in around the cursor", "Look", ("scaling",), 5),
     Action("zoom_out", ("Z",), "zoom out", "zoom out", "Look", ("scaling",)),

@@ -135,9 +135,10 @@ def _implied(cells: Sequence[CellRow], axes: tuple[str, ...]) -> set[str]:
 def _sort_key(axes: Sequence[str], key: Key) -> tuple[tuple[int, float, str], ...]:
     out = []
     for axis, value in zip(axes, key, strict=True):
-        known = ORDER.get(axis, ())
-        if value in known:
-            out.append((0, float(known.index(str(value))), ""))
+        known = ORDER.get("model" if axis == "model_label" else axis, ())
+        word = str(value).split(" ")[0] if axis == "model_label" else value
+        if word in known:
+            out.append((0, float(known.index(str(word))), str(value) if word != value else ""))
         elif isinstance(value, int):
             out.append((1, float(value), ""))
         else:

@@ -3,66 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labtui.poller import Loader
 from labtui.screens.base import ScreenPane, empty_state
+from labtui.screens.kappadata import Axes, KappaData, KappaRequest, named
 from labtui.text import clean, fit
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
+from labtui.widgets.forest import forest
 from labtui.widgets.kappacells import cell_spans, terms_plot
-from labtui.widgets.lines import Line, Span, beside, crop, inset, rule, text_line
-from store.rows import CellRow
+from labtui.widgets.lines import Line, Span, beside, crop, ends, inset, rule, text_line
+from labtui.widgets.overlay import Choice, Chooser
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term
     from labtui.analysis.table import KappaTable, Key
 
-PAIRS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("model_label", "format"), ("L",)),
-    (("model_label",), ("format",)),
-    (("format",), ("model_label",)),
-    (("model_label", "format"), ("m",)),
-    (("m",), ("L",)),
-    (("model_label", "format"), ("distribution",)),
-    (("model_label", "format"), ("task",)),
-)
-NAMES = {"model_label": "model", "L": "L", "m": "m"}
-NAMED = {"complete": "", "pending": "pending", "unknown": "unknown", "incomplete": "incomplete"}
-
-
-@dataclass(frozen=True)
-class KappaData:
-    """The tables of one study."""
-
-    tables: tuple[KappaTable, ...]
-    pairs: tuple[int, ...]
-    """The pairs of axes that make sense here."""
-    request: KappaRequest
-
-
-@dataclass(frozen=True)
-class KappaRequest:
-    """What to read."""
-
-    study: int | None = None
-    pair: int = -1
-    """Index into PAIRS; -1: the first that shows most."""
-
-    def __call__(self, lab: Any) -> KappaData:
-        from labtui.analysis.table import tables, varying
-
-        cells: list[CellRow] = [c for c in lab.cells(self.study) if c.parts]
-        differ = set(varying(cells)) | {"model_label"}
-        if "model" in differ:
-            differ.add("model_label")
-        if "task" in differ:
-            differ.add("m")
-        fits = tuple(i for i, (rows, columns) in enumerate(PAIRS) if all(c in differ for c in columns)) or (1,)
-        pair = self.pair if self.pair in fits else fits[0]
-        rows, columns = PAIRS[pair]
-        return KappaData(tables(cells, rows, columns) if cells else (), fits, replace(self, pair=pair))
+DETAIL = 14
+"""Lines that the drill-down keeps before anything else is drawn above it."""
 
 
 class KappaPane(ScreenPane):
@@ -88,7 +49,7 @@ class KappaPane(ScreenPane):
         return self.request
 
     def show(self, data: KappaData) -> None:
-        if data.request.study != self.request.study or self.request.pair not in (-1, data.request.pair):
+        if data.request.study != self.request.study or self.request.axes not in (None, data.request.axes):
             return
         first = self.data is None or self.data.request != data.request
         self.data = data
@@ -130,40 +91,49 @@ class KappaPane(ScreenPane):
         if width >= 180:
             left = min(inner * 55 // 100, inner - 70)
             right = inner - left - 4
-            lines = beside(
-                (self._matrix(table, left, height), left), (self._detail(right, height), right), height=height, gap=4
-            )
+            matrix = self._matrix(table, left, min(height, len(table.rows) + 4))
+            below = self._forest(table, left, height - len(matrix) - 1)
+            lines = beside(([*matrix, (), *below], left), (self._detail(right, height), right), height=height, gap=4)
         else:
-            top = min(len(table.rows) + 4, max(7, height - 11))
+            top = min(len(table.rows) + 4, max(7, height - 10))
             matrix = self._matrix(table, inner, top)
+            below = self._forest(table, inner, height)
+            if below and len(matrix) + len(below) + DETAIL + 2 <= height:
+                matrix = [*matrix, (), *below]
             lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
         return inset(lines)
 
     def _matrix(self, table: KappaTable, width: int, height: int) -> list[Line]:
         labels = [_labels(table.row_axes, key) for key in table.rows]
         wide = [max(len(part) for part in column) for column in zip(*labels, strict=True)]
-        gutter = sum(wide) + 2 * len(wide)
-        each = min(20, max(7, (width - gutter) // max(1, len(table.columns)) - 1))
-        shown = max(1, (width - gutter) // (each + 1))
+        gutter = sum(wide) + 2 * len(wide) - 1
+        each = min(20, max(7, (width - gutter - 1) // max(1, len(table.columns)) - 1))
+        shown = max(1, (width - gutter - 1) // (each + 1))
         self.left = min(max(self.left, self.column - shown + 1), self.column)
         columns = table.columns[self.left : self.left + shown]
-        room = height - 4
+        room = height - (4 if len(table.rows) + 4 <= height else 3)
         top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
         note = self._page_note(table)
         lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
-        names = " · ".join(NAMES.get(a, a) for a in table.row_axes)
-        head: list[Span] = [(fit(names, gutter), "dim")]
-        axis = ", ".join(NAMES.get(a, a) for a in table.column_axes)
+        head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
+        axis = named(table.column_axes)
         for key in columns:
             head.append((fit(f"  {axis} {_name(key)}" if axis in ("L", "m") else f"  {_name(key)}", each) + " ", "dim"))
         if self.left + shown < len(table.columns):
-            head[-1] = (head[-1][0].rstrip() + " ›", "dim")
+            head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
         for i in range(top, min(len(table.rows), top + room)):
             lines.append(self._matrix_row(table, i, labels[i], wide, columns, each))
-        lines.append(())
-        lines.append(self._legend(width))
+        hidden = len(table.rows) - min(len(table.rows), room)
+        if hidden or room == height - 4:
+            lines += [()] * (height - 1 - len(lines))
+        lines.append(ends(self._legend(width), ((f"{hidden} more rows" if hidden else "", "warn"),), width))
         return lines
+
+    def _forest(self, table: KappaTable, width: int, height: int) -> list[Line]:
+        here = self.chosen()
+        every = [k for row in table.rows for column in table.columns for k in table.at(row, column)]
+        return forest(every, width, height, here.cell.id if here else None)
 
     def _matrix_row(
         self, table: KappaTable, i: int, label: list[str], wide: list[int], columns: Sequence[Key], each: int
@@ -178,11 +148,14 @@ class KappaPane(ScreenPane):
                 style = model_style(kappas[0].cell.model)
                 part = f"{model_sign(kappas[0].cell.model)} {part[2:]}"
             spans.append((fit("" if same else part, room) + "  ", style))
+        spans[-1] = (spans[-1][0][:-1], spans[-1][1])
+        frame = "dim" if self.deep else "mark"
         for j, column in enumerate(columns, self.left):
-            cursor = i == self.row and j == self.column
-            place = cell_spans(table.at(key, column), each)
-            spans.extend(((t, f"{k} caret") for t, k in place) if cursor and not self.deep else place)
-            spans.append(("◂" if cursor else " ", "accent"))
+            here = i == self.row and j == self.column
+            after = i == self.row and j == self.column + 1 and j > self.left
+            spans.append(("▐" if here else "▌" if after else " ", frame))
+            spans.extend(cell_spans(table.at(key, column), each))
+        spans.append(("▌" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
         return tuple(spans)
 
     def _legend(self, width: int) -> Line:
@@ -199,8 +172,8 @@ class KappaPane(ScreenPane):
         if table.title:
             parts.append(f"{table.title}  ({self.page % len(self.data.tables) + 1}/{len(self.data.tables)})")
         keys = self.lab_app.keymap.name
-        if len(self.data.pairs) > 1:
-            parts.append(f"{keys('axes')} other axes")
+        if len(self.data.layouts) > 1:
+            parts.append(f"{keys('axes')}, {keys('choose_axes')}: other axes")
         return "   ".join(parts)
 
     def _detail(self, width: int, height: int) -> list[Line]:
@@ -212,17 +185,22 @@ class KappaPane(ScreenPane):
         head = rule(title, width, f"κ {kappa.text()}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
-        if width >= 100 or (width >= 74 and room >= 8):
+        if (width >= 100 or (width >= 74 and room >= 8)) and room < 36:
             left = 38
             lines = beside(
-                (self._terms(kappa, left, room), left), (terms_plot(kappa, width - left - 3, room), width - left - 3),
+                (self._terms(kappa, left, room), left), (self._chart(kappa, width - left - 3, room), width - left - 3),
                 height=room, gap=3,
             )  # fmt: skip
         else:
             terms = self._terms(kappa, width, room)
-            chart = terms_plot(kappa, width, room - len(terms) - 1) if room - len(terms) >= 9 and not self.deep else []
+            space = min(room - len(terms) - 1, max(24, width // 3))
+            chart = self._chart(kappa, width, space) if space >= 8 and (not self.deep or width >= 60) else []
             lines = [*terms, (), *chart]
         return [head, *notes, *lines]
+
+    def _chart(self, kappa: Kappa, width: int, height: int) -> list[Line]:
+        chosen = kappa.terms[self.term].n if self.deep and self.term < len(kappa.terms) else None
+        return terms_plot(kappa, width, height, chosen)
 
     def _terms(self, kappa: Kappa, width: int, height: int) -> list[Line]:
         """N*_n per length and the joint one, each a job that enter opens."""
@@ -309,13 +287,31 @@ class KappaPane(ScreenPane):
             self.lab_app.do_back()
 
     def do_axes(self) -> None:
-        if self.data is not None and len(self.data.pairs) > 1:
-            pairs = self.data.pairs
-            at = pairs.index(self.data.request.pair) if self.data.request.pair in pairs else 0
-            self._change(pair=pairs[(at + 1) % len(pairs)])
+        """The next of the pairs that are liked."""
+        if self.data is not None and self.data.liked > 1:
+            pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
+            at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
+            self._change(axes=pairs[(at + 1) % len(pairs)])
 
     def can_axes(self) -> bool:
-        return self.data is not None and len(self.data.pairs) > 1
+        return self.data is not None and self.data.liked > 1
+
+    def do_choose_axes(self) -> None:
+        """Any axes that differ, one as rows or two, another as columns."""
+        if self.data is None:
+            return
+
+        def take(axes: tuple[Axes, Axes]) -> None:
+            self._change(axes=axes)
+
+        choices = [
+            Choice(f"{named(one.rows)} × {named(one.columns)}", partial(take, one.axes), one.words())
+            for one in self.data.layouts
+        ]
+        self.lab_app.push(Chooser("Rows × columns", choices, "no such pair of axes"))
+
+    def can_choose_axes(self) -> bool:
+        return self.data is not None and len(self.data.layouts) > 1
 
     def do_next_panel(self) -> None:
         """The next page, where axes are left over."""

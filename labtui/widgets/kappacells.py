@@ -47,8 +47,8 @@ def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
     return ((fit(value, 6, ">"), f"{ground} bold"), (fit(mark + interval + more, width - 6), ground))
 
 
-def terms_plot(kappa: Kappa, width: int, height: int) -> list[Line]:
-    """N*_n over n with its brackets, censored ones as arrows, and N*_joint as a level."""
+def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None) -> list[Line]:
+    """N*_n over n with its brackets, censored ones as arrows, and N*_joint as a level; ``chosen`` is the n of the cursor."""
     style = model_style(kappa.cell.model)
     good = [t for t in kappa.terms if t.status == "bracket" and t.hi is not None]
     points = tuple((float(t.n), _middle(t.lo, t.hi or 1)) for t in good)
@@ -65,7 +65,10 @@ def terms_plot(kappa: Kappa, width: int, height: int) -> list[Line]:
     series = Series(points, style, model_sign(kappa.cell.model), True, bars, arrows)
     ns = [t.n for t in kappa.terms]
     x = Axis(min(ns) - 0.5, max(ns) + 0.5, False, True)
-    return plot([series], width, height, x, span(values, log=True), levels=levels, x_label="n", y_format="count")
+    places = {*points, *arrows}
+    cursor = next(((n, y) for n, y in places if n == chosen), None)
+    y = span(values, log=True)
+    return plot([series], width, height, x, y, levels=levels, x_label="n", y_format="count", cursor=cursor)
 
 
 def _middle(lo: int, hi: int) -> float:

@@ -1,0 +1,93 @@
+"""The Kappa screen's axes and its forest, without a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labtui.analysis.table import AXES, tables
+from labtui.screens.kappadata import KappaRequest, best, layouts
+from labtui.screens.kappas import sharing
+from labtui.widgets.forest import LABEL, forest
+from labtui.widgets.lines import plain, size
+from store.rows import CellRow
+from tests.tui.fake import small_lab
+
+PATTERN = next(c for c in small_lab().cell_rows if c.parts)
+
+
+def cell(i: int, m: int, model: str, format: str, length: int) -> CellRow:
+    return replace(
+        PATTERN, id=i, task=f"Z{m}", m=m, model=model, model_label=f"{model} 16", format=format, L=length, min_length=2
+    )  # type: ignore[arg-type]
+
+
+studies = st.lists(
+    st.tuples(
+        st.sampled_from([2, 3, 5]), st.sampled_from(["transformer", "lstm"]), st.sampled_from(["cot", "acot"]),
+        st.sampled_from([5, 7, 10]),
+    ),
+    min_size=1, max_size=14, unique=True,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(studies)
+def test_a_layout_counts_the_pages_and_places_that_its_tables_have(rows: list[tuple[int, str, str, int]]) -> None:
+    cells = [cell(i, *row) for i, row in enumerate(rows)]
+    found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+    assert 1 <= liked <= len(found)
+    assert len({one.axes for one in found}) == len(found)
+    for one in found:
+        made = tables(cells, *one.axes)
+        assert one.pages == len(made)
+        assert one.filled == sum(len(t.cells) for t in made)
+        assert one.places == sum(len(t.rows) * len(t.columns) for t in made)
+    assert best(found[:liked]).filled > 0
+
+
+def test_any_two_axes_that_differ_can_be_rows_and_columns() -> None:
+    cells = [cell(i, m, model, "cot", 5 + i) for i, (m, model) in enumerate((m, k) for m in (2, 3) for k in ("lstm", "gru"))]
+    found, _ = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+    pairs = {one.axes for one in found if len(one.rows) == 1}
+    wanted = {"model_label", "m", "L"}
+    assert {((a,), (b,)) for a in wanted for b in wanted - {a}} <= pairs
+
+
+def test_the_first_table_is_no_sparse_one() -> None:
+    """Each model and format at a length of its own: lengths as columns would leave half of the places empty."""
+
+    class Lab:
+        def cells(self, study: int | None = None) -> list[CellRow]:
+            rows = [(3, "transformer", "cot", 6), (3, "transformer", "acot", 7), (3, "lstm", "cot", 7), (3, "lstm", "acot", 6)]
+            return [cell(i, *row) for i, row in enumerate(rows)]
+
+    data = KappaRequest()(Lab())
+    assert data.request.axes == (("model_label",), ("format",))
+    assert [row[0] for row in data.tables[0].rows] == ["transformer 16", "lstm 16"]
+    other = KappaRequest(axes=(("L",), ("format",)))(Lab())
+    assert other.tables[0].row_axes == ("L",)
+
+
+def test_the_forest_stands_around_one() -> None:
+    kappas = [sharing(c) for c in small_lab().cell_rows if c.parts]
+    told = [k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound")]
+    lines = forest(kappas, 100, 40, told[0].cell.id)
+    assert len(lines) == len(told) + 2
+    assert all(size(line) <= 100 for line in lines)
+    text = [plain(line) for line in lines]
+    one = LABEL + 1 + (100 - LABEL - 1 - 1 + 1) // 2
+    at = text[-1].index("1", LABEL)
+    assert abs(at - one) <= 1
+    for kappa, line in zip(told, text[1:], strict=False):
+        drawn = [i for i, char in enumerate(line) if i > LABEL and char in "◆├┤"]
+        assert len(drawn) == 1
+        value = {"complete": kappa.value, "lower_bound": kappa.low, "upper_bound": kappa.high}[kappa.status]
+        assert value is not None
+        assert (drawn[0] >= at) == (value >= 1) or abs(drawn[0] - at) <= 1
+    short = forest(kappas, 100, 4, told[-1].cell.id)
+    assert len(short) == 4
+    assert f"of {len(told)}" in plain(short[0])
+    assert forest([], 100, 40) == []
