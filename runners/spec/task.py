@@ -180,7 +180,7 @@ class Product(Spec):
         return tuple(f"({', '.join(n[s] for n, s in zip(names, state, strict=True))})" for state in every if state not in seen)
 
     @property
-    def _flat(self) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton, ...]:
+    def _flat(self) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton | PluginTask, ...]:
         """The factors, those of a factor that is a product in its place."""
         return tuple(part for f in self.factors for part in (f._flat if isinstance(f, Product) else (f,)))
 
