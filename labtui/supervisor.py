@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -13,12 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.locks import last_holder, supervisor_alive
 from store.paths import LabPaths
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows reads labs, it does not run them
-    fcntl = None  # type: ignore[assignment]
 
 START_S = 30.0
 STOP_S = 40.0
@@ -50,37 +45,17 @@ class Started:
 
 def is_running(lab: Path) -> bool:
     """Whether a process holds the supervisor's lock of this lab right now. Writes nothing."""
-    if fcntl is None:
-        return False
-    try:
-        descriptor = os.open(LabPaths(lab).supervisor_lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        return False
-    finally:
-        os.close(descriptor)
+    return supervisor_alive(LabPaths(lab))
 
 
 def status(lab: Path) -> Status:
     """Who supervises the lab, and what it waits for."""
     running = is_running(lab)
-    try:
-        data = json.loads(LabPaths(lab).supervisor_lock.read_bytes()[:4096])
-    except (OSError, ValueError, RecursionError):
-        data = {}
-    if not isinstance(data, dict):
-        data = {}
+    data = last_holder(LabPaths(lab))
     pid = data.get("pid")
     return Status(
         running,
-        pid if running and isinstance(pid, int) else None,
+        pid if running and type(pid) is int and pid > 1 else None,
         str(data.get("host", ""))[:200],
         str(data.get("version", ""))[:40],
         str(data.get("message", ""))[:1000],

@@ -202,7 +202,7 @@ def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
 def _quiet(paths: LabPaths) -> Iterator[None]:
     """Hold off writers during a copy, where there is a lock file to hold; makes none."""
     try:
-        descriptor = os.open(paths.write_lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(paths.write_lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         yield
         return

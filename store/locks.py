@@ -6,8 +6,10 @@ deleted one could be held by one process while another makes and holds a new one
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ try:
 except ImportError:  # pragma: no cover - Windows reads snapshots, which need no lock
     fcntl = None  # type: ignore[assignment]
 
+_CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Never write through a link that somebody put in a lock's place, never wait for the other end of a pipe there."""
 _FIRST_WAIT_S = 0.0005
 _LONGEST_WAIT_S = 0.01
 
@@ -30,9 +34,15 @@ def _open(path: Path) -> int:
     if fcntl is None:  # pragma: no cover
         raise LabError("this system has no flock; a lab can be read here, not written")
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _CAREFUL, 0o600)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise LabError(f"{path} is a link; expected the lock file itself: remove the link") from None
         raise from_os(error, path) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise LabError(f"{path} is no ordinary file; expected the lock file: remove what stands in its place")
+    return descriptor
 
 
 def _take(descriptor: int, timeout_s: float) -> bool:
@@ -115,7 +125,7 @@ class SupervisorLock:
         descriptor = _open(paths.supervisor_lock)
         if not _take(descriptor, wait_s):
             os.close(descriptor)
-            other = _holder(paths)
+            other = last_holder(paths)
             who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"
             raise LabError(f"{paths.lab} already has a supervisor: {who}; expected none")
         text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), **holder})
@@ -141,7 +151,7 @@ def supervisor_alive(paths: LabPaths) -> bool:
     if fcntl is None:  # pragma: no cover
         return False
     try:
-        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | _CAREFUL)
     except OSError:
         return False
     try:
@@ -158,12 +168,19 @@ def supervisor_alive(paths: LabPaths) -> bool:
 
 def holder(paths: LabPaths) -> dict[str, Any]:
     """What the living supervisor told of itself (pid, host, started, version); empty where none lives."""
-    return _holder(paths) if supervisor_alive(paths) else {}
+    return last_holder(paths) if supervisor_alive(paths) else {}
 
 
-def _holder(paths: LabPaths) -> dict[str, Any]:
+def last_holder(paths: LabPaths) -> dict[str, Any]:
+    """The same of the last supervisor, whether or not it lives; empty where nothing can be read."""
     try:
-        data = json.loads(paths.supervisor_lock.read_bytes()[:4096])
+        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | _CAREFUL)
+    except OSError:
+        return {}
+    try:
+        data = json.loads(os.read(descriptor, 4096))
     except (OSError, ValueError, RecursionError):
         return {}
+    finally:
+        os.close(descriptor)
     return data if isinstance(data, dict) else {}

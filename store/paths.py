@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from store.errors import LabError, NotALab, from_os
@@ -16,10 +17,13 @@ SCHEMES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 
 
 class LabPaths:
-    """The files of one lab: ``lab.db`` and the folder ``lab.db.d`` (mode 0700) beside it."""
+    """The files of one lab: ``lab.db`` and the folder ``lab.db.d`` (mode 0700) beside it.
+
+    Links are followed first: SQLite keeps the WAL beside the file itself, and under two names there must be one set of locks.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.lab = Path(os.path.abspath(os.fspath(path)))  # noqa: PTH100 - links stay as the user named them
+        self.lab = Path(os.path.realpath(os.fspath(path)))
         name = self.lab.name
         self.wal = self.lab.with_name(name + "-wal")
         self.shm = self.lab.with_name(name + "-shm")
@@ -35,16 +39,21 @@ class LabPaths:
         return self.checkpoints / str(int(probe_id))
 
     def make_folder(self) -> None:
-        """Create the folder and those in it, for the owner alone.
+        """Create the folder and those in it, for the owner alone; one that others could enter is closed to them.
 
         Raises:
-            LabError: it cannot be made.
+            LabError: it cannot be made, or it is another user's, who could put links in place of the lock files.
         """
-        try:
-            for folder in (self.folder, self.checkpoints, self.logs, self.backups):
+        for folder in (self.folder, self.checkpoints, self.logs, self.backups):
+            try:
                 folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise from_os(error, self.folder) from None
+                found = folder.stat()
+                if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
+                    raise LabError(f"{folder} belongs to another user; expected a folder of one's own beside the lab")
+                if stat.S_IMODE(found.st_mode) != 0o700:  # made under an odd umask, or opened up by a copy
+                    folder.chmod(0o700)
+            except OSError as error:
+                raise from_os(error, folder) from None
 
     def uri(self, **options: str | int) -> str:
         """SQLite's URI of the lab, whatever characters its name has."""
@@ -57,7 +66,9 @@ class LabPaths:
             if not self.lab.exists():
                 raise NotALab(f"there is no lab at {self.lab}; expected a file that labtui made")
             if not self.lab.is_file():
-                raise NotALab(f"{self.lab} is not a lab; expected a file that labtui made")
+                raise NotALab(f"{self.lab} is not a file; expected a lab that labtui made")
+            if self.lab.stat().st_size == 0:
+                raise NotALab(f"{self.lab} is empty and so is not a lab; expected a file that labtui made")
             if not os.access(self.lab, os.R_OK):  # opening and closing it here would drop SQLite's locks (store/raw.py)
                 raise LabError(f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy")
         except OSError as error:

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from labtui.cli.entry import BadInput
+
 if TYPE_CHECKING:
     from store.read import Lab
     from store.rows import JobRow
@@ -39,6 +41,8 @@ class Context:
     @property
     def lab_path(self) -> Path:
         """--lab, else LABTUI_LAB, else ./lab.db."""
+        if self.args.lab == "":
+            raise BadInput("--lab is empty; expected a file")
         return Path(self.args.lab or self.env.get("LABTUI_LAB") or DEFAULT_LAB)
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput
+from labtui.text import clean
 
 
 def _size(path: Path) -> str:
@@ -26,7 +27,7 @@ def _wrote(context: Context, path: Path) -> None:
     if context.json:
         context.emit({"path": str(path), "bytes": path.stat().st_size})
     else:
-        context.line(str(path))
+        context.line(clean(str(path)) if context.out.isatty() else str(path))  # a pipe wants the name as it is
         context.say(f"{_size(path)}; open it with: labtui --read-only {path}")
 
 
@@ -36,8 +37,6 @@ def check(context: Context) -> int:
     if context.json:
         context.emit({"lab": str(context.lab_path), "problems": problems})
     else:
-        from labtui.text import clean
-
         context.lines(clean(problem) for problem in problems)
         context.say(f"{context.lab_path}: {f'{len(problems)} problems' if problems else 'no problem found'}")
     return FAILED if problems else 0

@@ -53,6 +53,7 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 (detached and up, or ended well), 1 (ended by a fault), 2 (not started: one sentence on stderr)."""
     args = parser().parse_args(argv)
+    os.umask(0o077)  # of this process and its workers: what they write is the owner's alone
     options = Options(
         lab=args.lab.absolute(),
         devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
@@ -128,7 +129,6 @@ def _log_to(paths: LabPaths, terminal: bool) -> None:
     root.propagate = False
     form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     form.converter = time.gmtime
-    os.umask(0o077)
     file = logging.handlers.RotatingFileHandler(paths.logs / "supervisor.log", maxBytes=LOG_BYTES, backupCount=2, delay=True)
     handlers: list[logging.Handler] = [file]
     if terminal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 import uuid
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import SCHEMA, check_header, open_for_reading, require_schema
-from store.errors import LabError, from_os, from_sqlite
+from store.errors import LabError, NotALab, from_os, from_sqlite
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
 from store.paths import LabPaths, refuse_network
@@ -42,7 +43,10 @@ def create_or_open(path: str | os.PathLike[str]) -> None:
 
 def _exists(paths: LabPaths) -> bool:
     try:
-        return paths.lab.stat().st_size > 0
+        found = paths.lab.stat()
+        if not stat.S_ISREG(found.st_mode):  # a new lab takes the place of an empty file, never that of a device or a pipe
+            raise NotALab(f"{paths.lab} is not a file; expected a lab that labtui made, or a new name")
+        return found.st_size > 0
     except FileNotFoundError:
         return False
     except OSError as error:

@@ -48,6 +48,7 @@ from tests.cli.conftest import Labtui
         (("compare", "nothing"), "'nothing' is neither 'paper' nor a lab's file"),
         (("rerun", "none.json"), "none.json cannot be read"),
         (("note", "1", "x" * 10_001), "the note has 10001 characters"),
+        (("--lab", "", "jobs"), "--lab is empty; expected a file"),
     ],
     ids=lambda x: " ".join(x)[:40] if isinstance(x, tuple) else "",
 )

@@ -113,5 +113,5 @@ def test_places_where_no_lab_can_be(tmp_path: Path) -> None:
     with pytest.raises(NotALab, match="another program's"):
         submit(foreign, lone())
     assert foreign.read_bytes() == before
-    with pytest.raises(NotALab, match="is not a lab"):
+    with pytest.raises(NotALab, match="is not a file"):
         submit(tmp_path, lone())
