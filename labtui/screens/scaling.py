@@ -2,168 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labtui.poller import Loader
 from labtui.screens.base import ScreenPane, empty_state
-from labtui.text import clean, fit
+from labtui.screens.scalingdata import AXES, SAMPLES, Curve, ScalingData, ScalingRequest, known, middle, series_of, tail
+from labtui.text import clean, fit, wrap
 from labtui.theme import model_sign, model_style
 from labtui.widgets import figures
 from labtui.widgets.lines import Line, Span, based, beside, crop, inset, rule, text_line
-from labtui.widgets.plot import Axis, Series, plot, span
+from labtui.widgets.plot import Axis, plot, span
 
 if TYPE_CHECKING:
-    from labtui.analysis.fits import Fit, Refusal
     from labtui.analysis.points import Point
-
-AXES = {"L": "longest length L, joint task", "m": "modulus m, joint task", "n": "one length n alone"}
-DASHES = {"acot": (1, 0), "cot": (7, 4), "outcome": (2, 4)}
-SAMPLES = {"acot": "━━", "cot": "╍╍", "outcome": "┄┄"}
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of the plot."""
-
-    key: str
-    label: str
-    kind: str
-    """The model's kind: its colour and sign."""
-    format: str
-    points: tuple[Point, ...]
-    law: Fit | Refusal | None
-
-    def x(self, point: Point, axis: str) -> float:
-        return float(point.m or 0) if axis == "m" else float(point.L)
-
-
-@dataclass(frozen=True)
-class ScalingData:
-    """Every line."""
-
-    curves: tuple[Curve, ...]
-    axes: tuple[str, ...]
-    """The axes along which something varies."""
-    request: ScalingRequest
-
-
-@dataclass(frozen=True)
-class ScalingRequest:
-    """What to read."""
-
-    study: int | None = None
-    axis: str = ""
-    """L, m or n; empty: the one that shows most."""
-
-    def __call__(self, lab: Any) -> ScalingData:
-        from labtui.analysis.points import points
-
-        cells = lab.cells(self.study)
-        kinds = {c.model_label: c.model for c in cells}
-        joint = points(cells)
-        alone = self._alone(lab, kinds)
-        spread = {
-            "L": len({p.L for p in joint}),
-            "m": len({p.m for p in joint if p.m is not None}),
-            "n": len({p.L for p in alone}),
-        }
-        axes = tuple(a for a, n in spread.items() if n > 1) or ("L",)
-        axis = self.axis if self.axis in axes else max(axes, key=lambda a: (spread[a] if a != "n" else 0, a == "L"))
-        return ScalingData(_curves(alone if axis == "n" else joint, axis, kinds), axes, replace(self, axis=axis))
-
-    def _alone(self, lab: Any, kinds: dict[str, str]) -> tuple[Point, ...]:
-        from labtui.analysis.points import points
-        from store.filters import Condition
-
-        where = (Condition("distribution", "=", "fixed"), Condition("state", "=", "done"))
-        jobs = lab.jobs(lab.job_ids(where, "L", self.study))
-        kinds.update({j.model_label: j.model for j in jobs})
-        return points(jobs)
-
-
-def _curves(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
-    groups: dict[tuple[Any, int | None], list[Point]] = {}
-    several = {"L": len({p.m for p in found}) > 1, "n": len({p.m for p in found}) > 1, "m": len({p.L for p in found}) > 1}
-    for point in found:
-        if axis == "m" and point.m is None:
-            continue
-        groups.setdefault((point.series, point.L if axis == "m" else point.m), []).append(point)
-    out = []
-    for (series, other), members in groups.items():
-        members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
-        tail = f" {'L' if axis == 'm' else 'm'}={other}" if several[axis] and other is not None else ""
-        kind = kinds.get(series.model, series.model.split(" ")[0])
-        law = _law(tuple(members)) if len(members) > 1 else None
-        out.append(Curve(f"{series.label}{tail}", clean(f"{series.label}{tail}"), kind, series.format, tuple(members), law))
-    order = {"transformer": 0, "lstm": 1, "dense_ssm": 2}
-    return tuple(sorted(out, key=lambda c: (order.get(c.kind, 3), c.label)))
-
-
-@lru_cache(maxsize=512)
-def _law(points: tuple[Point, ...]) -> Fit | Refusal | None:
-    """The same points are fitted once."""
-    from labtui.analysis.fits import fit as fit_law
-
-    return fit_law(points)
-
-
-def exponent(curve: Curve, axis: str) -> str:
-    """``L^1.9 [1.7, 2.1]``, or nothing where there is no law."""
-    law = curve.law
-    parameter = getattr(law, "b" if axis == "m" else "a", None)
-    if parameter is None:
-        return ""
-
-    def end(x: float) -> str:
-        return f"{x:.1f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
-
-    return f"{axis}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
-
-
-def _tail(curve: Curve, axis: str) -> str:
-    """What the legend says of a line: its exponent, or why it has none."""
-    censored = sum(p.hi is None for p in curve.points)
-    return exponent(curve, axis) or (
-        f"{censored} censored" if censored else f"{len(curve.points)} point{'s' if len(curve.points) != 1 else ''}"
-    )
-
-
-def middle(point: Point) -> float:
-    """Where the sign stands: the geometric middle of the bracket, or the estimate."""
-    if point.estimate is not None:
-        return point.estimate[0]
-    return math.sqrt((point.lo + 1) * (point.hi or 1)) if point.hi else float(point.n_max)
-
-
-def series_of(curve: Curve, axis: str) -> Series:
-    """A line as the plot takes it."""
-    from labtui.analysis.fits import Fit
-
-    good = [p for p in curve.points if p.hi is not None]
-    bars = tuple(
-        (curve.x(p, axis), *((p.estimate[1], p.estimate[2]) if p.estimate else (max(0.7, float(p.lo + 1)), float(p.hi or 1))))
-        for p in good
-    )
-    band: tuple[tuple[float, float], ...] = ()
-    if isinstance(curve.law, Fit) and len(good) > 1:
-        xs = [curve.x(p, axis) for p in curve.points]
-        low, high = min(xs) / 1.15, max(xs) * 1.15
-        fixed = curve.points[0]
-        band = tuple((x, curve.law.predict(x, fixed.m) if axis != "m" else curve.law.predict(fixed.L, x)) for x in (low, high))
-    return Series(
-        tuple((curve.x(p, axis), middle(p)) for p in good),
-        model_style(curve.kind),
-        model_sign(curve.kind),
-        not band,
-        bars,
-        tuple((curve.x(p, axis), float(p.n_max)) for p in curve.points if p.hi is None),
-        band,
-        DASHES.get(curve.format, (1, 0)),
-    )
 
 
 class ScalingPane(ScreenPane):
@@ -203,18 +56,19 @@ class ScalingPane(ScreenPane):
             )
         inner = width - 2
         keys = self.lab_app.keymap.name
-        note = f"{keys('axes')} {' '.join(a for a in data.axes if a != data.request.axis)}" if len(data.axes) > 1 else ""
+        others = ", ".join(a for a in data.axes if a != data.request.axis)
+        note = f"{keys('axes')}: against {others}" if others else ""
         head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
             side = min(50, inner * 2 // 5)
             room = height - 2
-            body = beside(
-                (self._plot(inner - side - 3, room), inner - side - 3), (self._legend(side, room), side), height=room, gap=3
-            )
+            legend = self._legend(side, min(len(data.curves), max(6, room - 8)))
+            right = [*legend, (), *self._points(side, room - len(legend) - 1)]
+            body = beside((self._plot(inner - side - 3, room), inner - side - 3), (right, side), height=room, gap=3)
         else:
-            legend = min(len(data.curves) + 1, max(3, height // 3))
-            body = [*self._plot(inner, height - legend - 2), *self._legend(inner, legend)]
+            rows = min(len(data.curves), max(3, height // 3))
+            body = [*self._plot(inner, height - rows - 2), *self._legend(inner, rows)]
         return inset([head, *body, foot])
 
     def _ranges(self) -> tuple[Axis, Axis]:
@@ -251,9 +105,12 @@ class ScalingPane(ScreenPane):
         assert self.data is not None
         axis = self.data.request.axis
         curves = self.data.curves
+        hidden = max(0, len(curves) - height)
+        if hidden:
+            height, hidden = height - 1, hidden + 1
         top = min(max(0, self.at - height + 1), max(0, len(curves) - height))
         lines: list[Line] = []
-        tails = [_tail(c, axis) for c in curves]
+        tails = [tail(c, axis) for c in curves]
         law_room = max(map(len, tails), default=0) + 1 if width >= 40 else 0
         for i, curve in enumerate(curves[top : top + height], top):
             off = curve.key in self.hidden
@@ -267,7 +124,35 @@ class ScalingPane(ScreenPane):
                 label.append((fit(tails[i], law_room, ">"), "faint" if off else "dim"))
             line = crop((("▸ " if i == self.at else "  ", "accent"), *label), width)
             lines.append(based(line, "cursor") if i == self.at else line)
+        if hidden:
+            lines.append(text_line(f"  {hidden} more", "warn"))
         return lines
+
+    def _points(self, width: int, height: int) -> list[Line]:
+        """The points of the chosen line as numbers, and its law in words."""
+        found = self._here()
+        if found is None or height < 4 or self.data is None:
+            return []
+        curve, here = found
+        axis = self.data.request.axis
+        text = "" if curve.law is None else curve.law.text()
+        law = wrap(text.replace(" L^", " n^") if axis == "n" else text, width) if text else []
+        room = height - 2 - len(law) - bool(law)
+        at = curve.points.index(here)
+        top = max(0, min(at - room + 1, len(curve.points) - room))
+        lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
+        lines.append(text_line(f"  {axis:<6}{'N*':>8}{'bracket':>20}{'job':>8}", "dim"))
+        for point in curve.points[top : top + max(0, room)]:
+            value, rest = known(point)
+            line: Line = (
+                ("▸ " if point is here else "  ", "accent"),
+                (f"{curve.x(point, axis):<6g}", ""),
+                (fit(value, 8, ">"), "warn" if point.hi is None else "strong"),
+                (fit(rest, 20, ">"), "dim"),
+                (f"{point.job_id:>8}", "dim"),
+            )
+            lines.append(based(crop(line, width), "cursor") if point is here else line)
+        return [*lines, *([()] if law else []), *(text_line(part, "dim") for part in law)]
 
     def _here(self) -> tuple[Curve, Point] | None:
         if self.data is None or not self.data.curves:
@@ -284,17 +169,17 @@ class ScalingPane(ScreenPane):
             return text_line("hidden: " + self.lab_app.keymap.name("toggle_series") + " shows it", "dim")
         curve, p = found
         m = f" m={p.m}" if p.m is not None else ""
-        known = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
+        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
         if p.hi is None:
-            known = f"N* > {figures.exact(p.n_max)}"
+            told = f"N* > {figures.exact(p.n_max)}"
         if p.estimate is not None:
-            known = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
+            told = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
         spans: list[Span] = [
-            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (known, "strong"),
+            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (told, "strong"),
             (f"  job {p.job_id}", "dim"), (f"  {figures.flags(p.flags)}", "warn"),
         ]  # fmt: skip
-        if curve.law is not None and width >= 100:
-            spans.append((f"   {curve.law.text()}", "dim"))
+        if self.zoom > 1:
+            spans.append((f"   zoom {self.zoom:g}×", "accent"))
         return tuple(spans)
 
     # Hands

@@ -1,0 +1,67 @@
+"""What the Scaling screen makes of a lab's points, without a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from labtui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
+from labtui.theme import model_sign, model_style
+from tests.tui.fake import small_lab
+
+
+def test_points_become_lines_with_one_sign_for_each_model() -> None:
+    data = ScalingRequest()(small_lab())
+    assert data.curves
+    for curve in data.curves:
+        drawn = series_of(curve, data.request.axis)
+        assert (drawn.style, drawn.sign) == (model_style(curve.kind), model_sign(curve.kind))
+        assert len(drawn.points) + len(drawn.arrows) == len(curve.points)
+        for (x, y), (at, low, high) in zip(drawn.points, drawn.bars, strict=True):
+            assert x == at
+            assert low <= y <= high
+        xs = [curve.x(p, data.request.axis) for p in curve.points]
+        assert xs == sorted(xs)
+
+
+def test_the_first_axis_is_one_that_makes_lines() -> None:
+    """Each model at one length only: against L there would be nothing but single points."""
+
+    class Lab:
+        def __init__(self) -> None:
+            self.lab = small_lab()
+
+        def cells(self, study: int | None = None) -> list[Any]:
+            kept: dict[tuple[str, str], Any] = {}
+            for cell in self.lab.cell_rows:
+                done = replace(cell.joint, state="done", status="bracket", lo=90, hi=100)
+                kept.setdefault((cell.model_label, cell.format), replace(cell, joint=done))
+            return [replace(c, L=5 + i % 2, m=3) for i, c in enumerate(kept.values())]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.lab, name)
+
+    data = ScalingRequest()(Lab())
+    assert data.request.axis == "n"
+    assert all("fixed" not in c.label for c in data.curves)
+    assert ScalingRequest(axis="L")(Lab()).request.axis == "L"
+
+
+def test_a_point_says_what_its_search_left_open() -> None:
+    data = ScalingRequest()(small_lab())
+    point = next(p for c in data.curves for p in c.points if p.hi is not None)
+    assert known(replace(point, lo=1180, hi=1294, estimate=None)) == ("1.29k", "(1,180, 1,294]")
+    assert known(replace(point, hi=None, n_max=16_000_000)) == ("> 16M", "censored")
+    assert known(replace(point, estimate=(1300.0, 1100.0, 1600.0))) == ("≈ 1.3k", "[1.1k, 1.6k]")
+    assert middle(replace(point, lo=99, hi=100, estimate=None)) == pytest.approx(100)
+    assert middle(replace(point, hi=None, n_max=500, estimate=None)) == 500
+
+
+def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
+    data = ScalingRequest()(small_lab())
+    for curve in data.curves:
+        text = tail(curve, data.request.axis)
+        assert ("^" in text) == (getattr(curve.law, "a", None) is not None or getattr(curve.law, "b", None) is not None)
+        assert text
