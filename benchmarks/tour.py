@@ -50,12 +50,12 @@ TOUR: tuple[Picture, ...] = (
 async def draw(lab: Path, picture: Picture) -> str:
     """One picture as SVG."""
     from labtui.app import LabApp
+    from labtui.machine import Gpu, Reading
     from labtui.settings import Settings
-    from labtui.widgets.gauges import Gpu, Reading
 
     job = _telling_job(lab) if picture.screen == "job" else None
     app = LabApp(lab, read_only=False, settings=Settings(theme=picture.theme), screen=picture.screen, job=job)
-    app.gauges.add(Reading(0.42, 16, 11.6e9, 64e9, (Gpu(0, "NVIDIA H200", 0.87, 4.2e10, 1.5e11, 61, 498.0, 0),)))
+    app.gauges.add(Reading(0.42, 16, 11.6e9, 64e9, (Gpu(0, "NVIDIA H200", 0.87, 4.2e10, 1.5e11, 61, 498.0),)))
     app.lab_path = "lab.db"
     app._open_lab = lambda: _open(lab)
     app.poller.open_lab = app._open_lab

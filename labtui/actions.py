@@ -44,7 +44,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_kappa", ("3",), "Kappa", "Kappa: who shares, who doesn't?", "Screens"),
     Action("show_scaling", ("4",), "Scaling", "Scaling: how does it grow?", "Screens"),
     Action("show_trials", ("5",), "Trials", "Trials: every training run", "Screens"),
-    Action("show_new", ("6", "n"), "New", "New: submit a preset, a study or a search", "Screens", footer=4),
+    Action("show_new", ("n", "6"), "new", "New: submit a preset, a study or a search", "Screens", footer=4),
     Action("show_compare", ("7",), "Compare", "Compare: two jobs, or two labs, side by side", "Screens"),
     Action("show_events", ("8",), "Events", "Events: what happened while you were away", "Screens"),
     # Moving
@@ -124,6 +124,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy", ("y",), "copy", "copy what the cursor is on (OSC 52); w writes it to a file instead", "Lab"),
     Action("write_file", ("w",), "write", "write this screen as text to a file", "Lab"),
     Action("archived", ("a",), "archived", "show what is archived, or hide it", "Look", ("queue",)),
+    Action("devices", ("d",), "devices", "each card, and who else uses it: pid, user, memory", "Look", ("queue",)),
     Action("theme", ("ctrl+t",), "theme", "the next theme: dark, light, ANSI", "Lab"),
     Action("bell", (), "bell", "ring or stay silent when something finishes", "Lab"),
     Action("redraw", ("ctrl+r",), "redraw", "draw the screen again", "Lab"),

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
 from labtui.actions import BY_ID, Action, Keymap, on_pane
+from labtui.measuring import Measuring
 from labtui.poller import Common, LabReader, Poller, Snapshot
 from labtui.screens.base import ScreenPane
 from labtui.screens.queue import QueuePane
@@ -26,7 +27,6 @@ from labtui.settings import Settings, choose_glyphs, choose_theme, read_settings
 from labtui.text import clean
 from labtui.theme import THEMES, Palette
 from labtui.widgets.frame import Banner, Footer, Header, TooSmall
-from labtui.widgets.gauges import Gauges, Reading
 from labtui.widgets.overlay import Overlay, Prompt
 from labtui.widgets.thrift import LabScreen
 
@@ -50,15 +50,7 @@ class Arrived(Message, bubble=False):
         self.snapshot = snapshot
 
 
-class Measured(Message, bubble=False):
-    """A reading of the machine."""
-
-    def __init__(self, reading: Reading) -> None:
-        super().__init__()
-        self.reading = reading
-
-
-class Host(App[None], inherit_bindings=False):
+class Host(Measuring, inherit_bindings=False):
     """Screens, frame, overlays, snapshots. What the keys ask of the lab is in ``labtui.screens.verbs``."""
 
     TITLE = "labtui"
@@ -101,8 +93,6 @@ class Host(App[None], inherit_bindings=False):
         self._repaint()
         self.common: Common | None = None
         self.problem = ""
-        self.gauges = Gauges()
-        self.gauges_wanted = False
         self.flash: tuple[str, str] | None = None
         self.front: ScreenPane = QueuePane()
         self.panes: dict[str, ScreenPane] = {"queue": self.front}
@@ -360,32 +350,6 @@ class Host(App[None], inherit_bindings=False):
                 self.refresh_frame()
 
         self.set_timer(seconds or self.MESSAGE_SECONDS, hush)
-
-    # The machine
-
-    def watch_gauges(self, wanted: bool) -> None:
-        self.gauges_wanted = wanted
-        if self.gauges.last is None:
-            self._measure()
-
-    def _measure(self) -> None:
-        """Look at the machine while something runs and the Queue is in front; an idle bench sends nothing."""
-        if self.front.key != "queue":
-            return
-        row = self.common.supervisor if self.common is not None else None
-        busy = self.common is not None and self.common.counts.get("running", 0) > 0 and row is not None and row.alive
-        if busy or self.gauges.last is None:
-            self.run_worker(self._read_gauges, thread=True, group="gauges", exclusive=True, exit_on_error=False)
-
-    def _read_gauges(self) -> None:
-        from labtui.widgets.gauges import read
-
-        self.post_message(Measured(read()))
-
-    def on_measured(self, message: Measured) -> None:
-        self.gauges.add(message.reading)
-        if self.front.key == "queue":
-            self.front.redraw()
 
     # Resizing
 

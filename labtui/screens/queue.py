@@ -17,8 +17,9 @@ from labtui.text import clean
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
 from labtui.widgets.chrome import study_strip
-from labtui.widgets.gauges import gauge_lines
+from labtui.widgets.gauges import gauge_lines, users_lines
 from labtui.widgets.lines import Line, Span, thin_bar
+from labtui.widgets.overlay import Listing
 from labtui.widgets.table import PAGE, Column, layout, table_lines
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def bracket_spark(job: JobRow, width: int) -> Line:
     lo = place(job.lo) if job.lo else 0
     hi = width if job.hi is None else place(job.hi)
     if job.hi is None and job.lo == 0 and job.state != "running":
-        return (("·" * width, "faint"),)
+        return ()
     if job.status == "bracket":
         at = min(width - 1, max(0, hi - 1))
         return (("·" * at, "faint"), ("◆", style), ("─" * (width - at - 1), "faint"))
@@ -195,13 +196,13 @@ class QueuePane(TablePane["JobRow"]):
         self.pace = data.pace
 
     def arrived(self) -> None:
-        self.lab_app.watch_gauges(True)
+        self.lab_app.watch_gauges()
 
     # Drawing
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         lines: list[Line] = []
-        if height >= 18:
+        if height >= 18 and self._is_bench():
             lines += gauge_lines(self.lab_app.gauges, width, short=width < 110)
         if self.common is not None and self.common.studies and height >= 14:
             lines.append(study_strip(self.common, self.request.study, width))
@@ -226,6 +227,12 @@ class QueuePane(TablePane["JobRow"]):
         else:
             lines += table
         return lines
+
+    def _is_bench(self) -> bool:
+        """Whether work is done on this machine, or could be: a lab that is only read says nothing about it."""
+        common = self.common
+        alive = common is not None and common.supervisor is not None and common.supervisor.alive
+        return alive or not (self.lab_app.read_only or (common is not None and common.read_only))
 
     def _detail(self, width: int) -> Line:
         """What the row under the cursor has no room for: why this ETA, why it failed, the note."""
@@ -311,6 +318,11 @@ class QueuePane(TablePane["JobRow"]):
     def do_job_trials(self) -> None:
         if self.window.id is not None:
             self.lab_app.open_trials(f"id:{self.window.id}")
+
+    def do_devices(self) -> None:
+        """Who uses the cards, as of a moment ago."""
+        self.lab_app.watch_gauges()
+        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.gauges.last)))
 
     def do_filter(self) -> None:
         def check(text: str) -> str:

@@ -51,7 +51,8 @@ def tab_line(current: str, keymap: Keymap, width: int) -> Line:
         names = {s: t if s == current else t[:3] for s, t in names.items()}
     spans: list[Span] = []
     for screen in SCREENS:
-        key = keymap.name(f"show_{screen}")
+        keys = keymap.keys[f"show_{screen}"]
+        key = next((k for k in keys if k.isdecimal()), keymap.name(f"show_{screen}"))
         hot = screen == current
         spans.append((f" {key} ", "tab key" if hot else "key"))
         spans.append((f"{names[screen]} ", "tab" if hot else "dim"))

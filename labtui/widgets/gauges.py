@@ -1,44 +1,22 @@
-"""What the machine does: CPU, memory and each GPU, as short bars with their last minute behind them."""
+"""What the machine does: processor, memory and each card, as thin bars with their last minute behind them."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from labtui.text import clean
+from labtui.text import clean, fit
 from labtui.widgets import figures
-from labtui.widgets.lines import Line, Span, crop, size, sparkline, thin_bar
+from labtui.widgets.lines import Line, Span, crop, size, sparkline, text_line, thin_bar
+
+if TYPE_CHECKING:
+    from labtui.machine import CardUser, Gpu, Reading
 
 HISTORY = 60
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One card."""
-
-    index: int
-    name: str
-    use: float
-    """0..1"""
-    used: float
-    total: float
-    """Memory in bytes."""
-    celsius: int | None
-    watts: float | None
-    others: int
-    """Processes of other users or programs on it."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One look at the machine."""
-
-    cpu: float
-    cores: int
-    ram_used: float
-    ram_total: float
-    gpus: tuple[Gpu, ...] = ()
+CARDS = 4
+"""Cards that have a line of their own."""
 
 
 @dataclass
@@ -56,61 +34,6 @@ class Gauges:
             self.gpu.setdefault(card.index, deque(maxlen=HISTORY)).append(card.use)
 
 
-def read(ours: frozenset[int] = frozenset()) -> Reading:
-    """Look at the machine. Imports psutil (15 ms) and, where there is one, NVML at the first call; never raises for a card."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    return Reading(
-        psutil.cpu_percent(None) / 100, psutil.cpu_count() or 1, float(memory.total - memory.available), float(memory.total),
-        _gpus(ours),
-    )  # fmt: skip
-
-
-_no_nvml = False
-
-
-def _gpus(ours: frozenset[int]) -> tuple[Gpu, ...]:
-    global _no_nvml
-    if _no_nvml:
-        return ()
-    try:
-        import pynvml as nvml
-
-        nvml.nvmlInit()
-        cards = []
-        for i in range(nvml.nvmlDeviceGetCount()):
-            handle = nvml.nvmlDeviceGetHandleByIndex(i)
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-            name = nvml.nvmlDeviceGetName(handle)
-            pids = {p.pid for p in _maybe(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()}
-            milliwatts = _maybe(nvml.nvmlDeviceGetPowerUsage, handle)
-            usage = _maybe(nvml.nvmlDeviceGetUtilizationRates, handle)
-            cards.append(
-                Gpu(
-                    i,
-                    name.decode() if isinstance(name, bytes) else str(name),
-                    usage.gpu / 100 if usage else 0.0,
-                    float(memory.used),
-                    float(memory.total),
-                    _maybe(nvml.nvmlDeviceGetTemperature, handle, 0),
-                    milliwatts / 1000 if milliwatts is not None else None,
-                    len(pids - ours),
-                )
-            )
-        return tuple(cards)
-    except Exception:  # no driver, no card, no library: the gauges go without
-        _no_nvml = True
-        return ()
-
-
-def _maybe(function: Any, *args: Any) -> Any:
-    try:
-        return function(*args)
-    except Exception:  # a card that does not tell this
-        return None
-
-
 def _heat(use: float) -> str:
     return "accent" if use < 0.95 else "warn"
 
@@ -123,18 +46,51 @@ def gauge_lines(gauges: Gauges, width: int, *, short: bool = False) -> list[Line
     lines = [
         _gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, f"{reading.cores} cores", short)
     ]
-    for card in reading.gpus[:4]:
-        tail = [
-            f"{card.celsius}°C" if card.celsius is not None else "",
-            f"{card.watts:.0f}W" if card.watts is not None else "",
-        ]
-        tail += [f"{card.others} other" if card.others else "", "" if short else clean(card.name)]
-        told = "  ".join(t for t in tail if t)
+    for card in reading.gpus[:CARDS]:
         history = list(gauges.gpu.get(card.index, ()))
-        lines.append(_gauge(f"gpu{card.index}", card.use, history, card.used, card.total, told, short))
-    if len(reading.gpus) > 4:
-        lines.append(((f" and {len(reading.gpus) - 4} more cards", "dim"),))
+        line = _gauge(f"gpu{card.index}", card.use, history, card.used, card.total, _about(card), short)
+        lines.append((*line, (f"  {_others(card.others, short)}", "warn"), ("" if short else f"  {clean(card.name)}", "dim")))
+    if len(reading.gpus) > CARDS:
+        lines.append(text_line(f" and {len(reading.gpus) - CARDS} more cards", "dim"))
     return [crop(line, width) if size(line) > width else line for line in lines]
+
+
+def _about(card: Gpu) -> str:
+    heat = f"{card.celsius}°C" if card.celsius is not None else ""
+    power = f"{card.watts:.0f}W" if card.watts is not None else ""
+    return "  ".join(word for word in (heat, power) if word)
+
+
+def _others(others: Sequence[CardUser], short: bool) -> str:
+    """Who else computes on a card, by user, the largest share of its memory first."""
+    if not others:
+        return ""
+    if short:
+        return f"+{len(others)} other{'s' if len(others) > 1 else ''}"
+    shares: dict[str, float] = {}
+    for one in others:
+        shares[one.user] = shares.get(one.user, 0.0) + (one.memory or 0.0)
+    told = [f"{user} {figures.size_bytes(used)}" if used else user for user, used in shares.items()]
+    return "also " + ", ".join(told[:2]) + (f", {len(told) - 2} more" if len(told) > 2 else "")
+
+
+def users_lines(reading: Reading | None) -> list[Line]:
+    """Each card and every process that computes on it: pid, user, memory, program."""
+    if reading is None or not reading.gpus:
+        return [text_line(" no card that NVML can tell of", "dim")]
+    lines: list[Line] = []
+    for card in reading.gpus:
+        free = figures.size_bytes(max(0.0, card.total - card.used))
+        words = f"{card.use:.0%} in use  {free} of {figures.size_bytes(card.total)} free  {_about(card)}"
+        lines += [((f" gpu{card.index}  ", "title"), (clean(card.name), ""), (f"   {words}", "dim"))]
+        if card.users:
+            lines.append(text_line(f"   {'pid':>8}  {'memory':>7}  {'user':<16} program", "dim"))
+        for one in (*(u for u in card.users if u.ours), *card.others):
+            memory = figures.size_bytes(one.memory) if one.memory is not None else figures.NONE
+            whose: Span = ("  this lab", "ok") if one.ours else ("", "")
+            lines.append(((f"   {one.pid:>8}  {memory:>7}  {fit(one.user, 16)} {one.program}", ""), whose))
+        lines += [*([] if card.users else [text_line("   nobody computes on it", "dim")]), ()]
+    return lines[:-1]
 
 
 def _gauge(name: str, use: float, history: list[float], used: float, total: float, told: str, short: bool) -> Line:

@@ -229,6 +229,36 @@ def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> 
     return out
 
 
+class Listing(Overlay):
+    """Lines to read; any other key than scrolling closes them."""
+
+    def __init__(self, title: str, lines: Callable[[], Sequence[Line]]) -> None:
+        super().__init__()
+        self.title_text = title
+        self.lines = lines
+        self.top = 0
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        return min(100, width - 4), min(len(self.lines()) + 4, height - 4)
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        lines, room = self.lines(), height - 3
+        self.top = max(0, min(self.top, len(lines) - room))
+        more = "j k scrolls" if len(lines) > room else ""
+        return self.framed(self.title_text, lines[self.top : self.top + room], width, height, more)
+
+    def key(self, event: events.Key) -> None:
+        self.top, closes = scrolled(self.top, event.key)
+        if closes:
+            self.close()
+
+
+def scrolled(top: int, key: str) -> tuple[int, bool]:
+    """The first line after a key of scrolling, and whether the key was none."""
+    by = {"j": 1, "down": 1, "k": -1, "up": -1, "pagedown": 10, "space": 10, "pageup": -10}.get(key)
+    return (top, True) if by is None else (top + by, False)
+
+
 class Help(Overlay):
     """All keys of the screen in front."""
 
@@ -256,13 +286,6 @@ class Help(Overlay):
         return self.framed(f"{app.front.key.capitalize()}: keys", lines[self.top : self.top + room], width, height, more)
 
     def key(self, event: events.Key) -> None:
-        if event.key in ("j", "down"):
-            self.top += 1
-        elif event.key in ("k", "up"):
-            self.top -= 1
-        elif event.key in ("pagedown", "space"):
-            self.top += 10
-        elif event.key == "pageup":
-            self.top -= 10
-        else:
+        self.top, closes = scrolled(self.top, event.key)
+        if closes:
             self.close()

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from labtui.actions import Keymap
 from labtui.eta import candidates_left, job_eta
+from labtui.machine import CardUser, Gpu, Reading
 from labtui.screens.jobdata import telling
 from labtui.screens.kappas import sharing
 from labtui.screens.queue import bracket_spark
 from labtui.theme import MODEL_SIGN, model_sign, model_style
 from labtui.widgets.bracket import bracket_chart, steps
 from labtui.widgets.chrome import footer_line, study_strip, tab_line
-from labtui.widgets.gauges import Gauges, Gpu, Reading, gauge_lines
+from labtui.widgets.gauges import Gauges, gauge_lines, users_lines
 from labtui.widgets.heat import heat_level, heat_map
 from labtui.widgets.kappacells import cell_spans, level
 from labtui.widgets.lines import bar, plain, size, sparkline, thin_bar
@@ -162,7 +163,7 @@ def test_every_kind_of_kappa_has_its_look() -> None:
 
 
 def test_the_spark_shows_what_is_open() -> None:
-    assert plain(bracket_spark(job_row(1, n_max=1024), 10)) == "·" * 10
+    assert plain(bracket_spark(job_row(1, n_max=1024), 10)) == ""
     open_job = job_row(1, state="running", n_max=1024, lo=32, hi=256)
     assert plain(bracket_spark(open_job, 10)) == "·····━━━──"
     assert plain(bracket_spark(replace(open_job, status="censored", hi=None), 10)).endswith("▸")
@@ -210,12 +211,25 @@ def test_studies_that_do_not_fit_are_counted() -> None:
     assert "+" in line
 
 
-def test_gauges_count_who_else_is_there() -> None:
+def test_gauges_tell_who_else_is_there() -> None:
     gauges = Gauges()
     assert gauge_lines(gauges, 120)
-    gauges.add(Reading(0.5, 8, 4e9, 16e9, (Gpu(0, "H200", 0.97, 4e10, 1.4e11, 63, 512.0, 2),)))
+    users = (
+        CardUser(11, "me", "python", 3e10, True),
+        CardUser(12, "ann", "python3", 1e9, False),
+        CardUser(13, "bob [red]", "jax", 8e9, False),
+        CardUser(14, "ann", "python3", 2e9, False),
+        CardUser(15, "?", "?", None, False),
+    )
+    gauges.add(Reading(0.5, 8, 4e9, 16e9, (Gpu(0, "H200", 0.97, 4e10, 1.4e11, 63, 512.0, users),)))
     text = "\n".join(map(plain, gauge_lines(gauges, 160)))
     assert "50%" in text
     assert "63°C" in text
-    assert "2 other" in text
-    assert all(size(line) <= 80 for line in gauge_lines(gauges, 80, short=True))
+    assert "also bob [red] 7.5G, ann 2.8G, 1 more" in text
+    short = gauge_lines(gauges, 80, short=True)
+    assert all(size(line) <= 80 for line in short)
+    assert "+4 others" in plain(short[1])
+    rows = [plain(line).split() for line in users_lines(gauges.last)]
+    assert [row[0] for row in rows[2:]] == ["11", "13", "14", "12", "15"]
+    assert rows[2][-2:] == ["this", "lab"]
+    assert rows[-1] == ["15", "–", "?", "?"]
