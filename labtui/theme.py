@@ -204,7 +204,7 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
         "state.success": on(c["ok"]),
         "state.failure": on(c["dim"]),
         "state.diverged": on(c["warn"]),
-        "state.superseded": on(c["faint"]),
+        "state.superseded": on(c["dim"]),
         "state.lost": on(c["bad"]),
     }
     names |= {f"model.{kind}": on(c[kind]) for kind in MODEL_SIGN}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from labtui.screens.base import empty_state
 from labtui.screens.tables import TablePane
 from labtui.settings import state_folder
 from labtui.text import clean
+from labtui.theme import STATE_SIGN, state_style
 from labtui.widgets import figures
 from labtui.widgets.lines import Line, Span
 from labtui.widgets.table import Column, layout, table_lines
@@ -26,11 +28,23 @@ QUIET = ("probe.", "trial.", "checkpoint", "job.running", "job.queued")
 COLUMNS = (
     Column("new", "", 1),
     Column("at", "time", 16),
-    Column("kind", "kind", 16, rank=1),
+    Column("kind", "kind", 18, rank=1),
     Column("job", "job", 6, ">"),
     Column("text", "what", 30, grow=1),
 )
 SIGNS = {"info": (" ", "dim"), "warning": ("!", "warn"), "error": ("✗", "bad")}
+
+
+_CHANGE = re.compile(r": \w+ to \w+\b")
+"""What the store says of a changed state; the column before it says so already."""
+
+
+def kind_span(event: EventRow) -> Span:
+    """What happened: a job's new state by its sign and colour, anything else by its name."""
+    subject, _, state = event.kind.partition(".")
+    if subject == "job" and state in STATE_SIGN:
+        return f"{STATE_SIGN[state]} {state}", state_style(state)
+    return f"  {clean(event.kind)}", {"warning": "warn", "error": "bad"}.get(event.level, "dim")
 
 
 @dataclass(frozen=True)
@@ -115,9 +129,9 @@ class EventsPane(TablePane[EventRow]):
         return {
             "new": (("•" if fresh and sign == " " else sign, "mark" if fresh and sign == " " else style),),
             "at": ((figures.date(e.at), "dim"),),
-            "kind": ((clean(e.kind), style if style != "dim" else ""),),
+            "kind": (kind_span(e),),
             "job": ((str(e.job_id) if e.job_id is not None else "", "dim"),),
-            "text": ((clean(e.text), "" if style == "dim" else style),),
+            "text": ((clean(_CHANGE.sub("", e.text, count=1)), "" if style == "dim" else style),),
         }
 
     # Hands

@@ -202,18 +202,15 @@ class NewPane(ScreenPane):
             spans.append((f" + {figures.exact(checked.reused)} known already", "ok"))
         if checked.cells:
             spans.append((f", {figures.exact(checked.cells)} kappas", ""))
-        spans.append((f", about {figures.count(checked.trials)} trials", ""))
+        short = width < 100
+        spans.append((f", {'~' if short else 'about '}{figures.count(checked.trials)} trials", ""))
         gpu, cpu = figures.duration(checked.gpu_hours * 3600), figures.duration(checked.cpu_hours * 3600)
         if new and checked.measured == new:
             spans += [("   ~" + gpu, "strong"), (" of one device, as measured here", "dim")]
         elif new:
-            why = f" (reckoned; {checked.measured} of {new} measured here)" if width >= 100 else " (reckoned)"
-            spans += [
-                (f"   ~{gpu}", "strong"),
-                (" of one GPU, ", "dim"),
-                (f"~{cpu}", "strong"),
-                (f" of one CPU core{why}", "dim"),
-            ]
+            why = "" if short else f" (reckoned; {checked.measured} of {new} measured here)"
+            of_gpu, of_core = (" GPU or ", " core") if short else (" of one GPU, ", " of one CPU core")
+            spans += [(f"   ~{gpu}", "strong"), (of_gpu, "dim"), (f"~{cpu}", "strong"), (f"{of_core}{why}", "dim")]
         return [tuple(spans)]
 
     # Hands: all plain keys are typing

@@ -97,7 +97,7 @@ def _gauge(name: str, use: float, history: list[float], used: float, total: floa
     room = 8 if short else 12
     spans: list[Span] = [(f" {name:<5}", "dim"), *thin_bar(use, room, _heat(use)), (f" {use:>4.0%} ", "")]
     if not short:
-        spans += sparkline(history, 20, "accent")
+        spans += sparkline(history, 20, "dim")
     share = used / total if total else 0.0
     spans += [("   mem ", "dim"), *thin_bar(share, room, _heat(share)), (f" {figures.size_bytes(used):>5}", "")]
     spans += [(f" / {figures.size_bytes(total):<5}", "dim"), (f"  {told}", "dim")]

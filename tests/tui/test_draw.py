@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from labtui.actions import Keymap
 from labtui.eta import candidates_left, job_eta
 from labtui.machine import CardUser, Gpu, Reading
+from labtui.screens.events import kind_span
 from labtui.screens.jobdata import telling
 from labtui.screens.kappas import sharing
 from labtui.screens.queue import bracket_spark
@@ -23,7 +24,7 @@ from labtui.widgets.heat import heat_level, heat_map
 from labtui.widgets.kappacells import cell_spans, level
 from labtui.widgets.lines import bar, plain, size, sparkline, thin_bar
 from labtui.widgets.plot import Axis, Level, Series, plot, span, ticks
-from store.rows import TrialRow
+from store.rows import EventRow, TrialRow
 from tests.tui.fake import job_row, small_lab
 
 
@@ -233,3 +234,10 @@ def test_gauges_tell_who_else_is_there() -> None:
     assert [row[0] for row in rows[2:]] == ["11", "13", "14", "12", "15"]
     assert rows[2][-2:] == ["this", "lab"]
     assert rows[-1] == ["15", "–", "?", "?"]
+
+
+def test_an_event_of_a_job_shows_its_state_once() -> None:
+    event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 cot lstm 32: running to done", "")
+    assert kind_span(event) == ("✓ done", "state.done")
+    assert kind_span(replace(event, kind="supervisor.started")) == ("  supervisor.started", "dim")
+    assert kind_span(replace(event, kind="device.lost", level="error"))[1] == "bad"
