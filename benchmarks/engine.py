@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--m", type=int, default=5, help="the modulus")
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 5, MEMBERS])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 3, 8, MEMBERS])
     parser.add_argument("--turns", type=int, default=None)
     parser.add_argument("--json", default="")
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -15,7 +16,7 @@ Cache = list[tuple[Tensor, Tensor]]
 """For each layer the keys and values so far, [E, B, heads, T, d / heads]."""
 
 
-def advance(views: Views, blocks: list[Views], heads: int, tokens: Tensor, cache: Cache) -> Tensor:
+def advance(views: Views, blocks: Sequence[Views], heads: int, tokens: Tensor, cache: Cache) -> Tensor:
     """Read tokens int64 [E, B, T] after what is in the cache (which grows by T); returns logits [E, B, T, n_outputs]."""
     E, B, T = tokens.shape
     past = cache[0][0].shape[3] if cache else 0

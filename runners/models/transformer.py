@@ -7,12 +7,14 @@ activations stay in its cache. On a GPU all members run at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from runners.models import attention, block, loss, norm
+from runners.models import block, loss, norm
 from runners.models.contract import DropoutKeys
 from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
@@ -20,13 +22,32 @@ from runners.models.frame import slices
 from runners.models.gemm import Gemm, flush_denormals
 from runners.models.layout import Initial, Layout, constant, gaussian
 from runners.models.shape import Shape
-from runners.models.workspace import Buffers, Workspace
+from runners.models.window import Window
+from runners.models.window import window as window_of
+from runners.models.workspace import Workspace
 from runners.spec import Transformer
 
 EVALUATED_AT_ONCE = 128
 """Sequences of one slice of an evaluation."""
 
 Views = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Views of parameters, or of their gradients."""
+
+    members: int
+    whole: Views
+    """Every parameter by name, [members, *shape]."""
+    blocks: tuple[Views, ...]
+    """Those of each block, without its prefix."""
+
+    @classmethod
+    def of(cls, views: Views, layers: int) -> Weights:
+        prefixes = [f"h.{layer}." for layer in range(layers)]
+        blocks = ({name.removeprefix(p): v for name, v in views.items() if name.startswith(p)} for p in prefixes)
+        return cls(views["head"].shape[0], views, tuple(blocks))
 
 
 class TransformerModel:
@@ -69,6 +90,7 @@ class TransformerModel:
         self._apart = device.type == "cpu"
         self._train, self._exact = Gemm(shape.half), Gemm()
         self._workspace = Workspace()
+        self._known = WeakTensorKeyDictionary()
 
     def init(self, seed: int) -> Tensor:
         return self.layout.init(seed)
@@ -80,65 +102,66 @@ class TransformerModel:
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
     ) -> Tensor:
         flush_denormals(params)
-        if not self.uses_dropout:
-            dropout = None
-        if not self._apart:
-            return self._step(params, tokens, targets, grad, dropout)
         out = []
-        for e in range(params.shape[0]):
-            own = None
-            if dropout is not None:
-                at = dropout.step if dropout.step.dim() == 0 else dropout.step[e : e + 1]
-                own = DropoutKeys(dropout.keys[e : e + 1], at)
-            out.append(self._step(params[e : e + 1], _of(tokens, e), _of(targets, e), grad[e : e + 1], own))
-        return torch.cat(out)
+        for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
+            own = dropout if self.uses_dropout else None
+            if own is not None and self._apart:
+                own = DropoutKeys(own.keys[e : e + 1], own.step if own.step.dim() == 0 else own.step[e : e + 1])
+            out.append(self._step(w, self._of(tokens, e), self._of(targets, e), g, own))
+        return out[0] if len(out) == 1 else torch.cat(out)
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        if not self._apart:
-            return self._loss_sums(params, tokens, targets)
-        each = [self._loss_sums(params[e : e + 1], _of(tokens, e), _of(targets, e)) for e in range(params.shape[0])]
+        each = [self._loss_sums(w, self._of(tokens, e), self._of(targets, e)) for e, w in enumerate(self._parts(params))]
         return torch.cat([s for s, _ in each]), torch.cat([c for _, c in each])
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
         flush_denormals(params)
-        members = range(params.shape[0]) if self._apart else [slice(None)]
-        return torch.cat([self._logits(_of(params, e), _of(tokens, e)) for e in members])
+        return torch.cat([self._logits(w, self._of(tokens, e)) for e, w in enumerate(self._parts(params))])
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
         flush_denormals(params)
-        members = range(params.shape[0]) if self._apart else [slice(None)]
-        return torch.cat([self._generate(_of(params, e), _of(prompt, e), count, feed) for e in members])
+        return torch.cat([self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))])
 
-    def _step(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None) -> Tensor:
-        E, (_, B, T) = params.shape[0], tokens.shape
-        views, grads = self.layout.views(params), self.layout.views(grad)
-        buffers = self._workspace.group(("step", E, B, T), params)
+    def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
+        """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
+        known: tuple[Weights, ...] | None = self._known[buffer] if buffer in self._known else None
+        if known is None:
+            rows = torch.split(buffer, 1) if self._apart else (buffer,)
+            known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)
+            # A training run hands in the same two buffers at every step, and views cost as much as a small product.
+            self._known[buffer] = known
+        return known
+
+    def _of(self, x: Tensor, e: int) -> Tensor:
+        """Part e of a batch [E or 1, B, T]; all of it where members share it or run at once."""
+        return x[e : e + 1] if self._apart and x.shape[0] > 1 else x
+
+    def _step(self, w: Weights, tokens: Tensor, targets: Tensor, g: Weights, dropout: DropoutKeys | None) -> Tensor:
+        views, grads = w.whole, g.whole
+        E, (_, B, T) = w.members, tokens.shape
+        buffers = self._workspace.group(("step", E, B, T), views["head"])
         gemm = self._train
         drop = Dropout(self.spec.dropout, dropout) if dropout is not None else None
-        at = self._batch(params, B, T, buffers, gemm, drop)
+        at = block.Batch(B, T, self.spec.heads, buffers, gemm, drop)
+        window, wanted = window_of(self.shape, targets, E)
         x, one_hot, embedded = self._embed(views, tokens, at)
         kept = []
         for layer in range(self.spec.layers):
-            x, k = block.forward(x, self._block(views, layer), at, layer)
+            x, k = block.forward(x, w.blocks[layer], at, layer, self._last(window, layer))
             kept.append(k)
-        rows, wanted = self._window(targets, E)
-        seen = x if rows is None else x.reshape(E * B * T, -1)[rows].view(E, wanted.index.shape[1], -1)
-        normed, stats = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
+        normed, stats = norm.forward(x, views["ln_f.weight"], views["ln_f.bias"])
         logits = gemm(normed, views["head"].transpose(1, 2))
-        weights = wanted.weights(params.dtype, member=0)
+        weights = wanted.weights(logits.dtype, member=0)
         d_logits = buffers("d_logits", *logits.shape)
         picked = loss.log_probabilities(logits, wanted, 2, d_logits)
         mean = -(picked * weights).sum(1)
         loss.gradient(logits, wanted, weights, 2, d_logits)
         gemm.into(grads["head"], d_logits.transpose(1, 2), normed)
         d_normed = gemm(d_logits, views["head"])
-        d = norm.backward(d_normed, seen, stats, views["ln_f.weight"], grads["ln_f.weight"], grads["ln_f.bias"])
-        if rows is not None:
-            whole = buffers("d_window", E * B * T, self.spec.d).zero_()
-            d = whole.index_add_(0, rows, d.flatten(0, 1)).view(E, B * T, -1)
+        d = norm.backward(d_normed, x, stats, views["ln_f.weight"], grads["ln_f.weight"], grads["ln_f.bias"])
         for layer in range(self.spec.layers - 1, -1, -1):
-            d = block.backward(d, kept[layer], self._block(views, layer), self._block(grads, layer), at)
+            d = block.backward(d, kept[layer], w.blocks[layer], g.blocks[layer], at)
         if embedded is not None:
             d = d * embedded
         gemm.into(grads["wte"], one_hot.transpose(1, 2), d)
@@ -146,58 +169,48 @@ class TransformerModel:
         grads["wpe"][:, :T].copy_(d.view(E, B, T, -1).sum(1))
         return mean
 
-    def _loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        E, views = params.shape[0], self.layout.views(params)
-        total = torch.zeros(E, dtype=torch.float64, device=params.device)
-        count = torch.zeros(E, dtype=torch.float64, device=params.device)
+    def _loss_sums(self, w: Weights, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        E, views = w.members, w.whole
+        total = torch.zeros(E, dtype=torch.float64, device=tokens.device)
+        count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             _, B, T = x.shape
-            buffers = self._workspace.group(("evaluate", E, B, T), params)
-            at = self._batch(params, B, T, buffers, self._exact, None)
+            buffers = self._workspace.group(("evaluate", E, B, T), views["head"])
+            at = block.Batch(B, T, self.spec.heads, buffers, self._exact, None)
+            window, wanted = window_of(self.shape, y, E)
             h, _, _ = self._embed(views, x, at)
             for layer in range(self.spec.layers):
                 # One set of buffers for all layers: nothing is kept for a backward pass, and a layer's output is
                 # written after its input was read for the last time.
-                h, _ = block.forward(h, self._block(views, layer), at, layer % 2)
-            rows, wanted = self._window(y, E)
-            seen = h if rows is None else h.reshape(E * B * T, -1)[rows].view(E, wanted.index.shape[1], -1)
-            normed, _ = norm.forward(seen, views["ln_f.weight"], views["ln_f.bias"])
+                h, _ = block.forward(h, w.blocks[layer], at, layer % 2, self._last(window, layer))
+            normed, _ = norm.forward(h, views["ln_f.weight"], views["ln_f.bias"])
             logits = torch.bmm(normed, views["head"].transpose(1, 2))
             picked = loss.log_probabilities(logits, wanted, 2, buffers("log_softmax", *logits.shape))
             total -= picked.to(torch.float64).sum(1)
             count += (~wanted.absent).sum(1)
         return total, count
 
-    def _logits(self, params: Tensor, tokens: Tensor) -> Tensor:
-        views, blocks = self._forward_views(params)
-        tokens = tokens.to(torch.int64).expand(params.shape[0], -1, -1)
-        parts = [advance(views, blocks, self.spec.heads, x, []) for (x,) in slices(EVALUATED_AT_ONCE, tokens)]
+    def _logits(self, w: Weights, tokens: Tensor) -> Tensor:
+        tokens = tokens.to(torch.int64).expand(w.members, -1, -1)
+        parts = [advance(w.whole, w.blocks, self.spec.heads, x, []) for (x,) in slices(EVALUATED_AT_ONCE, tokens)]
         return torch.cat(parts, 1)
 
-    def _generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
-        views, blocks = self._forward_views(params)
-        prompt = prompt.to(torch.int64).expand(params.shape[0], -1, -1)
+    def _generate(self, w: Weights, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
+        prompt = prompt.to(torch.int64).expand(w.members, -1, -1)
         parts = []
         for (x,) in slices(EVALUATED_AT_ONCE, prompt):
             cache: Cache = []
             made: list[Tensor] = []
             following = x
             for _ in range(count):
-                made.append(advance(views, blocks, self.spec.heads, following, cache)[:, :, -1].argmax(-1))
+                made.append(advance(w.whole, w.blocks, self.spec.heads, following, cache)[:, :, -1].argmax(-1))
                 following = feed[made[-1]].unsqueeze(-1)
             parts.append(torch.stack(made, -1))
         return torch.cat(parts, 1)
 
-    def _forward_views(self, params: Tensor) -> tuple[Views, list[Views]]:
-        views = self.layout.views(params)
-        return views, [self._block(views, layer) for layer in range(self.spec.layers)]
-
-    def _batch(self, params: Tensor, B: int, T: int, buffers: Buffers, gemm: Gemm, dropout: Dropout | None) -> block.Batch:
-        return block.Batch(B, T, self.spec.heads, attention.causal_mask(T, params), buffers, gemm, dropout)
-
-    def _block(self, views: Views, layer: int) -> Views:
-        prefix = f"h.{layer}."
-        return {name.removeprefix(prefix): v for name, v in views.items() if name.startswith(prefix)}
+    def _last(self, window: Window | None, layer: int) -> Window | None:
+        """What a layer has to put out: only the last one may leave positions out."""
+        return window if layer == self.spec.layers - 1 else None
 
     def _embed(self, views: Views, tokens: Tensor, at: block.Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """(x [E, N, d], the tokens one-hot [E, N, V], the dropout mask)."""
@@ -210,28 +223,3 @@ class TransformerModel:
         at.gemm.add_(x, one_hot, wte)
         mask = None if at.dropout is None else at.dropout.mask(0, N, d, dtype=x.dtype)
         return (x if mask is None else x.mul_(mask)), one_hot, mask
-
-    def _window(self, targets: Tensor, E: int) -> tuple[Tensor | None, loss.Wanted]:
-        """Which rows of [E B T] the head reads (None: all), and the targets there, [E, rows]."""
-        Et, B, T = targets.shape
-        W = self.shape.window(T)
-        targets = targets.to(torch.int64)
-        if W == T:
-            return None, loss.Wanted.of(targets.reshape(Et, B * T).expand(E, -1))
-        at = torch.arange(T, device=targets.device)
-        last = ((targets >= 0) * at).amax(-1, keepdim=True)
-        place = (last + at[:W] - (W - 1)).clamp_min_(0)
-        wanted = targets.gather(-1, place)
-        if not self.shape.one_length:
-            # A short sequence has fewer than W positions: those that were clamped are repetitions of the first.
-            wanted = wanted.masked_fill(last + at[:W] < W - 1, -1)
-        start = torch.arange(E, device=targets.device).view(E, 1, 1) * (B * T)
-        rows = start + torch.arange(B, device=targets.device).view(B, 1) * T + place
-        return rows.flatten(), loss.Wanted.of(wanted.reshape(Et, -1).expand(E, -1))
-
-
-def _of(x: Tensor, e: int | slice) -> Tensor:
-    """Member e's part, with its axis kept; all of it where the members share it."""
-    if x.shape[0] == 1 or isinstance(e, slice):
-        return x
-    return x[e : e + 1]

@@ -17,10 +17,10 @@ Views = TypeVar("Views")
 
 
 class Workspace:
-    """Zero-initialised buffers by name, grouped by the shape of the batch that they serve."""
+    """Zero-initialised buffers by name and shape, grouped by the shape of the batch that they serve."""
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
+        self._groups: OrderedDict[Hashable, dict[Hashable, Any]] = OrderedDict()
 
     def group(self, key: Hashable, like: Tensor) -> Buffers:
         """The buffers of one batch shape, in the dtype and on the device of ``like``."""
@@ -36,7 +36,7 @@ class Workspace:
 
 
 class Buffers:
-    def __init__(self, held: dict[str, Any], like: Tensor) -> None:
+    def __init__(self, held: dict[Hashable, Any], like: Tensor) -> None:
         self._held = held
         self._like = like
 
@@ -56,9 +56,9 @@ class Buffers:
         return self._held[f"left: {name}"]
 
     def __call__(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """The buffer of that name; its content is what was written last, zeros at first."""
-        found: Tensor | None = self._held.get(name)
-        if found is None or found.shape != shape:
+        """The buffer of that name and shape; its content is what was written last, zeros at first."""
+        found: Tensor | None = self._held.get((name, shape))
+        if found is None:
             found = torch.zeros(shape, dtype=dtype or self._like.dtype, device=self._like.device)
-            self._held[name] = found
+            self._held[name, shape] = found
         return found
