@@ -15,30 +15,27 @@ from runners.models.gemm import Gemm
 from runners.models.workspace import Buffers
 
 
-def run(
-    A: Tensor, h0: Tensor, batch: Frame, Bp: int, buffers: Buffers, gemm: Gemm, state: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """States [T, E, h, Bp] and the last of them.
+def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """States [T, E, h, B] and the last of them.
 
     Args:
         A: [E, V, in, out], the transposed transitions.
         h0: [E, h].
         batch: tokens [T, Et, B].
-        Bp: B or more columns.
         buffers: kept for :func:`back`.
         gemm: the product.
-        state: [E, h, Bp] to go on from; None: from h0.
+        state: [E, h, B] to go on from; None: from h0.
     """
     T, Et, B = batch.tokens.shape
     E, V, h, _ = A.shape
     # One row more than the transitions have: where a sequence begins late, its state until then is h0.
     rows = V * h + 1 if batch.before else V * h
-    mask, spread = buffers("mask", T, Et, V, Bp), buffers("spread", T, E, rows, Bp)
-    states = buffers("states", T, E, h, Bp)
+    mask, spread = buffers("mask", T, Et, V, B), buffers("spread", T, E, rows, B)
+    states = buffers("states", T, E, h, B)
     one_hot_(mask, batch.tokens)
     operand = A.view(E, V * h, h)
     if batch.before:
-        spread[:, :, V * h, :B].copy_(batch.tokens < 0)
+        spread[:, :, V * h].copy_(batch.tokens < 0)
         operand = buffers("operand", E, rows, h)
         operand[:, : V * h].copy_(A.view(E, V * h, h))
         operand[:, V * h].copy_(h0)
@@ -54,15 +51,15 @@ def run(
 
 
 def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
-    """(d(A) [E, V h h in the order of A], d(h0) [E, h]) from the gradient of the last W states [W, E, h, Bp]."""
-    W, E, h, Bp = d_states.shape
+    """(d(A) [E, V h h in the order of A], d(h0) [E, h]) from the gradient of the last W states [W, E, h, B]."""
+    W, E, h, B = d_states.shape
     T, V = batch.tokens.shape[0], A.shape[1]
     rows = V * h + 1 if batch.before else V * h
-    mask = buffers("mask", T, batch.tokens.shape[1], V, Bp)
-    spread, by_token = buffers("spread", T, E, rows, Bp), buffers("by_token", E, V, h, Bp)
+    mask = buffers("mask", T, batch.tokens.shape[1], V, B)
+    spread, by_token = buffers("spread", T, E, rows, B), buffers("by_token", E, V, h, B)
     operand = buffers("backward", E, h, V, h).copy_(A.transpose(1, 2)).view(E, h, V * h)
     d_forward = buffers("d_forward", E, rows, h).zero_()
-    two = buffers("two", 2, E, h, Bp)
+    two = buffers("two", 2, E, h, B)
 
     def views() -> list[tuple[Tensor, Tensor, Tensor, bool]]:
         """Step by step from the end: the state as it was spread, the mask, where the gradient goes, whether one is there."""
@@ -72,7 +69,7 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
             for t in range(T - 1, -1, -1)
         ]
 
-    flat = by_token.view(E, V * h, Bp)
+    flat = by_token.view(E, V * h, B)
     d = d_states[W - 1]
     for here, token, earlier, add in buffers.views("steps back", views):
         gemm.add_(d_forward, here, d.transpose(1, 2))
@@ -85,5 +82,5 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
 
 
 def _by_token(spread: Tensor, V: int, h: int) -> Tensor:
-    """[E, V h or one row more, Bp] -> [E, V, h, Bp]."""
+    """[E, V h or one row more, B] -> [E, V, h, B]."""
     return spread[:, : V * h].view(spread.shape[0], V, h, spread.shape[2])

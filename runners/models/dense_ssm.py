@@ -40,7 +40,7 @@ class DenseSSMModel(Recurrent):
                 "head.bias": ((S,), flat(1 / sqrt(h))),
             }
         )
-        super().__init__(shape, h, layout, min(d, V))
+        super().__init__(shape, h, layout, (V, d))
         self.d = d
         self._may_group = h >= GROUPED_FROM or 2 * V >= GROUPED_FROM
 
@@ -72,7 +72,7 @@ class DenseSSMModel(Recurrent):
             C = grouping.capacity(self.n_inputs, batch.tokens.shape[2])
             assert C is not None
             return dense_grouped.run(w["A"], w["h0"], batch, C, buffers, gemm)
-        return dense_one_hot.run(w["A"], w["h0"], batch, self._columns(batch.tokens.shape[2]), buffers, gemm, state)
+        return dense_one_hot.run(w["A"], w["h0"], batch, buffers, gemm, state)
 
     def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
         E, h, V = w["h0"].shape[0], self.hidden, self.n_inputs

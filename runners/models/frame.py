@@ -16,13 +16,17 @@ from torch import Tensor
 
 from runners.models.shape import Shape
 
+COLUMNS = 16
+"""Batches are padded to a multiple of this with sequences that have no token, so that each member's part of a matrix begins at
+a multiple of 64 bytes (see runners.models.layout) and its columns fill whole vectors."""
+
 
 @dataclass(frozen=True)
 class Frame:
     """[T, Et, .] tensors; Et is E, or 1 where all members read the same batch."""
 
     tokens: Tensor
-    """int64 [T, Et, B]; -1 where there is no token."""
+    """int64 [T, Et, B], B padded; -1 where there is no token."""
     before: bool
     """Sequences may begin late: there may be steps before the first token."""
     targets: Tensor | None
@@ -63,10 +67,10 @@ def frame(shape: Shape, tokens: Tensor, targets: Tensor | None) -> Frame:
 
 
 def one_hot_(out: Tensor, tokens: Tensor) -> None:
-    """out [T, E or Et, V, Bp >= B] from tokens [T, Et, B]; columns beyond B stay as they are (zero)."""
-    V, B = out.shape[2], tokens.shape[2]
+    """out [T, E or Et, V, B] from tokens [T, Et, B]."""
+    V = out.shape[2]
     ids = torch.arange(V, device=tokens.device).view(V, 1)
-    out[..., :B].copy_(tokens.unsqueeze(2) == ids)
+    out.copy_(tokens.unsqueeze(2) == ids)
 
 
 def slices(rows: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -76,6 +80,10 @@ def slices(rows: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _time_first(x: Tensor) -> Tensor:
-    """A copy [T, Et, B], int64."""
+    """A copy [T, Et, B], int64, its columns padded with -1."""
     x = x.permute(2, 0, 1)
-    return torch.empty(x.shape, dtype=torch.int64, device=x.device).copy_(x)
+    T, Et, B = x.shape
+    out = torch.empty(T, Et, -(-B // COLUMNS) * COLUMNS, dtype=torch.int64, device=x.device)
+    out[..., B:] = -1
+    out[..., :B] = x
+    return out

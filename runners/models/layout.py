@@ -10,6 +10,10 @@ from torch import Tensor
 
 from runners.streams import Stream, key, normal, uniform
 
+ALIGN = 16
+"""A member's row is a multiple of this many numbers, so that rows begin at multiples of 64 bytes: a CPU's matrix products may
+sum in an order that depends on where their operands begin, and a member's bits may not depend on its place."""
+
 Initial = Callable[[int, int], Tensor]
 """(stream key, count) -> float64 [count]."""
 
@@ -27,8 +31,14 @@ def constant(value: float) -> Initial:
     return lambda k, count: torch.full((count,), value, dtype=torch.float64)
 
 
+def aligned(count: int) -> int:
+    """``count``, or the next multiple of ALIGN."""
+    return -(-count // ALIGN) * ALIGN
+
+
 class Layout:
-    """The order of the parameters in [P]; each draws from a sub-stream of its own, named by its place in that order."""
+    """The order of the parameters in [P], which ends in a few numbers that are always zero. Each parameter draws from a
+    sub-stream of its own, named by its place in that order."""
 
     def __init__(self, parameters: dict[str, tuple[tuple[int, ...], Initial]]) -> None:
         self.names: dict[str, tuple[slice, tuple[int, ...]]] = {}
@@ -37,16 +47,21 @@ class Layout:
         for name, (shape, _) in parameters.items():
             self.names[name] = (slice(start, start + prod(shape)), shape)
             start += prod(shape)
-        self.size = start
+        self.used, self.size = start, aligned(start)
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """Each parameter as [E, *shape], a view of buffer [E, P]."""
         E = buffer.shape[0]
         return {name: buffer[:, where].view(E, *shape) for name, (where, shape) in self.names.items()}
 
+    def finish(self, grad: Tensor) -> None:
+        """The gradient of what no parameter uses."""
+        if self.used < self.size:
+            grad[:, self.used :].zero_()
+
     def init(self, seed: int) -> Tensor:
         """float32 [P] on the CPU."""
-        out = torch.empty(self.size, dtype=torch.float32)
+        out = torch.zeros(self.size, dtype=torch.float32)
         for i, ((where, _), initial) in enumerate(zip(self.names.values(), self._initial, strict=True)):
             out[where] = initial(key(seed, Stream.PARAMETERS, i), where.stop - where.start)
         return out

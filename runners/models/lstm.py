@@ -92,7 +92,7 @@ class LSTMModel(Recurrent):
                 "head.bias": ((S,), bias),
             }
         )
-        super().__init__(shape, h, layout, V)
+        super().__init__(shape, h, layout, (V,))
 
     def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs
@@ -108,12 +108,11 @@ class LSTMModel(Recurrent):
         candidate is tanh(0). So a sequence may begin late."""
         T, _, B = batch.tokens.shape
         E, h, V = w["gates"].shape[0], self.hidden, self.n_inputs
-        Bp = self._columns(B)
-        read = buffers("read", T + 1, E, h + V, Bp)
+        read = buffers("read", T + 1, E, h + V, B)
         one_hot_(read[:T, :, h:], batch.tokens.expand(T, E, B))
-        gates = buffers("gates", T, E, 4 * h, Bp)
+        gates = buffers("gates", T, E, 4 * h, B)
         # Planes of what the three sigmoids multiply: tanh(c_t), tanh(candidate), c_{t-1}.
-        factors = buffers("factors", T + 1, E, 3 * h, Bp)
+        factors = buffers("factors", T + 1, E, 3 * h, B)
         if state is None:
             read[0, :, :h].zero_()
             factors[0, :, 2 * h :].zero_()
@@ -133,20 +132,20 @@ class LSTMModel(Recurrent):
         return states, (states[-1], cell) if batch.targets is not None else (states[-1].clone(), cell.clone())
 
     def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
-        W, E, h, Bp = d_states.shape
+        W, E, h, B = d_states.shape
         T, V = batch.tokens.shape[0], self.n_inputs
-        read, gates = buffers("read", T + 1, E, h + V, Bp), buffers("gates", T, E, 4 * h, Bp)
-        factors = buffers("factors", T + 1, E, 3 * h, Bp)
-        slopes, cell_slope = buffers("slopes", E, 4 * h, Bp), buffers("cell_slope", E, h, Bp)
-        d_cell = buffers("d_cell", E, h, Bp).zero_()
+        read, gates = buffers("read", T + 1, E, h + V, B), buffers("gates", T, E, 4 * h, B)
+        factors = buffers("factors", T + 1, E, 3 * h, B)
+        slopes, cell_slope = buffers("slopes", E, 4 * h, B), buffers("cell_slope", E, h, B)
+        d_cell = buffers("d_cell", E, h, B).zero_()
         d_weights = buffers("d_weights", E, 4 * h, h + V).zero_()
         recurrent = w["gates"][:, :, :h].transpose(1, 2)
         sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
         tanh_slope = torch.ops.aten.tanh_backward.grad_input
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
-        two = buffers("two", 2, E, h, Bp)
+        two = buffers("two", 2, E, h, B)
         slope_out, slope_in, slope_candidate = slopes[:, :h], slopes[:, : 3 * h], slopes[:, 3 * h :]
-        slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, Bp), d_cell.unsqueeze(1)
+        slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, B), d_cell.unsqueeze(1)
         d = d_states[W - 1]
         for t in range(T - 1, -1, -1):
             s = views[t]

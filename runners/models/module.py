@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from runners.models.contract import DropoutKeys
 from runners.models.frame import slices
 from runners.models.gemm import flush_denormals
+from runners.models.layout import aligned
 from runners.models.shape import Shape
 from runners.spec import SpecError
 from runners.streams import Stream, key
@@ -48,13 +49,14 @@ class ModuleModel:
         for name, parameter in self._module.named_parameters():
             self.names[name] = (slice(start, start + parameter.numel()), tuple(parameter.shape))
             start += parameter.numel()
-        self.n_parameters = start
+        self.n_parameters = aligned(start)
         self.n_inputs, self.n_outputs = shape.n_inputs, shape.n_outputs
         self.max_length: int | None = None
         self.uses_dropout = False
 
     def init(self, seed: int) -> Tensor:
-        return torch.cat([p.detach().flatten() for p in self._fresh(seed).parameters()]).float()
+        used = torch.cat([p.detach().flatten() for p in self._fresh(seed).parameters()]).float()
+        return pad(used, (0, self.n_parameters - len(used)))
 
     def step(
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None

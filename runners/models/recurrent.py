@@ -16,9 +16,8 @@ from runners.models.layout import Layout
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
 
-ALIGN = 32
-"""A member's plane of h x B values is a multiple of this: the CPU's vector loops then never split a member's values into a
-vector part and a differently rounded scalar rest, which would make them depend on the member's place."""
+EVEN = 8
+"""Sizes that are multiples of this keep the members' matrices aligned alike (see runners.models.layout)."""
 EVALUATED_AT_ONCE = 192
 """Sequences of one slice of an evaluation; fixed, so that sums do not depend on E."""
 
@@ -31,8 +30,8 @@ class Recurrent(ABC):
     max_length: int | None = None
     uses_dropout = False
 
-    def __init__(self, shape: Shape, hidden: int, layout: Layout, smallest: int) -> None:
-        """``smallest``: the least of the sizes that enter a matrix product."""
+    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...]) -> None:
+        """``sizes``: others that enter a matrix product, the vocabulary first."""
         self.shape = shape
         self.hidden = hidden
         self.layout = layout
@@ -40,7 +39,8 @@ class Recurrent(ABC):
         self.n_parameters = layout.size
         self.n_inputs = shape.n_inputs
         self.n_outputs = shape.n_outputs
-        self._one_by_one = min(smallest, hidden, shape.n_outputs) == 1 or shape.half
+        uneven = any(size % EVEN for size in (hidden, *sizes[1:]))
+        self._one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
         self._train = Gemm(shape.half)
         self._exact = Gemm()
         self._workspace = Workspace()
@@ -57,6 +57,7 @@ class Recurrent(ABC):
         flush_denormals(params)
         batch = frame(self.shape, tokens, targets)
         parts = self._parts(batch, params)
+        self.layout.finish(grad)
         return _join([self._step(params[a:b], part, grad[a:b]) for a, b, part in parts])
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +76,7 @@ class Recurrent(ABC):
         for (x,) in slices(EVALUATED_AT_ONCE, tokens):
             batch = frame(self.shape, x, None)
             parts = self._parts(batch, params)
-            made.append(_join([self._read(params[a:b], part, None)[0] for a, b, part in parts]))
+            made.append(_join([self._read(params[a:b], part, None)[0] for a, b, part in parts])[:, : x.shape[1]])
         return torch.cat(made, 1)
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
@@ -85,7 +86,8 @@ class Recurrent(ABC):
         made = []
         for (x,) in slices(EVALUATED_AT_ONCE, prompt):
             whole = frame(self.shape, x, None)
-            made.append(_join([self._decode(params[a:b], whole.members(a, b), count, feed) for a, b in members]))
+            states = _join([self._decode(params[a:b], whole.members(a, b), count, feed) for a, b in members])
+            made.append(states[:, : x.shape[1]])
         return torch.cat(made, 1)
 
     # What a recurrence defines
@@ -96,7 +98,7 @@ class Recurrent(ABC):
 
     @abstractmethod
     def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None) -> tuple[Tensor, Any]:
-        """States [T, E, hidden, Bp] after each step (in this order of memory, or with the last two axes exchanged), and the
+        """States [T, E, hidden, B] after each step (in this order of memory, or with the last two axes exchanged), and the
         last in the form in which it can be passed as ``state``."""
 
     @abstractmethod
@@ -106,15 +108,9 @@ class Recurrent(ABC):
     # What they share
 
     def _alone(self, params: Tensor) -> bool:
-        """Degenerate sizes reach matrix-vector kernels, whose choice depends on E: such members run one at a time."""
+        """A size of one reaches matrix-vector kernels, whose choice depends on E, and an uneven one makes the alignment of
+        a member's matrices depend on its place: such members run one at a time."""
         return self._one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
-
-    def _columns(self, B: int) -> int:
-        """B, or what it is padded to."""
-        B = max(B, 2)
-        while self.hidden * B % ALIGN:
-            B += 1
-        return B
 
     def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
         """Runs of members a..b-1 that are computed together, each with its part of the batch."""
@@ -134,14 +130,14 @@ class Recurrent(ABC):
         states, _ = self._run(w, batch, buffers, gemm)
         window = states[states.shape[0] - batch.window :]
         logits, head = self._head(views, window, buffers, gemm)
-        W, E, _, Bp = window.shape
-        wanted = loss.Wanted.of(self._wanted(batch, E, Bp, buffers))
+        W, E, _, B = window.shape
+        wanted = loss.Wanted.of(self._wanted(batch, E))
         weights = wanted.weights(params.dtype, member=1)
         wanted = loss.Wanted(wanted.absent.flatten(0, 1), wanted.index.flatten(0, 1))
         d_logits = buffers("d_logits", *logits.shape)
         picked = loss.log_probabilities(logits, wanted, 1, d_logits)
-        mean = fold_(picked.view(W, E, Bp).mul_(weights).sum(-1)).neg()
-        loss.gradient(logits, wanted, weights.view(W * E, Bp), 1, d_logits)
+        mean = fold_(picked.view(W, E, B).mul_(weights).sum(-1)).neg()
+        loss.gradient(logits, wanted, weights.view(W * E, B), 1, d_logits)
         d_states = self._head_back(d_logits, head, window, buffers, gemm, grads)
         self._back(w, batch, buffers, gemm, d_states, grads)
         return mean
@@ -151,11 +147,11 @@ class Recurrent(ABC):
         states, _ = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm)
         window = states[states.shape[0] - batch.window :]
         logits, _ = self._head(views, window, buffers, gemm)
-        W, E, _, Bp = window.shape
-        wanted = loss.Wanted.of(self._wanted(batch, E, Bp, buffers).flatten(0, 1))
+        W, E, _, B = window.shape
+        wanted = loss.Wanted.of(self._wanted(batch, E).flatten(0, 1))
         picked = loss.log_probabilities(logits, wanted, 1, buffers("log_softmax", *logits.shape))
-        total -= fold_(picked.view(W, E, Bp).to(torch.float64).sum(-1))
-        count += (~wanted.absent).view(W, E, Bp).sum((0, 2))
+        total -= fold_(picked.view(W, E, B).to(torch.float64).sum(-1))
+        count += (~wanted.absent).view(W, E, B).sum((0, 2))
 
     def _decode(self, params: Tensor, batch: Frame, count: int, feed: Tensor) -> Tensor:
         made: list[Tensor] = []
@@ -172,40 +168,34 @@ class Recurrent(ABC):
         states, state = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm, state)
         states = states[-1:] if last else states
         logits, _ = self._head(views, states, buffers, gemm)
-        logits = logits.view(states.shape[0], states.shape[1], self.n_outputs, -1)[..., : batch.tokens.shape[2]]
+        logits = logits.view(states.shape[0], states.shape[1], self.n_outputs, -1)
         return logits.permute(1, 3, 0, 2).contiguous(), state
 
     def _head(self, views: Views, states: Tensor, buffers: Buffers, gemm: Gemm) -> tuple[Tensor, Tensor]:
-        """(logits [W E, n_outputs, Bp], the head's weight repeated for every step [W E, n_outputs, hidden])."""
-        W, E, h, Bp = states.shape
+        """(logits [W E, n_outputs, B], the head's weight repeated for every step [W E, n_outputs, hidden])."""
+        W, E, h, B = states.shape
         S = self.n_outputs
         weight = buffers("head", W, E, S, h).copy_(views["head.weight"]).view(W * E, S, h)
         bias = buffers("head_bias", W, E, S, 1).copy_(views["head.bias"].unsqueeze(-1)).view(W * E, S, 1)
-        return gemm.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, Bp)), weight
+        return gemm.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, B)), weight
 
     def _head_back(
         self, d_logits: Tensor, weight: Tensor, states: Tensor, buffers: Buffers, gemm: Gemm, grads: Views
     ) -> Tensor:
-        W, E, h, Bp = states.shape
+        W, E, h, B = states.shape
         S = self.n_outputs
         per_step = gemm(d_logits, states.flatten(0, 1).transpose(1, 2), buffers("d_head", W * E, S, h))
         grads["head.weight"].copy_(fold_(per_step.view(W, E, S, h)))
         grads["head.bias"].copy_(fold_(d_logits.sum(-1).view(W, E, S)))
         if states.stride(3) == 1:
-            return gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, Bp)).view(W, E, h, Bp)
-        rows = gemm(d_logits.transpose(1, 2), weight, buffers("d_states", W * E, Bp, h))
-        return rows.view(W, E, Bp, h).transpose(2, 3)
+            return gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, B)).view(W, E, h, B)
+        rows = gemm(d_logits.transpose(1, 2), weight, buffers("d_states", W * E, B, h))
+        return rows.view(W, E, B, h).transpose(2, 3)
 
-    def _wanted(self, batch: Frame, E: int, Bp: int, buffers: Buffers) -> Tensor:
-        """Targets int64 [W, E, Bp]; -1 in the columns that pad the batch."""
+    def _wanted(self, batch: Frame, E: int) -> Tensor:
+        """Targets int64 [W, E, B]."""
         assert batch.targets is not None
-        B = batch.targets.shape[2]
-        if batch.targets.shape == (batch.window, E, Bp):
-            return batch.targets
-        wanted = buffers("wanted", batch.window, E, Bp, dtype=torch.int64)
-        wanted[..., B:] = -1
-        wanted[..., :B] = batch.targets
-        return wanted
+        return batch.targets.expand(-1, E, -1)
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -102,6 +102,7 @@ class TransformerModel:
         self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
     ) -> Tensor:
         flush_denormals(params)
+        self.layout.finish(grad)
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
             own = dropout if self.uses_dropout else None
@@ -125,7 +126,7 @@ class TransformerModel:
 
     def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
-        known: tuple[Weights, ...] | None = self._known[buffer] if buffer in self._known else None
+        known: tuple[Weights, ...] | None = self._known.get(buffer, None)  # type: ignore[no-untyped-call]
         if known is None:
             rows = torch.split(buffer, 1) if self._apart else (buffer,)
             known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)

@@ -12,8 +12,8 @@ from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Member,
 from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, Training, Transformer
 
 MODELS = {
-    "dense_ssm": DenseSSM(hidden=4),
-    "lstm": LSTM(hidden=5),
+    "dense_ssm": DenseSSM(hidden=8),
+    "lstm": LSTM(hidden=8),
     "transformer": Transformer(layers=1, d=8, heads=2, dropout=0.1, init_std=0.15),
 }
 FORMATS = ("outcome", "cot", "acot")

@@ -37,7 +37,7 @@ def test_a_kernel_that_sums_otherwise_in_company_is_found(monkeypatch: pytest.Mo
     def uneven(self: Recurrent, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: None = None) -> Tensor:
         loss = honest(self, params, tokens, targets, grad, dropout)
         if len(params) > 1:
-            grad[-1, -1] *= 1 + 1e-6
+            grad[-1, 0] *= 1 + 1e-6
         return loss
 
     monkeypatch.setattr(Recurrent, "step", uneven)

@@ -166,7 +166,7 @@ class TestOutOfMemory:
 
     def test_one_member_that_does_not_fit_is_one_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._limit(monkeypatch, 0, MemoryError())
-        with pytest.raises(EngineError, match="dense_ssm 4 with 8 sequences of 4 positions does not fit"):
+        with pytest.raises(EngineError, match="dense_ssm 8 with 8 sequences of 4 positions does not fit"):
             run(tiny(), grid())
 
     def test_other_errors_come_through(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from runners.models import StackedModel, build
 from runners.spec import Job
 
 SMALL: dict[str, dict[str, Any]] = {
-    "dense_ssm": {"kind": "dense_ssm", "hidden": 8, "d": 6},
+    "dense_ssm": {"kind": "dense_ssm", "hidden": 8, "d": 16},
     "lstm": {"kind": "lstm", "hidden": 8},
     "transformer": {"kind": "transformer", "layers": 2, "d": 8, "heads": 2, "init_std": 0.3},
 }

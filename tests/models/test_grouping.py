@@ -12,7 +12,7 @@ from runners.models import grouping
 from tests.models.references import dense_ssm
 from tests.models.support import FORMATS, batch, make_job, make_model, named, parameters
 
-SIZES = {"kind": "dense_ssm", "hidden": 24, "d": 5}
+SIZES = {"kind": "dense_ssm", "hidden": 24, "d": 8}
 M = 12
 
 

@@ -11,8 +11,10 @@ from runners.models import DropoutKeys, dropout_keys
 from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, parameters
 
 ODD: dict[str, list[dict[str, Any]]] = {
-    "dense_ssm": [{"kind": "dense_ssm", "hidden": h, "d": d} for h, d in ((1, 1), (7, 3), (16, 16), (33, 1), (64, 64))],
-    "lstm": [{"kind": "lstm", "hidden": h} for h in (1, 7, 32, 45)],
+    "dense_ssm": [
+        {"kind": "dense_ssm", "hidden": h, "d": d} for h, d in ((1, 1), (7, 3), (8, 16), (16, 16), (24, 8), (33, 1), (64, 64))
+    ],
+    "lstm": [{"kind": "lstm", "hidden": h} for h in (1, 7, 8, 32, 40, 45)],
     "transformer": [
         {"kind": "transformer", "layers": 1, "d": d, "heads": n, "init_std": 0.2} for d, n in ((1, 1), (6, 3), (32, 4))
     ],
