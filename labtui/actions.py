@@ -12,6 +12,9 @@ from dataclasses import dataclass
 RESERVED = frozenset({"ctrl+b", "ctrl+a"})
 """Prefixes of tmux and screen: never ours by default."""
 
+SCREENS = ("queue", "job", "kappa", "scaling", "trials", "new", "compare", "events")
+"""The screens, in the order of their keys."""
+
 
 @dataclass(frozen=True)
 class Action:

@@ -80,7 +80,14 @@ def _read(g: Grammar) -> None:
         ("--archived", {"action": "store_true", "help": "the archive instead"}),
     )
     g.add("studies", "reading:studies", "all studies with their progress")
-    g.add("show", "show:show", "a job: bracket, candidates, trials, spec, provenance, events", JOB, *SIZE)
+    g.add(
+        "show",
+        "show:show",
+        "a job: bracket, candidates, trials, spec, provenance, events; or any screen as text, by its name",
+        ("wanted", {"metavar": "JOB|SCREEN", "nargs": "+"}),
+        STUDY,
+        *SIZE,
+    )
     g.add(
         "trials",
         "reading:trials",
@@ -136,9 +143,9 @@ def _results(g: Grammar) -> None:
         plot,
         "scaling",
         "results:scaling",
-        "N* against L or m on log axes, with fits",
+        "N* against L, m or a single length n on log axes, with fits",
         STUDY,
-        ("--x", {"choices": ("L", "m"), "default": None, "help": "the axis (default: the one that varies)"}),
+        ("--x", {"choices": ("L", "m", "n"), "default": None, "help": "the axis (default: the one that varies)"}),
         *SIZE,
     )
     g.within(plot, "bracket", "results:bracket", "how a job's bracket closed", JOB, *SIZE)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from labtui import __version__
+from labtui.actions import SCREENS
 from labtui.cli.context import Context
 
 EPILOG = """\
@@ -49,10 +50,11 @@ class Grammar:
             allow_abbrev=False,
         )
         self.parser.add_argument("--version", action="version", version=f"labtui {__version__}")
-        self.parser.add_argument("--plain", action="store_true", help="the queue as text instead of the screen")
+        self.parser.add_argument("--plain", action="store_true", help="text instead of the screen")
         self.parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
         self.parser.add_argument("--slow", action="store_true", help="for slow links: fewer updates")
-        self.parser.add_argument("--screen", metavar="NAME", help="begin with this screen")
+        names = ", ".join(SCREENS)
+        self.parser.add_argument("--screen", choices=SCREENS, metavar="NAME", help=f"begin with this one: {names}")
         self.parser.set_defaults(command="screen:screen")
         self.commands = self.parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
         self.names: set[str] = set()

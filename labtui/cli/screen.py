@@ -1,4 +1,4 @@
-"""No command: the screen where there is a terminal, else the queue as text."""
+"""No command: the screen where there is a terminal, else that screen as text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ def on_terminal() -> bool:
 
 
 def screen(context: Context) -> int | None:
-    """The TUI on the lab; ``--plain``, ``--json`` and a pipe get the queue as text."""
+    """The TUI on the lab; ``--plain``, ``--json`` and a pipe get the screen as text."""
     from pathlib import Path
 
-    from labtui.cli.reading import queue
+    from labtui.cli.twins import twin
 
     args = context.args
-    args.study = args.limit = None
     if args.plain or context.json or not on_terminal():
         if not Path(context.lab_path).exists() and not (args.lab or args.read_only):
             from labtui.cli.parser import build
@@ -28,7 +27,7 @@ def screen(context: Context) -> int | None:
             context.say(f"there is no lab at {context.lab_path} yet")
             build().parser.print_help(context.out)
             return 0
-        queue(context)
+        twin(context, args.screen or "queue")
         return 0
     return show(context)
 

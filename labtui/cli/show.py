@@ -1,4 +1,4 @@
-"""``labtui show JOB``: everything about a search; with --json enough to run it again."""
+"""``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``: that screen."""
 
 from __future__ import annotations
 
@@ -7,32 +7,49 @@ from typing import Any
 
 from labtui import __version__
 from labtui.cli.context import Context, plain
+from labtui.cli.entry import BadInput
 
 
 def show(context: Context) -> None:
+    """A screen by its name, else a job."""
+    from labtui.actions import SCREENS
+
+    what, *more = context.args.wanted
+    if what in SCREENS:
+        from labtui.cli.twins import twin
+
+        twin(context, what, more)
+        return
+    if more:
+        raise BadInput(f"show {what}: {more[0]!r} has no place here; expected one job, or a screen: {', '.join(SCREENS)}")
+    context.args.job = what
+    job(context)
+
+
+def job(context: Context) -> None:
     """Bracket, candidates, trials, spec, provenance, events."""
     from labtui.plain.job import bracket_lines, probe_lines, summary_lines
     from labtui.plain.queue import event_line
     from labtui.plain.spec import spec_lines
 
-    lab, job = context.lab, context.job(context.args.job)
+    lab, row = context.lab, context.job(context.args.job)
     if context.json:
-        context.emit(record(context, job.id))
+        context.emit(record(context, row.id))
         return
-    probes = lab.probes(job.id)
-    context.lines(summary_lines(job))
+    probes = lab.probes(row.id)
+    context.lines(summary_lines(row))
     if probes:
-        context.lines(["", "How the bracket closed", "", *bracket_lines(job, probes, context.args.width)])
+        context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
         context.lines(["", "Candidates", "", *probe_lines(probes)])
-    if job.strategy == "scan":
+    if row.strategy == "scan":
         from labtui.analysis.scan import success_curve
         from labtui.plain.scan import curve_lines
 
-        context.lines(["", "Success curve", "", *curve_lines(job, success_curve(probes))[2:]])
-    context.lines(["", "Spec, defaults resolved", "", *spec_lines(json.loads(lab.job_spec(job.id)))])
-    if provenance := lab.provenance(job.id):
+        context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
+    context.lines(["", "Spec, defaults resolved", "", *spec_lines(json.loads(lab.job_spec(row.id)))])
+    if provenance := lab.provenance(row.id):
         context.lines(["", "Provenance", "", *spec_lines(provenance)])
-    if events := lab.events(job_id=job.id, limit=12):
+    if events := lab.events(job_id=row.id, limit=12):
         context.lines(["", "Events", "", *map(event_line, events)])
 
 

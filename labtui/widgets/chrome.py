@@ -6,13 +6,12 @@ from pathlib import PurePath
 
 from rich.cells import cell_len
 
-from labtui.actions import Keymap, on_pane
+from labtui.actions import SCREENS, Keymap, on_pane
 from labtui.poller import Common
 from labtui.text import clean, fit
 from labtui.theme import STATE_SIGN, state_style
 from labtui.widgets.lines import Line, Span, crop, ends, size, thin_bar
 
-SCREENS = ("queue", "job", "kappa", "scaling", "trials", "new", "compare", "events")
 TITLES = {name: name.capitalize() for name in SCREENS}
 
 

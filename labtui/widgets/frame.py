@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from textual import events
 
+from labtui.actions import SCREENS
 from labtui.text import clean, wrap
-from labtui.widgets.chrome import SCREENS, footer_line, tab_line, title_line
+from labtui.widgets.chrome import footer_line, tab_line, title_line
 from labtui.widgets.lines import Line, based, crop, text_line
 from labtui.widgets.pane import Pane
 

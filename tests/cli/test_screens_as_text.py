@@ -1,0 +1,74 @@
+"""Each screen as text: its name after ``show``, and ``--plain --screen``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from labtui.actions import SCREENS
+from labtui.cli.twins import TWINS
+from tests.cli.conftest import Labtui
+
+SAYS = {
+    "queue": "supervisor", "job": "Spec, defaults resolved", "kappa": "N*_n", "scaling": "N* against", "trials": "best loss",
+    "new": "searches", "compare": "paper", "events": "job 42",
+}  # fmt: skip
+
+
+def test_every_screen_has_a_twin() -> None:
+    assert tuple(TWINS) == SCREENS
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_screen_as_text(labtui: Labtui, lab: Path, screen: str) -> None:
+    answer = labtui("show", screen)
+    assert answer.code == 0
+    assert SAYS[screen] in answer.out
+    assert "\x1b" not in answer.out
+    assert labtui("--plain", "--screen", screen).out == answer.out
+    assert labtui("show", screen, "--ascii").out.isascii()
+    assert labtui("show", screen, "--json").json
+
+
+def test_words_after_a_screen_say_which(labtui: Labtui, lab: Path) -> None:
+    assert labtui("show", "job", "3").out == labtui("show", "3").out
+    assert labtui("show", "trials", "3", "outcome:success").out == labtui("trials", "3", "outcome:success", "--order=-id").out
+    assert labtui("show", "compare", "3", "4").out == labtui("compare", "3", "4").out
+    assert labtui("show", "new", "paper").out == labtui("submit", "paper", "--dry-run").out
+
+
+def test_what_is_no_screen_is_told_in_one_sentence(labtui: Labtui, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (("kappa", "7"), "show kappa: '7' has no place here"),
+        (("3", "4"), "expected one job, or a screen"),
+    ):
+        answer = labtui("show", *words)
+        assert (answer.code, answer.out) == (2, "")
+        assert told in answer.err
+    answer = labtui("--plain", "--screen", "foo")
+    assert answer.code == 2
+    assert "invalid choice: 'foo'" in answer.err
+
+
+def test_columns_stay_aligned_whatever_stands_in_them(labtui: Labtui, lab: Path) -> None:
+    labtui("rename", "3", "名前 ｗｉｄｅ", "--no-wait")
+    lines = labtui("jobs", "--limit", "12", "--order", "id").out.splitlines()
+    heads = [i for i, char in enumerate(lines[1]) if i and char == "─" and lines[1][i - 1] == " "]
+    assert len(heads) > 3
+    for line in lines[2:]:
+        cells = 0
+        at = {}
+        for char in line:
+            at[cells] = char
+            cells += cell_len(char)
+        assert all(at.get(head - 1, " ") == " " for head in heads), line
+
+
+def test_signs_of_models_are_those_of_the_screens() -> None:
+    from labtui.plain.scaling import MARKERS
+    from labtui.theme import MODEL_SIGN
+
+    assert {kind: signs[0] for kind, signs in MARKERS.items()} == MODEL_SIGN
+    assert len("".join(MARKERS.values())) == len(set("".join(MARKERS.values())))
