@@ -39,10 +39,13 @@ class Measuring(App[None], inherit_bindings=False):
         """The Queue came to the front."""
         self._look()
 
-    def _measure(self) -> None:
+    def is_busy(self) -> bool:
+        """Whether something runs: only then the machine is looked at again and again."""
         row = self.common.supervisor if self.common is not None else None
-        busy = self.common is not None and self.common.counts.get("running", 0) > 0 and row is not None and row.alive
-        if self.front.key == "queue" and busy:
+        return self.common is not None and self.common.counts.get("running", 0) > 0 and row is not None and row.alive
+
+    def _measure(self) -> None:
+        if self.front.key == "queue" and self.is_busy():
             self._look()
 
     def _look(self) -> None:

@@ -203,7 +203,7 @@ class QueuePane(TablePane["JobRow"]):
     def draw(self, width: int, height: int) -> Sequence[Line]:
         lines: list[Line] = []
         if height >= 18 and self._is_bench():
-            lines += gauge_lines(self.lab_app.gauges, width, short=width < 110)
+            lines += gauge_lines(self.lab_app.gauges, width, short=width < 110, still=not self.lab_app.is_busy())
         if self.common is not None and self.common.studies and height >= 14:
             lines.append(study_strip(self.common, self.request.study, width))
         if self.request.query.text or self.window.marked or self.request.archived:
@@ -263,7 +263,7 @@ class QueuePane(TablePane["JobRow"]):
             spans += [
                 (" filter ", "dim"),
                 (clean(self.request.query.text), "accent"),
-                (f"   {len(self.window.ids):,} jobs", "dim"),
+                (f"   {len(self.window.ids):,} job{'s' if len(self.window.ids) != 1 else ''}", "dim"),
             ]
         if self.request.archived:
             spans.append(("   archived shown", "warn"))

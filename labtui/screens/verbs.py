@@ -201,10 +201,14 @@ class Verbs(Supervising, inherit_bindings=False):
         self.push(Help())
 
     def do_palette(self) -> None:
-        from labtui.actions import on_pane
+        from labtui.actions import Action, on_pane
+
+        def words(action: Action) -> str:
+            head, colon, rest = action.help.partition(": ")
+            return rest if colon and head.lower() == action.label.lower() else action.help
 
         choices = [
-            Choice(a.label, partial(self.perform, a.id), a.help.removeprefix(f"{a.label}: "), self.keymap.name(a.id))
+            Choice(a.label, partial(self.perform, a.id), words(a), self.keymap.name(a.id))
             for a in on_pane(self.front.key)
             if a.palette and self.allowed(a)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,31 +25,39 @@ class Gauges:
     """The last reading and the last minute."""
 
     last: Reading | None = None
+    at: float = 0.0
+    """When it was taken."""
     cpu: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     gpu: dict[int, deque[float]] = field(default_factory=dict)
 
     def add(self, reading: Reading) -> None:
-        self.last = reading
+        self.last, self.at = reading, time.time()
         self.cpu.append(reading.cpu)
         for card in reading.gpus:
             self.gpu.setdefault(card.index, deque(maxlen=HISTORY)).append(card.use)
 
 
-def _heat(use: float) -> str:
-    return "accent" if use < 0.95 else "warn"
+def _heat(use: float, still: bool) -> str:
+    return "dim" if still else "accent" if use < 0.95 else "warn"
 
 
-def gauge_lines(gauges: Gauges, width: int, *, short: bool = False) -> list[Line]:
-    """One line for the processor and the memory, and one for each card; the columns stand under each other."""
+def gauge_lines(gauges: Gauges, width: int, *, short: bool = False, still: bool = False) -> list[Line]:
+    """One line for the processor and the memory, and one for each card; the columns stand under each other.
+
+    Args:
+        gauges: what was read.
+        width: of the screen.
+        short: leave out history and names.
+        still: nobody looks at the machine now; the last reading is shown as such, with its time.
+    """
     reading = gauges.last
     if reading is None:
         return [((" cpu", "dim"),)]
-    lines = [
-        _gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, f"{reading.cores} cores", short)
-    ]
+    told = f"{reading.cores} cores" + (f"  at {figures.clock(gauges.at)[:5]}, idle since" if still else "")
+    lines = [_gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, told, short, still)]
     for card in reading.gpus[:CARDS]:
         history = list(gauges.gpu.get(card.index, ()))
-        line = _gauge(f"gpu{card.index}", card.use, history, card.used, card.total, _about(card), short)
+        line = _gauge(f"gpu{card.index}", card.use, history, card.used, card.total, _about(card), short, still)
         lines.append((*line, (f"  {_others(card.others, short)}", "warn"), ("" if short else f"  {clean(card.name)}", "dim")))
     if len(reading.gpus) > CARDS:
         lines.append(text_line(f" and {len(reading.gpus) - CARDS} more cards", "dim"))
@@ -93,12 +102,15 @@ def users_lines(reading: Reading | None) -> list[Line]:
     return lines[:-1]
 
 
-def _gauge(name: str, use: float, history: list[float], used: float, total: float, told: str, short: bool) -> Line:
+def _gauge(
+    name: str, use: float, history: list[float], used: float, total: float, told: str, short: bool, still: bool
+) -> Line:
     room = 8 if short else 12
-    spans: list[Span] = [(f" {name:<5}", "dim"), *thin_bar(use, room, _heat(use)), (f" {use:>4.0%} ", "")]
+    ink = "dim" if still else ""
+    spans: list[Span] = [(f" {name:<5}", "dim"), *thin_bar(use, room, _heat(use, still)), (f" {use:>4.0%} ", ink)]
     if not short:
         spans += sparkline(history, 20, "dim")
     share = used / total if total else 0.0
-    spans += [("   mem ", "dim"), *thin_bar(share, room, _heat(share)), (f" {figures.size_bytes(used):>5}", "")]
+    spans += [("   mem ", "dim"), *thin_bar(share, room, _heat(share, still)), (f" {figures.size_bytes(used):>5}", ink)]
     spans += [(f" / {figures.size_bytes(total):<5}", "dim"), (f"  {told}", "dim")]
     return tuple(spans)

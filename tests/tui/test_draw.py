@@ -230,6 +230,9 @@ def test_gauges_tell_who_else_is_there() -> None:
     short = gauge_lines(gauges, 80, short=True)
     assert all(size(line) <= 80 for line in short)
     assert "+4 others" in plain(short[1])
+    still = gauge_lines(gauges, 160, still=True)
+    assert "idle since" in plain(still[0])
+    assert not {"accent", "warn"} & {style for _, style in still[0]}
     rows = [plain(line).split() for line in users_lines(gauges.last)]
     assert [row[0] for row in rows[2:]] == ["11", "13", "14", "12", "15"]
     assert rows[2][-2:] == ["this", "lab"]
