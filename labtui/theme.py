@@ -11,6 +11,7 @@ from functools import cached_property
 
 from rich.color import Color as RichColor
 from rich.style import Style
+from textual.color import Color
 from textual.theme import Theme
 
 STATE_SIGN = {"queued": "○", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "⊘"}
@@ -279,11 +280,14 @@ def _borrowed(theme: Theme) -> dict[str, str]:
     c = dict(_DARK if theme.dark else _LIGHT)
     pairs = {
         "bg": "background", "panel": "panel", "fg": "foreground", "strong": "foreground", "accent": "primary",
-        "ok": "success", "warn": "warning", "bad": "error", "track": "surface", "cursor": "primary-muted", "mark": "warning",
-        "tab": "primary-muted", "dim": "foreground-darken-3" if theme.dark else "foreground-lighten-3",
+        "ok": "success", "warn": "warning", "bad": "error", "mark": "warning",
+        "cursor": "primary-muted", "tab": "primary-muted",
     }  # fmt: skip
     for ours, theirs in pairs.items():
         value = made.get(theirs, "")
         if value.startswith("#") and len(value) >= 7:
             c[ours] = value[:7]
+    ink, ground = Color.parse(c["fg"]), Color.parse(c["bg"])
+    for ours, share in (("dim", 0.3), ("faint", 0.75), ("track", 0.88), ("shade", 0.8)):
+        c[ours] = ink.blend(ground, share).hex[:7]
     return c

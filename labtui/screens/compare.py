@@ -15,7 +15,8 @@ from labtui.text import clean, fit
 from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
 from labtui.widgets.bracket import bracket_chart
-from labtui.widgets.lines import Line, beside, crop, inset, rule, text_line
+from labtui.widgets.kappacells import cell_spans
+from labtui.widgets.lines import Line, Span, beside, crop, inset, rule, text_line
 from store.rows import CellRow, JobRow, ProbeRow
 
 _AXES = ("task", "model_label", "format", "distribution", "L", "min_length")
@@ -174,28 +175,24 @@ class ComparePane(ScreenPane):
         both = sum(k in there for k in here)
         label = min(44, width // 2)
         room = max(10, (width - label) // 2)
+        each = min(20, room - 3)
         lines = [
             rule("κ in two labs", width, f"{both} in both, {len(keys) - both} in one"),
-            ((fit("", label), ""), (fit("here", room), "heading"), (fit(clean(self.request.other), room), "heading")),
+            ((fit("", label), ""), (fit("  here", room), "heading"), (fit(f"  {clean(self.request.other)}", room), "heading")),
         ]
         space = height - len(lines)
         self.top = max(0, min(self.top, len(keys) - space))
         for key in keys[self.top : self.top + space]:
             cell = here.get(key) or there[key]
-            texts = [sharing(c).text() if c is not None else figures.NONE for c in (here.get(key), there.get(key))]
-            same = texts[0] == texts[1]
+            kappas = [sharing(c) if c is not None else None for c in (here.get(key), there.get(key))]
+            known = [k.text() for k in kappas if k is not None]
             name = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} {cell.min_length}..{cell.L}"
-            lines.append(
-                crop(
-                    (
-                        (f"{model_sign(cell.model)} ", model_style(cell.model)),
-                        (fit(name, label - 2), ""),
-                        (fit(texts[0], room), "dim" if same else "strong"),
-                        (fit(texts[1], room), "dim" if same else "strong"),
-                    ),
-                    width,
-                )
-            )
+            line: list[Span] = [(f"{model_sign(cell.model)} ", model_style(cell.model)), (fit(name, label - 2), "")]
+            for kappa in kappas:
+                line += cell_spans([kappa], each) if kappa is not None else [(fit(f"     {figures.NONE}", each), "dim")]
+                line.append((" " * (room - each), ""))
+            line[-1] = (" ≠" if len(set(known)) == 2 else "", "warn")
+            lines.append(crop(tuple(line), width))
         if not keys:
             lines.append(text_line("neither lab has a kappa yet", "dim"))
         return lines

@@ -101,7 +101,8 @@ class EventsPane(TablePane[EventRow]):
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         if self.window.loaded and not self.events:
-            return empty_state(["Nothing has happened yet."], width, height)
+            name = self.lab_app.keymap.name
+            return empty_state(["Nothing has happened yet.", f"{name('show_new')} begins something"], width, height)
         lines = [self._summary(), ()]
         self.table_top = len(lines)
         columns = layout(COLUMNS, width - 2)

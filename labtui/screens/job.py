@@ -290,6 +290,14 @@ class JobPane(ScreenPane):
         if self.data is not None and self.data.probe is not None:
             self.lab_app.open_trials(f"probe:{self.data.probe}")
 
+    def can_open(self) -> bool:
+        return self.data is not None and self.data.probe is not None
+
+    def can_job_trials(self) -> bool:
+        return self.data is not None
+
+    can_next_study = can_prev_study = can_job_trials
+
     def do_job_trials(self) -> None:
         if self.data is not None:
             self.lab_app.open_trials(f"id:{self.data.job.id}")

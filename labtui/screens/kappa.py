@@ -327,6 +327,14 @@ class KappaPane(ScreenPane):
             self._clamp()
             self.redraw()
 
+    def can_open(self) -> bool:
+        return self.chosen() is not None
+
+    def can_next_study(self) -> bool:
+        return self.common is not None and bool(self.common.studies)
+
+    can_prev_study = can_next_study
+
     def do_next_study(self) -> None:
         self._study(1)
 

@@ -312,6 +312,11 @@ class QueuePane(TablePane["JobRow"]):
         first, second = self.selection()
         self.lab_app.compare_jobs(first, second)
 
+    def can_mark(self) -> bool:
+        return self.has_rows()
+
+    can_mark_all = can_study_verbs = can_job_trials = can_mark
+
     def can_compare(self) -> bool:
         return len(self.window.marked) == 2
 

@@ -219,6 +219,11 @@ class ScalingPane(ScreenPane):
         if found is not None and found[1].job_id:
             self.lab_app.open_job(found[1].job_id)
 
+    def can_open(self) -> bool:
+        return bool(self.data and self.data.curves)
+
+    can_toggle_series = can_zoom_in = can_zoom_out = can_open
+
     def do_toggle_series(self) -> None:
         if self.data and self.data.curves:
             self.hidden ^= {self.data.curves[self.at].key}
@@ -252,6 +257,11 @@ class ScalingPane(ScreenPane):
 
     def can_axes(self) -> bool:
         return self.data is not None and len(self.data.axes) > 1
+
+    def can_next_study(self) -> bool:
+        return self.common is not None and bool(self.common.studies)
+
+    can_prev_study = can_next_study
 
     def do_next_study(self) -> None:
         self._study(1)

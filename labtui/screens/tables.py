@@ -64,6 +64,12 @@ class TablePane(ScreenPane, Generic[Row]):
     def do_open(self) -> None:
         """What the cursor is on."""
 
+    def has_rows(self) -> bool:
+        """Whether there is anything to act on: an empty table offers nothing in its footer."""
+        return bool(self.window.ids)
+
+    can_open = has_rows
+
     def click(self, x: int, y: int) -> None:
         """A click chooses a row; a second one opens it."""
         index = self.window.top + y - self.table_top - 1

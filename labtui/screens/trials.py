@@ -183,7 +183,11 @@ class TrialsPane(TablePane[TrialRowPlus]):
         columns = layout(COLUMNS, table_width - 2)
         table = table_lines(self.window, columns, table_width, room - plot_room, cells, sort=self.request.order)
         if self.window.loaded and not self.window.ids:
-            table[1:] = empty_state(["No trial fits." if self.request.query.text else "No trial yet."], table_width, room - 1)
+            name = self.lab_app.keymap.name
+            words = ["No trial yet.", f"{name('show_new')} starts from a preset; each run stands here once it began"]
+            if self.request.query.text:
+                words = ["No trial fits.", f"{name('back')} takes the filter away"]
+            table[1:] = empty_state(words, table_width, room - 1)
         if not self.curve_shown:
             return lines + table
         if plot_room:
@@ -230,6 +234,9 @@ class TrialsPane(TablePane[TrialRowPlus]):
         self.curve_shown = not self.curve_shown
         self.redraw()
         self.moved()
+
+    def can_curve(self) -> bool:
+        return self.has_rows()
 
     def do_filter(self) -> None:
         self.lab_app.ask("filter", self.set_filter, text=self.request.query.text, check=check_filter, hint=EXAMPLE)

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from textual.theme import BUILTIN_THEMES
 
 import labtui
 from labtui.text import REPLACEMENT, to_ascii
@@ -57,6 +58,20 @@ def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no
         assert style.color is not None
         assert style.bgcolor is not None
         assert _contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5, step
+
+
+def test_the_themes_of_textual_can_be_read_too() -> None:
+    for name, theme in BUILTIN_THEMES.items():
+        if theme.ansi or "ansi" in name:
+            continue
+        palette = Palette(theme)
+        back = palette.base.bgcolor
+        assert back is not None
+        own = _contrast(palette.base.color.triplet, back.triplet) if palette.base.color else 0.0
+        for word, least in (("dim", 2.4), ("model.lstm", 2.4), ("model.transformer", 2.4), ("model.dense_ssm", 2.4)):
+            colour = palette.style(word).color
+            assert colour is not None
+            assert _contrast(colour.triplet, back.triplet) >= min(least, own), (name, word)
 
 
 def _contrast(a, b) -> float:  # type: ignore[no-untyped-def]
