@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from labtui.widgets import figures
 
 if TYPE_CHECKING:
     from store.rows import JobRow
@@ -51,3 +54,20 @@ def job_eta(job: JobRow, pace: float | None = None) -> Eta:
     if pace is not None:
         return Eta(max(0.0, pace - job.wall_s), "the mean of the last finished jobs")
     return Eta(None, "nothing finished yet to judge by")
+
+
+def queue_eta(running: Sequence[JobRow], queued: int, pace: float | None) -> Eta:
+    """The time until nothing runs or waits, as many searches at once as now.
+
+    Args:
+        running: the jobs in training; a slot that they share is no longer there once they end, so that this is a guess.
+        queued: how many wait.
+        pace: mean seconds of a finished job; without it only what runs can be told.
+    """
+    left = [job_eta(job, pace).seconds for job in running]
+    if not running or (queued and pace is None) or None in left:
+        return Eta(None)
+    total = sum(s for s in left if s is not None) + queued * (pace or 0.0)
+    longest = max(s for s in left if s is not None)
+    each = f"{queued:,} queued at {figures.duration(pace)}, " if queued else ""
+    return Eta(max(longest, total / len(running)), f"{each}{len(running)} at once")

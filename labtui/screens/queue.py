@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labtui.eta import job_eta
+from labtui.eta import job_eta, queue_eta
 from labtui.poller import Loader
 from labtui.query import EVERYTHING, EXAMPLES, Query, parse
 from labtui.screens.base import empty_state
+from labtui.screens.queuerows import COLUMNS, cells
 from labtui.screens.tables import TablePane
 from labtui.text import clean
-from labtui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.widgets import figures
 from labtui.widgets.chrome import study_strip
 from labtui.widgets.gauges import gauge_lines, users_lines
-from labtui.widgets.lines import Line, Span, thin_bar
+from labtui.widgets.lines import Line, Span, ends, size
 from labtui.widgets.overlay import Listing
-from labtui.widgets.table import PAGE, Column, layout, table_lines
+from labtui.widgets.table import PAGE, layout, table_lines
 
 if TYPE_CHECKING:
     from store.rows import JobRow
 
-COLUMNS = (
-    Column("id", "job", 5, ">", sort="id"),
-    Column("state", "state", 11, sort="state"),
-    Column("priority", "prio", 4, ">", rank=8, sort="priority"),
-    Column("task", "task", 4, rank=2),
-    Column("model", "model", 18, rank=1, sort="model"),
-    Column("format", "format", 7, rank=3, sort="format"),
-    Column("lengths", "lengths", 8, rank=2, sort="L"),
-    Column("bracket", "bracket", 13, rank=5, grow=3),
-    Column("nstar", "N*", 10, ">"),
-    Column("tried", "tried", 5, ">", rank=7),
-    Column("grid", "grid", 12, rank=4, sort="progress"),
-    Column("eta", "time", 7, ">", rank=3),
-    Column("device", "device", 7, rank=9),
-    Column("name", "name", 12, rank=10, grow=2, sort="name"),
-)
 SORTS = ("queue", "-id", "state", "-priority", "model", "format", "-L", "-progress", "name")
 
 
@@ -52,6 +35,7 @@ class QueueData:
     rows: tuple[JobRow, ...]
     pace: float | None
     """Mean seconds of the last finished jobs."""
+    running: tuple[JobRow, ...]
     request: QueueRequest
 
 
@@ -80,15 +64,16 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        last = lab.job_ids(_done(), "-finished", None)[:50]
+        last = lab.job_ids(_in("done"), "-finished", None)[:50]
+        running = tuple(lab.jobs(lab.job_ids(_in("running"), "queue", None)))
         times = [job.wall_s for job in lab.jobs(last)] if len(last) else []
-        return QueueData(ids, tuple(lab.jobs(wanted)), sum(times) / len(times) if times else None, self)
+        return QueueData(ids, tuple(lab.jobs(wanted)), sum(times) / len(times) if times else None, running, self)
 
 
-def _done() -> tuple[Any, ...]:
+def _in(state: str) -> tuple[Any, ...]:
     from store.filters import Condition
 
-    return (Condition("state", "=", "done"),)
+    return (Condition("state", "=", state),)
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
@@ -103,71 +88,6 @@ def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
     return array("q", (i for i in ids if i in good))
 
 
-def bracket_spark(job: JobRow, width: int) -> Line:
-    """Where N* can still lie, on a log axis from 1 to N_max: failed below, open between, learned above."""
-    top = math.log(max(2, job.n_max))
-
-    def place(n: int) -> int:
-        return min(width, max(0, round(math.log(max(1, n)) / top * width)))
-
-    style = model_style(job.model)
-    if job.status == "censored":
-        return (("·" * (width - 1), "faint"), ("▸", style))
-    lo = place(job.lo) if job.lo else 0
-    hi = width if job.hi is None else place(job.hi)
-    if job.hi is None and job.lo == 0 and job.state != "running":
-        return ()
-    if job.status == "bracket":
-        at = min(width - 1, max(0, hi - 1))
-        return (("·" * at, "faint"), ("◆", style), ("─" * (width - at - 1), "faint"))
-    if hi <= lo:
-        lo, hi = max(0, hi - 1), max(1, hi)
-    return (("·" * lo, "faint"), ("━" * (hi - lo), style), ("─" * (width - hi), "faint"))
-
-
-def nstar(job: JobRow) -> Line:
-    text = figures.bracket(job.lo, job.hi, job.n_max, job.status)
-    if "fails_above" in job.flags:
-        text += "!"
-    style = {"bracket": "strong", "censored": "warn"}.get(job.status, "dim")
-    return ((text, style),)
-
-
-def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[str, Line]:
-    """A job's row."""
-    running = job.state == "running"
-    quiet = "dim" if job.state in ("cancelled", "queued") else ""
-    sign: Line = ((f"{STATE_SIGN[job.state]} {job.state}", state_style(job.state)),)
-    label = clean(job.model_label)
-    grid: Line = ()
-    if running:
-        grid = (*thin_bar(job.progress, 7, "accent"), (f" {job.progress:>4.0%}", "dim"))
-    elif job.state == "paused" and job.progress > 0:
-        grid = (*thin_bar(job.progress, 7, "state.paused"), (f" {job.progress:>4.0%}", "dim"))
-    time: Span
-    if job.state in ("done", "failed", "cancelled"):
-        time = (figures.duration(job.wall_s) if job.wall_s else figures.NONE, "dim")
-    else:
-        guess = job_eta(job, pace)
-        time = (f"~{figures.duration(guess.seconds)}" if guess.seconds is not None else figures.NONE, "" if running else "dim")
-    return {
-        "id": ((str(job.id), "dim"),),
-        "state": sign,
-        "priority": ((f"{job.priority:+d}" if job.priority else "", "warn" if job.priority > 0 else "dim"),),
-        "task": ((clean(job.task), quiet),),
-        "model": ((f"{model_sign(job.model)} ", model_style(job.model)), (label, quiet)),
-        "format": ((job.format, quiet),),
-        "lengths": ((figures.lengths(job.distribution, job.length, job.min_length), quiet),),
-        "bracket": bracket_spark(job, room.get("bracket", 0)),
-        "nstar": nstar(job),
-        "tried": ((str(job.candidates) if job.candidates else "", "dim"),),
-        "grid": grid,
-        "eta": (time,),
-        "device": ((clean(job.device or ""), "dim"),),
-        "name": ((figures.own_name(job) + ("  ✎" if job.notes else ""), quiet),),
-    }
-
-
 class QueuePane(TablePane["JobRow"]):
     """The list of jobs."""
 
@@ -177,6 +97,7 @@ class QueuePane(TablePane["JobRow"]):
         super().__init__()
         self.request = QueueRequest()
         self.pace: float | None = None
+        self.running: tuple[JobRow, ...] = ()
 
     # Reading
 
@@ -193,7 +114,7 @@ class QueuePane(TablePane["JobRow"]):
             return  # an answer to a question that nobody asks any more
         self.window.replace(data.ids)
         self.window.feed((row.id, row) for row in data.rows)
-        self.pace = data.pace
+        self.pace, self.running = data.pace, data.running
 
     def arrived(self) -> None:
         self.lab_app.watch_gauges()
@@ -205,7 +126,8 @@ class QueuePane(TablePane["JobRow"]):
         if height >= 18 and self._is_bench():
             lines += gauge_lines(self.lab_app.gauges, width, short=width < 110, still=not self.lab_app.is_busy())
         if self.common is not None and self.common.studies and height >= 14:
-            lines.append(study_strip(self.common, self.request.study, width))
+            when = self._when(width)
+            lines.append(ends(study_strip(self.common, self.request.study, width - size(when)), when, width))
         if self.request.query.text or self.window.marked or self.request.archived:
             lines.append(self._filter_line())
         if lines:
@@ -233,6 +155,16 @@ class QueuePane(TablePane["JobRow"]):
         common = self.common
         alive = common is not None and common.supervisor is not None and common.supervisor.alive
         return alive or not (self.lab_app.read_only or (common is not None and common.read_only))
+
+    def _when(self, width: int) -> Line:
+        """When everything will be done, and what that rests on."""
+        if self.common is None or not self.lab_app.is_busy():
+            return ()
+        guess = queue_eta(self.running, self.common.counts.get("queued", 0), self.pace)
+        if guess.seconds is None:
+            return ()
+        basis = f": {guess.basis}" if width >= 110 else ""
+        return (("all done in ", "dim"), (f"~{figures.duration(guess.seconds)}", "strong"), (f"{basis} ", "dim"))
 
     def _detail(self, width: int) -> Line:
         """What the row under the cursor has no room for: why this ETA, why it failed, the note."""

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labtui.actions import Keymap
-from labtui.eta import candidates_left, job_eta
+from labtui.eta import candidates_left, job_eta, queue_eta
 from labtui.machine import CardUser, Gpu, Reading
 from labtui.screens.events import kind_span
 from labtui.screens.jobdata import telling
 from labtui.screens.kappas import sharing
-from labtui.screens.queue import bracket_spark
+from labtui.screens.queuerows import bracket_spark
 from labtui.theme import MODEL_SIGN, model_sign, model_style
 from labtui.widgets.bracket import bracket_chart, steps
 from labtui.widgets.chrome import footer_line, study_strip, tab_line
@@ -180,6 +180,16 @@ def test_eta_tells_its_basis() -> None:
     assert job_eta(job_row(1), 12.0).seconds == 12.0
     assert job_eta(job_row(1)).seconds is None
     assert job_eta(job_row(1, state="done")).seconds is None
+
+
+def test_the_queue_tells_when_all_is_done() -> None:
+    job = job_row(1, state="running", lo=100, hi=200, candidates=4, wall_s=40.0)
+    assert queue_eta([job, job], 10, 60.0).seconds == pytest.approx((30 + 30 + 600) / 2)
+    assert queue_eta([job, job], 10, 60.0).basis == "10 queued at 60s, 2 at once"
+    assert queue_eta([job], 0, None).seconds == pytest.approx(30.0)
+    assert queue_eta([job], 5, None).seconds is None
+    assert queue_eta([], 5, 60.0).seconds is None
+    assert queue_eta([job_row(1, state="running")], 0, None).seconds is None
 
 
 def test_models_have_one_sign_each() -> None:
