@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labtui.actions import SCREENS
 from labtui.cli.twins import TWINS
+from labtui.plain.grid import grid
 from tests.cli.conftest import Labtui
 
 SAYS = {
@@ -64,6 +67,20 @@ def test_columns_stay_aligned_whatever_stands_in_them(labtui: Labtui, lab: Path)
             at[cells] = char
             cells += cell_len(char)
         assert all(at.get(head - 1, " ") == " " for head in heads), line
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=60), st.integers(0, 10**9), st.text("名 ab", max_size=40)), max_size=6),
+    st.integers(30, 160),
+)
+def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, str]], room: int) -> None:
+    lines = grid(["name", "count", "note"], rows, right="count", room=room)
+    assert len(lines) == len(rows) + 2
+    assert all(cell_len(line) <= room for line in lines)
+    rule = lines[1]
+    for line in lines:
+        cells = {sum(map(cell_len, line[:i])): char for i, char in enumerate(line)}
+        assert all(cells.get(i, " ") == " " for i, char in enumerate(rule) if char == " ")
 
 
 def test_signs_of_models_are_those_of_the_screens() -> None:
