@@ -153,13 +153,13 @@ class KappaPane(ScreenPane):
         for j, column in enumerate(columns, self.left):
             here = i == self.row and j == self.column
             after = i == self.row and j == self.column + 1 and j > self.left
-            spans.append(("▐" if here else "▌" if after else " ", frame))
+            spans.append(("┃" if here or after else " ", frame))
             spans.extend(cell_spans(table.at(key, column), each))
-        spans.append(("▌" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
+        spans.append(("┃" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
         return tuple(spans)
 
     def _legend(self, width: int) -> Line:
-        swatches = [(f" {text} ", f"kappa.{k:+d}") for k, text in ((-3, "¼"), (-2, "½"), (0, "1"), (2, "2"), (3, "4"))]
+        swatches = [(f" {text} ", f"kappa.{k:+d}") for k, text in ((-3, "1/4"), (-2, "1/2"), (0, "1"), (2, "2"), (3, "4"))]
         left: list[Span] = [("interferes ", "dim"), *swatches, (" shares", "dim")]
         more = "   ≤ ≥ bounds   n/n pending   ! fails above" if width >= 90 else ""
         return (*left, (more, "dim"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa
 
 LABEL = 34
-_TICKS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "1"), (2.0, "2"), (4.0, "4"), (8.0, "8"), (16.0, "16"))
+_TICKS = ((0.125, "1/8"), (0.25, "1/4"), (0.5, "1/2"), (1.0, "1"), (2.0, "2"), (4.0, "4"), (8.0, "8"), (16.0, "16"))
 
 
 def reach(kappas: Sequence[Kappa]) -> float:
@@ -83,6 +83,6 @@ def _axis(inner: int, half: float) -> Line:
     text = [" "] * inner
     for value, name in _TICKS:
         if abs(math.log2(value)) <= half:
-            start = min(inner - len(name), _place(value, half, inner))
+            start = min(inner - len(name), max(0, _place(value, half, inner) - len(name) // 2))
             text[start : start + len(name)] = list(name)
     return crop(((" " * (LABEL + 1), ""), ("".join(text), "dim")), LABEL + 1 + inner)
