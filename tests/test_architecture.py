@@ -168,6 +168,22 @@ def test_what_an_import_really_loads(module: str, never: set[str]) -> None:
     assert not loaded_by(module) & never
 
 
+def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
+    """A machine with a GPU and these three runs benchmarks/gpu.py, and with it the whole engine."""
+    absent = ("textual", "rich", "sqlmodel", "sqlalchemy", "alembic", "psutil", "plotext", "scipy", "safetensors", "ray")
+    rooms = (
+        "runners.engine.trainer",
+        "runners.tasks",
+        "runners.models",
+        "runners.search",
+        "benchmarks.gpu",
+        "benchmarks.engine",
+    )
+    code = f"import sys\nsys.modules.update(dict.fromkeys({absent}))\nimport {', '.join(rooms)}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_small_files() -> None:
     """One idea per file: none is longer than 400 lines."""
     long = {str(p.relative_to(ROOT)): n for _, p in modules() if (n := len(p.read_text("utf-8").splitlines())) > 400}

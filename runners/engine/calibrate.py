@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from runners.engine.device import set_up
+from runners.engine.device import is_gpu, set_up
 from runners.engine.graphs import CaptureRefusedError
 from runners.engine.lane import Lane, fresh
 from runners.engine.ledger import Ledger
@@ -44,7 +44,7 @@ def calibrate(job: Job, device: str, members: int = 1) -> Plan:
     """
     threads = torch.get_num_threads()
     set_up(device, threads)
-    cuda = device.startswith("cuda")
+    cuda = is_gpu(device)
     plan = Plan(device, 1, threads=threads, graph=cuda, precision=job.training.precision if cuda else "fp32")
     if cuda:
         return _on_cuda(job, plan, members)
@@ -87,8 +87,7 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
     for count, streams in wanted:
         try:
             release(plan.device)
-            lanes = [_lane(job, plan, count) for _ in range(streams)]
-            tried[count, streams] = _time_all(lanes, 10) / (count * streams)
+            tried[count, streams] = _side_by_side(job, plan, count, streams)
         except CaptureRefusedError as error:
             note = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
             return _on_cuda(job, replace(plan, graph=False, note=note), members)
@@ -100,6 +99,15 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
     release(plan.device)
     best = _choose(tried)
     return replace(plan, members_at_once=best[0], streams=best[1])
+
+
+def _side_by_side(job: Job, plan: Plan, count: int, streams: int) -> float:
+    """Seconds for a member-step on a GPU. Evaluates too, for a plan must leave room for that."""
+    lanes = [_lane(job, plan, count) for _ in range(streams)]
+    spent = _time_all(lanes, 10) / (count * streams)
+    for lane in lanes:
+        lane.evaluate(range(count), [0] * count, [0.0] * count)
+    return spent
 
 
 def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from runners.engine.device import is_gpu
 from runners.spec import Job
 from runners.tasks import Batch, DataSource, TrainingSet
 
@@ -68,7 +69,7 @@ class DataCache:
             with self._lock:
                 entry = self._entries.get(key)
             # On a GPU a set that is being read must not be laid out anew from another thread: two streams would race.
-            if entry is None or (n is not None and entry.largest < n and device.startswith("cuda")):
+            if entry is None or (n is not None and entry.largest < n and is_gpu(device)):
                 source = DataSource(job, seed, device)
                 entry = Entry(source, source.validation())
             if n is not None:
@@ -83,7 +84,7 @@ class DataCache:
         if n not in entry.sets:
             made = entry.source.training(n)
             made.batch(torch.zeros(1, dtype=torch.int64, device=entry.source.device))
-            if entry.source.device.type == "cuda":
+            if is_gpu(entry.source.device):
                 torch.cuda.current_stream(entry.source.device).synchronize()
             entry.sets[n] = made
             entry.largest = max(entry.largest, n)
@@ -92,7 +93,7 @@ class DataCache:
             entry.sets.popitem(last=False)
 
     def _trim(self, device: str) -> None:
-        limit = CACHE_BYTES["cuda" if device.startswith("cuda") else "cpu"]
+        limit = CACHE_BYTES["cuda" if is_gpu(device) else "cpu"]
         here = [key for key in self._entries if key[2] == device]
         total = sum(self._entries[key].nbytes for key in here)
         for key in here[:-1]:

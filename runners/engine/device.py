@@ -6,10 +6,17 @@ import os
 
 import torch
 
+GPU = "cuda"
+
+
+def is_gpu(device: str | torch.device) -> bool:
+    """Whether work there is queued on streams and may be captured."""
+    return torch.device(device).type == GPU
+
 
 def kind(device: str) -> str:
     """``cpu``, or ``cuda:`` and the GPU's name: a probe begun on one kind is begun afresh on another."""
-    if device.startswith("cuda"):
+    if is_gpu(device):
         return f"cuda:{torch.cuda.get_device_name(torch.device(device))}"
     return "cpu"
 
@@ -20,7 +27,7 @@ def set_up(device: str, threads: int) -> None:
     On a GPU this asks for kernels whose sums have a fixed order, so that the same plan gives the same bits again.
     """
     torch.set_num_threads(threads)
-    if device.startswith("cuda"):
+    if is_gpu(device):
         # cuBLAS reads it when its first handle is made; with several streams its default workspace is not deterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from runners.engine.data import CACHE
-from runners.engine.device import new_event, new_stream
+from runners.engine.device import is_gpu, new_event, new_stream
 from runners.engine.types import Member
 from runners.spec import Job
 from runners.tasks import BatchOrder, BatchStream
@@ -45,7 +45,7 @@ class Feed:
         width = job.longest_input
         per_step = len(keys) * batch * width * 2 * 8
         self._rest = job.training.steps - min(steps)
-        self.capacity = max(1, min(LONGEST, self._rest, BLOCK_BYTES[self.device.type] // per_step))
+        self.capacity = max(1, min(LONGEST, self._rest, BLOCK_BYTES["cuda" if is_gpu(self.device) else "cpu"] // per_step))
         """Steps of a block."""
         shape = (self.capacity, len(keys), batch, width)
         self.tokens = torch.zeros(shape, dtype=torch.int64, device=self.device)
@@ -54,7 +54,7 @@ class Feed:
         self.cursor = 0
         """The next step to train on, as an index into the block."""
         self._count = 0
-        self._side = _Side(self.tokens, self.targets) if self.device.type == "cuda" else None
+        self._side = _Side(self.tokens, self.targets) if is_gpu(self.device) else None
 
     @property
     def left(self) -> int:
@@ -77,6 +77,11 @@ class Feed:
         """Begin to lay out the next block if that can be done aside (GPU); call it once the current block is queued."""
         if self._side is not None and not self._side.ready and self._rest:
             self._prefetch(min(self.capacity, self._rest))
+
+    def wait(self) -> None:
+        """Wait until nothing is being laid out aside: its memory may be needed for something else."""
+        if self._side is not None:
+            self._side.wait()
 
     def _prefetch(self, count: int) -> None:
         assert self._side is not None
@@ -102,6 +107,9 @@ class _Side:
         self._filled, self._taken = new_event(), new_event()
         self._taken.record()
         self.ready = False
+
+    def wait(self) -> None:
+        self._stream.synchronize()
 
     @contextmanager
     def filling(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from runners.engine.adam import Adam
 from runners.engine.data import validation_stack
-from runners.engine.device import new_event, new_stream, tf32
+from runners.engine.device import is_gpu, new_event, new_stream, tf32
 from runners.engine.evaluate import Thoroughness, Validation
 from runners.engine.feed import Feed
 from runners.engine.graphs import Graphs
@@ -39,7 +39,7 @@ class Shape:
 
     @property
     def cuda(self) -> bool:
-        return self.device.startswith("cuda")
+        return is_gpu(self.device)
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,13 @@ class Lane:
         """Wait until everything asked of a GPU is done."""
         if self.stream is not None:
             self.stream.synchronize()
+            self.feed.wait()
             self._queued.clear()
+
+    def release(self) -> None:
+        """Free what the lane holds, once nothing is under way; it trains no more."""
+        self.graphs = None
+        del self.feed, self.adam, self.loss, self.validation
 
     def full(self) -> Tensor:
         """float64 [E]: exact validation loss of every row."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from runners.engine.device import is_gpu
+
 _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed")
 
 
@@ -20,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_bytes(device: str) -> int:
     """Bytes that can be allocated now: of the GPU, or of the host within this process's control group."""
-    if device.startswith("cuda"):
+    if is_gpu(device):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + cached)
@@ -30,8 +32,11 @@ def free_bytes(device: str) -> int:
 
 def release(device: str) -> None:
     """Give back what nobody uses any more, after an allocation failed."""
+    if is_gpu(device):
+        # What was queued before the failure still writes to memory that is about to be free.
+        torch.cuda.synchronize(torch.device(device))
     gc.collect()
-    if device.startswith("cuda"):
+    if is_gpu(device):
         torch.cuda.empty_cache()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from runners.engine.device import is_gpu
 from runners.engine.lane import Lane, Rows, Shape, fresh
 from runners.engine.ledger import Ledger
 from runners.engine.resume import Saved
@@ -114,8 +115,10 @@ class Schedule:
         if lane.shape.cuda and 2 * len(keep) > len(lane.slots):
             return lane
         lane.wait()
+        rows = lane.rows.select(keep)
+        lane.release()  # before the next one asks for as much memory
         chosen = self._waiting()[: max(0, self.plan.members_at_once - len(keep))]
-        return self._lane(lane.rows.select(keep), chosen)
+        return self._lane(rows, chosen)
 
     def _lane(self, rows: Rows | None, chosen: list[int]) -> Lane:
         shape = self.shape()
@@ -133,6 +136,6 @@ class Schedule:
     def shape(self) -> Shape:
         """What a new lane trains on."""
         # A GPU's graphs point into the model's work space, so there each lane has its own.
-        cuda = self.device.startswith("cuda")
+        cuda = is_gpu(self.device)
         model = new_model(self.job, self.device) if cuda else _cpu_model(self.job.to_json())
         return Shape(self.job, model, self.device, self.plan.graph and cuda)

@@ -1,0 +1,97 @@
+"""A GPU that is the CPU: streams and events do nothing, and a graph records every operation of its capture and does it again.
+
+An operation is replayed on the tensors that it was captured with and its results go to where they were then, as on a real
+card. So a number of the host that finds its way into a captured step, or a buffer that is replaced between two replays, makes
+the training another one than without a graph, and is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from runners.engine import device as real
+
+HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
+"""Operations whose results the host waits for: a capture refuses them."""
+
+
+class _Tape(TorchDispatchMode):
+    def __init__(self, calls: list[tuple[Any, Any, Any, Any]]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name
+        if name in HOST_READS:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
+        out = func(*args, **(kwargs or {}))
+        self._calls.append((func, args, kwargs or {}, out))
+        return out
+
+
+class Graph:
+    """A stand-in for torch.cuda.CUDAGraph."""
+
+    captured = 0
+    replayed = 0
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+
+    def replay(self) -> None:
+        Graph.replayed += 1
+        for func, args, kwargs, out in self.calls:
+            again = func(*args, **kwargs)
+            for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class Stream:
+    """A stand-in for torch.cuda.Stream and torch.cuda.Event: everything is done at once."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def synchronize(self) -> None: ...
+    def record(self, *_: object) -> None: ...
+    def wait_stream(self, *_: object) -> None: ...
+    def wait_event(self, *_: object) -> None: ...
+
+
+def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda: None) -> None:
+    """Make ``cpu`` a GPU for the engine; ``refuse`` is called by each capture and may raise."""
+
+    @contextmanager
+    def capture(graph: Graph, **_: object) -> Iterator[None]:
+        refuse()
+        Graph.captured += 1
+        with _Tape(graph.calls):
+            yield
+
+    monkeypatch.setattr(Graph, "captured", 0)
+    monkeypatch.setattr(Graph, "replayed", 0)
+    monkeypatch.setattr(real, "GPU", "cpu")
+    for name, stand_in in {
+        "CUDAGraph": Graph,
+        "graph": capture,
+        "Stream": Stream,
+        "Event": Stream,
+        "stream": lambda _: nullcontext(),
+        "current_stream": Stream,
+        "synchronize": lambda *_: None,
+        "empty_cache": lambda: None,
+        "set_device": lambda _: None,
+        "get_device_name": lambda _: "none",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
