@@ -113,6 +113,7 @@ def main() -> None:
     """Print both tables; exit status 1 when a layout of 16 M x 30 on the CPU misses its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=16_000_000)
+    parser.add_argument("--quick", action="store_true", help="two small sets and one batch, to show that it works")
     parser.add_argument("--child", nargs=2)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
@@ -121,10 +122,13 @@ def main() -> None:
         return
     import torch
 
+    layouts, steps = (LAYOUTS[:2], STEPS[:1]) if arguments.quick else (LAYOUTS, STEPS)
+    if arguments.quick:
+        arguments.sequences = 20_000
     missed = False
     for device in ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]:
         print(f"{device}: a training set of {arguments.sequences:,} sequences laid out, one core")
-        for case in LAYOUTS:
+        for case in layouts:
             r = _run("layout", case, arguments.sequences, device)
             m, length, shortest, distribution = case
             name = (
@@ -137,7 +141,7 @@ def main() -> None:
             )
             missed |= device == "cpu" and length == 30 and (r["seconds"] > TARGET_SECONDS or r["rss_gb"] > TARGET_GB)
         print(f"{device}: what a step pays for the batches of all seeds, batch size 64")
-        for step in STEPS:
+        for step in steps:
             r = _run("steps", step, arguments.sequences, device)
             print(
                 f"  {step[0] + f' ({step[5]} seeds, N={step[6]:,}, L={step[2]} {step[4]})':68s} {r['step_us']:7.1f} us/step"

@@ -132,7 +132,7 @@ def main() -> None:
         seconds = 1.0 if quick else 8.0
         result = {
             "write": [write(folder, seconds, readers) for readers in (0, 3)],
-            "read": read(paper_lab(folder / "paper.db", searches=500 if quick else 12_700)),
+            "read": read(paper_lab(folder / "paper.db", searches=1_500 if quick else 12_700)),
         }
     print(json.dumps(result, indent=2))
 

@@ -41,6 +41,8 @@ class StackedModel(Protocol):
     max_length: int | None
     """The most input positions; None: any number."""
     uses_dropout: bool
+    one_by_one: bool
+    """On a CPU members run one after another, so that company gains nothing there."""
 
     @property
     def names(self) -> Mapping[str, tuple[slice, tuple[int, ...]]]:

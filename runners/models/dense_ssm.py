@@ -47,7 +47,7 @@ class DenseSSMModel(Recurrent):
     def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
         _, Et, B = batch.tokens.shape
         places = grouping.capacity(self.n_inputs, B)
-        if not self._may_group or places is None or self._one_by_one or params.device.type != "cpu":
+        if not self._may_group or places is None or self.one_by_one or params.device.type != "cpu":
             return super()._parts(batch, params)
         ranks = grouping.ranks(batch.tokens, self.n_inputs)
         fits = (ranks.amax((0, 2)) < places).expand(params.shape[0]).tolist()

@@ -53,6 +53,7 @@ class ModuleModel:
         self.n_inputs, self.n_outputs = shape.n_inputs, shape.n_outputs
         self.max_length: int | None = None
         self.uses_dropout = False
+        self.one_by_one = True
 
     def init(self, seed: int) -> Tensor:
         used = torch.cat([p.detach().flatten() for p in self._fresh(seed).parameters()]).float()

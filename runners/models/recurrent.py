@@ -40,7 +40,7 @@ class Recurrent(ABC):
         self.n_inputs = shape.n_inputs
         self.n_outputs = shape.n_outputs
         uneven = any(size % EVEN for size in (hidden, *sizes[1:]))
-        self._one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
+        self.one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
         self._train = Gemm(shape.half)
         self._exact = Gemm()
         self._workspace = Workspace()
@@ -110,7 +110,7 @@ class Recurrent(ABC):
     def _alone(self, params: Tensor) -> bool:
         """A size of one reaches matrix-vector kernels, whose choice depends on E, and an uneven one makes the alignment of
         a member's matrices depend on its place: such members run one at a time."""
-        return self._one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
+        return self.one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
 
     def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
         """Runs of members a..b-1 that are computed together, each with its part of the batch."""

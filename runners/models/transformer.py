@@ -87,7 +87,7 @@ class TransformerModel:
         self.uses_dropout = spec.dropout > 0
         self.shape = shape
         self.spec = spec
-        self._apart = device.type == "cpu"
+        self.one_by_one = device.type == "cpu"
         self._train, self._exact = Gemm(shape.half), Gemm()
         self._workspace = Workspace()
         self._known = WeakTensorKeyDictionary()
@@ -106,7 +106,7 @@ class TransformerModel:
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
             own = dropout if self.uses_dropout else None
-            if own is not None and self._apart:
+            if own is not None and self.one_by_one:
                 own = DropoutKeys(own.keys[e : e + 1], own.step if own.step.dim() == 0 else own.step[e : e + 1])
             out.append(self._step(w, self._of(tokens, e), self._of(targets, e), g, own))
         return out[0] if len(out) == 1 else torch.cat(out)
@@ -128,7 +128,7 @@ class TransformerModel:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
         known: tuple[Weights, ...] | None = self._known.get(buffer, None)  # type: ignore[no-untyped-call]
         if known is None:
-            rows = torch.split(buffer, 1) if self._apart else (buffer,)
+            rows = torch.split(buffer, 1) if self.one_by_one else (buffer,)
             known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)
             # A training run hands in the same two buffers at every step, and views cost as much as a small product.
             self._known[buffer] = known
@@ -136,7 +136,7 @@ class TransformerModel:
 
     def _of(self, x: Tensor, e: int) -> Tensor:
         """Part e of a batch [E or 1, B, T]; all of it where members share it or run at once."""
-        return x[e : e + 1] if self._apart and x.shape[0] > 1 else x
+        return x[e : e + 1] if self.one_by_one and x.shape[0] > 1 else x
 
     def _step(self, w: Weights, tokens: Tensor, targets: Tensor, g: Weights, dropout: DropoutKeys | None) -> Tensor:
         views, grads = w.whole, g.whole

@@ -232,12 +232,12 @@ def _hand_out(bench: Bench, order: _Order) -> None:
             members = None
     resume = members is not None
     if members is None:
-        members = tuple(x for p in probes for x in members_of(p.run, p))
+        # Not on a GPU: a member's place in a batch may change its last bits there, and the grid trains at once anyway.
+        first = slot.kind == "cpu"
+        members = tuple(x for p in probes for x in members_of(p.run, p, winners_first=first))
     by_key = {p.key: p for p in probes}
-    index, seen = [], dict.fromkeys((x.probe for x in members), 0)
-    for member in members:
-        index.append((member.probe, seen[member.probe]))
-        seen[member.probe] += 1
+    places = {(p.key, t.lr, t.seed): place for p in probes for place, t in enumerate(p.trials)}
+    index = [(x.probe, places.get((x.probe, x.lr, x.seed), -1)) for x in members]
     assignment = Assignment(
         tag=bench.next_tag(lead.id),
         slot=slot,
@@ -294,9 +294,9 @@ def _unpacked(bench: Bench, order: _Order, probes: list[Probe]) -> list[Probe]:
 
 
 def _holds(members: Sequence[Member], probe: Probe) -> bool:
-    """The checkpoint has this probe's trials, in their order."""
+    """The checkpoint has this probe's trials; it keeps the order in which they begin."""
     mine = [(x.n, x.lr, x.seed) for x in members if x.probe == probe.key]
-    return mine == [(probe.candidate.n, t.lr, t.seed) for t in probe.trials]
+    return sorted(mine) == sorted((probe.candidate.n, t.lr, t.seed) for t in probe.trials)
 
 
 def _hint(bench: Bench, probe: Probe, slot: Slot) -> None:

@@ -126,6 +126,10 @@ def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
     members = members_of(made, probe)
     assert {m.stop for m in members} == {stop}
     assert [(m.probe, m.n, m.lr, m.seed) for m in members] == [("5", 3, lr, seed) for lr, seed in grid]
+    made.wins.update({(0.003, 7): 2, (0.01, 8): 1})
+    ordered = members_of(made, probe, winners_first=True)
+    assert [(m.lr, m.seed) for m in ordered] == [(0.003, 7), (0.01, 8), (0.01, 7), (0.003, 8)]
+    assert members_of(made, probe) == members
 
 
 def test_a_whole_grid_is_never_cut_short() -> None:
