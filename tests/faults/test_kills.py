@@ -1,4 +1,4 @@
-"""The kill matrix: SIGKILL of workers, supervisors and readers, at state transitions and at random times.
+"""The kill matrix: SIGKILL of workers, supervisors and the app, at every state transition and at random times.
 
 The study is restarted until it is done; then every bracket, verdict and trial must be those of the undisturbed run. Seeded:
 LABTUI_KILL_SEED names another course. The short form kills 16 times, LABTUI_KILLS (or LABTUI_FAULTS=long: 220) says otherwise.
@@ -6,10 +6,15 @@ LABTUI_KILL_SEED names another course. The short form kills 16 times, LABTUI_KIL
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import random
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from runners.pool.identity import Roster
+from store import commands
 from store.errors import LabError
 from store.paths import LabPaths
 from store.read import open_lab
@@ -27,23 +33,22 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("LABTUI_KILLS") or long(16, 220))
 SEED = int(os.environ.get("LABTUI_KILL_SEED", "1"))
-MOMENTS = ("job.running", "probe.begun", "probe.resumed", "probe.done", "job.done", "job.queued", "worker", "any")
+MOMENTS = (
+    *("job.running", "job.paused", "job.cancelled", "job.queued", "job.done", "supervisor.started", "worker"),
+    *("probe.begun", "probe.resumed", "probe.interrupted", "probe.cancelled", "probe.done", "a random time"),
+)
+"""Kinds of events, so every change of state that is written down; ``job.failed`` comes with faults of its own."""
 ENV = {"STANDIN_EVAL_S": "0.01", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVERY": "2"}
-READER = """
-import sqlite3, sys, time
-c = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, isolation_level=None)
-c.execute("BEGIN"); c.execute("SELECT count(*) FROM trial").fetchone()
-print("reading", flush=True); time.sleep(600)
-"""
 
 
 class Course:
     """One lab, killed about until it is done."""
 
-    def __init__(self, lab: Path, rng: random.Random, counts: Counter[str]) -> None:
-        self.lab, self.rng, self.counts = lab, rng, counts
+    def __init__(self, lab: Path, jobs: int, rng: random.Random, counts: Counter[str]) -> None:
+        self.lab, self.jobs, self.rng, self.counts = lab, jobs, rng, counts
         self.running: bench.Supervised | None = None
-        self.reader: subprocess.Popen[str] | None = None
+        self.app: subprocess.Popen[bytes] | None = None
+        self.screen = -1
 
     def supervise(self) -> bench.Supervised:
         if self.running is None or self.running.process.poll() is not None:
@@ -51,37 +56,74 @@ class Course:
             self.counts["supervisors started"] += 1
         return self.running
 
-    def read(self) -> None:
-        """Somebody looks at the lab, in a transaction that stays open."""
-        if self.reader is None or self.reader.poll() is not None:
-            command = [sys.executable, "-c", READER, str(self.lab)]
-            self.reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            assert self.reader.stdout is not None
-            self.reader.stdout.readline()
+    def look(self) -> subprocess.Popen[bytes]:
+        """Somebody has the app open in a terminal; whether anybody reads what it draws makes no difference to the run."""
+        if self.app is None or self.app.poll() is not None:
+            self.close_app()
+            self.screen, inside = pty.openpty()
+            fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+            env = {**os.environ, "LABTUI_NO_SUPERVISOR": "1", "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+            self.app = subprocess.Popen(
+                [sys.executable, "-m", "labtui", "--lab", str(self.lab)],
+                stdin=inside,
+                stdout=inside,
+                stderr=inside,
+                cwd=bench.ROOT,
+                env=env,
+                start_new_session=True,
+            )
+            os.close(inside)
+            drawn = b""
+            while b"dense_ssm" not in drawn and select.select([self.screen], [], [], 20)[0]:
+                drawn += os.read(self.screen, 65536)
+            assert b"dense_ssm" in drawn, drawn[-2000:]
+        return self.app
 
     def done(self) -> bool:
         return set(bench.state_of(self.lab)) == {"done"}
 
-    def wait_for(self, moment: str, within_s: float) -> None:
-        """Until an event of that kind is written, or the time is over."""
+    def provoke(self, moment: str) -> None:
+        """Ask for what leads to a moment that would not come by itself."""
+        ids = [self.rng.randint(1, self.jobs) for _ in range(2)]
+        if moment == "job.paused":
+            commands.pause(self.lab, ids)
+        elif moment == "job.cancelled":
+            commands.cancel(self.lab, ids)
+        elif moment in ("job.queued", "probe.resumed"):
+            self.take_back()
+
+    def take_back(self) -> None:
+        """Whatever was asked of a job is not wanted any more."""
+        every = list(range(1, self.jobs + 1))
+        for verb in (commands.resume, commands.undo_cancel, commands.retry):
+            verb(self.lab, every)
+
+    def wait_for(self, moment: str, within_s: float) -> bool:
+        """Until an event of that kind is written; False where the time was over first."""
         end = time.monotonic() + within_s
         with open_lab(self.lab) as opened:
             last = opened.last_event_id()
-            while time.monotonic() < end:
+            self.provoke(moment)
+            while time.monotonic() < end and self.running is not None and self.running.process.poll() is None:
                 for event in opened.events(after=last, limit=50):
-                    if moment in ("any", event.kind):
-                        return
+                    if moment == event.kind:
+                        return True
                     last = event.id
                 time.sleep(0.002)
+        return False
 
     def kill(self) -> None:
         """One fault."""
+        who = self.rng.choices(["supervisor", "worker", "both", "app"], [5, 5, 2, 2])[0]
+        if who == "app":
+            self.look()
         running = self.supervise()
-        if self.rng.random() < 0.5:
-            self.wait_for(self.rng.choice(MOMENTS), 1.0)
-        else:
+        moment = self.rng.choice(MOMENTS)
+        if moment == "a random time":
             time.sleep(self.rng.uniform(0.0, 1.5))
-        who = self.rng.choices(["supervisor", "worker", "both", "reader"], [5, 5, 2, 1])[0]
+        elif not self.wait_for(moment, 5.0):
+            moment = "a random time"
+        before = kills(self.counts)
         if who in ("worker", "both"):
             roster = Roster(LabPaths(self.lab).folder / "workers.json").read()
             alive = [p for p in roster if p.alive()]
@@ -90,26 +132,35 @@ class Course:
         if who in ("supervisor", "both") and running.process.poll() is None:
             running.kill()
             self.counts["supervisors killed"] += 1
-        if who == "reader":
-            self.read()
-            assert self.reader is not None
-            self.reader.kill()
-            self.reader.wait()
-            self.counts["readers killed"] += 1
+        if who == "app":
+            assert self.app is not None
+            assert self.app.poll() is None, "the app ended by itself"
+            os.write(self.screen, self.rng.choice(["", "j", "p", "x", "jj\r"]).encode())
+            self.app.kill()
+            self.app.wait()
+            self.counts["apps killed"] += 1
+        self.counts[f"kills at {moment}"] += kills(self.counts) - before
 
     def finish(self) -> None:
         while not self.done():
+            self.take_back()
             assert self.supervise().ended(120) in (0, -9)
 
+    def close_app(self) -> None:
+        if self.app is not None:
+            self.app.kill()
+            self.app.wait()
+            os.close(self.screen)
+            self.app = None
+
     def close(self) -> None:
-        for process in (self.running.process if self.running else None, self.reader):
-            if process is not None and process.poll() is None:
-                process.kill()
-                process.wait()
+        self.close_app()
+        if self.running is not None and self.running.process.poll() is None:
+            self.running.kill()
 
 
 def kills(counts: Counter[str]) -> int:
-    return counts["workers killed"] + counts["supervisors killed"] + counts["readers killed"]
+    return counts["workers killed"] + counts["supervisors killed"] + counts["apps killed"]
 
 
 def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, counts: Counter[str]) -> None:
@@ -122,7 +173,7 @@ def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, c
         # Other eps, other thresholds: each lab is another set of searches.
         spec = bench.study(5, ("dense_ssm", "lstm"), eps=(1e-4 * number,), strategy=("log", "paper")[number % 2])
         bench.make(lab, spec, max_attempts=1000)
-        course = Course(lab, rng, counts)
+        course = Course(lab, len(spec.jobs()), rng, counts)
         try:
             while not course.done() and kills(counts) - before < KILLS:
                 try:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labtui.analysis.kappa import kappa
 from runners.search import Evidence, replay
 from runners.spec import Job, Study
+from store.check import check
 from store.locks import supervisor_alive
 from store.paths import LabPaths
-from store.read import open_lab
+from store.read import Lab, open_lab
 from tests.support import standin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,18 +161,11 @@ def no_supervisor(lab: Path) -> bool:
 
 
 def verify(lab: Path) -> tuple[int, int]:
-    """Every job is done with the bracket, verdicts and trials of the undisturbed run; (probes, trials) that were checked.
+    """All is as in the undisturbed run: brackets, verdicts, trials, kappa; (probes, trials) that were checked.
 
     No trial is lost: every probe that counts has its whole grid, each trial with its true outcome.
     None is doubled: no two probes of a job that count have the same N, no probe has a (learning rate, seed) twice.
     """
-    try:
-        from store.check import check
-    except ImportError:
-
-        def check(path: Path, *, replay: Any = None) -> list[str]:
-            return []
-
     probes = trials = 0
     with open_lab(lab) as opened:
         for row in opened.jobs():
@@ -189,8 +184,21 @@ def verify(lab: Path) -> tuple[int, int]:
                 trials += len(mine)
             assert len({p.n for p in done}) == len(done), "an N was trained to its end twice"
             probes += len(done)
+        _kappas(opened)
     assert check(lab, replay=replay_stored) == []
     return probes, trials
+
+
+def _kappas(opened: Lab) -> None:
+    """kappa of every cell is that of the undisturbed searches, worked out here once more."""
+    for cell in opened.cells():
+        jobs = [Job.from_json(opened.job_spec(part.job_id)) for part in (cell.joint, *cell.parts) if part.job_id is not None]
+        (_, joint, *_), *parts = [truth(job) for job in jobs]
+        told = kappa(cell)
+        if joint is not None and all(hi is not None for _, hi, *_ in parts):
+            assert told.value == sum(hi or 0 for _, hi, *_ in parts) / joint, told
+        else:
+            assert told.value is None, told
 
 
 def replay_stored(job_json: str, evidence: Sequence[Any]) -> tuple[int, int | None, str]:
