@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store import raw
-from store.errors import LabError, NewerSchema, NotALab, ReadOnlyLab, from_os, from_sqlite
+from store.errors import LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite
 from store.locks import supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
 
@@ -86,6 +86,16 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
     if not read_only:
         notice = _why_not_writable(paths)
         read_only = bool(notice)
+    try:
+        return _open(paths, read_only, notice)
+    except NoRoom:
+        if read_only:
+            raise
+        # a disk without room for SQLite's index of the WAL can still be read from
+        return _open(paths, True, f"{paths.lab} cannot be written: the disk is full or failed; opened read-only")
+
+
+def _open(paths: LabPaths, read_only: bool, notice: str) -> Opened:
     copy = None
     try:
         if not read_only or _live(paths):

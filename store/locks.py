@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK
 """Never write through a link that somebody put in a lock's place, never wait for the other end of a pipe there."""
 _FIRST_WAIT_S = 0.0005
 _LONGEST_WAIT_S = 0.01
+_TOLD = 4096
 
 
 def _open(path: Path) -> int:
@@ -128,16 +129,20 @@ class SupervisorLock:
             other = last_holder(paths)
             who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"
             raise LabError(f"{paths.lab} already has a supervisor: {who}; expected none")
-        text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "started": time.time(), **holder})
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, text.encode(), 0)
-        except OSError:
-            pass  # a full disk must not keep a supervisor from starting: the text is only what others are told
-        return cls(descriptor)
+        lock = cls(descriptor)
+        lock.tell("", started=time.time(), **holder)
+        return lock
 
-    def fileno(self) -> int:
-        return self._descriptor
+    def tell(self, message: str, **holder: str | float) -> None:
+        """What others are told of this process, and from it.
+
+        Always of one length and written over what is there: so it needs no room, and a disk that is full keeps no word back.
+        """
+        who = {"pid": os.getpid(), "host": os.uname().nodename, **holder}
+        while len(text := json.dumps({**who, "message": message}).encode()) > _TOLD and message:
+            message = message[: len(message) // 2]
+        with suppress(OSError):
+            os.pwrite(self._descriptor, text.ljust(_TOLD), 0)
 
     def release(self) -> None:
         """Give it up; also when the process ends, in whatever way."""

@@ -17,6 +17,25 @@ from runners.pool.state import Assignment, Probe, manifest, read_manifest
 from store.paths import LabPaths
 
 NAME = "assignment.json"
+ROOM = 1 << 14
+"""Bytes that must go in before a probe begins: a manifest of some hundred members."""
+
+
+def obstacle(paths: LabPaths) -> str:
+    """Why no checkpoint could be written now, in words; empty where one could.
+
+    Asked before a probe begins: one that could not be kept would begin and be given back without end.
+    """
+    probe = paths.checkpoints / f"{NAME}.room"
+    try:
+        with probe.open("wb") as f:
+            f.write(bytes(ROOM))
+    except OSError as error:
+        return f"checkpoints cannot be written: {error.strerror}"
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return ""
 
 
 def prepare(assignment: Assignment) -> None:

@@ -7,14 +7,14 @@ transactions. Whatever cannot be written now stays in memory and is tried again;
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from store.rows import DeviceRow
     from store.write import Identity, Requeued
 
+T = TypeVar("T")
 COMMANDS_S = 0.2
 PROGRESS_S = 0.4
 CURVES_S = 1.5
@@ -44,7 +45,6 @@ BUSY_MS = 400
 REST_S = {"cpu": 90.0, "cuda": 20.0}
 MAX_FAULTS = 8
 """Turns in a row that end in an error which nobody foresaw, until the supervisor gives up."""
-LOCK_TEXT = 2048
 
 
 class Supervisor:
@@ -109,37 +109,50 @@ class Supervisor:
             waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
             rows = self.staff.furnish(self._devices, {row.id: row for row in lab.devices()})
         self.staff.start(min(len(self.bench.slots), 2 * waiting))
-        from store.write import Identity, Writer, create_or_open
+        from store.write import Identity
 
-        create_or_open(self.paths.lab)
-        self.writer = Writer(self.paths.lab, lock_timeout_s=0.5, clock=lambda: time.time())
-        self.lab = open_lab(self.paths.lab)
+        self._patiently(self._connect)
         me = Identity(os.getpid(), psutil.Process().create_time(), socket.gethostname(), boot_id(), version())
-        back = self._claim(me, rows)
+        back = self._patiently(lambda: self._claim(me, rows))
         for one in back:
             log.info("job %d of the supervisor before is %s", one.job_id, one.state)
         log.info(
             "epoch %d, %d slots: %s", self.bench.epoch, len(self.bench.slots), ", ".join(s.name for s in self.bench.slots)
         )
 
-    def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
-        """The first transaction; tried for a minute where the lab is locked or has no room."""
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Tried for a minute where the lab is locked, and for ever where there is no room."""
         until = self.clock() + CLAIM_S
         while True:
             try:
-                with self.writer.transaction() as tx:
-                    self.bench.epoch = tx.claim(me)
-                    back: list[Requeued] = tx.take_over()
-                    tx.devices(rows)
-                    self.bench.holding = tx.holding()
-                    # Rather come back than stand still: the pipes are read by this very thread.
-                    tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
-                return back
+                return attempt()
             except (Busy, NoRoom) as error:
-                if self.clock() > until or self._stop:
+                if self._stop or (isinstance(error, Busy) and self.clock() > until):
                     raise
+                if not self._told:
+                    log.warning("%s; trying again", error)
                 self._tell(f"waiting: {error}")
                 time.sleep(0.2)
+
+    def _connect(self) -> None:
+        from store.read import open_lab
+        from store.write import Writer, create_or_open
+
+        create_or_open(self.paths.lab)
+        self.writer = Writer(self.paths.lab, lock_timeout_s=0.5, clock=lambda: time.time())
+        self.lab = open_lab(self.paths.lab)
+
+    def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
+        """The first transaction: this epoch begins, and what the supervisor before left running is put back."""
+        with self.writer.transaction() as tx:
+            self.bench.epoch = tx.claim(me)
+            back: list[Requeued] = tx.take_over()
+            tx.devices(rows)
+            self.bench.holding = tx.holding()
+            # Rather come back than stand still: the pipes are read by this very thread.
+            tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
+        self._tell("")
+        return back
 
     def _finished(self) -> bool:
         if self._stop or self.bench.draining:
@@ -259,19 +272,11 @@ class Supervisor:
         self.bench.lost.clear()
 
     def _tell(self, text: str) -> None:
-        """A word for everybody in the lock file: overwritten in place, so it needs no room on the disk."""
+        """A word for everybody, in the lock file."""
         if text == self._told and self._told:
             return
         self._told = text
-        who = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "started": self._started,
-            "version": version(),
-            "message": text[:1000],
-        }
-        with contextlib.suppress(OSError):
-            os.pwrite(self.lock.fileno(), json.dumps(who).encode().ljust(LOCK_TEXT), 0)
+        self.lock.tell(text, started=self._started, version=version())
 
     # End
 

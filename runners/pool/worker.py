@@ -152,7 +152,7 @@ class Worker:
             for line in self._in:
                 self._obey(m.decode_down(line))
         except (MessageError, OSError) as error:
-            print(f"worker: {error}", file=sys.stderr, flush=True)
+            _log(f"worker: {error}")
         self.leave()
 
     def leave(self) -> None:
@@ -189,7 +189,7 @@ class Worker:
         try:
             prepare(Job.from_json(hint.job), hint.members, hint.device)
         except Exception as error:  # a hint is never worth a run
-            print(f"worker: preparing data failed: {error}", file=sys.stderr, flush=True)
+            _log(f"worker: preparing data failed: {error}")
 
     # Writing
 
@@ -234,7 +234,7 @@ class Worker:
         try:
             self._train(train, control)
         except Exception as error:
-            traceback.print_exc()
+            _log(traceback.format_exc())
             self._send(_failure(train.tag, error))
         finally:
             with self._lock:
@@ -325,6 +325,12 @@ def _apply(message: m.Stop | m.Drop, control: WatchedControl) -> None:
         control.stop = message.mode
     else:
         control.drop |= set(message.probes)
+
+
+def _log(text: str) -> None:
+    """To the worker's log; a disk without room must not end the work."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _failure(tag: m.Tag, error: Exception) -> m.Failed:

@@ -129,8 +129,10 @@ class Trainer:
                     )
             if (k + 1) % self.every == 0:
                 began = time.monotonic()
-                path = self._save(k + 1, done)
-                yield Checkpointed(path, step, time.monotonic() - began)
+                try:
+                    yield Checkpointed(self._save(k + 1, done), step, time.monotonic() - began)
+                except OSError as error:
+                    yield Note(f"the checkpoint could not be written: {error}", "warning")
         yield from self._end(lambda *_: True, done, self.evals - 1, Outcome.FAILURE)
 
     def _loss(self, i: int, k: int) -> float:
@@ -151,7 +153,10 @@ class Trainer:
                 yield done[i]
 
     def _stop(self, control: Control, k: int, done: dict[int, Ended]) -> Stopped:
-        return Stopped(self._save(k, done) if control.stop == "checkpoint" and self.dir is not None else None)
+        try:
+            return Stopped(self._save(k, done) if control.stop == "checkpoint" and self.dir is not None else None)
+        except OSError:
+            return Stopped(None)
 
     def _save(self, k: int, done: dict[int, Ended]) -> str:
         body = json.dumps(

@@ -1,0 +1,158 @@
+"""A disk that is full and has room again, seen from everybody who writes to it: one sentence each, nothing half written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labtui import supervisor as launcher
+from store.paths import LabPaths
+from store.read import open_lab
+from store.rows import SupervisorRow
+from tests.support import bench
+from tests.support.faults import long
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+MIB = 1 << 20
+SPEC = """
+name = "another"
+[[sweep]]
+task = {kind = "modular_addition", m = 5}
+model = {kind = "dense_ssm", hidden = 8}
+format = "acot"
+L = 4
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("this user cannot mount a disk; test_no_room_on_the_disk limits the size of files instead")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """No byte is free."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(bytes(4096))
+    yield
+    filler.unlink()
+
+
+def labtui(lab: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "LABTUI_NO_SUPERVISOR": "1"}
+    command = [sys.executable, "-m", "labtui", *words, "--lab", str(lab)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=bench.ROOT, env=env, timeout=60, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> None:
+    """It failed, and said why in one line."""
+    assert done.returncode in (1, 2), done
+    *notice, said = done.stderr.splitlines()
+    assert said.startswith("labtui: "), done.stderr
+    assert "cannot be written" in said, done.stderr
+    assert all("read-only" in line for line in notice), done.stderr
+
+
+def leftovers(disk: Path) -> list[str]:
+    return sorted(p.name for p in disk.rglob("*") if p.suffix in (".part", ".tmp", ".aside") or p.name.startswith(".out"))
+
+
+def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    spec = tmp_path / "another.toml"
+    spec.write_text(SPEC)
+    for turn in range(long(1, 4)):
+        lab = disk / f"{turn}.db"
+        bench.make(lab, bench.study(5, eps=(1e-4 * (turn + 1),)))
+        env = {"STANDIN_EVAL_S": "0.03", "STANDIN_CHECKPOINT_EVERY": "1", "STANDIN_DIR": str(tmp_path)}
+        with bench.supervisor(lab, env=env) as running:
+            bench.wait(lambda lab=lab: bench.state_of(lab).get("done"), 40)
+            with filled(disk):
+                bench.wait(lambda lab=lab: launcher.status(lab).message.startswith("waiting: "), 40, "a word about the disk")
+                workers = running.workers()
+                refused(labtui(lab, "submit", str(spec)))
+                refused(labtui(lab, "pause", "1"))
+                refused(labtui(lab, "snapshot", str(disk / "out.db")))
+                refused(labtui(lab, "export", "trials", "--out", str(disk / "out.csv")))
+                refused(labtui(lab, "db", "backup"))
+                for words in (("jobs",), ("kappa",), ("db", "check")):  # looking needs no room
+                    done = labtui(lab, *words)
+                    assert (done.returncode, done.stderr) == (0, ""), done
+                assert leftovers(disk) == []
+                assert running.workers() == workers
+                assert running.process.poll() is None
+            assert running.ended() == 0
+        bench.verify(lab)
+        with open_lab(lab) as opened:
+            assert any("nothing is lost" in e.text for e in opened.events(limit=10_000))
+            assert all(j.crashes == 0 for j in opened.jobs())
+        counts["full disks (tmpfs)"] += 1
+
+
+def test_at_the_start(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    lab = disk / "lab.db"
+    bench.make(lab, bench.study(2))
+    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    bench.make(lab, bench.study(3))
+    with filled(disk):
+        jobs = labtui(lab, "jobs")
+        assert jobs.returncode == 0, jobs
+        assert "dense_ssm" in jobs.stdout
+        refused(labtui(lab, "cancel", "1"))
+        running = bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)})
+        bench.wait(lambda: launcher.status(lab).message.startswith("waiting: "), 40, "a word about the disk")
+    assert running.ended() == 0
+    bench.verify(lab)
+    counts["full disks (tmpfs)"] += 1
+
+
+def test_no_room_for_checkpoints_alone(tmp_path: Path, counts: Counter[str]) -> None:
+    """Nothing begins that could not be kept, and nothing is begun and given back again and again."""
+    lab = tmp_path / "lab.db"
+    bench.make(lab, bench.study(3))
+    folder = LabPaths(lab).checkpoints
+    folder.rename(tmp_path / "aside")
+    folder.write_text("no folder")
+    with bench.supervisor(lab, until_empty=False) as running:
+        # It is refused at the start, where the folder is looked for.
+        assert running.ended() == 2
+    folder.unlink()
+    (tmp_path / "aside").rename(folder)
+    with bench.supervisor(lab, env={"STANDIN_EVAL_S": "0.03"}) as running:
+        bench.wait(lambda: bench.state_of(lab).get("running"), 40)
+        folder.rename(tmp_path / "aside")
+        folder.write_text("no folder")
+        bench.wait(lambda: row(lab).message.startswith("checkpoints cannot be written"), 40, "a word about checkpoints")
+        with open_lab(lab) as opened:
+            before = opened.last_event_id()
+        then = row(lab).heartbeat_at
+        bench.wait(lambda: row(lab).heartbeat_at > then + 3.0, 40)
+        with open_lab(lab) as opened:
+            assert opened.last_event_id() - before < 10
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        assert running.ended() == 0
+    bench.verify(lab)
+
+
+def row(lab: Path) -> SupervisorRow:
+    with open_lab(lab) as opened:
+        found = opened.supervisor()
+    assert found is not None
+    return found
