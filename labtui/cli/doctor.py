@@ -18,13 +18,8 @@ from labtui.cli.context import Context
 from labtui.cli.entry import FAILED
 
 Level = Literal["ok", "note", "problem"]
-LOGIND = (
-    "/usr/lib/systemd/logind.conf.d",
-    "/etc/systemd/logind.conf",
-    "/run/systemd/logind.conf.d",
-    "/etc/systemd/logind.conf.d",
-)
-"""Read in this order; the last setting wins."""
+LOGIND = ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd")
+"""Where logind's settings lie; a file of one name counts in the last of them, and drop-ins count over ``logind.conf``."""
 MIN_FREE = 1 << 30
 
 
@@ -127,28 +122,41 @@ def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def kills_user_processes(paths: tuple[str, ...] = LOGIND) -> bool:
-    """logind ends what a user leaves running at log-out (the last setting read wins)."""
-    answer = False
-    for place in paths:
-        path = Path(place)
-        files = sorted(path.glob("*.conf")) if path.is_dir() else [path]
-        for file in files:
-            try:
-                lines = file.read_text("utf-8", "replace").splitlines()
-            except OSError:
-                continue
-            for line in lines:
-                key, equals, value = line.strip().partition("=")
-                if equals and key.strip() == "KillUserProcesses":
-                    answer = value.strip().lower() in ("yes", "true", "1", "on")
-    return answer
+def kills_user_processes(user: str, places: tuple[str, ...] = LOGIND) -> bool:
+    """logind ends what this user leaves running at log-out (logind.conf(5))."""
+    main = Path("none")
+    extra: dict[str, Path] = {}
+    for place in map(Path, places):
+        main = place / "logind.conf" if (place / "logind.conf").is_file() else main
+        extra |= {file.name: file for file in (place / "logind.conf.d").glob("*.conf")}
+    told = {"KillUserProcesses": "no", "KillOnlyUsers": "", "KillExcludeUsers": "root"}
+    for file in (main, *(extra[name] for name in sorted(extra))):
+        try:
+            lines = file.read_text("utf-8", "replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, equals, value = line.partition("=")
+            if equals and key.strip() in told:
+                told[key.strip()] = value.strip()
+    only = told["KillOnlyUsers"].split()
+    spared = user in told["KillExcludeUsers"].split() or (only and user not in only)
+    return told["KillUserProcesses"].lower() in ("yes", "true", "y", "t", "1", "on") and not spared
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def _session() -> Iterator[Finding]:
-    if kills_user_processes():
-        linger = Path("/var/lib/systemd/linger") / os.environ.get("USER", "")
-        if linger.is_file():
+    user = _user()
+    if kills_user_processes(user):
+        if (Path("/var/lib/systemd/linger") / user).is_file():
             yield Finding("logout", "ok", "KillUserProcesses=yes, but this user lingers")
         else:
             yield Finding(
@@ -162,7 +170,7 @@ def _session() -> Iterator[Finding]:
             "slurm",
             "note",
             f"inside allocation {job}: the supervisor ends with it, and goes on from its checkpoints at the next start",
-            "put `labtui run` into the batch script; it takes up what an earlier one left",
+            "put `labtui run` into the batch script and submit that with sbatch; it takes up what an earlier one left",
         )
 
 
