@@ -13,10 +13,11 @@ from runners.pool import messages as m
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.choose import Load, Wish, ahead, allot, waiting
 from runners.pool.codec import MessageError, from_json
-from runners.pool.ledger import Standing, adopt, stand
+from runners.pool.ledger import Standing, adopt, blaming, stand
 from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, members_of
 from runners.search import Candidate
 from runners.spec import Job
+from store.errors import Illegal
 from store.write import Begun, QueuedJob, Tx, Writer
 
 CUDA_PACK = 64
@@ -60,6 +61,9 @@ def dispatch(bench: Bench, writer: Writer) -> int:
     """Begin what can begin; how many more slots could be used than have a worker that is free.
 
     Speculative probes make room for real ones.
+
+    Raises:
+        Poisoned: one job's probe cannot begin; nothing has.
     """
     _promote(bench, writer)
     if bench.holding or bench.draining:
@@ -146,7 +150,8 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         job = Job.from_json(row.spec_json)
         run = Run(row.id, job, row.attempt, row.crashes, solo=row.crashes > 0)
         standing = stand(tx, run, write=False)
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, Illegal) as error:
+        tx.set_job(row.id, "running")
         tx.set_job(row.id, "failed", reason="failed", text=f"the stored job or its evidence cannot be read: {error}"[:2000])
         log.error("job %d cannot be read: %s", row.id, error)
         return None
@@ -200,15 +205,16 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
     slot = load.slot
     begun = []
     for wish in load.wishes:
-        rows = tx.begin_probe(
-            wish.run.id,
-            wish.candidate.n,
-            grid_of(wish.run.job, wish.candidate),
-            device=slot.device.id,
-            slot=slot.name,
-            attempt=wish.run.attempt,
-            speculative=wish.speculative,
-        )
+        with blaming(wish.run):
+            rows = tx.begin_probe(
+                wish.run.id,
+                wish.candidate.n,
+                grid_of(wish.run.job, wish.candidate),
+                device=slot.device.id,
+                slot=slot.name,
+                attempt=wish.run.attempt,
+                speculative=wish.speculative,
+            )
         begun.append(_Begun(wish, rows))
     stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
     if stored is None:

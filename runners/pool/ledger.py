@@ -6,21 +6,58 @@ A transaction that finds no room or no lock raises; the bench is as before, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runners.engine.types import Outcome, shape_key
 from runners.pool import checkpoints
-from runners.pool.bench import Bench, Returned
+from runners.pool.bench import Bench, Returned, log
 from runners.pool.codec import to_json
 from runners.pool.identity import machine
 from runners.pool.state import Assignment, Probe, Run, Trial
-from runners.search import Evidence, Progress, replay, speculate
+from runners.search import Candidate, Evidence, Progress, replay, speculate
+from store.errors import Illegal
 from store.rows import Curve
 from store.write import Tx, Verdict, Writer
 
 LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
+
+
+class Poisoned(Exception):  # noqa: N818 - says what happened
+    """A transaction cannot go through because of one job: without it, it can."""
+
+    def __init__(self, run: Run, why: Exception) -> None:
+        super().__init__(f"{type(why).__name__}: {why}")
+        self.run = run
+
+
+@contextmanager
+def blaming(run: Run) -> Iterator[None]:
+    """What the store or the search refuses in here is this job's fault.
+
+    Raises:
+        Poisoned: it was refused.
+    """
+    try:
+        yield
+    except (Illegal, ValueError) as error:
+        raise Poisoned(run, error) from error
+
+
+def fail(bench: Bench, writer: Writer, poisoned: Poisoned) -> None:
+    """Take a poisoned job out, so that it blocks nobody: failed, with the reason in its row."""
+    run = poisoned.run
+    with writer.transaction() as tx:
+        if run.id not in bench.runs:
+            tx.set_job(run.id, "running")
+        tx.set_job(run.id, "failed", reason="failed", text=f"its search cannot go on: {poisoned}"[:2000])
+    log.error("job %d cannot go on and is failed: %s", run.id, poisoned)
+    for probe in list(run.probes.values()):
+        bench.forget(probe)
+    bench.runs.pop(run.id, None)
+    bench.wake = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +82,7 @@ def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
     ahead = {v.n: v for v in tx.speculated(run.id)}
     progress = replay(run.job, evidence)
     before = len(evidence)
-    while progress.next is not None and progress.next.seeds is None and progress.next.n in ahead:
+    while progress.next is not None and _answers(ahead.get(progress.next.n), progress.next):
         verdict = ahead.pop(progress.next.n)
         tx.consume(verdict.probe_id)
         evidence = (*evidence, _evidence(verdict))
@@ -65,6 +102,11 @@ def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
     return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
 
 
+def _answers(verdict: Verdict | None, asked: Candidate) -> bool:
+    """A verdict ahead of its turn is about the very seeds that are asked for now."""
+    return verdict is not None and (asked.seeds is None or set(asked.seeds) == set(verdict.seed_list))
+
+
 def _evidence(v: Verdict) -> Evidence:
     return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss)
 
@@ -79,6 +121,9 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
 
     Args:
         live: also the curves of running trials, for the screens.
+
+    Raises:
+        Poisoned: one job's verdict cannot be written; nothing was.
     """
     probes = [p for run in bench.runs.values() for p in run.probes.values()]
     complete = [p for p in probes if p.complete and _sound(bench, p)]
@@ -106,7 +151,8 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
         for probe, trial in ended:
             _end(bench, tx, probe, trial)
         for run in {id(p.run): p.run for p in complete}.values():
-            closed.append(_close(bench, tx, run, [p for p in complete if p.run is run]))
+            with blaming(run):
+                closed.append(_close(bench, tx, run, [p for p in complete if p.run is run]))
     for done, number in ((bench.remarks, len(remarks)), (bench.plans, len(plans)), (bench.saved, len(saved))):
         del done[:number]
     del bench.speeds[: len(speeds)]

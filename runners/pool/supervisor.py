@@ -189,7 +189,7 @@ class Supervisor:
         if self._standstill.resting:
             return
         try:
-            self._turn()
+            self._healthy_turn()
         except (Busy, NoRoom, Moved) as error:
             self._standstill.begin(error)
         except (Fenced, NotALab):
@@ -203,6 +203,14 @@ class Supervisor:
         else:
             self._faults = 0
             self._standstill.end()
+
+    def _healthy_turn(self) -> None:
+        from runners.pool import ledger
+
+        try:
+            self._turn()
+        except ledger.Poisoned as poisoned:
+            ledger.fail(self.bench, self.writer, poisoned)
 
     def _turn(self) -> None:
         from runners.pool import dispatch, ledger, verbs
@@ -345,6 +353,9 @@ class Supervisor:
             except Moved as error:
                 self._abandon(error)
                 return
+            except ledger.Poisoned as poisoned:
+                ledger.fail(self.bench, self.writer, poisoned)
+                continue
             except Exception:
                 log.exception("the last turn failed; the next supervisor takes over")
                 return

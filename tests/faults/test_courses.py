@@ -48,11 +48,12 @@ class Courses(RuleBasedStateMachine):
     def lab(self) -> Path:
         return self.world.lab
 
-    @initialize(packed=st.booleans(), strategy=st.sampled_from(["log", "paper"]))
+    @initialize(packed=st.booleans(), strategy=st.sampled_from(["log", "paper", "scan"]))
     def begin(self, packed: bool, strategy: str) -> None:
         self.world.pack(packed)
-        bench.make(self.lab, bench.study(4, strategy=strategy))
-        single = bench.study(5, strategy=strategy, eps=(2e-4,)).jobs()[-1]
+        more = {"ladder": (2, 4, 8, 16)} if strategy == "scan" else {}
+        bench.make(self.lab, bench.study(4, strategy=strategy, **more))
+        single = bench.study(5, strategy=strategy, eps=(2e-4,), **more).jobs()[-1]
         commands.enqueue(self.lab, NamedJob(name="single", job=single).model_dump_json())
         apply_pending(self.lab)
 

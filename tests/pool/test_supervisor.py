@@ -89,6 +89,34 @@ def test_adaptive_uses_fresh_seeds(lab_path: Path) -> None:
                 assert probe.seeds == len(seeds)
 
 
+def test_a_scan_takes_what_was_measured_ahead_of_its_turn(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3, strategy="scan", ladder=(2, 4, 8, 12, 16, 20)))
+    assert bench.spawn(lab_path, env={"STANDIN_EVAL_S": "0.02"}).ended() == 0
+    bench.verify(lab_path)
+    assert "ahead of its turn" in events(lab_path)
+
+
+@pytest.mark.parametrize("what", ["spec", "evidence"])
+def test_a_job_that_cannot_be_read_fails_and_blocks_nobody(lab_path: Path, what: str) -> None:
+    from store.write import Writer
+
+    bench.make(lab_path, bench.study(4))
+    if what == "spec":
+        with Writer(lab_path) as writer, writer.transaction() as tx:
+            tx.run("UPDATE job_text SET spec = '{\"task\": 7}' WHERE job_id = 1")
+    else:
+        with bench.supervisor(lab_path, env=SLOW):
+            bench.wait(lambda: job(lab_path, 1).candidates, 40)
+            commands.pause(lab_path, [1])
+            until(lab_path, 1, lambda j: j.state in ("paused", "done"))
+        commands.resume(lab_path, [1])
+        with Writer(lab_path) as writer, writer.transaction() as tx:
+            tx.run("UPDATE probe SET n = 1000000000 WHERE job_id = 1 AND state = 'done'")
+    assert bench.spawn(lab_path).ended() == 0
+    assert bench.state_of(lab_path) == {"failed": 1, "done": 3}
+    assert "cannot be read" in (job(lab_path, 1).reason or "")
+
+
 def test_pause_keeps_the_work_and_resume_goes_on(lab_path: Path, tmp_path: Path) -> None:
     bench.make(lab_path, bench.study(3))
     with bench.supervisor(lab_path, env=SLOW):

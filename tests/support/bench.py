@@ -57,16 +57,18 @@ def study(
     )
 
 
-def truth(job: Job) -> tuple[int, int | None, str, list[tuple[int, bool]]]:
-    """(lo, hi, status, verdicts in order) of an undisturbed sequential search by the stand-in."""
+def truth(job: Job) -> tuple[int, int | None, str, dict[int, tuple[bool, Sequence[int]]]]:
+    """(lo, hi, status, N to verdict and seeds) of an undisturbed sequential search by the stand-in."""
     evidence: list[Evidence] = []
+    asked: dict[int, tuple[bool, Sequence[int]]] = {}
     while True:
         progress = replay(job, evidence)
         if progress.next is None:
-            return progress.lo, progress.hi, progress.status, [(e.n, e.success) for e in evidence]
+            return progress.lo, progress.hi, progress.status, asked
         n, seeds = progress.next.n, progress.next.seeds or job.grid.seeds
         won = {s for lr in job.grid.learning_rates for s in seeds if standin.succeeds(job, n, lr, s)}
         evidence.append(Evidence(n, bool(won), len(seeds), len(won)))
+        asked[n] = bool(won), seeds
 
 
 def make(lab: Path, spec: Study, max_attempts: int | None = None) -> None:
@@ -174,13 +176,17 @@ def verify(lab: Path) -> tuple[int, int]:
             assert (row.state, row.lo, row.hi, row.status) == ("done", lo, hi, status), (row, lo, hi, status)
             done = [p for p in opened.probes(row.id) if p.state == "done"]
             counted = [p for p in done if not p.speculative]
-            assert {p.n: p.verdict for p in counted} == dict(verdicts), row
+            assert {p.n: p.verdict for p in counted} == {n: success for n, (success, _) in verdicts.items()}, row
             assert row.candidates == len(counted) == len(verdicts), row
             for probe in done:
                 mine = opened.trials(probe_id=probe.id)
-                assert sorted((t.lr, t.seed) for t in mine) == sorted(set(job.grid.members)), probe
+                _, seeds = verdicts.get(probe.n, (None, job.grid.seeds))
+                grid = [(lr, seed) for lr in job.grid.learning_rates for seed in seeds]
+                assert sorted((t.lr, t.seed) for t in mine) == sorted(grid), probe
+                won = {t.seed for t in mine if t.outcome == "success"}
                 for t in mine:
-                    _outcome(job, t.n, t.lr, t.seed, t.outcome, bool(probe.verdict))
+                    alone = job.search.strategy in ("adaptive", "scan")  # each seed counts by itself
+                    _outcome(job, t.n, t.lr, t.seed, t.outcome, t.seed in won if alone else bool(probe.verdict))
                 trials += len(mine)
             assert len({p.n for p in done}) == len(done), "an N was trained to its end twice"
             probes += len(done)
@@ -193,6 +199,8 @@ def _kappas(opened: Lab) -> None:
     """kappa of every cell is that of the undisturbed searches, worked out here once more."""
     for cell in opened.cells():
         jobs = [Job.from_json(opened.job_spec(part.job_id)) for part in (cell.joint, *cell.parts) if part.job_id is not None]
+        if jobs[0].search.strategy in ("adaptive", "scan"):
+            continue  # made of estimates
         (_, joint, *_), *parts = [truth(job) for job in jobs]
         told = kappa(cell)
         if joint is not None and all(hi is not None for _, hi, *_ in parts):
