@@ -172,7 +172,7 @@ def require_schema(schema: int, path: Path) -> None:
 
 def _live(paths: LabPaths) -> bool:
     """Somebody has the lab open, so that its WAL is in use and can be read where it lies."""
-    return supervisor_alive(paths) or (paths.shm.exists() and raw.used_by_another_process(paths.lab))
+    return paths.shm.exists() and (supervisor_alive(paths) or raw.used_by_another_process(paths.lab))
 
 
 def _why_not_writable(paths: LabPaths) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from runners.engine.types import Outcome
+from runners.pool import checkpoints
 from runners.pool import messages as m
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.codec import MessageError
@@ -113,6 +115,8 @@ def give_back(
     for probe in assignment.probes.values():
         if not probe.complete and not probe.dropped:
             bench.returned.append(Returned(probe, assignment, reason, text, kept))  # type: ignore[arg-type]
+    if not assignment.probes and not any(a.folder == assignment.folder for a in bench.assignments):
+        checkpoints.remove(Path(assignment.folder))  # what it still wrote after it was told to forget it all
 
 
 def _measure(bench: Bench, slot: Slot, assignment: Assignment, message: m.Finished) -> None:

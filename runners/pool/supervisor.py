@@ -100,14 +100,11 @@ class Supervisor:
 
     def _open(self) -> None:
         """Workers first, because importing torch takes longest; then the file; then what the last supervisor left."""
-        from store.read import open_lab
-
         self._tell("")
         self.staff.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
-        with open_lab(self.paths.lab) as lab:
-            waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
-            rows = self.staff.furnish(self._devices, {row.id: row for row in lab.devices()})
+        waiting, known = self._patiently(self._look)
+        rows = self.staff.furnish(self._devices, known)
         self.staff.start(min(len(self.bench.slots), 2 * waiting))
         from store.write import Identity
 
@@ -133,6 +130,13 @@ class Supervisor:
                     log.warning("%s; trying again", error)
                 self._tell(f"waiting: {error}")
                 time.sleep(0.2)
+
+    def _look(self) -> tuple[int, dict[str, DeviceRow]]:
+        """How many jobs there are to do, and the devices as they were left."""
+        from store.read import open_lab
+
+        with open_lab(self.paths.lab) as lab:
+            return sum(lab.counts().get(s, 0) for s in ("queued", "running")), {row.id: row for row in lab.devices()}
 
     def _connect(self) -> None:
         from store.read import open_lab

@@ -165,8 +165,12 @@ class Trainer:
         assert self.dir is not None
         self.dir.mkdir(exist_ok=True)
         aside = self.file.with_suffix(".tmp")
-        aside.write_text(f"{zlib.crc32(body.encode())} {body}")
-        aside.replace(self.file)
+        try:
+            aside.write_text(f"{zlib.crc32(body.encode())} {body}")
+            aside.replace(self.file)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         return str(self.file)
 
     def _load(self) -> tuple[int, dict[int, Ended]] | None:
