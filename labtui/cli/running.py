@@ -75,9 +75,11 @@ def daemon_status(context: Context) -> int:
     from labtui.plain.queue import supervisor_line
 
     row = context.lab.supervisor()
-    running = row is not None and row.alive
+    running = supervise.alive(context.lab_path)
     if context.json:
         context.emit({"alive": running, "supervisor": row, "holding": context.lab.holding()})
+    elif running and row is None:
+        context.line("the first supervisor of this lab is starting")
     else:
         context.line(supervisor_line(row, context.lab.holding()))
     return 0 if running else FAILED

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from labtui.cli.export import safe
+from store.locks import SupervisorLock
+from store.paths import LabPaths
 from store.read import open_lab
+from store.write import create_or_open
 from tests.cli.conftest import Labtui
 
 READERS = [
@@ -60,6 +63,16 @@ def test_daemon_status_tells_by_its_exit_code(labtui: Labtui, lab: Path) -> None
     assert "no supervisor runs" in answer.out
     assert labtui("daemon", "status", "--json").json["alive"] is False
     assert labtui("daemon", "stop").err == "no supervisor runs\n"
+
+
+def test_a_supervisor_runs_from_the_moment_it_holds_the_lab(labtui: Labtui, tmp_path: Path) -> None:
+    create_or_open(tmp_path / "lab.db")
+    lock = SupervisorLock.acquire(LabPaths(tmp_path / "lab.db"))
+    try:
+        answer = labtui("daemon", "status")
+        assert (answer.code, answer.out) == (0, "the first supervisor of this lab is starting\n")
+    finally:
+        lock.release()
 
 
 def test_without_a_terminal_the_queue_is_text(labtui: Labtui, lab: Path) -> None:
