@@ -46,7 +46,7 @@ class EditWrites(TxBase):
         """One statement for every id; how many rows changed."""
         if not ids:
             return 0
-        return self.c.execute(self._text(sql), [{**values, "id": i} for i in ids]).rowcount
+        return self.c.exec_driver_sql(sql, [{**values, "id": i} for i in ids]).rowcount
 
     def _known_ids(self, ids: Sequence[int]) -> list[int]:
         found = list(self._states(ids))
@@ -80,7 +80,7 @@ class EditWrites(TxBase):
             position, priority = float(target[0][0]), int(target[0][1])
             places = self._gap(found, before, position, priority)
         values = [{"id": i, "position": at, "priority": priority} for i, (at, priority) in zip(found, places, strict=True)]
-        self.c.execute(self._text("UPDATE job SET position = :position, priority = :priority WHERE id = :id"), values)
+        self.c.exec_driver_sql("UPDATE job SET position = :position, priority = :priority WHERE id = :id", values)
         self.event("job.moved", f"{len(found)} jobs moved in the queue", job_id=found[0] if len(found) == 1 else None)
         return f"{len(found)} {'job' if len(found) == 1 else 'jobs'} moved", []
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from store.errors import Illegal, LabError
 from store.schema import Probe, Trial
-from store.write.base import JOB, PROBE, TRIAL, Verdict, finite, least, row_of
+from store.write.base import PROBE, Verdict, finite, least, row_of
 from store.write.trials import LEAST_LOSS, TrialWrites
 
 
@@ -66,20 +66,17 @@ class ProbeWrites(TrialWrites):
         Raises:
             Illegal: the job is not running under this attempt, or the probe is finished or running already.
         """
-        job = self.c.execute(select(JOB.c.state, JOB.c.attempt, JOB.c.epoch).where(JOB.c.id == job_id)).one_or_none()
-        if job is None or job.state != "running" or job.attempt != attempt or job.epoch != self.epoch:
+        job = self.rows("SELECT state, attempt, epoch FROM job WHERE id = :job", job=job_id)
+        if job != [("running", attempt, self.epoch)]:
             raise Illegal(f"job {job_id} does not run as attempt {attempt} of this supervisor; no probe of it can begin")
         key = digest(members)
         if len(set(members)) < len(members) or not members:
             raise Illegal(f"a probe of job {job_id} has no member, or one twice; expected distinct (learning rate, seed)")
-        found = self.c.execute(
-            select(PROBE)
-            .where(PROBE.c.job_id == job_id, PROBE.c.n == n, PROBE.c.members == key)
-            .order_by(PROBE.c.ordinal.desc())
-            .limit(1)
-        ).one_or_none()
+        same = "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC LIMIT 1"
         begun = None
-        if found is not None:
+        earlier = self.rows(same, job=job_id, n=n, key=key)
+        if earlier:
+            found = earlier[0]
             if found.state == "done":
                 raise Illegal(f"job {job_id} has finished N = {n} with these members; a finished probe is never trained again")
             if found.state == "running" and found.epoch == self.epoch and found.attempt == attempt:
@@ -91,7 +88,9 @@ class ProbeWrites(TrialWrites):
         if begun is None:
             begun = self._begin(job_id, n, key, members, device, slot, attempt, speculative)
         if not speculative:
-            self.c.execute(update(JOB).where(JOB.c.id == job_id).values(current_n=n, progress=0.0, device=device))
+            self.run(
+                "UPDATE job SET current_n = :n, progress = 0, device = :device WHERE id = :job", n=n, device=device, job=job_id
+            )
         self.event(
             "probe.resumed" if begun.resumed else "probe.begun",
             f"N = {n} {'goes on' if begun.resumed else 'begins'} on {device}" + (", ahead of its turn" if speculative else ""),
@@ -126,11 +125,9 @@ class ProbeWrites(TrialWrites):
             started_at=self.now,
             trials=len(members),
         )
-        inserted = self.c.execute(insert(PROBE), row_of(probe)).inserted_primary_key
-        assert inserted is not None
-        probe_id = int(inserted[0])
+        probe_id = self.put("probe", row_of(probe))
         first = row_of(Trial(probe_id=probe_id, job_id=job_id, n=n, lr=0.0, seed=0))
-        self.c.execute(insert(TRIAL), [{**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members])
+        self.put("trial", *({**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members))
         ids = {(lr, seed): i for i, lr, seed, _ in self._trials_of(probe_id)}
         return Begun(probe_id, tuple(ids[float(lr), int(s)] for lr, s in members), False, None, "", (False,) * len(members))
 

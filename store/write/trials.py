@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select, update
-
 from store import curves
 from store.errors import LabError
 from store.rows import Curve
-from store.write.base import PROBE, TRIAL, TxBase, finite
+from store.write.base import TxBase, finite
 
 OUTCOMES = ("success", "failure", "diverged", "superseded")
-_TRIAL_AND_PROBE = select(
-    TRIAL.c.outcome, TRIAL.c.probe_id, TRIAL.c.job_id, PROBE.c.state, PROBE.c.epoch, PROBE.c.attempt
-).join_from(TRIAL, PROBE, PROBE.c.id == TRIAL.c.probe_id)
-_ONE_TRIAL = _TRIAL_AND_PROBE.where(TRIAL.c.id == bindparam("trial"))
-_UPDATE_TRIAL = update(TRIAL).where(TRIAL.c.id == bindparam("trial"))
+_TRIAL = (
+    "SELECT trial.outcome, trial.probe_id, trial.job_id, probe.state, probe.epoch, probe.attempt "
+    "FROM trial JOIN probe ON probe.id = trial.probe_id WHERE trial.id = :trial"
+)
+_PROGRESS = (
+    "UPDATE trial SET steps = :steps, best_loss = :best, best_step = :at, last_loss = :last "
+    "WHERE id = :trial AND outcome = 'running'"
+)
+_END = (
+    "UPDATE trial SET outcome = :outcome, steps = :steps, best_loss = :best, best_step = :at, last_loss = :last, "
+    "wall_s = :wall, generalisation = :general WHERE id = :trial"
+)
 _CURVE = (
     "INSERT INTO curve (trial_id, points) VALUES (:trial, :points) "
     "ON CONFLICT (trial_id) DO UPDATE SET points = excluded.points"
@@ -36,21 +41,9 @@ class TrialWrites(TxBase):
         curve: Curve | None = None,
     ) -> None:
         """How far a running trial is, for the screen; one that has ended is left alone."""
-        changed = self.c.execute(
-            _UPDATE_TRIAL.where(TRIAL.c.outcome == "running").values(
-                steps=bindparam("v_steps"),
-                best_loss=bindparam("v_best"),
-                best_step=bindparam("v_at"),
-                last_loss=bindparam("v_last"),
-            ),
-            {
-                "trial": trial_id,
-                "v_steps": steps,
-                "v_best": finite(best_loss),
-                "v_at": best_step,
-                "v_last": finite(last_loss),
-            },
-        ).rowcount
+        changed = self.run(
+            _PROGRESS, trial=trial_id, steps=steps, best=finite(best_loss), at=best_step, last=finite(last_loss)
+        )
         if changed and curve is not None and curve.steps:
             self.run(_CURVE, trial=trial_id, points=curves.encode(curve))
 
@@ -80,9 +73,10 @@ class TrialWrites(TxBase):
         """
         if outcome not in OUTCOMES:
             raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(OUTCOMES)}")
-        row = self.c.execute(_ONE_TRIAL, {"trial": trial_id}).one_or_none()
-        if row is None:
+        found = self.rows(_TRIAL, trial=trial_id)
+        if not found:
             raise LabError(f"there is no trial {trial_id}")
+        row = found[0]
         told_by = self.epoch if epoch is None else epoch
         if row.state != "running" or row.attempt != attempt or row.epoch != (told_by or 0):
             self._late(row.job_id, row.probe_id, f"the end of trial {trial_id}", attempt, told_by)
@@ -90,26 +84,16 @@ class TrialWrites(TxBase):
         if row.outcome != "running":
             return False
         loss = finite(best_loss)
-        self.c.execute(
-            _UPDATE_TRIAL.values(
-                outcome=bindparam("v_outcome"),
-                steps=bindparam("v_steps"),
-                best_loss=bindparam("v_best"),
-                best_step=bindparam("v_at"),
-                last_loss=bindparam("v_last"),
-                wall_s=bindparam("v_wall"),
-                generalisation=bindparam("v_general"),
-            ),
-            {
-                "trial": trial_id,
-                "v_outcome": outcome,
-                "v_steps": steps,
-                "v_best": loss,
-                "v_at": best_step,
-                "v_last": finite(last_loss),
-                "v_wall": wall_s,
-                "v_general": finite(generalisation),
-            },
+        self.run(
+            _END,
+            trial=trial_id,
+            outcome=outcome,
+            steps=steps,
+            best=loss,
+            at=best_step,
+            last=finite(last_loss),
+            wall=wall_s,
+            general=finite(generalisation),
         )
         if curve is not None and curve.steps:
             self.run(_CURVE, trial=trial_id, points=curves.encode(curve))
