@@ -50,6 +50,11 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def word(value: object) -> str:
+    """A short name of our own making, such as a format; ``?`` where it is anything else."""
+    return value if type(value) is str and len(value) <= 40 and value.isascii() and value.isidentifier() else "?"
+
+
 def maybe_text(value: object) -> str | None:
     return None if value is None else text(value)
 

@@ -8,6 +8,7 @@ from typing import Any
 from labtui.analysis import format as show
 from labtui.cli.context import Context, plain
 from labtui.cli.entry import BadInput
+from labtui.document import mapping, stored_job
 from labtui.plain.grid import grid
 from labtui.plain.queue import label
 from store.rows import JobRow
@@ -29,11 +30,10 @@ def compare(context: Context) -> None:
 def paper(context: Context) -> None:
     """Direction and order of magnitude of what the paper reports, beside this lab's cells."""
     from labtui.analysis.paper import compare_paper
-    from runners.spec import Job
 
     cells = context.lab.cells()
     ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
-    specs = {i: Job.from_json(context.lab.job_spec(i)) for i in sorted(ids)}
+    specs = {i: job for i in sorted(ids) if (job := stored_job(context.lab.job_spec(i))) is not None}
     found = compare_paper(cells, specs)
     if context.json:
         context.emit([c.to_dict() for c in found])
@@ -45,12 +45,10 @@ def paper(context: Context) -> None:
 
 def two_jobs(context: Context, first: str, second: str) -> None:
     """Results and whatever differs in the specs."""
-    import json
-
     from labtui.plain.compare import job_lines
 
     rows = [context.job(first), context.job(second)]
-    specs = [json.loads(context.lab.job_spec(row.id)) for row in rows]
+    specs = [mapping(context.lab.job_spec(row.id)) for row in rows]
     if context.json:
         context.emit([plain(row) | {"spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return

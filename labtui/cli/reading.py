@@ -8,6 +8,7 @@ from typing import Any
 
 from labtui.cli.context import Context, plain
 from labtui.cli.entry import BadInput
+from labtui.document import document
 from store.filters import JOB_FIELDS, TRIAL_FIELDS, Condition
 
 
@@ -104,9 +105,7 @@ def studies(context: Context) -> None:
     """All studies."""
     rows = context.lab.studies()
     if context.json:
-        import json
-
-        context.emit([plain(s) | {"spec": json.loads(s.spec)} for s in rows])
+        context.emit([plain(s) | {"spec": document(s.spec)} for s in rows])
         return
     from labtui.plain.queue import study_lines
 
@@ -151,9 +150,7 @@ def events(context: Context) -> None:
     last = args.after
     rows = context.lab.events(after=last, job_id=job, limit=args.limit)
     if context.json and not args.follow:
-        import json
-
-        context.emit([plain(e) | {"data": json.loads(e.data or "null")} for e in rows])
+        context.emit([plain(e) | {"data": document(e.data)} for e in rows])
         return
     while True:
         for event in rows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
 from labtui.cli.reading import study_of
+from labtui.text import clean
 
 if TYPE_CHECKING:
     from labtui.analysis.points import Point
@@ -80,7 +81,7 @@ def fits(context: Context) -> None:
         context.emit([fit.to_dict() for fit in found])
         return
     for fit in found:
-        context.line(f"{fit.series.label}: {fit.text(context.ascii)}")
+        context.line(clean(f"{fit.series.label}: {fit.text(context.ascii)}"))
     if not found:
         context.say("no search has ended yet")
 

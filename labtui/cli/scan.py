@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
+from labtui.document import stored_job
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -27,7 +28,7 @@ def geometric(low: int, high: int, points: int) -> tuple[int, ...]:
 
 def _source(context: Context) -> tuple[Job, str, tuple[int, int | None] | None]:
     """(job, its name, its bracket where known) of a job of the lab or of a file."""
-    from runners.spec import Job, NamedJob, load
+    from runners.spec import NamedJob, load
 
     what = context.args.what
     if Path(what).suffix == ".toml" or Path(what).is_file():
@@ -37,7 +38,10 @@ def _source(context: Context) -> tuple[Job, str, tuple[int, int | None] | None]:
         return spec.job, spec.name, None
     row = context.job(what)
     bracket = (row.lo, row.hi) if row.status == "bracket" else None
-    return Job.from_json(context.lab.job_spec(row.id)), row.name, bracket
+    job = stored_job(context.lab.job_spec(row.id))
+    if job is None:
+        raise BadInput(f"the spec of job {row.id} cannot be read; see labtui db check")
+    return job, row.name, bracket
 
 
 def _ladder(text: str, n_max: int) -> tuple[int, ...]:

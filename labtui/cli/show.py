@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from labtui import __version__
 from labtui.cli.context import Context, plain
 from labtui.cli.entry import BadInput
+from labtui.document import document, mapping
 
 
 def show(context: Context) -> None:
@@ -46,7 +46,7 @@ def job(context: Context) -> None:
         from labtui.plain.scan import curve_lines
 
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
-    context.lines(["", "Spec, defaults resolved", "", *spec_lines(json.loads(lab.job_spec(row.id)))])
+    context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
     if provenance := lab.provenance(row.id):
         context.lines(["", "Provenance", "", *spec_lines(provenance)])
     if events := lab.events(job_id=row.id, limit=12):
@@ -64,16 +64,9 @@ def record(context: Context, job_id: int) -> dict[str, Any]:
         "science_version": SCIENCE_VERSION,
         "lab": str(context.lab_path),
         "job": plain(row),
-        "spec": json.loads(lab.job_spec(job_id)),
+        "spec": document(lab.job_spec(job_id)),
         "provenance": plain(lab.provenance(job_id)),
-        "probes": [plain(p) | {"plan": _document(p.plan)} for p in lab.probes(job_id)],
+        "probes": [plain(p) | {"plan": document(p.plan)} for p in lab.probes(job_id)],
         "trials": plain(lab.trials(job_id=job_id)),
-        "events": [plain(e) | {"data": _document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],
+        "events": [plain(e) | {"data": document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],
     }
-
-
-def _document(text: str) -> Any:
-    try:
-        return json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return text

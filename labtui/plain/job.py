@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
+from math import log1p
 
 from labtui.analysis import format as show
 from labtui.eta import job_eta
@@ -98,10 +98,10 @@ def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> l
         return ["no candidate was trained yet"]
     left = max(10, len(str(max(p.n for p in probes))) + 2)
     room = max(20, width - left - 12)
-    top = log(max(job.n_max, *(p.n for p in probes)) + 1)
+    top = log1p(max(job.n_max, 0, *(p.n for p in probes)))
 
     def column(n: float) -> int:
-        return min(room - 1, int(room * log(n + 1) / top)) if top > 0 else 0
+        return min(room - 1, int(room * log1p(max(0, n)) / top)) if top > 0 else 0
 
     lines = []
     successes: list[int] = []

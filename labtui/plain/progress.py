@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from labtui.analysis import format as show
+from labtui.document import stored_job
 from labtui.eta import candidates_left
 from labtui.plain.queue import label
 from labtui.text import clean
@@ -48,11 +49,12 @@ class Pace:
 
 
 def expected_work(spec_json: str) -> tuple[float, int]:
-    """(floating-point operations, candidates) of a stored job."""
-    from runners.spec import Job
+    """(floating-point operations, candidates) of a stored job; (0, 0) where its spec cannot be read."""
     from runners.spec.cost import SUCCESS_SHARE, expected_candidates, step_flops
 
-    job = Job.from_json(spec_json)
+    job = stored_job(spec_json)
+    if job is None:
+        return 0.0, 0
     failing, succeeding = expected_candidates(job)
     each = len(job.grid.members) * job.training.steps * (step_flops(job) + 2e5)
     return each * (failing + SUCCESS_SHARE * succeeding), failing + succeeding

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from labtui.document import mapping
 from labtui.poller import Loader
 from labtui.screens.base import ScreenPane, empty_state
 from labtui.screens.jobtext import literal
@@ -84,10 +84,7 @@ def _leaves(spec: str) -> dict[str, str]:
         elif value is not None:
             out[path] = literal(value)
 
-    try:
-        walk(json.loads(spec), "")
-    except ValueError:
-        return {}
+    walk(mapping(spec), "")
     return out
 
 

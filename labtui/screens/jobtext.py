@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from labtui.document import mapping
 from labtui.text import clean, clean_lines
 from labtui.widgets import figures
 from labtui.widgets.lines import Line, text_line
@@ -19,10 +20,7 @@ LEVELS = {"info": "dim", "warning": "warn", "error": "bad"}
 
 def spec_lines(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = ()) -> list[Line]:
     """The stored spec, one key per line, in the order of the file."""
-    try:
-        data = json.loads(spec)
-    except ValueError:
-        data = {}
+    data = mapping(spec)
     lines: list[Line] = []
     plain = {k: v for k, v in data.items() if not isinstance(v, dict)}
     for key, value in plain.items():

@@ -72,16 +72,21 @@ def duration(seconds: float | None) -> str:
 
 def clock(at: float | None) -> str:
     """A time of day in local time: ``14:03:09``."""
-    import time
-
-    return NONE if at is None else time.strftime("%H:%M:%S", time.localtime(at))
+    return _local(at, "%H:%M:%S")
 
 
 def date(at: float | None) -> str:
     """Date and time: ``2026-02-18 14:03``."""
+    return _local(at, "%Y-%m-%d %H:%M")
+
+
+def _local(at: float | None, form: str) -> str:
     import time
 
-    return NONE if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    try:
+        return NONE if at is None else time.strftime(form, time.localtime(at))
+    except (OverflowError, OSError, ValueError):  # no time that this machine knows
+        return NONE
 
 
 def size_bytes(n: float) -> str:

@@ -20,7 +20,8 @@ def heat_level(best: float | None, eps: float) -> int:
         return 5
     if best < eps:
         return 0
-    return min(5, 1 + int(math.log(best / eps) / math.log(6)))
+    above = best / eps if eps > 0 else math.inf
+    return min(5, 1 + int(math.log(above) / math.log(6))) if math.isfinite(above) else 5
 
 
 def heat_map(trials: Sequence[TrialRow], eps: float, width: int, height: int) -> list[Line]:

@@ -69,8 +69,8 @@ def _assemble(cells: list[Any], parts: list[Any], jobs: list[Any]) -> list[CellR
         fields["m"] = d.maybe_integer(m)
         fields["model"] = d.text(model)
         fields["model_label"] = d.text(label)
-        fields["format"] = d.text(form)
-        fields["distribution"] = d.text(distribution)
+        fields["format"] = d.word(form)
+        fields["distribution"] = d.word(distribution)
         fields["L"] = d.integer(length)
         fields["min_length"] = d.integer(least)
         out.append(made)
@@ -96,6 +96,8 @@ def _n_star(row: Sequence[Any], n: int | None) -> NStar:
         state, status = _STATE(state), _STATUS(status)
     if type(lo) is not int or type(n_max) is not int or (hi is not None and type(hi) is not int):
         lo, hi, n_max = d.integer(lo), d.maybe_integer(hi), d.integer(n_max)
+    if hi is None and status == "bracket":
+        status = "open"
     made = object.__new__(NStar)
     fields = made.__dict__
     fields["job_id"] = job_id
