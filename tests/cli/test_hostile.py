@@ -24,13 +24,13 @@ WORDS = (
     "Z" + "\u0301" * 500,
     "\U0001f468\u200d\U0001f469\u200d\U0001f466 \uff37\uff29\uff24\uff25 \ud7b0\U000f0000",
     '=HYPERLINK("http://x")',
-    "x" * 20_000,
+    "x" * 3_000,
     "\x00\x01\x7f",
 )
 """Texts that a name, a note, a reason, a tag or a device may hold."""
 VALUES: tuple[object, ...] = (
     *(None, "", b"\xff\xfe\x00\x1b[31m", "{}", "[]", "null", "1" * 5_000, '{"a": NaN}', "[1e999, -1e999, 0]"),
-    *("[" * 50_000, "[" * 400 + "]" * 400, '{"a":' * 200 + "1" + "}" * 200),
+    *("[" * 3_000, "[" * 400 + "]" * 400, '{"a":' * 200 + "1" + "}" * 200),
     *(-1, 0, 1, 2**63 - 1, -(2**63), 1.5, 1e308, 1e-320, float("inf"), float("-inf")),
 )
 """What may stand in any column, whatever its type says."""
@@ -60,9 +60,9 @@ def fill(path: Path, value: object, *, texts_only: bool) -> None:
                 fixed = ("state", "status", "outcome", "level", "kind", "hash", "members", "distribution", "strategy")
                 if key or (texts_only and (kind != "VARCHAR" or column in fixed)):
                     continue
-                for row in ("rowid % 2", "1"):  # a table without row ids takes it in every row
+                for row in ("rowid % 2 AND rowid < 80", "1"):  # a table without row ids takes it in every row
                     try:
-                        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {row} = 1", (value,))
+                        connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {row}", (value,))
                         break
                     except sqlite3.Error:
                         continue
@@ -111,7 +111,7 @@ def test_none_of_these_texts_does(labtui: Labtui, lab: Path, word: str) -> None:
     check_words(labtui, lab, word)
 
 
-@pytest.mark.parametrize("value", [None, "[" * 50_000, 2**63 - 1], ids=lambda v: ascii(v)[:20])
+@pytest.mark.parametrize("value", [None, "[" * 3_000, 2**63 - 1], ids=lambda v: ascii(v)[:20])
 def test_a_wrong_value_in_every_column_is_an_answer_or_a_sentence(labtui: Labtui, lab: Path, value: object) -> None:
     fill(lab, value, texts_only=False)
     ask_everything(labtui)

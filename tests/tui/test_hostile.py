@@ -43,7 +43,7 @@ async def visit(path: Path) -> None:
                 assert cell_len(line) <= 110, (screen, line)
 
 
-@pytest.mark.parametrize("value", [ALL_TEXTS, None, "[" * 50_000, 1e308], ids=lambda v: ascii(v)[:12])
+@pytest.mark.parametrize("value", [ALL_TEXTS, None, "[" * 3_000, 1e308], ids=lambda v: ascii(v)[:12])
 async def test_hostile_labs_on_the_screens(made: Path, tmp_path: Path, value: object) -> None:
     path = tmp_path / "lab.db"
     shutil.copy(made, path)
