@@ -115,7 +115,7 @@ def steps_for(run: Callable[[int], None], seconds: float, device: str) -> int:
     return max(1, min(2000, int(seconds / max(clock(run, 2, device), 1e-6))))
 
 
-def flops(job: Job, T: int, B: int, m: int, parameters: int) -> float:
+def flops(job: Job, T: int, B: int, m: int) -> float:
     """Multiplications and additions that one member-step needs, whoever does them; forward and backward."""
     spec = job.model
     if spec.kind == "dense_ssm":
@@ -140,6 +140,25 @@ def ceiling(device: str) -> float:
 
     run(2)
     return 2.0 * n**3 / min(clock(run, 5, device) for _ in range(3))
+
+
+def moved(parameters: int) -> float:
+    """Bytes that one member-step reads and writes at least: parameters in both passes, the gradient once, and Adam reads four
+    such buffers and writes three. Activations, which a cache may hold, are not counted."""
+    return 10.0 * 4 * parameters
+
+
+def bandwidth(device: str) -> float:
+    """Bytes a second, read and written, of one large copy."""
+    source = torch.zeros(1 << (28 if device.startswith("cuda") else 25), device=device)
+    target = torch.empty_like(source)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            target.copy_(source)
+
+    run(2)
+    return 2.0 * 4 * source.numel() / min(clock(run, 5, device) for _ in range(3))
 
 
 def measure(job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int]) -> Row:
@@ -173,7 +192,8 @@ def measure(job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: 
         "ratios": {E: statistics.median(r) for E, r in ratios.items()},
         "baseline_us": reference * 1e6,
         "member_step_us": reference / ratio * 1e6,
-        "flops_per_s": flops(job, T, B, m, ours[best].model.n_parameters) / (reference / ratio),
+        "flops_per_s": flops(job, T, B, m) / (reference / ratio),
+        "bytes_per_s": moved(ours[best].model.n_parameters) / (reference / ratio),
     }
 
 
@@ -198,10 +218,12 @@ def main() -> None:
         torch.set_float32_matmul_precision("high")
     lengths = args.T or ([5, 10] if args.quick else [5, 10, 20, 60])
     turns, seconds = args.turns or (1 if args.quick else 5 if cuda else 3), 0.02 if args.quick else (0.5 if cuda else 0.1)
-    top = ceiling(args.device)
+    top, widest = ceiling(args.device), bandwidth(args.device)
     name = torch.cuda.get_device_name() if cuda else "CPU, one core"
-    print(f"{name}; torch {torch.__version__}; {args.precision}; m = {args.m}; ceiling {top / 1e9:.0f} GFLOP/s", flush=True)
-    print(f"{'model':18} {'T':>3} {'B':>3} {'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of ceiling':>10}")
+    print(f"{name}; torch {torch.__version__}; {args.precision}; m = {args.m}; ceiling {top / 1e9:.0f} GFLOP/s", end="")
+    print(f", {widest / 1e9:.0f} GB/s", flush=True)
+    columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
+    print(f"{'model':18} {'T':>3} {'B':>3} {columns}")
     rows: list[Row] = []
     for kind, variants in FULL:
         for sizes in variants[:1] if args.quick else variants:
@@ -215,7 +237,8 @@ def main() -> None:
                     gc.collect()
                     print(
                         f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
-                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us {row['flops_per_s'] / top:10.2f}",
+                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us {row['flops_per_s'] / top:9.2f} "
+                        f"{row['bytes_per_s'] / widest:10.2f}",
                         flush=True,
                     )
     print("\ngeometric mean over T up to 20")
@@ -227,7 +250,7 @@ def main() -> None:
             print(f"{model:18} batch {B:3} {means[f'{model}, batch {B}']:6.2f}")
     if args.json:
         result = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
-        result |= {"ceiling_flops": top, "rows": rows, "geometric_means": means}
+        result |= {"ceiling_flops": top, "ceiling_bytes": widest, "rows": rows, "geometric_means": means}
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
 
 
