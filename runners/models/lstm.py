@@ -25,6 +25,9 @@ from runners.spec import LSTM
 TORCH_GATES = (3, 0, 1, 2)
 """Our gates (output, input, forget, cell) are these blocks of torch.nn.LSTM's weights (input, forget, cell, output)."""
 
+WIDE = 512
+"""Hidden size from which the weight gradient is one product over all steps: too large for a cache to be added to at each."""
+
 State = tuple[Tensor, Tensor]
 
 
@@ -139,6 +142,7 @@ class LSTMModel(Recurrent):
         slopes, cell_slope = buffers("slopes", E, 4 * h, B), buffers("cell_slope", E, h, B)
         d_cell = buffers("d_cell", E, h, B).zero_()
         d_weights = buffers("d_weights", E, 4 * h, h + V).zero_()
+        every_slope = buffers("every_slope", E, 4 * h, T, B) if h >= WIDE else None
         recurrent = w["gates"][:, :, :h].transpose(1, 2)
         sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
         tanh_slope = torch.ops.aten.tanh_backward.grad_input
@@ -155,12 +159,18 @@ class LSTMModel(Recurrent):
             d_cell.addcmul_(d, cell_slope)
             slope_out.mul_(d)
             slope_cell.mul_(d_cell_3)
-            gemm.add_(d_weights, slopes, s.read_rows)
+            if every_slope is None:
+                gemm.add_(d_weights, slopes, s.read_rows)
+            else:
+                every_slope[:, :, t].copy_(slopes)
             if t:
                 d_cell.mul_(s.forget)
                 earlier = t - 1 - (T - W)
                 into = d_states[earlier] if earlier >= 0 else two[t % 2]
                 d = (gemm.add_ if earlier >= 0 else gemm.to)(into, recurrent, slopes)
+        if every_slope is not None:
+            every_row = buffers("every_row", E, T, B, h + V).copy_(read[:T].permute(1, 0, 3, 2))
+            gemm(every_slope.view(E, 4 * h, T * B), every_row.view(E, T * B, h + V), d_weights)
         grads["w_hh"].copy_(d_weights[:, :, :h])
         d_table = buffers("table", E, 4 * h, V).copy_(d_weights[:, :, h:])
         d_bias = d_table.sum(-1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from runners.models import lstm
 from tests.models.references import reference
 from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, named, parameters
 
@@ -46,6 +47,19 @@ def test_loss_and_gradient(kind: str, form: str, fixed: bool) -> None:
         assert counts[e] == (targets[e] >= 0).sum()
         assert row.grad is not None
         torch.testing.assert_close(grad[e], row.grad, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_wide_lstm_has_the_gradient_of_a_narrow_one(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(SMALL["lstm"], form)
+    model = make_model(job)
+    params = parameters(model, 2, dtype=torch.float64)
+    tokens, targets = batch(job, 2, 7)
+    narrow, wide = torch.empty_like(params), torch.empty_like(params)
+    model.step(params, tokens, targets, narrow)
+    monkeypatch.setattr(lstm, "WIDE", 1)
+    model.step(params, tokens, targets, wide)
+    torch.testing.assert_close(wide, narrow, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", KINDS)
