@@ -51,8 +51,8 @@ test-faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 bench: $(STAMP)
-	@set -e; for b in engine search pipeline store data speculation; do \
-		if [ -f benchmarks/$$b.py ]; then echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; fi; done; \
+	@set -e; for b in "engine --T 10" search pipeline store data speculation; do \
+		echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; done; \
 	echo "== python -m benchmarks.tui --quick"; $(BIN)/python -m benchmarks.tui --quick
 
 lint: $(STAMP)
