@@ -19,7 +19,9 @@ from store.paths import LabPaths
 log = logging.getLogger("labtui.supervisor")
 
 UNTRAINED_STOP_S = 4.0
-"""A worker asked to stop before its first evaluation has nothing to lose and is killed after this."""
+"""A worker asked to stop before its first evaluation has little to lose and is killed after this ..."""
+UNTRAINED_S = 60.0
+"""... unless it has been at it for so long: the first evaluation of a big model comes late."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Bench:
         if assignment.stopping in (mode, "discard") or assignment.slot.worker is None:
             return
         assignment.stopping = mode
-        patience = self.options.stop_s if assignment.trained and mode == "checkpoint" else UNTRAINED_STOP_S
+        worth = assignment.trained or self.clock() - assignment.sent > UNTRAINED_S
+        patience = self.options.stop_s if worth and mode == "checkpoint" else UNTRAINED_STOP_S
         assignment.stop_by = self.clock() + patience
         assignment.slot.worker.send(m.Stop(assignment.tag, mode))
 
