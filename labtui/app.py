@@ -26,7 +26,7 @@ def run(
     started: float | None = None,
 ) -> int:
     """Show a lab until the person quits; returns the exit code."""
-    gc.disable()  # until the first paint: 16 % of the start; the host turns it on again
+    gc.disable()  # until the first paint; the host turns it on again
     settings = read_settings()
     if no_mouse:
         settings = replace(settings, mouse=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
+from labtui import terminal
 from labtui.actions import BY_ID, Action, Keymap, on_pane
 from labtui.measuring import Measuring
 from labtui.poller import Common, LabReader, Poller, Snapshot
@@ -28,7 +28,7 @@ from labtui.text import clean
 from labtui.theme import THEMES, Palette
 from labtui.widgets.frame import Banner, Footer, Header, TooSmall
 from labtui.widgets.overlay import Overlay, Prompt
-from labtui.widgets.thrift import LabScreen
+from labtui.widgets.screen import LabScreen
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 _PANES = {
@@ -116,7 +116,7 @@ class Host(Measuring, inherit_bindings=False):
             self._open_lab,
             self._deliver,
             interval=2.0 if self.settings.slow else 0.2,
-            alive=self._terminal_alive,
+            alive=lambda: self.is_headless or terminal.alive(),
             gone=lambda: self.call_from_thread(self.exit),
         )
 
@@ -135,10 +135,12 @@ class Host(Measuring, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._theme_changed)
+        self.app_resume_signal.subscribe(self, lambda _app: self.repaint())
         self.front.focus(scroll_visible=False)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        gc.freeze()  # what was imported stays: no collection need look at it again
         gc.enable()
         self.startup_ms = (time.perf_counter() - self.started) * 1000
         self.log(f"first paint after {self.startup_ms:.0f} ms")
@@ -156,23 +158,8 @@ class Host(Measuring, inherit_bindings=False):
             self.front.arrived()
             self.poller.watch(self.front.key, self.front.loader())
         self.set_interval(5.0 if self.settings.slow else 1.0, self._measure)
-        if os.name == "posix" and not self.is_headless:
-            # A lost terminal ends the app; it does not spin on a closed stdin.
-            signal.signal(signal.SIGHUP, lambda *_: self.call_later(self.exit))
-            signal.signal(signal.SIGTERM, lambda *_: self.call_later(self.exit))
-
-    def _terminal_alive(self) -> bool:
-        if self.is_headless or os.name != "posix":
-            return True
-        import select
-        import sys
-
-        try:
-            look = select.poll()
-            look.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-            return not any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in look.poll(0))
-        except (OSError, ValueError):
-            return False
+        if not self.is_headless:
+            terminal.on_loss(lambda: self.call_later(self.exit))
 
     def on_unmount(self) -> None:
         self.poller.stop()
@@ -189,6 +176,11 @@ class Host(Measuring, inherit_bindings=False):
         self._repaint()
         for pane in self.query(Pane):
             pane.recolour()
+
+    def repaint(self) -> None:
+        """Send the whole screen again, whatever stood on the terminal."""
+        if isinstance(self.screen, LabScreen):
+            self.screen.repaint()
 
     # What the verbs add
 
@@ -359,3 +351,5 @@ class Host(Measuring, inherit_bindings=False):
             cover.display = small
         for overlay in self.overlays:
             overlay.place()
+        if self.startup_ms is not None:
+            self.repaint()  # a terminal that was narrower for a moment has lost its right side

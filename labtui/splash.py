@@ -7,10 +7,10 @@ import sys
 from pathlib import PurePath
 
 
-def splash_text(lab: str, columns: int, rows: int) -> str:
-    """The escape sequences: the other screen, cleared, no cursor, two quiet lines in the middle."""
+def splash_text(lab: str, columns: int, rows: int, note: str = "") -> str:
+    """The escape sequences: the other screen, cleared, no cursor, a few quiet lines in the middle."""
     name = "".join(c if c.isprintable() else "?" for c in PurePath(lab).name)[: max(0, columns - 2)]
-    lines = (("labtui", "1"), (name, "2"))
+    lines = (("labtui", "1"), (name, "2"), (note, "2"))
     out = ["\x1b[?1049h\x1b[?25l\x1b[2J"]
     for i, (text, style) in enumerate(lines):
         row, column = max(1, rows // 2 + i), max(1, (columns - len(text)) // 2 + 1)
@@ -18,14 +18,14 @@ def splash_text(lab: str, columns: int, rows: int) -> str:
     return "".join(out)
 
 
-def show(lab: str | os.PathLike[str]) -> None:
+def show(lab: str | os.PathLike[str], note: str = "") -> None:
     """Draw it where stdout is a terminal. The app takes the screen over and gives it back at its end."""
     stream = sys.__stderr__
     try:
         if stream is None or not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
             return
         size = os.get_terminal_size(stream.fileno())
-        stream.write(splash_text(str(lab), size.columns, size.lines))
+        stream.write(splash_text(str(lab), size.columns, size.lines, note))
         stream.flush()
     except (OSError, ValueError):
         return

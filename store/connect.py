@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store import raw
 from store.errors import LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite
+from store.header import APPLICATION_ID, check_header
 from store.locks import supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
 
-APPLICATION_ID = 0x6C616274
-"""Equal to ``store.schema``'s, which cannot be imported here; a test holds them together."""
 SCHEMA = 1
 TABLES = (
     "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab", "probe", "speed",
@@ -44,28 +43,6 @@ class Opened:
         if self.copy is not None:
             self.copy.cleanup()
             self.copy = None
-
-
-def check_header(path: Path) -> int:
-    """The schema in a file's header, without a lock and without a byte written beside it.
-
-    Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere (``store/raw.py``).
-
-    Raises:
-        NotALab: a foreign file.
-    """
-    paths = LabPaths(path)
-    try:
-        with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)) as connection:
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-            schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-            raise from_sqlite(error, path) from None
-        raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made") from None
-    if application != APPLICATION_ID:
-        raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
-    return schema
 
 
 def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -> Opened:

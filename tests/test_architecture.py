@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
-APP_STORE = ("store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters", "store.locks")
+APP_STORE = (
+    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters", "store.locks",
+    "store.header",
+)  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""
 PURE_RUNNERS = ("runners.engine", "runners.search", "runners.tasks", "runners.models", "runners.streams", "runners.spec")

@@ -66,6 +66,12 @@ class Context:
             self.say(lab.notice)
         return lab
 
+    def close(self) -> None:
+        """Close the lab where it was opened; it opens again when it is asked for."""
+        opened = self.__dict__.pop("lab", None)
+        if opened is not None:
+            opened.close()
+
     def job(self, reference: str) -> JobRow:
         """The job of an id or of the beginning of a hash."""
         return self.lab.job(reference)

@@ -88,13 +88,22 @@ class Grammar:
         self._add(group, name, command, text, arguments, defaults)
 
 
-def build() -> Grammar:
-    """The whole grammar."""
-    from labtui.cli.grammar import fill
-
+def build(words: Sequence[str] | None = None) -> Grammar:
+    """The grammar: the whole of it, or as much as these words need (40 commands take 25 ms, the splash is due in 50)."""
     grammar = Grammar()
-    fill(grammar)
+    if words is None or not bare(words):
+        from labtui.cli.grammar import fill
+
+        fill(grammar)
     return grammar
+
+
+def bare(words: Sequence[str]) -> bool:
+    """Whether the words can only be the screen's own options: no command among them, no help."""
+    for before, word in zip(("", *words), words, strict=False):
+        if word in ("-h", "--help") or not (word.startswith("-") or before in ("--lab", "--screen")):
+            return False
+    return True
 
 
 def parse(argv: Sequence[str]) -> Context:
@@ -102,8 +111,8 @@ def parse(argv: Sequence[str]) -> Context:
 
     ``--read-only FILE`` is short for ``--read-only --lab FILE``, unless what follows is a command.
     """
-    grammar = build()
     words = list(argv)
+    grammar = build(words)
     for i, word in enumerate(words[:-1]):
         if word == "--read-only" and not words[i + 1].startswith("-") and words[i + 1] not in grammar.names:
             if not any(w in grammar.names for w in words[:i]):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from labtui.cli.context import Context
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def on_terminal() -> bool:
@@ -37,16 +42,18 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
     from labtui import splash
 
     started = time.perf_counter()
+    gc.disable()  # until the first paint: 20 ms of the imports; the host turns it on again
     args = context.args
-    if not context.lab_path.exists() and not args.read_only:
-        from labtui.cli.writing import create_or_open
-
-        context.say(f"making a new lab: {context.lab_path}")
-        create_or_open(context.lab_path)
-    else:
-        context.lab.close()  # what is no lab is told before the screen changes
-    splash.show(context.lab_path)
+    new = not context.lab_path.exists() and not args.read_only
+    splash.show(context.lab_path, "a new lab" if new else "")
     try:
+        if new:
+            from labtui.cli.writing import create_or_open
+
+            create_or_open(context.lab_path)
+        else:
+            context.close()
+            _require_lab(context.lab_path)
         from labtui.app import run
     except BaseException:
         splash.clear()
@@ -60,3 +67,12 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         study=study,
         started=started,
     )
+
+
+def _require_lab(path: Path) -> None:
+    """What is no lab is told before anything is drawn; all else that may be wrong with it the screen tells."""
+    from store.header import check_header
+    from store.paths import LabPaths
+
+    LabPaths(path).require_file()
+    check_header(path)

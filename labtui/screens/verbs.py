@@ -229,7 +229,7 @@ class Verbs(Supervising, inherit_bindings=False):
         self.action_suspend_process()
 
     def do_redraw(self) -> None:
-        self.screen.refresh()
+        self.repaint()
         self.poller.poke()
 
     def do_theme(self) -> None:

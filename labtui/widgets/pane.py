@@ -48,24 +48,29 @@ class Pane(Widget, inherit_bindings=False):
         """Draw, compare, and send what differs. Does nothing while the pane is hidden."""
         if not self.is_attached or not self.display or self.size.area == 0:
             return
-        width, height = self.size
-        lines = [crop(line, width) for line in list(self._safe_draw(width, height))[:height]]
-        blank: Line = ((" " * width, ""),)
-        lines += [blank] * (height - len(lines))
-        old, self._lines = self._lines, lines
-        if self._drawn_at != (width, height) or len(old) != height:
-            self._drawn_at = (width, height)
-            self._strips.clear()
+        old, drawn_at = self._lines, self._drawn_at
+        self._draw_lines()
+        if self._drawn_at != drawn_at:
             self.refresh()
             return
         regions = []
-        for y, (before, after) in enumerate(zip(old, lines, strict=True)):
+        for y, (before, after) in enumerate(zip(old, self._lines, strict=True)):
             spans = changed_spans(before, after)
             if spans:
                 self._strips.pop(y, None)
                 regions += [Region(x, y, end - x, 1) for x, end in spans]
         if regions:
             self.refresh(*regions)
+
+    def _draw_lines(self) -> None:
+        """Draw at the present size; strips that no longer hold are dropped where the size is another."""
+        width, height = self.size
+        lines = [crop(line, width) for line in list(self._safe_draw(width, height))[:height]]
+        blank: Line = ((" " * width, ""),)
+        self._lines = lines + [blank] * (height - len(lines))
+        if self._drawn_at != (width, height):
+            self._drawn_at = (width, height)
+            self._strips.clear()
 
     def _safe_draw(self, width: int, height: int) -> Sequence[Line]:
         """One bad value costs a sentence, not the app; tests set ``strict`` and see the fault itself."""
@@ -94,14 +99,13 @@ class Pane(Widget, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         app = self.lab_app
-        palette = app.palette
-        width = self.size.width
-        if self._drawn_at != (width, self.size.height):
-            return Strip.blank(width, palette.base)
+        width, height = self.size
+        if self._drawn_at != (width, height):
+            self._draw_lines()  # the first frame of a new size is the right one: a blank one would be sent for nothing
         strip = self._strips.get(y)
         if strip is None:
             line = self._lines[y] if y < len(self._lines) else ()
-            strip = self._strips[y] = to_strip(line, width, palette, app.glyphs)
+            strip = self._strips[y] = to_strip(line, width, app.palette, app.glyphs)
         return strip
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from store.connect import SCHEMA, check_header, open_for_reading, require_schema
+from store.connect import SCHEMA, open_for_reading, require_schema
 from store.errors import LabError, NotALab, from_os, from_sqlite
+from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
 from store.paths import LabPaths, refuse_network

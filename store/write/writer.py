@@ -12,8 +12,9 @@ from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
-from store.connect import check_header, require_schema, validate
+from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, ReadOnlyLab, from_sqlite
+from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
 from store.write.create import unwrap

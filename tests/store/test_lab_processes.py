@@ -40,7 +40,7 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
         tx.event("before", "")
     for read_only in (False, True):
         open_lab(lab, read_only=read_only).close()
-    from store.connect import check_header
+    from store.header import check_header
 
     check_header(lab)
     LabPaths(lab).require_file()

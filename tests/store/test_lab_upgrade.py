@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store import connect, schema
+from store import connect, header, schema
 from store.check import check
 from store.errors import LabError
 from store.locks import SupervisorLock
@@ -51,7 +51,7 @@ def shape(path: Path) -> set[tuple[str, str]]:
 
 
 def test_constants_that_stand_in_two_places_agree() -> None:
-    assert (connect.SCHEMA, connect.APPLICATION_ID) == (schema.SCHEMA, schema.APPLICATION_ID)
+    assert (connect.SCHEMA, header.APPLICATION_ID) == (schema.SCHEMA, schema.APPLICATION_ID)
     assert set(connect.TABLES) == set(schema.METADATA.tables)
     assert list(schema.REVISIONS) == list(range(1, schema.SCHEMA + 1))
 
