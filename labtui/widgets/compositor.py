@@ -38,10 +38,10 @@ class ThriftyCompositor(Compositor):
         super().__init__()
         self.terminal = terminal
 
-    def render_update(self, *args: Any, **options: Any) -> Any:
-        update = super().render_update(*args, **options)
-        if not isinstance(update, LayoutUpdate | ChopsUpdate):
-            return update
+    def render_update(self, full: bool = False, *args: Any, **options: Any) -> Any:
+        update = super().render_update(full, *args, **options)
+        if full or not isinstance(update, LayoutUpdate | ChopsUpdate):
+            return update  # a full one is for a picture, not for the terminal
         self.terminal.resize(*self.size)
         runs, rows = self.terminal.compare(strips(update))
         return Difference(self.terminal, runs, rows) if runs else None

@@ -18,7 +18,7 @@ from labtui.widgets.compositor import ThriftyCompositor
 from labtui.widgets.ink import ink, paint
 from labtui.widgets.screen import LabScreen
 from labtui.widgets.thrift import Terminal
-from tests.tui.conftest import Opened, until
+from tests.tui.conftest import Opened
 
 WIDTH, HEIGHT = 16, 3
 STYLES = tuple(map(Style.parse, (
@@ -103,15 +103,19 @@ def test_few_colours_are_enough() -> None:
 
 
 async def test_the_app_is_thrifty(opened: Opened) -> None:
-    async with opened() as (app, pilot, _):
+    async with opened() as (app, _, __):
         assert isinstance(app.screen, LabScreen)
         compositor = app.screen._compositor
         assert isinstance(compositor, ThriftyCompositor)
-        frame = compositor.render_update(full=True)
-        frame.render_segments(app.console)
-        assert compositor.render_update(full=True) is None
-        app.screen.repaint()
-        await until(pilot, lambda: compositor.render_update(full=True) is not None)
+        everything = compositor.size.region
+        compositor._dirty_regions.add(everything)
+        compositor.render_update().render_segments(app.console)
+        compositor._dirty_regions.add(everything)
+        assert compositor.render_update() is None
+        app.screen.terminal.forget()
+        compositor._dirty_regions.add(everything)
+        assert len(compositor.render_update().rows) == everything.height
+        assert "running" in app.export_screenshot()
 
 
 async def test_another_textual_costs_bytes_not_the_app(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
