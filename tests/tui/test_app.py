@@ -171,7 +171,7 @@ async def test_help_and_palette_come_from_the_registry(opened: Opened) -> None:
         assert isinstance(app.overlays[-1], Help)
         assert "pause: checkpoint and stop" in seen(app)
         await pilot.press("escape", "ctrl+p", *"scaling", "enter")
-        await until(pilot, lambda: app.front.key == "scaling")
+        await until(pilot, lambda: app.front.key == "scaling" and not app.front.fresh)
         await pilot.press("ctrl+p")
         assert "series" in app.overlays[-1].text()
         assert "pause" not in app.overlays[-1].text()
