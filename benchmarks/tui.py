@@ -1,253 +1,179 @@
 """What the terminal costs: ``python -m benchmarks.tui [--quick] [--json OUT]``, in a pty at 120x40, never in a pipe.
 
-First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 190,000 trials, the time from a commit
-to the screen; each for labtui and, in the same run, for an App with one Static and for the same table in Textual's DataTable.
-Ratios count: the times are those of a loaded machine.
+First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, the time from a commit
+to the screen, memory; each for labtui and, in the same run, for the same table in Textual's DataTable; first paint also for an
+App with one Static. The lab has 12,700 searches. Ratios count: the times are those of the machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-import pty
-import select
-import signal
+import math
+import random
 import sqlite3
 import statistics
-import struct
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-STATIC = """
-from textual.app import App
-from textual.widgets import Static
-class One(App):
-    def compose(self):
-        yield Static("^p palette")
-One().run()
-"""
-DATATABLE = """
-import sys
-from textual.app import App
-from textual.widgets import DataTable, Footer, Header
-from store.read import open_lab
-class Plain(App):
-    BINDINGS = [("q", "quit", "^p palette")]
-    def compose(self):
-        yield Header(); yield DataTable(); yield Footer()
-    def on_mount(self):
-        self.lab = open_lab(sys.argv[1])
-        self.table = self.query_one(DataTable)
-        self.table.cursor_type = "row"
-        self.keys = self.table.add_columns("job", "state", "task", "model", "format", "N", "lr", "seed", "best loss", "steps")
-        self.call_after_refresh(self.fill)
-    def fill(self):
-        if sys.argv[2] == "trials":
-            ids = self.lab.trial_ids(order="-id")
-            for i in range(0, len(ids), 5000):
-                for t in self.lab.trials_by_id(ids[i:i + 5000]):
-                    self.table.add_row(t.id, t.outcome, t.job_id, "", "", t.n, t.lr, t.seed, t.best_loss, t.steps)
-        else:
-            self.rows = {}
-            for j in self.lab.jobs(self.lab.job_ids()[:400]):
-                cells = (j.id, j.state, j.task, j.model_label, j.format, j.hi, 0, 0, j.progress, j.candidates)
-                self.rows[j.id] = self.table.add_row(*cells)
-            self.version = self.lab.data_version()
-            self.set_interval(0.2, self.look)
-        self.title = "READY"
-    def look(self):
-        version = self.lab.data_version()
-        if version != self.version:
-            self.version = version
-            for j in self.lab.jobs(list(self.rows)):
-                self.table.update_cell(self.rows[j.id], self.keys[8], j.progress)
-                self.table.update_cell(self.rows[j.id], self.keys[1], j.state)
-Plain().run()
-"""
+from benchmarks.tui_child import COMMAND, DATATABLE, STATIC, Child
+from store import curves
+from store.rows import Curve
+
+STEPS = 16_000
+PAGE_DOWN = b"\x1b[6~"
 
 
-class Child:
-    """A program in a pty, and what it sends."""
-
-    def __init__(self, arguments: list[str], home: str, **env: str) -> None:
-        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")}
-        own = {
-            "HOME": home, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT),
-            "LABTUI_NO_SUPERVISOR": "1", "TEXTUAL_ANIMATIONS": "none",
-        }  # fmt: skip
-        self.born = time.perf_counter()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(ROOT)
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-            os.execve(sys.executable, [sys.executable, *arguments], keep | own | env)
-        self.bytes = 0
-        self.tail = b""
-
-    def read(self, seconds: float) -> int:
-        """Take in what comes for this long; how many bytes that was."""
-        before, end = self.bytes, time.perf_counter() + seconds
-        while (left := end - time.perf_counter()) > 0:
-            if not select.select([self.fd], [], [], left)[0]:
-                break
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError:
-                break
-            self.bytes += len(data)
-            self.tail = (self.tail + data)[-60_000:]
-        return self.bytes - before
-
-    def until(self, true: Callable[[bytes], bool], seconds: float = 120.0) -> float:
-        """Seconds until what was sent since now shows it."""
-        start = time.perf_counter()
-        while not true(self.tail):
-            if time.perf_counter() - start > seconds:
-                raise SystemExit(f"waited in vain; last: {self.tail[-300:]!r}")
-            self.read(0.002)
-        return time.perf_counter() - start
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.fd, keys)
-
-    def cpu(self) -> float:
-        """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """Resident memory in MiB."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    def close(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        os.close(self.fd)
+def labtui(lab: Path, screen: str = "queue") -> list[str]:
+    return ["-c", COMMAND, "--lab", str(lab), "--screen", screen]
 
 
-def labtui(lab: Path, *more: str) -> list[str]:
-    screen = f", screen={more[0]!r}" if more else ""
-    return ["-c", f"from labtui.app import run; run({str(lab)!r}{screen})"]
+def shows(*words: bytes) -> Callable[[bytes], bool]:
+    return lambda tail: all(word in tail for word in words)
 
 
 def first_paint(lab: Path, home: str, rounds: int) -> dict[str, float]:
-    """Milliseconds from exec to header, heading and footer; the two in turns, so that load hits both."""
-    ours, static = [], []
+    """Milliseconds from exec to header, heading and footer, the splash left out; all in turns, so that load hits all."""
+    cases = {
+        "static": (["-c", STATIC], shows(b"palette")),
+        "datatable": (["-c", DATATABLE, str(lab), "jobs"], shows(b"best loss", b"palette")),
+        "labtui": (labtui(lab), shows(b"bracket", b"palette", b"8", b"Events")),
+    }
+    times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
-        for arguments, sees, out in (
-            (["-c", STATIC], (b"palette",), static),
-            (labtui(lab), (b"labtui", b"bracket", b"palette"), ours),
-        ):
+        for name, (arguments, seen) in cases.items():
             child = Child(arguments, home)
-            child.until(lambda tail, sees=sees: all(word in tail for word in sees))
-            out.append((time.perf_counter() - child.born) * 1000)
+            child.until(seen)
+            times[name].append((time.perf_counter() - child.born) * 1000)
             child.close()
-    a, b = statistics.median(ours), statistics.median(static)
-    ratio = statistics.median(x / y for x, y in zip(ours, static, strict=True))
-    return {"labtui_ms": a, "static_ms": b, "ratio": ratio}
-
-
-def commit(lab: sqlite3.Connection, progress: float, jobs: list[int]) -> None:
-    """What the supervisor does many times a second: progress of running probes."""
-    lab.execute("BEGIN IMMEDIATE")
-    lab.executemany("UPDATE job SET progress = ? WHERE id = ?", [(progress, j) for j in jobs])
-    lab.execute("COMMIT")
-
-
-def traffic(arguments: list[str], ready: bytes, home: str, lab: Path, seconds: float) -> dict[str, float]:
-    """Bytes per second and CPU: idle, and with eight searches moving twice a second; then commit to screen."""
-    with sqlite3.connect(lab, isolation_level=None) as connection:
-        running = [row[0] for row in connection.execute("SELECT id FROM job WHERE state = 'running' LIMIT 8")]
-        child = Child(arguments, home)
-        child.until(lambda tail: ready in tail)
-        child.read(3.0)
-        cpu, start = child.cpu(), time.perf_counter()
-        idle = child.read(seconds) or 0
-        while time.perf_counter() - start < seconds:
-            idle += child.read(seconds - (time.perf_counter() - start))
-        idle_cpu = (child.cpu() - cpu) / (time.perf_counter() - start)
-        cpu, start, busy, i = child.cpu(), time.perf_counter(), 0, 0
-        while time.perf_counter() - start < seconds:
-            i += 1
-            commit(connection, 0.1 + (i * 0.013) % 0.8, running)
-            busy += _during(child, 0.5)
-        took = time.perf_counter() - start
-        busy_cpu = (child.cpu() - cpu) / took
-        delays = []
-        for i in range(20):
-            child.read(0.35)
-            mark = child.bytes
-            commit(connection, 0.05 + 0.045 * i, running)
-            begun = time.perf_counter()
-            while child.bytes == mark and time.perf_counter() - begun < 5:
-                child.read(0.002)
-            delays.append((time.perf_counter() - begun) * 1000)
-        out = {
-            "idle_bytes_s": idle / seconds, "idle_cpu_percent": 100 * idle_cpu, "busy_bytes_s": busy / took,
-            "busy_cpu_percent": 100 * busy_cpu, "latency_p50_ms": statistics.median(delays), "latency_max_ms": max(delays),
-            "memory_mib": child.memory(),
-        }  # fmt: skip
-        child.close()
+    out = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
+    for name in ("labtui", "datatable"):
+        out[f"{name}_ratio"] = statistics.median(x / y for x, y in zip(times[name], times["static"], strict=True))
     return out
 
 
-def _during(child: Child, seconds: float) -> int:
-    end, got = time.perf_counter() + seconds, 0
-    while (left := end - time.perf_counter()) > 0:
-        got += child.read(left)
-    return got
+class Running:
+    """Eight searches in training, as their supervisor would write them."""
+
+    def __init__(self, lab: Path) -> None:
+        self.connection = sqlite3.connect(lab, isolation_level=None)
+        self.jobs = [row[0] for row in self.connection.execute("SELECT id FROM job WHERE state = 'running' LIMIT 8")]
+        marks = ", ".join("?" * len(self.jobs))
+        sql = f"SELECT id FROM trial WHERE outcome = 'running' AND job_id IN ({marks})"
+        self.trials = [row[0] for row in self.connection.execute(sql, self.jobs)]
+        self.losses: list[tuple[int, float]] = []
+        self.part = 0.0
+
+    def commit(self) -> None:
+        """Progress of every probe, an evaluation of every trial: one transaction."""
+        self.part = self.part + 0.013 if self.part < 0.97 else 0.013
+        step = round(self.part * STEPS)
+        self.losses = [x for x in self.losses if x[0] < step] + [(step, 1.1 * math.exp(-6 * self.part))]
+        at, held = zip(*self.losses[-32:], strict=True)
+        blob = curves.encode(Curve(at, held, held))
+        do = self.connection
+        do.execute("BEGIN IMMEDIATE")
+        do.executemany("UPDATE job SET progress = ? WHERE id = ?", [(self.part, j) for j in self.jobs])
+        do.executemany(
+            "UPDATE probe SET fraction = ?, step = ? WHERE job_id = ? AND state = 'running'",
+            [(self.part, step, j) for j in self.jobs],
+        )
+        do.executemany(
+            "UPDATE trial SET steps = ?, best_loss = ?, last_loss = ? WHERE id = ?",
+            [(step, held[-1] * (1 + t % 3), held[-1], t) for t in self.trials],
+        )
+        do.executemany("INSERT OR REPLACE INTO curve VALUES (?, ?)", [(t, blob) for t in self.trials])
+        do.execute("COMMIT")
+
+    def close(self) -> None:
+        self.connection.close()
 
 
-def paging(arguments: list[str], ready: Callable[[bytes], bool], home: str, pages: int) -> dict[str, float]:
-    """Milliseconds and bytes of a page-down until the next row number stands there."""
+def spent(child: Child, seconds: float, each: float, act: Callable[[], None]) -> tuple[float, float]:
+    """Bytes per second and per cent of one core, while something is done in a rhythm."""
+    cpu, start, sent = child.cpu(), time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        act()
+        sent += child.watch(each)
+    took = time.perf_counter() - start
+    return sent / took, 100 * (child.cpu() - cpu) / took
+
+
+def traffic(arguments: list[str], ready: bytes, home: str, lab: Path, seconds: float, commits: int) -> dict[str, float]:
+    """Idle; eight searches moving twice a second; then from the commit to the first byte of what it changed."""
+    running = Running(lab)
     child = Child(arguments, home)
-    took = child.until(ready, 400.0)
-    child.read(1.0)
-    times, sent = [], 0
-    for _ in range(pages):
-        child.tail = b""
-        before, start = child.bytes, time.perf_counter()
-        child.type(b"\x1b[6~")
-        last, quiet = start, start
-        while time.perf_counter() - quiet < 0.1 or (last == start and time.perf_counter() - start < 5):
+    child.until(shows(ready))
+    child.watch(3.0)
+    out: dict[str, float] = {}
+    out["idle_B/s"], out["idle_cpu_%"] = spent(child, seconds, 1.0, lambda: None)
+    out["busy_B/s"], out["busy_cpu_%"] = spent(child, seconds, 0.5, running.commit)
+    moments = random.Random(1)
+    delays = []
+    for _ in range(commits):
+        child.watch(0.3 + 0.2 * moments.random())
+        running.commit()
+        begun = time.perf_counter()
+        while not child.read(5.0):
+            raise SystemExit("a commit was not shown within 5 s")
+        delays.append((time.perf_counter() - begun) * 1000)
+    delays.sort()
+    out["latency_p50_ms"] = statistics.median(delays)
+    out["latency_p99_ms"] = delays[math.ceil(0.99 * len(delays)) - 1]
+    out["memory_MiB"] = child.memory()
+    child.close()
+    running.close()
+    return out
+
+
+def paging(arguments: list[str], ready: Callable[[bytes], bool], home: str, seconds: float) -> dict[str, float]:
+    """A page-down until the last of its bytes (20 of them), then the key held down (ten a second)."""
+    child = Child(arguments, home)
+    out = {"ready_s": child.until(ready, 400.0)}
+    child.watch(1.0)
+    times, before = [], child.bytes
+    for _ in range(20):
+        start = last = time.perf_counter()
+        child.type(PAGE_DOWN)
+        while time.perf_counter() - last < 0.1 or (last == start and time.perf_counter() - start < 5):
             if child.read(0.004):
-                last = quiet = time.perf_counter()
+                last = time.perf_counter()
         times.append((last - start) * 1000)
-        sent += child.bytes - before
-    out = {"ready_s": took, "page_ms": statistics.median(times), "page_bytes": sent / pages, "memory_mib": child.memory()}
+    out["page_ms"], out["page_B"] = statistics.median(times), (child.bytes - before) / 20
+    out["held_B/s"], out["held_cpu_%"] = spent(child, seconds, 0.1, lambda: child.type(PAGE_DOWN))
+    out["memory_MiB"] = child.memory()
     child.close()
     return out
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no DataTable of 190,000 rows (a minute)")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no DataTable of all trials (two minutes)")
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     args = parser.parse_args(arguments)
     from tests.support.fakelab import paper_lab
 
-    out: dict[str, Any] = {}
+    out: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as home:
         lab = paper_lab(Path(home) / "paper.db", with_curves=False)
         plain = ["-c", DATATABLE, str(lab)]
-        seconds = 5.0 if args.quick else 15.0
-        out["first_paint"] = first_paint(lab, home, 5 if args.quick else 11)
-        out["queue"] = traffic(labtui(lab), b"running", home, lab, seconds)
-        out["job"] = traffic(labtui(lab, "job"), b"candidates", home, lab, seconds)
-        out["queue_datatable_400_rows"] = traffic([*plain, "jobs"], b"running", home, lab, seconds)
-        out["trials"] = paging(labtui(lab, "trials"), lambda t: b"182,460" in t, home, 20)
+        seconds, commits = (5.0, 20) if args.quick else (10.0, 100)
+
+        def measure(name: str, what: Callable[..., dict[str, float]], *given: Any) -> None:
+            out[name] = what(*given)
+            print(f"{name:<22}" + "  ".join(f"{k} {v:,.2f}" for k, v in out[name].items()), flush=True)
+
+        measure("first paint", first_paint, lab, home, 5 if args.quick else 15)
+        measure("Queue", traffic, labtui(lab), b"running", home, lab, seconds, commits)
+        measure("Job, plots in sight", traffic, labtui(lab, "job"), b"validation loss", home, lab, seconds, commits)
+        measure("DataTable, 400 jobs", traffic, [*plain, "jobs"], b"running", home, lab, seconds, commits)
+        measure("Trials, 182,460", paging, labtui(lab, "trials"), shows(b"182,460"), home, seconds)
         if not args.quick:
-            out["trials_datatable"] = paging([*plain, "trials"], lambda t: b"READY" in t, home, 20)
-    for name, values in out.items():
-        print(f"{name:<26}" + "  ".join(f"{k} {v:,.2f}" for k, v in values.items()))
+            measure("DataTable, 182,460", paging, [*plain, "trials"], shows(b"READY"), home, seconds)
     if args.json:
         args.json.write_text(json.dumps(out, indent=1) + "\n", "utf-8")
     return 0

@@ -301,6 +301,8 @@ class Host(Measuring, inherit_bindings=False):
         if not self.allowed(action):
             if action.writes and (self.read_only or (self.common is not None and self.common.read_only)):
                 self.say("this lab is open read-only", "warn")
+            elif action.palette:
+                self.say(f"{action.label}: not possible here now", "dim")
             return
         handler = getattr(self.front, f"do_{action_id}", None) or getattr(self, f"do_{action_id}")
         handler()

@@ -52,10 +52,16 @@ def clean_lines(text: str, *, limit: int = 2_000) -> list[str]:
     return [clean(line.rsplit("\r", 1)[-1].expandtabs(4), limit=limit) for line in text.replace("\r\n", "\n").split("\n")]
 
 
+def enough(text: str, width: int) -> str:
+    """As much of a clean text as can fill more than ``width`` cells: measuring the whole of a long name takes milliseconds."""
+    return text[: (_MAX_MARKS + 1) * (width + 2)]
+
+
 def fit(text: str, width: int, align: Align = "<") -> str:
     """``text`` in exactly ``width`` terminal cells: padded on the side that ``align`` says, or cut with an ellipsis."""
     if width <= 0:
         return ""
+    text = enough(text, width)
     size = len(text) if text.isascii() else cell_len(text)
     if size > width:
         return set_cell_size(text, width - 1) + ELLIPSIS if width > 1 else set_cell_size(text, width)

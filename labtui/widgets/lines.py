@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 
-from labtui.text import Align, clean, fit
+from labtui.text import Align, clean, enough, fit
 
 Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
@@ -40,7 +40,8 @@ def crop(line: Line, width: int, style: str = "") -> Line:
     """``line`` in exactly ``width`` cells: cut, or padded in ``style``; nothing is left in it that a terminal would obey."""
     room = width
     out: list[Span] = []
-    for text, key in line:
+    for whole, key in line:
+        text = enough(whole, room)
         if not text.isprintable():
             text = clean(text)
         n = len(text) if text.isascii() else cell_len(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from textual.pilot import Pilot
 
 from labtui.app import LabApp
 from labtui.settings import Settings
+from tests.support import fakelab
 from tests.tui.fake import FakeLab, small_lab
+from tests.tui.ptys import Terminal, environment
 
 Opened = Callable[..., AbstractAsyncContextManager[tuple[LabApp, Pilot[None], FakeLab]]]
 
@@ -52,6 +55,27 @@ async def _opened(
 def opened() -> Opened:
     """``async with opened((80, 24), screen="job") as (app, pilot, lab)``: the first snapshot is on the screen."""
     return _opened
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """``terminal(lab, "--slow", columns=80, rows=24, LANG="C")``: the command, in a terminal of its own."""
+    opened: list[Terminal] = []
+
+    def start(lab: Path, *options: str, columns: int = 120, rows: int = 40, **env: str) -> Terminal:
+        command = [sys.executable, "-m", "labtui", "--lab", str(lab), *options]
+        opened.append(Terminal(command, columns, rows, environment(tmp_path, **env)))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab of 43 searches in every state; at rest, so it may be copied as a file."""
+    return fakelab.small_lab(tmp_path_factory.mktemp("small") / "lab.db")
 
 
 async def until(pilot: Pilot[Any], true: Callable[[], bool], ticks: int = 400) -> None:

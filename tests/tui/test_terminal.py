@@ -3,127 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
-import select
+import re
 import shutil
-import signal
 import sqlite3
-import struct
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pyte
 import pytest
 
-from tests.support.fakelab import paper_lab, small_lab
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
-
-
-class Terminal:
-    """A child in a pty, its screen kept by pyte."""
-
-    def __init__(self, command: list[str], columns: int, rows: int, env: dict[str, str]) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self.stream = pyte.ByteStream(self.screen)
-        self.received = 0
-        self.raw = b""
-        pid, self.fd = pty.fork()
-        if pid == 0:  # pragma: no cover - the child becomes labtui
-            os.chdir(ROOT)
-            os.execve(command[0], command, env)
-        self.pid = pid
-        self.status: int | None = None
-        self.resize(columns, rows)
-
-    def resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.screen.resize(rows, columns)
-
-    def read(self, seconds: float = 0.05) -> None:
-        """Take in what has come, for at most this long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and select.select([self.fd], [], [], left)[0]:
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError:
-                return
-            if not data:
-                return
-            self.received += len(data)
-            self.raw = (self.raw + data)[-200_000:]
-            self.stream.feed(data.replace(b"\x1b[>25u", b"").replace(b"\x1b[<u", b""))
-
-    def text(self) -> str:
-        return "\n".join(line.rstrip() for line in self.screen.display)
-
-    def until(self, true: Callable[[str], bool]) -> str:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            self.read()
-            if true(self.text()):
-                return self.text()
-        raise AssertionError(f"what was waited for did not come; the screen is:\n{self.text()}")
-
-    def sees(self, *words: str) -> str:
-        return self.until(lambda text: all(w in text for w in words))
-
-    def type(self, keys: str) -> None:
-        os.write(self.fd, keys.encode())
-
-    def ended(self) -> int:
-        """Wait for the child's end; its exit status."""
-        end = time.monotonic() + PATIENCE
-        while self.status is None and time.monotonic() < end:
-            self.read()
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = status
-        assert self.status is not None, "the program did not end"
-        return self.status
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self.fd)
-        if self.status is None:
-            with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH")}
-    own = {
-        "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", "LABTUI_NO_SUPERVISOR": "1", "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    return kept | own | more
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    opened: list[Terminal] = []
-
-    def start(lab: Path, *options: str, columns: int = 120, rows: int = 40, **env: str) -> Terminal:
-        command = [sys.executable, "-m", "labtui", "--lab", str(lab), *options]
-        opened.append(Terminal(command, columns, rows, environment(tmp_path, **env)))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_lab(tmp_path_factory.mktemp("small") / "lab.db")
+from store.write import create_or_open
+from tests.support import bench
+from tests.support.fakelab import paper_lab
+from tests.tui.ptys import PATIENCE, Terminal, environment
 
 
 def copy(lab: Path, to: Path) -> Path:
@@ -173,6 +68,37 @@ def test_a_day_at_the_bench(terminal: Callable[..., Terminal], small: Path, tmp_
     t.type("q")
     assert os.waitstatus_to_exitcode(t.ended()) == 0
     assert b"\x1b[?1049l" in t.raw[-4000:]
+
+
+def test_a_search_is_submitted_watched_paused_resumed_and_cancelled(terminal: Callable[..., Terminal], lab_path: Path) -> None:
+    """From the form to a real supervisor; only its trainer trains nothing."""
+    create_or_open(lab_path)
+    with bench.supervisor(lab_path, until_empty=False, env={"STANDIN_EVAL_S": "0.1", "STANDIN_EVALS": "1000"}):
+        t = terminal(lab_path)
+        t.sees("The bench is clear", "● idle")
+        t.type("n")
+        t.sees("11 searches")
+        t.type("\x13")
+        t.sees("● at work", "▶ running")
+        first = t.text()
+        t.until(lambda s: re.findall(r"\d+%", s) != re.findall(r"\d+%", first))
+        t.type("\r")
+        t.sees("candidates", "▶ running on", "validation loss")
+        t.type("\x1b")
+        t.sees("▶ running")
+        t.type("p")
+        t.sees("‖ 1 paused", "‖ paused")
+        t.type("r")
+        t.until(lambda s: "paused" not in s.replace("resumed", ""))
+        t.type("x")
+        t.sees("Cancel job")
+        t.type("y")
+        t.sees("cancelled")
+        t.type("u")
+        t.sees("taken back: job")
+        t.until(lambda s: "cancelled" not in s)
+        t.type("q")
+        assert os.waitstatus_to_exitcode(t.ended()) == 0
 
 
 def test_a_lost_connection_ends_the_app(terminal: Callable[..., Terminal], small: Path) -> None:
@@ -227,42 +153,42 @@ def test_190_000_trials_without_a_pause(terminal: Callable[..., Terminal], tmp_p
     t.sees("182,460 of 182,460")
     t.type("/outcome:success L>=10\r")
     t.until(lambda s: "filter outcome:success" in s and "182,460 trials" not in s and " trials" in s)
+    t.type("3")
+    t.sees("N*(joint)")
+    t.type("\r")
+    t.sees("N*(n)")
+    t.type("\r")
+    t.sees("candidates")
+    t.type("T")
+    t.sees("best loss", "filter id:")
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_detach_and_attach_from_another_size(small: Path, tmp_path: Path) -> None:
-    socket = str(tmp_path / "tmux")
-
-    def tmux(*words: str) -> str:
-        return subprocess.run(["tmux", "-S", socket, *words], capture_output=True, text=True, timeout=20).stdout
-
-    def until(*words: str) -> str:
-        end = time.monotonic() + PATIENCE
-        text = ""
-        while time.monotonic() < end:
-            text = tmux("capture-pane", "-p", "-t", "lab")
-            if all(w in text for w in words):
-                return text
-            time.sleep(0.05)
-        raise AssertionError(f"not seen: {words}\n{text}")
-
-    env = [f"{k}={v}" for k, v in environment(tmp_path, TERM="screen-256color").items()]
-    command = ["env", "-i", *env, sys.executable, "-m", "labtui", "--lab", str(small), "--read-only"]
-    tmux("-f", "/dev/null", "new-session", "-d", "-s", "lab", "-x", "120", "-y", "40", *command)
+    """Two terminals, one after the other, on one tmux; labtui lives on in between."""
+    socket = ["tmux", "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
+    env = environment(tmp_path)
+    inner = [f"{k}={v}" for k, v in (env | {"TERM": "screen-256color"}).items()]
+    command = ["env", "-i", *inner, sys.executable, "-m", "labtui", "--lab", str(small), "--read-only"]
+    tmux = shutil.which("tmux") or ""
+    first = Terminal([tmux, *socket[1:], "new-session", "-s", "lab", *command], 120, 40, env)
+    second = None
     try:
-        until("^p palette", "bracket")
-        tmux("resize-window", "-t", "lab", "-x", "80", "-y", "24")
-        text = until("^p palette", "dense_ssm 16")
+        first.sees("^p palette", "bracket", "time")
+        first.type("\x02d")
+        assert os.waitstatus_to_exitcode(first.ended()) == 0
+        second = Terminal([tmux, *socket[1:], "attach-session", "-t", "lab"], 80, 24, env)
+        text = second.sees("^p palette", "dense_ssm 16")
         assert max(map(len, text.splitlines())) <= 80
-        tmux("resize-window", "-t", "lab", "-x", "200", "-y", "50")
-        until("bracket", "grid", "device")
-        tmux("send-keys", "-t", "lab", "q")
-        end = time.monotonic() + PATIENCE
-        while "lab" in tmux("list-sessions") and time.monotonic() < end:
-            time.sleep(0.05)
-        assert "lab" not in tmux("list-sessions")
+        second.resize(200, 50)
+        second.sees("bracket", "grid", "device", "^p palette")
+        second.type("q")
+        assert os.waitstatus_to_exitcode(second.ended()) == 0  # the last program of the last session: tmux ends too
     finally:
-        tmux("kill-session", "-t", "lab")
+        subprocess.run([*socket, "kill-server"], capture_output=True, timeout=20, check=False)
+        for client in (first, second):
+            if client is not None:
+                client.close()
 
 
 def test_a_change_sends_its_cells_not_its_row(terminal: Callable[..., Terminal], small: Path, tmp_path: Path) -> None:
