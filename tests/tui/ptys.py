@@ -68,6 +68,14 @@ class Terminal:
     def sees(self, *words: str) -> str:
         return self.until(lambda text: all(w in text for w in words))
 
+    def settled(self) -> str:
+        """The screen once nothing has come for half a second: an idle one sends nothing."""
+        end, received = time.monotonic() + PATIENCE, -1
+        while time.monotonic() < end and received != self.received:
+            received = self.received
+            self.read(0.5)
+        return self.text()
+
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 

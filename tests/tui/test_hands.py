@@ -17,7 +17,8 @@ Start = Callable[..., Terminal]
 
 def test_copy_by_osc_52_with_a_file_beside_it(terminal: Start, small: Path, tmp_path: Path) -> None:
     t = terminal(small, "--read-only", "--no-mouse")
-    text = t.sees("^p palette", "dense_ssm 16")
+    t.sees("^p palette", "dense_ssm 16")
+    text = t.settled()
     t.type("y")
     t.sees("sent to the terminal's clipboard", "w writes to a file")
     sent = t.raw[t.raw.index(b"\x1b]52;c;") + 7 :]
@@ -34,7 +35,8 @@ def test_copy_by_osc_52_with_a_file_beside_it(terminal: Start, small: Path, tmp_
 
 def test_the_mouse_chooses_and_opens(terminal: Start, small: Path) -> None:
     t = terminal(small, "--read-only")
-    lines = t.sees("^p palette", "dense_ssm 16").splitlines()
+    t.sees("^p palette", "dense_ssm 16")
+    lines = t.settled().splitlines()
     assert b"\x1b[?1000h" in t.raw
     row = next(y for y, line in enumerate(lines, 1) if line.startswith("▸")) + 3
     click = f"\x1b[<0;20;{row}M\x1b[<0;20;{row}m"
@@ -49,7 +51,8 @@ def test_the_mouse_chooses_and_opens(terminal: Start, small: Path) -> None:
 
 def test_ctrl_z_and_fg(terminal: Start, small: Path) -> None:
     t = terminal(small, "--read-only", "--screen", "kappa")
-    before = t.sees("N*(joint)", "unknown", "^p palette")
+    t.sees("N*(joint)", "unknown", "^p palette")
+    before = t.settled()
     t.type("\x1a")
     t.stopped()
     assert b"\x1b[?1049l" in t.raw[-2000:]

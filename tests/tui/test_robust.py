@@ -39,7 +39,7 @@ def test_the_lab_moves_and_comes_back(terminal: Start, small: Path, tmp_path: Pa
 def test_down_to_one_cell_and_back(terminal: Start, small: Path) -> None:
     t = terminal(small, "--read-only")
     t.sees("^p palette", "dense_ssm 16")
-    before = t.text()
+    before = t.settled()
     for size in ((1, 1), (1, 40), (200, 1), (59, 16), (60, 15)):
         t.resize(*size)
         t.until(lambda s: "dense_ssm" not in s and bool(s.strip()))
