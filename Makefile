@@ -10,7 +10,7 @@ LAB ?= lab.db
 # One thread per process: the tests and the workers bring their own parallelism.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all test-faults bench lint format install
+.PHONY: help demo test test-all test-faults bench snapshots lint format install
 
 help:
 	@echo "make demo         train the preset quick for real and show kappa (LAB=FILE, default lab.db)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all     the slow tests too"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
 	@echo "make bench        the CPU benchmarks, under ten minutes"
+	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
 	@echo "make lint         ruff and mypy alone; make format rewrites"
 
 install: $(STAMP)
@@ -54,6 +55,9 @@ bench: $(STAMP)
 	@set -e; for b in "engine --T 10" search pipeline store data speculation; do \
 		echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; done; \
 	echo "== python -m benchmarks.tui --quick"; $(BIN)/python -m benchmarks.tui --quick
+
+snapshots: $(STAMP)
+	$(BIN)/python -m pytest tests/tui/test_snapshots.py --snapshot-update
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
