@@ -140,13 +140,16 @@ def test_a_copy_of_a_live_lab(lab_path: Path, tmp_path: Path, counts: Counter[st
     from store.snapshot import snapshot
 
     bench.make(lab_path, bench.study(4))
-    with bench.supervisor(lab_path, env=ENV) as running:
-        taken = 0
+    with bench.supervisor(lab_path, env={"STANDIN_EVAL_S": "0.03"}) as running, open_lab(lab_path) as live:
+        taken = seen = 0
         while running.process.poll() is None and taken < long(3, 20):
-            out = tmp_path / f"copy{taken}.db"
+            if (now := live.last_event_id()) == seen:
+                continue  # nothing has been written since the last copy
+            seen, out = now, tmp_path / f"copy{taken}.db"
             snapshot(lab_path, out)
             assert check(out, replay=bench.replay_stored) == []
             taken += 1
+        assert taken
         counts["live copies"] += taken
         assert running.ended() == 0
     bench.verify(lab_path)
