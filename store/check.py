@@ -170,17 +170,18 @@ RULES: dict[str, tuple[str, str]] = {
 """What must hold between rows: name -> (sentence, query for the rows that break it)."""
 
 
-def check(path: str | os.PathLike[str], *, replay: Replay | None = None) -> list[str]:
+def check(path: str | os.PathLike[str], *, replay: Replay | None = None, read_only: bool = False) -> list[str]:
     """What is wrong with a lab, in words; an empty list where nothing is.
 
     Args:
         replay: the search itself (``runners.search``, which this room does not know): feeding it the stored evidence must give
             the stored bracket of every job.
+        read_only: as in :func:`store.read.open_lab`.
 
     Raises:
         NotALab: it cannot even be opened as one.
     """
-    opened = open_for_reading(path)
+    opened = open_for_reading(path, read_only=read_only)
     try:
         if opened.schema != SCHEMA:
             return [f"the schema is {opened.schema}; this labtui checks schema {SCHEMA}"]

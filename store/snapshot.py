@@ -17,7 +17,9 @@ KEEP_BACKUPS = 5
 _PAGES_AT_ONCE = 2048
 
 
-def snapshot(path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def snapshot(
+    path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False, read_only: bool = False
+) -> Path:
     """A compact copy of the lab at ``out``, mode 0600, that opens anywhere; it appears whole or not at all.
 
     Nobody is stopped meanwhile, however long it takes: it reads one state of the lab (VACUUM INTO).
@@ -32,7 +34,7 @@ def snapshot(path: str | os.PathLike[str], out: str | os.PathLike[str], *, overw
     if target.exists() and source.lab.exists() and target.samefile(source.lab):
         raise LabError(f"{target} is the lab itself; expected another file name")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    opened = open_for_reading(path)
+    opened = open_for_reading(path, read_only=read_only)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         opened.connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 2)  # VACUUM INTO attaches its target

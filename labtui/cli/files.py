@@ -19,7 +19,7 @@ def snapshot(context: Context) -> None:
     out = Path(context.args.out)
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    writing.snapshot(context.lab_path, out)
+    writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
     _wrote(context, out)
 
 
@@ -33,7 +33,7 @@ def _wrote(context: Context, path: Path) -> None:
 
 def check(context: Context) -> int:
     """Integrity, foreign keys, invariants; exit 1 where something is wrong."""
-    problems = writing.check(context.lab_path)
+    problems = writing.check(context.lab_path, read_only=context.args.read_only)
     if context.json:
         context.emit({"lab": str(context.lab_path), "problems": problems})
     else:

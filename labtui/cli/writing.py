@@ -47,7 +47,7 @@ def apply_pending(path: Path) -> None:
     apply(path)
 
 
-def check(path: Path) -> list[str]:
+def check(path: Path, *, read_only: bool = False) -> list[str]:
     """What is wrong with the file, in words; every bracket is compared with a replay of its search."""
     from runners.search import Evidence, replay
     from runners.spec import Job
@@ -58,14 +58,14 @@ def check(path: Path) -> list[str]:
         progress = replay(Job.from_json(job_json), verdicts)
         return progress.lo, progress.hi, progress.status
 
-    return examine(path, replay=searched)
+    return examine(path, replay=searched, read_only=read_only)
 
 
-def snapshot(path: Path, out: Path) -> None:
+def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
     """One good file of a lab, even while it is live."""
     from store.snapshot import snapshot as copy
 
-    copy(path, out)
+    copy(path, out, read_only=read_only)
 
 
 def backup(path: Path) -> Path:
