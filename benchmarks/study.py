@@ -44,7 +44,8 @@ def page(snapshot: Path) -> str:
         "# The preset demo, trained",
         "",
         "Three models, three formats, addition modulo 3, at a size far below the paper's: made by",
-        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`.",
+        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, budget and eps of each cell.",
+        "`labtui show JOB` tells the version and the commit that trained it.",
         "Look at it with `labtui --read-only docs/labs/demo.db`.",
     ]
     for words in COMMANDS:
@@ -61,8 +62,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_STATE_HOME"] = place
         lab = given or Path(place) / "lab.db"
-        labtui("submit", "demo", "--lab", str(lab))
-        labtui("run", "--lab", str(lab))
+        if given is None:
+            labtui("submit", "demo", "--lab", str(lab))
+            labtui("run", "--lab", str(lab))
         snapshot = LABS / "demo.db"
         snapshot.unlink(missing_ok=True)
         labtui("snapshot", str(snapshot), "--lab", str(lab))

@@ -163,7 +163,7 @@ def _fit(
     best, value = _minimise(f, np.append(start, math.log(max(residual, 0.02))), {})
     drop = _drop(len(measured) - censored, design.shape[1])
     bounds = [_profile(f, best, value, i, drop) for i in range(1, len(best) - 1)]
-    bounds.append(_profile(f, best, value, len(best) - 1, _drop(None, 0)))
+    bounds.append(_spread_interval(f, best, value))
     # ln c is the intercept at L = m = 1: in a design without the centring it is a coefficient of its own
     plain = np.column_stack([np.ones(len(measured)), x])
     at_one = best.copy()
@@ -230,6 +230,26 @@ def _drop(n: int | None, p: int) -> float:
         return many
     nu = max(1, n - p)
     return max(many, n / 2 * math.log1p(float(t.ppf((1 + LEVEL) / 2, nu)) ** 2 / nu))
+
+
+def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, float]:
+    """Ends of ln spread, from the profile likelihood times spread^p for p coefficients (Cox and Reid 1987).
+
+    The coefficients follow the points and leave them too little scatter: without that factor, which for a normal regression
+    makes it the residual likelihood, the interval of 10 points holds the spread two times in three. Where brackets that one
+    law passes through allow no spread at all, it reaches down to 0.
+    """
+    none_at_all = math.isinf(_profile(f, best, value, len(best) - 1, _drop(None, 0))[0])
+
+    def adjusted(theta: Array) -> tuple[float, Array]:
+        value, gradient = f(theta)
+        shifted = gradient.copy()
+        shifted[-1] -= p
+        return value - p * float(theta[-1]), shifted
+
+    p = len(best) - 1
+    low, high = _profile(adjusted, *_minimise(adjusted, best, {}), p, _drop(None, 0))
+    return (-math.inf if none_at_all else min(low, float(best[-1]))), max(high, float(best[-1]))
 
 
 def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tuple[float, float]:

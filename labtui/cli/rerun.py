@@ -13,7 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
 from labtui.cli.running import supervise_and_follow
 from labtui.cli.show import record
-from labtui.plain.repeat import compare_records
+from labtui.plain.repeat import compare_records, result_text
 
 
 def stored(context: Context, what: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def rerun(context: Context) -> int:
         writing.submit(path, NamedJob(job=job))
         new = _train(context)
     if not args.check:
-        context.emit(new) if context.json else context.line(_result(new))
+        context.emit(new) if context.json else context.line(result_text(new["job"]))
         return 0
     result = compare_records(old, new)
     if context.json:
@@ -79,8 +79,3 @@ def _train(context: Context) -> dict[str, Any]:
     if code:
         raise WorkFailed(f"the search did not end: {found['job']['state']} ({found['job']['reason'] or 'no reason told'})")
     return found
-
-
-def _result(found: dict[str, Any]) -> str:
-    job = found["job"]
-    return f"N* > {job['n_max']}" if job["status"] == "censored" else f"N* = {job['hi']} in ({job['lo']}, {job['hi']}]"

@@ -54,18 +54,25 @@ def job(context: Context) -> None:
 
 
 def record(context: Context, job_id: int) -> dict[str, Any]:
-    """A job as JSON: ``spec`` and ``provenance.science_version`` are enough to run it again (labtui rerun FILE)."""
-    from runners.spec import SCIENCE_VERSION
+    """A job as JSON: ``spec`` and ``science_version`` are enough to run it again (labtui rerun FILE)."""
+    from runners.spec import SCIENCE_VERSION, Job
 
     lab = context.lab
     row = lab.jobs([job_id])[0]
+    provenance, spec = lab.provenance(job_id), lab.job_spec(job_id)
+    try:
+        job = Job.from_json(spec)
+    except ValueError:  # damaged, or of a later version: told as it stands
+        job = None
+    ours = job is not None and job.hash == row.hash  # the hash holds the version; the first one is told nowhere else
     return {
         "labtui": __version__,
-        "science_version": SCIENCE_VERSION,
+        "science_version": SCIENCE_VERSION if ours else provenance.get("science_version", 1),
         "lab": str(context.lab_path),
         "job": plain(row),
-        "spec": document(lab.job_spec(job_id)),
-        "provenance": plain(lab.provenance(job_id)),
+        "spec": document(spec),
+        "resolved": document(job.canonical()) if job is not None else None,
+        "provenance": plain(provenance),
         "probes": [plain(p) | {"plan": document(p.plan)} for p in lab.probes(job_id)],
         "trials": plain(lab.trials(job_id=job_id)),
         "events": [plain(e) | {"data": document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],

@@ -9,6 +9,9 @@ from typing import Any
 
 Record = Mapping[str, Any]
 RESULT = ("status", "lo", "hi")
+ESTIMATES = ("estimate", "n50")
+FRESH_SEEDS = ("adaptive", "scan")
+"""Strategies whose evidence is how many of a probe's seeds succeed."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Repeat:
     """What a second run of a job gave."""
 
     same: bool
-    """Bracket, status and every verdict are equal."""
+    """Bracket, status, every verdict and, where seeds are fresh, their counts and the estimates are equal."""
     before: dict[str, Any]
     after: dict[str, Any]
     verdicts: int
@@ -34,9 +37,9 @@ class Repeat:
     def lines(self) -> list[str]:
         """The comparison as text."""
         out = [
-            "identical: bracket and every verdict" if self.same else "DIFFERENT",
-            f"before  {_result(self.before)}",
-            f"after   {_result(self.after)}",
+            "identical: result and every verdict" if self.same else "DIFFERENT",
+            f"before  {result_text(self.before)}",
+            f"after   {result_text(self.after)}",
             f"verdicts: {self.verdicts_equal} of {self.verdicts} equal",
             f"trials: {self.trials_equal} of {self.trials} equal to the bit",
         ]
@@ -50,14 +53,15 @@ def compare_records(old: Record, new: Record) -> Repeat:
 
     Not compared: speculative candidates, which are no evidence, and trials that ended when a sibling superseded them.
     """
-    before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, "n_max")} for r in (old, new))
+    before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max")} for r in (old, new))
     first, second = _verdicts(old), _verdicts(new)
-    equal = sum(second.get(n) == verdict for n, verdict in first.items())
+    equal = sum(second.get(key) == verdict for key, verdict in first.items())
     mine, others = _trials(old), _trials(new)
     both = [key for key in mine if key in others]
     same_trials = sum(mine[key] == others[key] for key in both)
     differences = [_difference(mine[key][2], others[key][2]) for key in both]
-    same = all(before[k] == after[k] for k in RESULT) and first == second
+    same = all(before[k] == after[k] for k in RESULT) and all(_close(before[k], after[k]) for k in ESTIMATES)
+    same = same and first == second
     return Repeat(
         same=same,
         before=dict(before),
@@ -71,9 +75,25 @@ def compare_records(old: Record, new: Record) -> Repeat:
     )
 
 
-def _verdicts(record: Record) -> dict[int, bool]:
-    probes = record.get("probes") or []
-    return {p["n"]: p["verdict"] for p in probes if p.get("verdict") is not None and not p.get("speculative")}
+def _verdicts(record: Record) -> dict[tuple[int, int], tuple[Any, ...]]:
+    """(N, how many probes at that N came before) -> verdict; with its counts of seeds where these are the evidence."""
+    found: dict[tuple[int, int], tuple[Any, ...]] = {}
+    times: dict[int, int] = {}
+    counted = record.get("job", {}).get("strategy") in FRESH_SEEDS
+    for p in record.get("probes") or []:
+        if p.get("verdict") is None or p.get("speculative"):
+            continue
+        n = p["n"]
+        times[n] = times.get(n, 0) + 1
+        found[n, times[n]] = (p["verdict"], p.get("seeds"), p.get("successes")) if counted else (p["verdict"],)
+    return found
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Two estimates (value, low, high), equal but for the last digits of another machine's arithmetic."""
+    if a is None or b is None:
+        return a is b
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=1e-6) for x, y in zip(a, b, strict=True))
 
 
 def _trials(record: Record) -> dict[tuple[int, float, int], tuple[str, int, float | None]]:
@@ -96,7 +116,11 @@ def _provenance(old: Record, new: Record) -> list[str]:
     return [f"{k}: {old[k]}, now {new[k]}" for k in told if k in old and k in new and old[k] != new[k]]
 
 
-def _result(job: Record) -> str:
+def result_text(job: Record) -> str:
+    """``N* = 30 in (28, 30]``, with its interval where the search gives one."""
     if job["status"] == "censored":
         return f"N* > {job['n_max']}"
+    if job.get("estimate"):
+        value, low, high = job["estimate"]
+        return f"N* = {value:.0f}, 90 % interval [{low:.0f}, {high:.0f}]"
     return f"N* = {job['hi']} in ({job['lo']}, {job['hi']}]"

@@ -151,15 +151,24 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         run = Run(row.id, job, row.attempt, row.crashes, solo=row.crashes > 0)
         standing = stand(tx, run, write=False)
     except (ValidationError, ValueError, Illegal) as error:
-        tx.set_job(row.id, "running")
-        tx.set_job(row.id, "failed", reason="failed", text=f"the stored job or its evidence cannot be read: {error}"[:2000])
-        log.error("job %d cannot be read: %s", row.id, error)
+        _refuse(tx, row, f"the stored job or its evidence cannot be read: {error}"[:2000])
+        return None
+    if job.hash != row.hash:
+        text = "it was queued under another version of the science, whose numbers would differ; submit its spec again"
+        _refuse(tx, row, text)
         return None
     if standing.progress.next is None:
         tx.set_job(row.id, "running")
         tx.set_job(row.id, "done")
         return None
     return run, standing
+
+
+def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:
+    """A job that cannot be trained fails with the reason, and blocks nobody."""
+    log.error("job %d: %s", row.id, text)
+    tx.set_job(row.id, "running")
+    tx.set_job(row.id, "failed", reason="failed", text=text)
 
 
 def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Standing]]) -> list[Wish]:

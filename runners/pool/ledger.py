@@ -17,6 +17,7 @@ from runners.pool.codec import to_json
 from runners.pool.identity import machine
 from runners.pool.state import Assignment, Probe, Run, Trial
 from runners.search import Candidate, Evidence, Progress, replay, speculate
+from runners.spec import SCIENCE_VERSION
 from store.errors import Illegal
 from store.rows import Curve
 from store.write import Tx, Verdict, Writer
@@ -188,6 +189,7 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
             probe.run.id,
             {
                 **machine(),
+                "science_version": SCIENCE_VERSION,
                 "torch": library,
                 "trainer": bench.options.trainer,
                 "device": slot.device.id,

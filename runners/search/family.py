@@ -16,7 +16,10 @@ import numpy as np
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
 SCALES = tuple(float(s) for s in np.geomspace(0.025, 1.3, 9))
-"""s in units of log N: q goes from 0.1 to 0.9 within a factor of exp(4.4 s), that is 1.1 to 300; log-uniform prior."""
+"""s in units of log N: q goes from 0.1 to 0.9 within a factor of exp(4.4 s), that is 1.1 to 300."""
+TILT = 0.25
+"""The prior of s is s^TILT, log-uniform but for that: a search stops when its interval is narrow, so curves that only look
+sharp stop it too early, and with TILT = 0 the intervals of middling and flat ones held N* 86 % of the time."""
 GUESSES = ((0.0, 0.55), (0.14, 0.2), (0.35, 0.25))
 """(g / q*, prior): luck that needs no data."""
 LAPSES = ((0.0, 0.5), (0.08, 0.25), (0.22, 0.25))
@@ -41,11 +44,9 @@ class Family:
 
     @cached_property
     def _columns(self) -> tuple[Array, Array, Array, Array]:
-        rows = [
-            (s, g * q_star(self.k), lapse, pg * pl / len(SCALES)) for s in SCALES for g, pg in GUESSES for lapse, pl in LAPSES
-        ]
+        rows = [(s, g * q_star(self.k), lapse, s**TILT * pg * pl) for s in SCALES for g, pg in GUESSES for lapse, pl in LAPSES]
         s, g, lapse, prior = np.array(rows, dtype=np.float64).T
-        return s, g, lapse, prior
+        return s, g, lapse, np.asarray(prior / prior.sum())
 
     @property
     def log_prior(self) -> Array:

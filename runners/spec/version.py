@@ -3,7 +3,8 @@
 Raise it whenever the code would give another number for the same spec (sampling, initialisation, arithmetic, search),
 so that results made by two different procedures are never taken for one another.
 
-2: the transformer's last block works on the supervised positions alone (other dropout masks there) and sums in another order.
+2: the transformer's last block works on the supervised positions alone (other dropout masks there) and sums in another order;
+adaptive and scan give flat curves more weight (runners/search/family.py).
 """
 
 SCIENCE_VERSION = 2

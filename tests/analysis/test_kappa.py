@@ -157,6 +157,37 @@ def test_monte_carlo_against_a_plain_loop() -> None:
     assert high == pytest.approx(ratios[19_000], rel=0.03)
 
 
+def test_the_credible_interval_is_that_of_the_posteriors_themselves() -> None:
+    """Draws from the grid posteriors of five searches against the normals in log N that stand for them in a stored lab."""
+    import numpy as np
+
+    from runners.search.family import Family
+    from runners.search.posterior import Posterior, posterior
+
+    family = Family(3)
+    evidence = [
+        {400: (5, 5), 60: (8, 4), 30: (8, 1)},
+        {400: (5, 4), 90: (8, 5), 45: (8, 2), 20: (4, 0)},
+        {800: (5, 5), 110: (8, 3), 70: (8, 1)},
+        {800: (5, 5), 100: (8, 2), 200: (8, 6)},
+    ]
+    joint = {1600: (5, 5), 200: (8, 4), 100: (8, 1), 60: (4, 0)}
+    parts = [posterior(family, counts, max(counts)) for counts in evidence]
+    whole = posterior(family, joint, max(joint))
+    rng = np.random.default_rng(5)
+
+    def draws(post: Posterior) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        step = post.t[1] - post.t[0]
+        at = rng.choice(post.t, 40_000, p=post.marginal / post.marginal.sum()) + rng.uniform(-step / 2, step / 2, 40_000)
+        return np.maximum(1.0, np.exp(at))
+
+    expected = np.quantile(sum(draws(p) for p in parts) / draws(whole), (0.05, 0.95))
+    rows = [nstar(n + 2, 1, 1000, estimate=p.n_star().as_tuple()) for n, p in enumerate(parts)]
+    k = kappa(cell(nstar(None, 1, 1000, estimate=whole.n_star().as_tuple()), rows))
+    assert k.interval == "credible"
+    assert (k.low, k.high) == (pytest.approx(expected[0], rel=0.08), pytest.approx(expected[1], rel=0.08))
+
+
 def test_json_form() -> None:
     k = kappa(cell(nstar(None, 90, 100), [nstar(2, 309, None, n_max=309), nstar(3, 1, 2)]))
     data = json.loads(json.dumps(k.to_dict(), allow_nan=False))

@@ -139,6 +139,8 @@ def test_show_json_is_enough_to_run_it_again(labtui: Labtui, lab: Path) -> None:
     assert job.hash == shown["job"]["hash"]
     assert shown["science_version"] == SCIENCE_VERSION
     assert shown["spec"]["search"]["rtol"] == 0.1, "defaults are written out"
+    assert shown["resolved"]["search"]["n_max"] == shown["job"]["n_max"]
+    assert shown["resolved"]["search"]["max_candidates"] == 60
     assert {p["n"] for p in shown["probes"]} == {t["n"] for t in shown["trials"]}
     by_hash = labtui("show", shown["job"]["hash"][:10], "--json").json
     assert by_hash["job"] == shown["job"]

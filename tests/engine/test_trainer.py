@@ -69,6 +69,24 @@ def test_a_success_supersedes_its_probe_and_no_other() -> None:
     assert {seen.ended[i].outcome for i in range(4, 8)} == {"failure"}
 
 
+def test_the_stop_rule_changes_no_verdict() -> None:
+    """``first_success`` against ``full_grid``: the same first success, and a superseded trial is a run that was cut short."""
+    job = tiny(steps=60)
+    untouched = run(job, grid(eps=0.0))
+    best = sorted(untouched.ended[i].best_loss for i in range(4))
+    for eps, winners in ((best[0] / 2, 0), (best[0] * 1.001, 1), (best[2] * 1.001, 3)):
+        full, first = (run(job, grid(eps=eps, stop=stop)) for stop in ("never", "probe"))
+        won = {i: full.ended[i].steps for i in range(4) if full.ended[i].outcome == "success"}
+        assert len(won) == winners
+        soonest = min(won.values(), default=0)
+        assert {i for i in range(4) if first.ended[i].outcome == "success"} == {i for i, at in won.items() if at == soonest}
+        for i in range(4):
+            exact = {at: row for at, row in first.curves[i].items() if row[2]}
+            assert exact.items() <= {at: row for at, row in untouched.curves[i].items() if row[2]}.items()
+            if winners:
+                assert first.ended[i].steps == soonest
+
+
 def test_the_given_order_is_the_order_of_starting() -> None:
     seen = run(tiny(), grid(eps=9.0, stop="probe"), plan=cpu(1))
     assert [seen.ended[i].outcome for i in range(4)] == ["success", *["superseded"] * 3]

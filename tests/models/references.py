@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from runners.models.lstm import TORCH_GATES
+from runners.spec import Model, Transformer
 
 
 def torch_gates(weight: Tensor) -> Tensor:
@@ -61,5 +62,7 @@ def gpt2(p: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
     return logits
 
 
-def reference(kind: str, p: dict[str, Tensor], tokens: Tensor) -> Tensor:
-    return {"lstm": lstm, "dense_ssm": dense_ssm}[kind](p, tokens) if kind != "transformer" else gpt2(p, tokens, 2)
+def reference(model: Model, p: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    if isinstance(model, Transformer):
+        return gpt2(p, tokens, model.heads)
+    return {"lstm": lstm, "dense_ssm": dense_ssm}[model.kind](p, tokens)

@@ -15,6 +15,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "lstm": {"kind": "lstm", "hidden": 8},
     "transformer": {"kind": "transformer", "layers": 2, "d": 8, "heads": 2, "init_std": 0.3},
 }
+PAPER: dict[str, dict[str, Any]] = {
+    "dense_ssm": {"kind": "dense_ssm", "hidden": 256},
+    "lstm": {"kind": "lstm", "hidden": 768},
+    "transformer": {"kind": "transformer", "layers": 6, "d": 256, "heads": 8},
+}
 FORMATS = ("outcome", "cot", "acot")
 
 
@@ -52,11 +57,13 @@ def batch(job: Job, E: int, B: int, m: int = 3, seed: int = 0) -> tuple[Tensor, 
     return tokens, targets
 
 
-def parameters(model: StackedModel, E: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def parameters(
+    model: StackedModel, E: int, *, seed: int = 0, dtype: torch.dtype = torch.float32, moved: float = 0.05
+) -> Tensor:
     """Different members: initial values, moved so that no bias is zero."""
     rows = torch.stack([model.init(seed + e) for e in range(E)]).to(dtype)
     generator = torch.Generator().manual_seed(seed)
-    return rows + 0.05 * torch.randn(rows.shape, generator=generator, dtype=dtype)
+    return rows + moved * torch.randn(rows.shape, generator=generator, dtype=dtype)
 
 
 def named(model: StackedModel, row: Tensor) -> dict[str, Tensor]:

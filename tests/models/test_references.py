@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from runners.models import lstm
+from runners.spec import Job
 from tests.models.references import reference
-from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, named, parameters
+from tests.models.support import FORMATS, PAPER, SMALL, batch, make_job, make_model, named, parameters
 
 KINDS = sorted(SMALL)
 
@@ -21,7 +22,7 @@ def test_logits(kind: str) -> None:
     tokens, _ = batch(job, 2, 7)
     ours = model.logits(params, tokens)
     for e in range(2):
-        torch.testing.assert_close(ours[e], reference(kind, named(model, params[e]), tokens[e]), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(ours[e], reference(job.model, named(model, params[e]), tokens[e]), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -29,17 +30,29 @@ def test_logits(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_loss_and_gradient(kind: str, form: str, fixed: bool) -> None:
     """Mean over the supervised positions; gradients by autograd through the reference."""
-    job = make_job(SMALL[kind], form, fixed=fixed)
-    model = make_model(job)
-    params = parameters(model, 2, dtype=torch.float64)
-    tokens, targets = batch(job, 2, 7)
+    agrees(make_job(SMALL[kind], form, fixed=fixed), members=2, sequences=7)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradient_at_the_papers_sizes(kind: str, form: str) -> None:
+    agrees(make_job(PAPER[kind], form, L=5, m=5), members=1, sequences=3, m=5, moved=1e-3)
+
+
+def agrees(job: Job, members: int, sequences: int, m: int = 3, moved: float = 0.05) -> None:
+    """Losses and gradients are those of the reference with the same weights."""
+    model = make_model(job, m)
+    params = parameters(model, members, dtype=torch.float64, moved=moved)
+    tokens, targets = batch(job, members, sequences, m)
     grad = torch.full_like(params, float("nan"))
     losses = model.step(params, tokens, targets, grad)
     sums, counts = model.loss_sums(params, tokens, targets)
     assert sums.dtype == counts.dtype == torch.float64
-    for e in range(2):
+    for e in range(members):
         row = params[e].clone().requires_grad_()
-        logits = reference(kind, named(model, row), tokens[e])
+        logits = reference(job.model, named(model, row), tokens[e])
         loss = cross_entropy(logits.flatten(0, 1), targets[e].flatten(), ignore_index=-1)
         loss.backward()
         torch.testing.assert_close(losses[e], loss.detach(), rtol=1e-11, atol=1e-12)
@@ -88,7 +101,7 @@ def test_greedy_decoding_reads_what_it_wrote(kind: str) -> None:
     for e in range(2):
         read = prompt[e]
         for t in range(5):
-            best = reference(kind, named(model, params[e]), read)[:, -1].argmax(-1)
+            best = reference(job.model, named(model, params[e]), read)[:, -1].argmax(-1)
             assert torch.equal(states[e, :, t], best)
             read = torch.cat([read, feed[best].unsqueeze(1)], 1)
 

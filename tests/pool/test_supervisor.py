@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def test_a_study_ends_as_the_sequential_search_does(lab_path: Path, strategy: st
     assert running.workers() == []
     with open_lab(lab_path) as opened:
         told = opened.provenance(1)
-        assert {"version", "commit", "torch", "device", "precision", "plan", "trainer", "host"} <= set(told)
+        expected = {"version", "science_version", "commit", "torch", "device", "precision", "plan", "trainer", "host"}
+        assert expected <= set(told)
         assert all(opened.curve(t.id) for t in opened.trials(job_id=1) if t.steps)
 
 
@@ -242,6 +244,18 @@ def test_a_poisoned_job_fails_with_its_traceback_and_blocks_nobody(lab_path: Pat
     commands.retry(lab_path, [1])
     assert bench.spawn(lab_path).ended() == 0
     bench.verify(lab_path)
+
+
+def test_a_job_queued_under_another_version_of_the_science_is_not_trained(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(2))
+    with sqlite3.connect(lab_path) as connection:
+        connection.execute("UPDATE job SET hash = ? WHERE id = 1", ("0" * 32,))
+    connection.close()
+    assert bench.spawn(lab_path).ended() == 0
+    row = job(lab_path, 1)
+    assert (row.state, row.candidates) == ("failed", 0)
+    assert "another version of the science" in events(lab_path)
+    assert job(lab_path, 2).state == "done"
 
 
 def test_a_hung_trainer_and_a_stopped_worker_are_killed(lab_path: Path) -> None:

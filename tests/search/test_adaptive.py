@@ -146,7 +146,7 @@ def test_replay_after_every_step_and_seeds_at_one_n_only() -> None:
 def test_narrower_costs_more() -> None:
     q = logistic(700, 0.3)
     wide, _ = measure(make_job("adaptive", 100_000, relative_width=1.0), q, random.Random(5))
-    narrow, end = measure(make_job("adaptive", 100_000, relative_width=0.3), q, random.Random(5))
+    narrow, end = measure(make_job("adaptive", 100_000, relative_width=0.3, seed_budget=1000), q, random.Random(5))
     assert sum(e.seeds for e in wide) < sum(e.seeds for e in narrow)
     assert end.estimate is not None
     assert end.estimate.relative_width <= 0.3

@@ -1,0 +1,85 @@
+"""``labtui rerun --check`` and ``labtui scan``: what was measured with fresh seeds comes again, and what differs is told."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labtui.plain.repeat import compare_records
+from runners.spec import SCIENCE_VERSION
+from tests.cli.conftest import Labtui
+
+ADAPTIVE = """
+[job]
+m = 3
+format = "acot"
+lengths = { distribution = "uniform", length = 5, min_length = 4 }
+model = { kind = "dense_ssm", hidden = 8 }
+grid = { learning_rates = [1e-2, 3e-3], seeds = [10, 20, 30] }
+training = { steps = 200, eval_every = 20, validation_size = 64 }
+search = { strategy = "adaptive", eps = 1e-2, relative_width = 1.5, seed_budget = 40 }
+"""
+
+
+def record(strategy: str, probes: list[tuple[int, bool, int, int]], **job: Any) -> dict[str, Any]:
+    rows = [
+        {"n": n, "verdict": verdict, "speculative": False, "seeds": seeds, "successes": successes}
+        for n, verdict, seeds, successes in probes
+    ]
+    head = {"strategy": strategy, "status": "bracket", "lo": 4, "hi": 8, "n_max": 100, "estimate": None, "n50": None}
+    return {"job": head | job, "probes": rows, "trials": []}
+
+
+def test_fresh_seeds_are_compared_probe_by_probe_and_by_their_counts() -> None:
+    first = record("adaptive", [(100, True, 5, 5), (8, True, 4, 2), (8, False, 4, 0)], estimate=(8.0, 6.0, 10.0))
+    assert compare_records(first, copy.deepcopy(first)).same
+    assert compare_records(first, first).verdicts == 3, "two probes at one N are two pieces of evidence"
+    for change in (
+        record("adaptive", [(100, True, 5, 5), (8, True, 4, 3), (8, False, 4, 0)], estimate=(8.0, 6.0, 10.0)),
+        record("adaptive", [(100, True, 5, 5), (8, True, 4, 2), (8, True, 4, 1)], estimate=(8.0, 6.0, 10.0)),
+        record("adaptive", [(100, True, 5, 5), (8, True, 4, 2), (8, False, 4, 0)], estimate=(8.0, 6.0, 11.0)),
+    ):
+        found = compare_records(first, change)
+        assert not found.same
+        assert found.lines()[0] == "DIFFERENT"
+    assert "N* = 8, 90 % interval [6, 10]" in compare_records(first, first).lines()[1]
+
+
+def test_where_a_verdict_is_the_evidence_the_siblings_that_came_in_with_it_do_not_count() -> None:
+    first = record("log", [(100, True, 3, 2), (4, False, 3, 0)])
+    assert compare_records(first, record("log", [(100, True, 3, 1), (4, False, 3, 0)])).same
+    assert not compare_records(first, record("log", [(100, True, 3, 2), (4, True, 3, 1)])).same
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_adaptive_and_scan_by_real_training(labtui: Labtui, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(ADAPTIVE)
+    assert labtui("submit", "a.toml").code == 0
+    assert labtui("run").code == 0
+    shown = labtui("show", "1", "--json").json
+    assert shown["job"]["state"] == "done"
+    low, high = shown["job"]["estimate"][1:]
+    assert 1 <= low <= shown["job"]["estimate"][0] <= high
+    told = shown["provenance"]
+    assert told["science_version"] == shown["science_version"] == SCIENCE_VERSION
+    again = labtui("rerun", "1", "--check", "--json")
+    assert (again.code, again.json["same"]) == (0, True)
+    assert again.json["verdicts"] == again.json["verdicts_equal"] == shown["job"]["candidates"]
+    assert again.json["trials"] == again.json["trials_equal"] > 0
+
+    words = ("scan", "1", "--ladder", "2,8,32,128", "--seeds", "4")
+    assert labtui(*words).code == 0
+    assert labtui("run").code == 0
+    curve = labtui(*words, "--json").json
+    assert [p["n"] for p in curve["points"]] == [2, 8, 32, 128]
+    assert {p["seeds"] for p in curve["points"]} == {4}
+    trials = labtui("trials", "2", "--json").json
+    for p in curve["points"]:
+        won = {t["seed"] for t in trials if t["n"] == p["n"] and t["outcome"] == "success"}
+        assert len(won) == p["successes"]
+        assert len({t["seed"] for t in trials if t["n"] == p["n"]}) == 4
+    assert curve["points"][0]["successes"] < curve["points"][-1]["successes"], "more data, more seeds that learn"
