@@ -22,6 +22,8 @@ from store.errors import Illegal
 from store.rows import Curve
 from store.write import Tx, Verdict, Writer
 
+ENDED_TRIALS = 30
+"""Ends of trials in one transaction, about: a verb and a screen wait for the longest one. A job's are never taken apart."""
 LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
 
@@ -120,15 +122,27 @@ def adopt(run: Run, standing: Standing) -> None:
 def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
     """Write what has come in: events, plans, progress, ends of trials, verdicts; True if anything was written.
 
+    Where much has come in it is written in several transactions, each of whole jobs.
+
     Args:
         live: also the curves of running trials, for the screens.
 
     Raises:
-        Poisoned: one job's verdict cannot be written; nothing was.
+        Poisoned: one job's verdict cannot be written; nothing of its transaction was.
     """
+    wrote = False
+    while _write(bench, writer, live=live and not wrote):
+        wrote = True
+    return wrote
+
+
+def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
+    """One transaction of it; False where nothing is left."""
     probes = [p for run in bench.runs.values() for p in run.probes.values()]
-    complete = [p for p in probes if p.complete and _sound(bench, p)]
-    ended = [(p, t) for p in probes for t in p.trials if t.ended is not None and not t.over]
+    ended = _ends(probes)
+    taken = {id(p.run) for p, _ in ended}
+    # A probe may be complete with nothing left to write of its trials: all had ended before it was resumed.
+    complete = [p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(bench, p)]
     changed = [p for p in probes if p.changed] if live else []
     remarks, plans, saved, speeds = bench.remarks[:], bench.plans[:], bench.saved[:], bench.speeds[:]
     if not (complete or ended or changed or remarks or plans or saved or speeds):
@@ -167,6 +181,24 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
     for run, standing, unneeded in closed:
         _closed(bench, run, standing, [p for p in complete if p.run is run], unneeded)
     return True
+
+
+def _unwritten(probe: Probe) -> list[Trial]:
+    return [t for t in probe.trials if t.ended is not None and not t.over]
+
+
+def _ends(probes: Sequence[Probe]) -> list[tuple[Probe, Trial]]:
+    """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
+    ended: list[tuple[Probe, Trial]] = []
+    waiting = {id(p.run) for p in probes if p.complete}
+    by_job: dict[int, list[tuple[Probe, Trial]]] = {}
+    for probe in sorted(probes, key=lambda p: id(p.run) not in waiting):
+        by_job.setdefault(id(probe.run), []).extend((probe, t) for t in _unwritten(probe))
+    for ends in by_job.values():
+        if len(ended) >= ENDED_TRIALS:
+            break
+        ended += ends
+    return ended
 
 
 def _sound(bench: Bench, probe: Probe) -> bool:
