@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -101,6 +102,10 @@ def export(context: Context) -> None:
                 json.dump(list(rows), file, indent=2, allow_nan=False)
             else:
                 write_csv(rows, file)
+    except FileExistsError:
+        raise BadInput(f"{path} is there already; expected a new file") from None
     except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # half a table would look like a whole one
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
     context.say(f"wrote {path}")

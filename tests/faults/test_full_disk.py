@@ -95,6 +95,7 @@ def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[s
                     done = labtui(lab, *words)
                     assert done.returncode == 0, done
                 assert leftovers(disk) == []
+                assert not (disk / "out.csv").exists()
                 assert running.workers() == workers
                 assert running.process.poll() is None
             assert running.ended() == 0
