@@ -34,10 +34,10 @@ L = 4
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB."""
+    """A disk of 16 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], capture_output=True, check=False)
     if made.returncode:
         pytest.skip("this user cannot mount a disk; test_no_room_on_the_disk limits the size of files instead")
     yield place
@@ -94,7 +94,8 @@ def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[s
                 for words in (("jobs",), ("kappa",), ("db", "check")):  # looking needs no room
                     done = labtui(lab, *words)
                     assert done.returncode == 0, done
-                assert leftovers(disk) == []
+                # A worker may be in the middle of a checkpoint that will not fit.
+                bench.wait(lambda: not leftovers(disk), 20, "nothing half written")
                 assert not (disk / "out.csv").exists()
                 assert running.workers() == workers
                 assert running.process.poll() is None
