@@ -207,7 +207,8 @@ def _paper_jobs(connection: sqlite3.Connection, rng: random.Random, searches: in
     }
     _insert(connection, "study", [study])
     _insert(connection, "job", jobs)
-    connection.executemany("INSERT INTO job_text VALUES (?, ?, '{}')", ((j["id"], texts.get(j["id"], spec_text)) for j in jobs))
+    specs = ((j["id"], texts.get(j["id"], spec_text)) for j in jobs)
+    connection.executemany("INSERT INTO job_text VALUES (?, ?, '{}')", specs)
     connection.executemany("INSERT INTO study_job VALUES (1, ?, ?)", ((j["id"], j["id"] - 1) for j in jobs))
     _insert(connection, "cell", cells)
     connection.executemany("INSERT INTO cell_part VALUES (?, ?, ?)", parts)
