@@ -6,7 +6,7 @@ A transaction that finds no room or no lock raises; the bench is as before, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -139,7 +139,7 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
 def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
     """One transaction of it; False where nothing is left."""
     probes = [p for run in bench.runs.values() for p in run.probes.values()]
-    ended = _ends(probes)
+    ended = _ends(bench.runs.values())
     taken = {id(p.run) for p, _ in ended}
     # A probe may be complete with nothing left to write of its trials: all had ended before it was resumed.
     complete = [p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(bench, p)]
@@ -187,17 +187,13 @@ def _unwritten(probe: Probe) -> list[Trial]:
     return [t for t in probe.trials if t.ended is not None and not t.over]
 
 
-def _ends(probes: Sequence[Probe]) -> list[tuple[Probe, Trial]]:
+def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
     """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
     ended: list[tuple[Probe, Trial]] = []
-    waiting = {id(p.run) for p in probes if p.complete}
-    by_job: dict[int, list[tuple[Probe, Trial]]] = {}
-    for probe in sorted(probes, key=lambda p: id(p.run) not in waiting):
-        by_job.setdefault(id(probe.run), []).extend((probe, t) for t in _unwritten(probe))
-    for ends in by_job.values():
+    for run in sorted(runs, key=lambda r: not any(p.complete for p in r.probes.values())):
         if len(ended) >= ENDED_TRIALS:
             break
-        ended += ends
+        ended += [(probe, trial) for probe in run.probes.values() for trial in _unwritten(probe)]
     return ended
 
 
