@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Literal
 
 from labtui import __version__
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED
-
-Level = Literal["ok", "note", "problem"]
-LOGIND = ("/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd")
-"""Where logind's settings lie; a file of one name counts in the last of them, and drop-ins count over ``logind.conf``."""
-MIN_FREE = 1 << 30
+from labtui.cli.finding import Finding, lines
+from labtui.cli.session import Session
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
+class Machine:
+    """What is asked of the machine, so that a test can have another one."""
 
-    check: str
-    level: Level
-    text: str
-    remedy: str = ""
+    session: Session = field(default_factory=Session)
+    sqlite: tuple[int, ...] = sqlite3.sqlite_version_info
+    mounts: str | None = None
+    """The text of ``/proc/mounts``; None: read from there."""
 
 
-def doctor(context: Context) -> int:
+def doctor(context: Context, machine: Machine | None = None) -> int:
     """Look at everything; exit 1 where something is wrong."""
-    found = [*_software(), *_machine(), *_session(), *_terminal(context), *_lab(context)]
+    from labtui.cli.place import place
+    from labtui.plain.grid import terminal_width
+
+    machine = machine or Machine()
+    found = [
+        *_software(machine.sqlite),
+        *_devices(),
+        *machine.session.ends(),
+        *_terminal(context),
+        *place(context.lab_path, read_only=context.args.read_only, env=context.env, mounts=machine.mounts),
+    ]
+    wrong = sum(f.level == "problem" for f in found)
     if context.json:
         context.emit(found)
     else:
-        from labtui.text import clean
-
-        marks = {"ok": " ", "note": "·", "problem": "!"}
-        for f in found:
-            context.line(clean(f"{marks[f.level]} {f.check:<12} {f.text}", limit=400))
-            if f.remedy:
-                context.line(clean(f"  {'':<12} -> {f.remedy}", limit=400))
-    return FAILED if any(f.level == "problem" for f in found) else 0
+        context.lines(lines(found, terminal_width()))
+        context.say("nothing is wrong" if not wrong else f"{wrong} thing{'s' * (wrong > 1)} to mend, marked !")
+    return FAILED if wrong else 0
 
 
 def _installed(name: str) -> str | None:
@@ -56,8 +56,9 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _software() -> Iterator[Finding]:
-    yield Finding("labtui", "ok", f"{__version__}, Python {platform.python_version()} on {platform.platform(terse=True)}")
+def _software(sqlite: tuple[int, ...]) -> Iterator[Finding]:
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield Finding("labtui", "ok", f"{__version__}, Python {platform.python_version()}, {system}")
     torch = _installed("torch")
     if torch is None:
         yield Finding("torch", "note", "not installed: nothing can be trained here", "pip install 'labtui[train]'")
@@ -67,7 +68,7 @@ def _software() -> Iterator[Finding]:
         found = _installed(name)
         if found is None:
             yield Finding(name, "problem", "not installed", f"pip install {name}")
-    yield _sqlite(sqlite3.sqlite_version_info)
+    yield _sqlite(sqlite)
 
 
 def wal_reset_fault(found: tuple[int, ...]) -> bool:
@@ -81,12 +82,15 @@ def _sqlite(found: tuple[int, ...]) -> Finding:
     text = f"{'.'.join(map(str, found))}"
     if not wal_reset_fault(found):
         return Finding("sqlite", "ok", text)
-    return Finding("sqlite", "note", f"{text} has the WAL-reset fault; labtui's write lock keeps it from happening")
+    text = f"{text} has the WAL-reset fault, which labtui's write lock keeps from happening"
+    return Finding("sqlite", "note", text, "nothing needs to be done; SQLite 3.51.3 and later are without it")
 
 
-def _machine() -> Iterator[Finding]:
-    import psutil
-
+def _devices() -> Iterator[Finding]:
+    try:
+        import psutil
+    except ImportError:  # told above
+        return
     memory = psutil.virtual_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     free = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free"
@@ -122,96 +126,10 @@ def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def kills_user_processes(user: str, places: tuple[str, ...] = LOGIND) -> bool:
-    """logind ends what this user leaves running at log-out (logind.conf(5))."""
-    main = Path("none")
-    extra: dict[str, Path] = {}
-    for place in map(Path, places):
-        main = place / "logind.conf" if (place / "logind.conf").is_file() else main
-        extra |= {file.name: file for file in (place / "logind.conf.d").glob("*.conf")}
-    told = {"KillUserProcesses": "no", "KillOnlyUsers": "", "KillExcludeUsers": "root"}
-    for file in (main, *(extra[name] for name in sorted(extra))):
-        try:
-            lines = file.read_text("utf-8", "replace").splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            key, equals, value = line.partition("=")
-            if equals and key.strip() in told:
-                told[key.strip()] = value.strip()
-    only = told["KillOnlyUsers"].split()
-    spared = user in told["KillExcludeUsers"].split() or (only and user not in only)
-    return told["KillUserProcesses"].lower() in ("yes", "true", "y", "t", "1", "on") and not spared
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return str(os.getuid())
-
-
-def _session() -> Iterator[Finding]:
-    user = _user()
-    if kills_user_processes(user):
-        if (Path("/var/lib/systemd/linger") / user).is_file():
-            yield Finding("logout", "ok", "KillUserProcesses=yes, but this user lingers")
-        else:
-            yield Finding(
-                "logout",
-                "problem",
-                "KillUserProcesses=yes: the supervisor would be killed when you log out",
-                "loginctl enable-linger, or systemd-run --user --scope labtui daemon start",
-            )
-    if job := os.environ.get("SLURM_JOB_ID"):
-        yield Finding(
-            "slurm",
-            "note",
-            f"inside allocation {job}: the supervisor ends with it, and goes on from its checkpoints at the next start",
-            "put `labtui run` into the batch script and submit that with sbatch; it takes up what an earlier one left",
-        )
-
-
 def _terminal(context: Context) -> Iterator[Finding]:
     encoding = getattr(sys.stdout, "encoding", None) or "?"
     text = f"TERM={context.env.get('TERM', '')}, {encoding}"
     if context.ascii:
-        yield Finding("terminal", "note", f"{text}: ASCII signs are used", "a UTF-8 locale: export LANG=C.UTF-8")
+        yield Finding("terminal", "note", f"{text}: ASCII signs are used", "export LANG=C.UTF-8, or another UTF-8 locale")
     else:
         yield Finding("terminal", "ok", text)
-
-
-def _lab(context: Context) -> Iterator[Finding]:
-    from labtui.plain.queue import count_line, supervisor_line
-    from store.errors import LabError
-    from store.paths import LabPaths, network_filesystem
-
-    path = context.lab_path
-    place = path.parent if path.parent.exists() else Path()
-    kind = network_filesystem(path)
-    if kind is not None:
-        yield Finding(
-            "disk", "problem", f"{path} lies on a network disk ({kind}): a live lab loses data there", "--lab a local path"
-        )
-    free = shutil.disk_usage(place).free
-    level: Level = "ok" if free >= MIN_FREE else "problem"
-    yield Finding("disk", level, f"{free / 2**30:.1f} GiB free", "" if level == "ok" else "make room: results wait in memory")
-    if not path.exists():
-        yield Finding("lab", "ok", f"none yet at {path}")
-        return
-    try:
-        lab = context.lab
-        yield Finding(
-            "lab", "ok", f"{path}: schema {lab.schema}, {path.stat().st_size / 2**20:.1f} MiB, {count_line(lab.counts())}"
-        )
-        row = lab.supervisor()
-        yield Finding("supervisor", "ok" if row is not None and row.alive else "note", supervisor_line(row, lab.holding()))
-        if (waiting := lab.pending_commands()) and not (row is not None and row.alive):
-            yield Finding("commands", "note", f"{waiting} verbs wait for a supervisor", "labtui daemon start")
-        folder = LabPaths(path).folder
-        if folder.exists() and folder.stat().st_mode & 0o077:
-            yield Finding("folder", "problem", f"{folder} is open to others", f"chmod 700 {folder}")
-    except LabError as error:
-        yield Finding("lab", "problem", str(error))

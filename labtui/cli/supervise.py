@@ -11,6 +11,7 @@ from pathlib import Path
 from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
+from labtui.cli.session import Session
 from store.locks import supervisor_alive
 from store.paths import LabPaths
 
@@ -64,7 +65,8 @@ def start(context: Context) -> None:
     started = supervisor.start(context.lab_path, words)
     if not started.ok:
         raise WorkFailed(started.text)
-    context.say(f"{started.text}; it goes on when this terminal closes")
+    ends = next((f.text for f in Session(context.env).ends()), None)
+    context.say(f"{started.text}; {f'{ends}: see labtui doctor' if ends else 'it goes on when this terminal closes'}")
 
 
 def command(context: Context, *words: str) -> list[str]:

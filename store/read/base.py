@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from store.connect import TABLES, Opened
+from store.connect import SCHEMA, TABLES, Opened
 from store.errors import LabError, NotALab, from_sqlite
 
 Bound = Sequence[str | int | float | None]
@@ -33,6 +33,7 @@ class Connected:
         self.read_only: bool = opened.read_only
         self.notice: str = opened.notice
         self.schema: int = opened.schema
+        self.outdated: bool = opened.schema < SCHEMA
         self._identity = self._stat()
         self._columns = {name: self._columns_of(name) for name in TABLES}
 
