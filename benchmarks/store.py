@@ -196,7 +196,14 @@ def read(path: Path) -> dict[str, float]:
             times.append(time.perf_counter() - started)
         return round(1e3 * min(times), 2)
 
+    def first_cells() -> float:
+        with open_lab(path) as lab:
+            started = time.perf_counter()
+            lab.cells()
+            return time.perf_counter() - started
+
     found = {"open_ms": best(lambda: open_lab(path).close())}
+    found["kappa_table_first_ms"] = round(1e3 * min(first_cells() for _ in range(7)), 2)
     with open_lab(path) as lab:
         ids, trials = lab.job_ids(), lab.trial_ids()
         found |= {

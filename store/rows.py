@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 LIVE_STATES: tuple[JobState, ...] = ("queued", "running", "paused")
@@ -151,9 +151,8 @@ class StudyRow:
     """JSON of runners.spec.Study."""
 
 
-@dataclass(frozen=True)
-class NStar:
-    """What is known of one N*: a term of kappa's sum, or its denominator."""
+class NStar(NamedTuple):
+    """What is known of one N*: a term of kappa's sum, or its denominator. A tuple, because a kappa table needs 10,000."""
 
     job_id: int
     n: int | None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import attrgetter
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from store import decode as d
 from store.read.base import Connected
@@ -15,99 +14,132 @@ _STATUS = d.one_of("bracket", "censored", "open")
 _STATES = frozenset({"queued", "running", "paused", "done", "cancelled", "failed"})
 _STATUSES = frozenset({"bracket", "censored", "open"})
 _JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
-_LENGTH = attrgetter("n")
+_ID = itemgetter(0)
+_LENGTH = itemgetter(1)
+_AXES = (
+    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text), ("model_label", d.text),
+    ("format", d.word), ("distribution", d.word), ("L", d.integer), ("min_length", d.integer),
+)  # fmt: skip
+
+
+class _Asked(NamedTuple):
+    """What the cells of a lab, or of a study, were made of when they were submitted."""
+
+    mark: tuple[Any, ...]
+    """The study, and how many cells there were in the lab."""
+    cells: list[tuple[int, Any, tuple[int, ...], dict[str, Any]]]
+    """Id, joint job, jobs of the sum, axes."""
 
 
 class KappaReads(Connected):
     """Part of :class:`store.read.Lab`."""
+
+    _asked: _Asked | None = None
 
     def cells(self, study_id: int | None = None) -> list[CellRow]:
         """The kappa cells of one study, or of all, in the order of submission.
 
         An N*_n that several cells share is one object. A cell whose job is missing from a damaged file is left out.
         """
-        only, values = ("", []) if study_id is None else (" WHERE cell.study_id = ?", [study_id])
         with self.consistent():
-            cells = self._rows(
-                "SELECT id, study_id, joint_job_id, task, m, model, model_label, format, distribution, length, min_length "
-                f"FROM cell{only} ORDER BY study_id, ordinal",
-                values,
-            )
-            among = f" WHERE cell_id IN (SELECT id FROM cell{only})" if only else ""
-            parts = self._rows(f"SELECT cell_id, group_concat(job_id) FROM cell_part{among} GROUP BY cell_id", values)
+            asked = self._what_was_asked(study_id)
             have = self._columns["job"]
             columns = ", ".join(c if c in have else "NULL" for c in _JOB)
             columns = f"id, CASE WHEN distribution = 'fixed' THEN length END, {columns}"
             # through the study's own jobs: two sub-queries over its cells would cost more than the scan
-            within = " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)" if only else ""
-            jobs = self._rows(f"SELECT {columns} FROM job{within}", values)
-        return _assemble(cells, parts, jobs)
+            within = "" if study_id is None else " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+            jobs = self._rows(f"SELECT {columns} FROM job{within}", () if study_id is None else (study_id,))
+        return _assemble(asked, dict(zip(map(_ID, jobs), _n_stars(jobs), strict=True)))
+
+    def _what_was_asked(self, study_id: int | None) -> _Asked:
+        """Cells and their parts: submitted once and never changed, so they are read again only where some were added."""
+        mark = (study_id, *self._rows("SELECT count(*), max(id) FROM cell")[0])
+        if self._asked is None or self._asked.mark != mark:
+            only, values = ("", ()) if study_id is None else (" WHERE cell.study_id = ?", (study_id,))
+            cells = self._rows(
+                "SELECT id, joint_job_id, study_id, task, m, model, model_label, format, distribution, length, min_length "
+                f"FROM cell{only} ORDER BY study_id, ordinal",
+                values,
+            )
+            among = f" WHERE cell_id IN (SELECT id FROM cell{only})" if only else ""
+            parts = dict(self._rows(f"SELECT cell_id, group_concat(job_id) FROM cell_part{among} GROUP BY cell_id", values))
+            known: dict[object, tuple[int, ...]] = {}  # the cells of two distributions have the same sum
+            for ids in parts.values():
+                if ids not in known:
+                    known[ids] = _numbers(ids)
+            axes = ({name: decode(v) for (name, decode), v in zip(_AXES, cell[2:], strict=True)} for cell in cells)
+            self._asked = _Asked(
+                mark, [(d.integer(c[0]), c[1], known.get(parts.get(c[0]), ()), a) for c, a in zip(cells, axes, strict=True)]
+            )
+        return self._asked
 
 
-def _assemble(cells: list[Any], parts: list[Any], jobs: list[Any]) -> list[CellRow]:
-    # Frozen dataclasses are filled through __dict__, as in store/read/mapping.py, and here item by item: dictionaries that
-    # grow with the same keys share them, which halves the time and the memory of tens of thousands.
-    rows = {job[0]: job for job in jobs}
-    terms = {job[0]: _n_star(job, d.integer(job[1])) for job in jobs if job[1] is not None}
-    listed = dict(parts)
-    sums: dict[object, tuple[NStar, ...]] = {}
+def _assemble(asked: _Asked, stars: dict[int, NStar]) -> list[CellRow]:
+    sums: dict[tuple[int, ...], tuple[NStar, ...]] = {}
     out: list[CellRow] = []
-    for cell_id, study_id, joint_id, task, m, model, label, form, distribution, length, least in cells:
-        joint = rows.get(joint_id)
+    for cell_id, joint_id, ids, axes in asked.cells:
+        joint = stars.get(joint_id)
         if joint is None:
             continue
-        ids = listed.get(cell_id)
-        if ids not in sums:  # the cells of two distributions have the same sum
-            sums[ids] = _sum(ids, terms)
+        if ids not in sums:
+            sums[ids] = _sum(ids, stars)
+        # a frozen dataclass is filled through __dict__, as in store/read/mapping.py
         made = object.__new__(CellRow)
-        fields = made.__dict__
-        fields["id"] = d.integer(cell_id)
-        fields["study_id"] = d.integer(study_id)
-        fields["joint"] = _n_star(joint, None)
-        fields["parts"] = sums[ids]
-        fields["task"] = d.text(task)
-        fields["m"] = d.maybe_integer(m)
-        fields["model"] = d.text(model)
-        fields["model_label"] = d.text(label)
-        fields["format"] = d.word(form)
-        fields["distribution"] = d.word(distribution)
-        fields["L"] = d.integer(length)
-        fields["min_length"] = d.integer(least)
+        made.__dict__.update(axes, id=cell_id, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids])
         out.append(made)
     return out
 
 
-def _sum(ids: object, terms: dict[Any, NStar]) -> tuple[NStar, ...]:
-    """The N*_n, by length, of the jobs whose ids stand in a text; those that are not there, or of no one length, left out."""
-    if not isinstance(ids, str):
-        return ()
+def _numbers(ids: object) -> tuple[int, ...]:
+    """The ids in a text; none where a damaged file has something else."""
     try:
-        found = list(filter(None, map(terms.get, map(int, ids.split(",")))))
+        return tuple(map(int, ids.split(","))) if isinstance(ids, str) else ()
     except ValueError:
         return ()
+
+
+def _sum(ids: tuple[int, ...], stars: dict[int, NStar]) -> tuple[NStar, ...]:
+    """The N*_n of these jobs, by length; those that are not there, or of no one length, left out."""
+    found = [star for star in map(stars.get, ids) if star is not None and star.n is not None]
     found.sort(key=_LENGTH)
     return tuple(found)
 
 
-def _n_star(row: Sequence[Any], n: int | None) -> NStar:
-    """One job's N*. A row with sound values, as nearly all are, takes a short way."""
-    job_id, _, state, status, lo, hi, n_max, flags, estimate, generalisation = row
-    if state not in _STATES or status not in _STATUSES:
-        state, status = _STATE(state), _STATUS(status)
-    if type(lo) is not int or type(n_max) is not int or (hi is not None and type(hi) is not int):
-        lo, hi, n_max = d.integer(lo), d.maybe_integer(hi), d.integer(n_max)
-    if hi is None and status == "bracket":
-        status = "open"
-    made = object.__new__(NStar)
-    fields = made.__dict__
-    fields["job_id"] = job_id
-    fields["n"] = n
-    fields["state"] = state
-    fields["status"] = status
-    fields["lo"] = lo
-    fields["hi"] = hi
-    fields["n_max"] = n_max
-    fields["flags"] = () if flags == "[]" else d.texts(flags)
-    fields["estimate"] = None if estimate is None else d.interval(estimate)
-    fields["generalisation"] = None if generalisation is None else d.maybe_real(generalisation)
-    return made
+def _n_stars(jobs: list[Any]) -> list[NStar]:
+    """Each job's N*, with its length where it has but one. Rows with sound values, as nearly all are, take a short way."""
+    new, whole = tuple.__new__, int
+    out: list[NStar] = []
+    for row in jobs:
+        job_id, n, state, status, lo, hi, n_max, flags, estimate, generalisation = row
+        if (
+            flags == "[]"
+            and estimate is generalisation is None
+            and state in _STATES
+            and status in _STATUSES
+            and type(lo) is type(n_max) is whole
+            and (type(hi) is whole or (hi is None and status != "bracket"))
+            and (n is None or type(n) is whole)
+        ):
+            out.append(new(NStar, (job_id, n, state, status, lo, hi, n_max, (), None, None)))
+        else:
+            out.append(_n_star(*row))
+    return out
+
+
+def _n_star(
+    job_id: int, n: object, state: object, status: object, lo: object, hi: object, n_max: object, *others: object
+) -> NStar:
+    flags, estimate, generalisation = others
+    known, most = _STATUS(status), d.maybe_integer(hi)
+    return NStar(
+        job_id,
+        None if n is None else d.integer(n),
+        _STATE(state),
+        "open" if most is None and known == "bracket" else known,
+        d.integer(lo),
+        most,
+        d.integer(n_max),
+        d.texts(flags),
+        d.interval(estimate),
+        d.maybe_real(generalisation),
+    )

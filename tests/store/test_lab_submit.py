@@ -41,6 +41,18 @@ def test_a_study_becomes_jobs_and_cells(lab_path: Path) -> None:
     assert_sound(lab_path, brackets=True)
 
 
+def test_the_cells_of_an_open_reader_follow_what_is_submitted_and_done(lab: Path) -> None:
+    with open_lab(lab) as reader:
+        before = [(c.id, c.joint.state) for c in reader.cells()]
+        commands.cancel(lab, [reader.cells()[0].joint.job_id])
+        apply_pending(lab)
+        submit(lab, study().model_copy(update={"name": "another"}))
+        with open_lab(lab) as fresh:
+            assert reader.cells() == fresh.cells()
+            assert reader.cells(study_id=1) == fresh.cells(study_id=1) != fresh.cells(study_id=2) == reader.cells(study_id=2)
+        assert len(reader.cells()) == 2 * len(before)
+
+
 def test_the_same_again_changes_nothing(lab: Path) -> None:
     again = submit(lab, study())
     assert (again.study_id, again.new, again.reused, again.requeued, again.jobs) == (1, 0, 5, 0, (1, 2, 3, 4, 5))
