@@ -223,13 +223,13 @@ def _drop(n: int | None, p: int) -> float:
     likelihood ratio is n ln(1 + t^2 / (n - p)) with Student's t, exactly so for a normal regression without censoring:
     with few points an interval from chi-squared is much too narrow.
     """
-    from scipy.stats import chi2, t
+    from scipy.special import chdtri, stdtrit  # scipy.stats, which has them too, loads for 0.7 s
 
-    many = float(chi2.ppf(LEVEL, 1)) / 2
+    many = float(chdtri(1, 1 - LEVEL)) / 2
     if n is None:
         return many
     nu = max(1, n - p)
-    return max(many, n / 2 * math.log1p(float(t.ppf((1 + LEVEL) / 2, nu)) ** 2 / nu))
+    return max(many, n / 2 * math.log1p(float(stdtrit(nu, (1 + LEVEL) / 2)) ** 2 / nu))
 
 
 def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, float]:
@@ -262,11 +262,15 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
         limit = LOG_SPREAD[sign > 0] if is_spread else float(best[i]) + sign * _FARTHEST
         theta = best
         inside, step = float(best[i]), 0.05
+        seen = {inside: -math.sqrt(drop)}
 
         def excess(v: float) -> float:
+            # of the root, which is nearly linear where the profile is nearly a parabola: half the steps to its zero
             nonlocal theta
-            theta, at = _minimise(f, theta, {i: v})
-            return at - value - drop
+            if v not in seen:
+                theta, at = _minimise(f, theta, {i: v})
+                seen[v] = math.sqrt(max(at - value, 0.0)) - math.sqrt(drop)
+            return seen[v]
 
         while True:
             outside = inside + sign * step

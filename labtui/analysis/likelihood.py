@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOG_SPREAD = (math.log(1e-3), math.log(20.0))
 """Where ln(spread) may lie: brackets that one line passes through all would drive it to minus infinity."""
 _Z90 = 1.6448536269514722
+_LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 Objective: TypeAlias = "Callable[[Array], tuple[float, Array]]"
 """theta [p + 1] = (coefficients [p], ln spread) -> (minus log-likelihood, its gradient)."""
@@ -47,27 +48,29 @@ def objective(points: Sequence[Point], design: Array) -> Objective:
     measured = np.array([p.estimate is not None and p.hi is not None for p in points])
     values = np.array([math.log(p.estimate[0]) if p.estimate else 0.0 for p in points])
     widths = np.array([math.log(p.estimate[2] / p.estimate[1]) / (2 * _Z90) if p.estimate else 0.0 for p in points])
-    ends = np.array([limits(p) for p in points], dtype=np.float64).reshape(-1, 2)
+    rest = ~measured
+    ends = np.array([limits(p) for p in points], dtype=np.float64).reshape(-1, 2)[rest]
+    values, squares = values[measured], widths[measured] ** 2
+    below, above = np.isinf(ends[:, 0]), np.isinf(ends[:, 1])
 
-    def bracketed(mu: Array, s: float, ends: Array) -> tuple[Array, Array, Array]:
+    def bracketed(mu: Array, s: float) -> tuple[Array, Array, Array]:
         """(log-likelihood, its derivatives by mu and by ln s) of each bracket."""
         a, b = (ends[:, 0] - mu) / s, (ends[:, 1] - mu) / s
         flip = a > 0  # in the upper tail both terms round to 1: mirror it
         x, y = np.where(flip, -b, a), np.where(flip, -a, b)
         log_x, log_y = log_ndtr(x), log_ndtr(y)
         log_mass = log_y + np.log(np.maximum(-np.expm1(np.minimum(log_x - log_y, 0.0)), 1e-300))
-        at_a = np.where(np.isinf(a), 0.0, np.exp(np.clip(_log_pdf(a) - log_mass, -700, 700)))
-        at_b = np.where(np.isinf(b), 0.0, np.exp(np.clip(_log_pdf(b) - log_mass, -700, 700)))
-        a0, b0 = np.where(np.isinf(a), 0.0, a), np.where(np.isinf(b), 0.0, b)
-        return log_mass, (at_a - at_b) / s, a0 * at_a - b0 * at_b
+        at_a = np.exp(np.clip(_log_pdf(a) - log_mass, -700, 700))
+        at_b = np.exp(np.clip(_log_pdf(b) - log_mass, -700, 700))
+        a[below] = b[above] = at_a[below] = at_b[above] = 0.0
+        return log_mass, (at_a - at_b) / s, a * at_a - b * at_b
 
     def minus_log_likelihood(theta: Array) -> tuple[float, Array]:
         mu, s = design @ theta[:-1], math.exp(theta[-1])
         value, by_mu, by_log_s = np.zeros(len(mu)), np.zeros(len(mu)), np.zeros(len(mu))
-        rest = ~measured
-        value[rest], by_mu[rest], by_log_s[rest] = bracketed(mu[rest], s, ends[rest])
-        variance = s * s + widths[measured] ** 2
-        r = values[measured] - mu[measured]
+        value[rest], by_mu[rest], by_log_s[rest] = bracketed(mu[rest], s)
+        variance = s * s + squares
+        r = values - mu[measured]
         value[measured] = -0.5 * (r * r / variance + np.log(2 * math.pi * variance))
         by_mu[measured] = r / variance
         by_log_s[measured] = (r * r / variance - 1) * s * s / variance
@@ -77,7 +80,4 @@ def objective(points: Sequence[Point], design: Array) -> Objective:
 
 
 def _log_pdf(z: Array) -> Array:
-    import numpy as np
-
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(-0.5 * z * z - 0.5 * math.log(2 * math.pi))
+    return -0.5 * z * z - _LOG_ROOT_2PI

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from labtui.analysis import format as show
-from labtui.cli.context import Context, plain
+from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
+from labtui.cli.rows import plain
 from labtui.document import mapping, stored_job
 from labtui.plain.grid import grid
 from labtui.plain.queue import label

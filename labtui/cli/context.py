@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from labtui.cli.entry import BadInput
+from labtui.cli.rows import plain, write_json
 
 if TYPE_CHECKING:
     from store.read import Lab
@@ -107,23 +107,8 @@ class Context:
             self.line(text)
 
     def emit(self, value: Any) -> None:
-        """Data as JSON: rows as objects, what is not finite as null."""
-        json.dump(plain(value), self.out, indent=2, allow_nan=False)
-        self.out.write("\n")
-
-
-def plain(value: Any) -> Any:
-    """Rows and their like as JSON's own types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    if isinstance(value, Iterable):
-        return [plain(v) for v in value]
-    return str(value)
+        """Data as JSON, what is not finite as null; rows, which may come as they are read, one in each line."""
+        if isinstance(value, Iterable) and not isinstance(value, Mapping | str):
+            write_json(value, self.out)
+        else:
+            self.out.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")

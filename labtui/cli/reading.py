@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from array import array
-from typing import Any
 
-from labtui.cli.context import Context, plain
+from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
+from labtui.cli.rows import pages, plain
 from labtui.document import document
 from store.filters import JOB_FIELDS, TRIAL_FIELDS, Condition
 
@@ -91,13 +91,13 @@ def jobs(context: Context) -> None:
     where = conditions(args.filter, frozenset(JOB_FIELDS))
     study = study_of(context, args.study)
     ids = context.lab.job_ids(where, order=args.order, study=study, archived=bool(args.archived))
-    rows = context.lab.jobs(_limited(ids, args.limit))
+    rows = pages(context.lab.jobs, _limited(ids, args.limit))
     if context.json:
         context.emit(rows)
         return
     from labtui.plain.queue import job_lines
 
-    context.lines(job_lines(rows))
+    context.lines(job_lines(list(rows)))
     _cut(context, ids, args.limit)
 
 
@@ -123,17 +123,13 @@ def trials(context: Context) -> None:
         where = (Condition("job", "=", context.job(args.job).id),)
     where += conditions(words, frozenset(TRIAL_FIELDS))
     ids = context.lab.trial_ids(where, order=args.order, study=study_of(context, args.study))
-    rows = context.lab.trials_by_id(_limited(ids, args.limit))
+    rows = pages(context.lab.trials_by_id, _limited(ids, args.limit))
     if context.json:
-        out: list[Any] = [plain(row) for row in rows]
-        if args.curves:
-            for row in out:
-                row["curve"] = plain(context.lab.curve(row["id"]))
-        context.emit(out)
+        context.emit((vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows)
         return
     from labtui.plain.job import trial_lines
 
-    context.lines(trial_lines(rows))
+    context.lines(trial_lines(list(rows)))
     _cut(context, ids, args.limit)
 
 

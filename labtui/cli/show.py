@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from labtui import __version__
-from labtui.cli.context import Context, plain
+from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
+from labtui.cli.rows import plain
 from labtui.document import document, mapping
 
 
