@@ -96,15 +96,15 @@ class Context:
 
     def line(self, text: str = "") -> None:
         """One line of data, to stdout; the caller has cleaned what came from outside."""
-        if self.ascii and not text.isascii():
-            from labtui.text import to_ascii
-
-            text = to_ascii(text)
-        print(text, file=self.out)
+        self.lines((text,))
 
     def lines(self, lines: Iterable[str]) -> None:
-        for text in lines:
-            self.line(text)
+        """Lines of data."""
+        if self.ascii:
+            from labtui.text import to_ascii
+
+            lines = map(to_ascii, lines)
+        self.out.writelines(f"{text}\n" for text in lines)
 
     def emit(self, value: Any) -> None:
         """Data as JSON, what is not finite as null; rows, which may come as they are read, one in each line."""

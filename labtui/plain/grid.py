@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.cells import cell_len
 
@@ -31,8 +32,10 @@ def grid(
         limit: the widest a column may be.
         room: cells in a line; None: those of the terminal, where there is one.
     """
-    texts = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
-    widths = [min(limit, max([cell_len(h), *(cell_len(r[i]) for r in texts)])) for i, h in enumerate(heads)]
+    columns = [[clean("" if cell is None else str(cell)) for cell in column] for column in zip(*rows, strict=True)] or [
+        [] for _ in heads
+    ]
+    widths = [min(limit, max(cell_len(head), _widest(column))) for head, column in zip(heads, columns, strict=True)]
     flush = set(right.split())
     room = room if room is not None else terminal_width()
     words = [i for i, head in enumerate(heads) if head not in flush]  # a number that is cut would be another number
@@ -41,12 +44,22 @@ def grid(
         if widths[widest] <= LEAST:
             break
         widths[widest] -= 1
+    padded = [
+        _pad([head, *column], w, ">" if head in flush else "<") for head, column, w in zip(heads, columns, widths, strict=True)
+    ]
+    head, *lines = ("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
+    return [head, "  ".join("─" * w for w in widths), *lines]
 
-    def line(cells: Sequence[str]) -> str:
-        parts = [fit(c, w, ">" if h in flush else "<") for c, w, h in zip(cells, widths, heads, strict=True)]
-        return "  ".join(parts).rstrip()
 
-    return [line(heads), "  ".join("─" * w for w in widths), *(line(row) for row in texts)]
+def _widest(column: Sequence[str]) -> int:
+    """Terminal cells of the widest text; a column of letters, as nearly all are, takes a short way."""
+    return max(map(len if all(map(str.isascii, column)) else cell_len, column), default=0)
+
+
+def _pad(column: Sequence[str], width: int, align: Literal["<", ">"]) -> list[str]:
+    if all(map(str.isascii, column)) and max(map(len, column)) <= width:
+        return [text.rjust(width) for text in column] if align == ">" else [text.ljust(width) for text in column]
+    return [fit(text, width, align) for text in column]
 
 
 def terminal_width() -> int | None:
