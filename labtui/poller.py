@@ -137,7 +137,7 @@ class Poller:
         last_event: int | None = None
         looked = checked = 0.0
         not_before = 0.0
-        alive: bool | None = None
+        told: tuple[bool, str] | None = None
         while not self._stop:
             hurried = self._wake.wait(self.interval)
             self._wake.clear()
@@ -165,8 +165,7 @@ class Poller:
                 seen = lab.data_version()
                 if now - looked > self.heartbeat:
                     looked = now
-                    row = lab.supervisor()
-                    dirty = dirty or (row is not None and row.alive) != alive
+                    dirty = dirty or _word(lab.supervisor()) != told
                 if once is None and not dirty and (seen == version or now < not_before):
                     continue
                 started = time.perf_counter()
@@ -177,7 +176,7 @@ class Poller:
                 common = self._common(lab, last_event)
                 spent = time.perf_counter() - started
                 version, last_event = seen, common.last_event
-                alive = common.supervisor is not None and common.supervisor.alive
+                told = _word(common.supervisor)
                 not_before = time.monotonic() + 5 * spent
                 self._send(Snapshot(wanted.key, data, common, "", spent))
             except Exception as error:  # any fault of reading is a sentence on the screen, never the end of the app
@@ -213,6 +212,11 @@ class Poller:
             lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh, ended,
             lab.read_only, lab.notice,
         )  # fmt: skip
+
+
+def _word(row: SupervisorRow | None) -> tuple[bool, str]:
+    """Whether a supervisor lives, and what it says: the lab's version stands still where it cannot write."""
+    return row is not None and row.alive, row.message if row is not None else ""
 
 
 def _sentence(error: Exception) -> str:

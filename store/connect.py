@@ -37,6 +37,17 @@ class Opened:
     read_only: bool
     notice: str
     copy: TemporaryDirectory[str] | None
+    no_room: bool = False
+    still: bool = False
+    """It sees the lab as it lay there when it was opened: what is written later is not seen."""
+
+    def wal_now(self) -> tuple[int, ...]:
+        """What tells whether more was written to the WAL."""
+        try:
+            found = self.paths.wal.stat()
+        except OSError:
+            return ()
+        return found.st_mtime_ns, found.st_size
 
     def close(self) -> None:
         self.connection.close()
@@ -69,13 +80,17 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
         if read_only:
             raise
         # a disk without room for SQLite's index of the WAL can still be read from
-        return _open(paths, True, f"{paths.lab} cannot be written: the disk is full or failed; opened read-only")
+        notice = f"{paths.lab} cannot be written: the disk is full or failed; opened read-only"
+        opened = _open(paths, True, notice, live=False)
+        opened.no_room = True
+        return opened
 
 
-def _open(paths: LabPaths, read_only: bool, notice: str) -> Opened:
+def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -> Opened:
     copy = None
+    live = live and (not read_only or _live(paths))
     try:
-        if not read_only or _live(paths):
+        if live:
             connection = _connect(paths.uri(mode="ro"))
         elif not _has_bytes(paths.wal):
             connection = _connect(paths.uri(mode="ro", immutable=1))
@@ -86,7 +101,7 @@ def _open(paths: LabPaths, read_only: bool, notice: str) -> Opened:
         if copy is not None:
             copy.cleanup()
         raise from_sqlite(error, paths.lab) from None
-    opened = Opened(connection, paths, 0, read_only, notice, copy)
+    opened = Opened(connection, paths, 0, read_only, notice, copy, still=not live)
     try:
         opened.schema = validate(connection, paths.lab)
     except BaseException:

@@ -24,6 +24,9 @@ def check_header(path: Path) -> int:
     paths = LabPaths(path)
     try:
         with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)) as connection:
+            # A fold of the WAL that was cut short leaves a first page that names more pages than there are yet: no damage,
+            # since the WAL still has them, but SQLite would refuse to read on without it.
+            connection.execute("PRAGMA writable_schema = ON")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except (sqlite3.Error, UnicodeDecodeError) as error:

@@ -71,6 +71,8 @@ class Bench:
     """Something may be runnable that was not before."""
     waiting: str = ""
     """Why work stands still: no room, no memory, no worker starts."""
+    obstacle: str = ""
+    """Why nothing new begins: no checkpoint could be kept."""
     lost: list[Device] = field(default_factory=list)
     """Devices that went, not yet told to the lab."""
     serial: int = 0

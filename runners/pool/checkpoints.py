@@ -48,9 +48,13 @@ def prepare(assignment: Assignment) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     aside = folder / (NAME + ".tmp")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as f:
-        f.write(manifest(assignment))
-    aside.replace(folder / NAME)
+    try:
+        with os.fdopen(descriptor, "w") as f:
+            f.write(manifest(assignment))
+        aside.replace(folder / NAME)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def members(folder: Path) -> tuple[Member, ...] | None:

@@ -74,11 +74,12 @@ def dispatch(bench: Bench, writer: Writer) -> int:
     unstaffed = sum(1 for s in bench.slots if s.worker is None and not s.retired)
     if not free and not guesses and not unstaffed:
         return 0
-    if free and (why := checkpoints.obstacle(bench.paths)):
-        if why != bench.waiting:
-            log.warning("%s; nothing new begins", why)
-        bench.waiting = why
-        return 0
+    if free:
+        before, bench.obstacle = bench.obstacle, checkpoints.obstacle(bench.paths)
+        if bench.obstacle:
+            if bench.obstacle != before:
+                log.warning("%s; nothing new begins", bench.obstacle)
+            return 0
     most = len(free) + guesses + unstaffed + 1
     orders: list[_Order] = []
     fresh: list[tuple[Run, Standing]] = []

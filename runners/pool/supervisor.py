@@ -237,7 +237,7 @@ class Supervisor:
             self._report_lost()
         if self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why:  # a turn that wrote nothing proves nothing
             with self.writer.transaction(durable=False) as tx:
-                tx.heartbeat(self._state(), bench.waiting)
+                tx.heartbeat(self._state(), bench.obstacle or bench.waiting)
         if self._is_due("chores", CHORES_S):
             self.staff.trim_logs()
             for kind, idle_s in REST_S.items():
@@ -258,7 +258,7 @@ class Supervisor:
             return "draining"
         if self.bench.holding:
             return "holding"
-        return "waiting" if self.bench.waiting else "running"
+        return "waiting" if self.bench.obstacle or self.bench.waiting else "running"
 
     def _leftovers(self) -> bool:
         """The workers of the supervisor before still live: they are writing checkpoints, or hang and are killed in the end."""
@@ -321,11 +321,23 @@ class Supervisor:
                 slot.worker = None
         with contextlib.suppress(OSError):
             self.roster.write([])
-        for name in ("writer", "lab"):
-            with contextlib.suppress(Exception):
-                getattr(self, name).close()
+        self._close_file()
         log.info("ended with code %d", code)
         self.lock.release()
+
+    def _close_file(self) -> None:
+        """The lab is one file again, and its room is given back: also where somebody still looks on.
+
+        Whoever closes last folds the WAL in and deletes it, and a reader cannot. Where another file lies at the lab's place
+        the WAL there may be another's too: then the reader closes last, and all stays as it is.
+        """
+        whole = False
+        with contextlib.suppress(Exception):
+            self.writer.checkpoint(truncate=True)
+            whole = True
+        for name in ("lab", "writer") if whole else ("writer", "lab"):
+            with contextlib.suppress(Exception):
+                getattr(self, name).close()
 
     def _pump(self, nap: float) -> None:
         for key, _ in self.selector.select(nap):

@@ -46,9 +46,11 @@ class Connected:
         """A number that moves whenever another connection has committed (10 microseconds).
 
         Raises:
-            LabError: the file was moved, deleted or replaced.
+            LabError: the file was moved, deleted or replaced, or is not what was opened where that is all that is seen.
         """
         if self._stat() != self._identity:
+            if self._opened.still and self.path.exists():
+                raise LabError(f"{self.path} has been written since it was opened; open it again")
             raise NotALab(f"{self.path} was moved or replaced; expected the file that was opened: open it again")
         return int(self._rows("PRAGMA data_version")[0][0])
 
@@ -67,12 +69,14 @@ class Connected:
                 if outermost:
                     self._rows("COMMIT")
 
-    def _stat(self) -> tuple[int, int] | None:
+    def _stat(self) -> tuple[int, ...] | None:
         try:
             found = os.stat(self.path)  # noqa: PTH116 - on every tick of the screen
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        if not self._opened.still:
+            return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, *self._opened.wal_now()
 
     def _columns_of(self, table: str) -> frozenset[str]:
         return frozenset(row[1] for row in self._rows(f"PRAGMA table_info({table})") if isinstance(row[1], str))

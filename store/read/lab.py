@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from array import array
 from collections.abc import Sequence
 from types import TracebackType
@@ -22,10 +23,13 @@ from store.filters import (
     compile_conditions,
     compile_order,
 )
-from store.locks import supervisor_alive
+from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaReads
 from store.read.mapping import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, TRIALS
 from store.rows import CommandRow, Curve, DeviceRow, EventRow, JobRow, ProbeRow, StudyRow, SupervisorRow, TrialRow
+
+SILENT_S = 20.0
+"""A living supervisor that has written nothing for so long cannot (it writes every two seconds)."""
 
 
 def open_lab(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab:
@@ -241,6 +245,8 @@ class Lab(KappaReads):
         if not rows:
             return None
         epoch, pid, started, host, boot, version, since, beat, state, message = rows[0]
+        alive = supervisor_alive(self._opened.paths)
+        word = self._word(d.real(beat)) if alive else ""
         return SupervisorRow(
             epoch=d.integer(epoch),
             pid=d.integer(pid),
@@ -250,10 +256,17 @@ class Lab(KappaReads):
             version=d.text(version),
             started_at=d.real(since),
             heartbeat_at=d.real(beat),
-            state=d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
-            message=d.text(message),
-            alive=supervisor_alive(self._opened.paths),
+            state="waiting" if word else d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
+            message=word or d.text(message),
+            alive=alive,
         )
+
+    def _word(self, heartbeat_at: float) -> str:
+        """What a living supervisor says beside its row, which it cannot write where the disk is full or failed."""
+        told = d.text(str(last_holder(self._opened.paths).get("message", "")))[:1000]
+        if told or time.time() - heartbeat_at < SILENT_S:
+            return told.removeprefix("waiting: ")
+        return f"nothing was written for more than {SILENT_S:.0f} s; is the disk of {self.path} read-only or failing?"
 
     def pending_commands(self) -> int:
         """How many verbs wait for the supervisor."""

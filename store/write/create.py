@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import SCHEMA, open_for_reading, require_schema
-from store.errors import LabError, NotALab, from_os, from_sqlite
+from store.errors import LabError, NoRoom, NotALab, from_os, from_sqlite
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
@@ -58,6 +58,8 @@ def _open_existing(paths: LabPaths) -> None:
     opened = open_for_reading(paths.lab)
     schema, notice = opened.schema, opened.notice
     opened.close()
+    if opened.no_room:
+        raise NoRoom(notice.replace("; opened read-only", ""))
     if schema >= SCHEMA:
         require_schema(schema, paths.lab)
     if notice:

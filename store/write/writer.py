@@ -13,7 +13,7 @@ from types import TracebackType
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import require_schema, validate
-from store.errors import Fenced, LabError, Moved, ReadOnlyLab, from_sqlite
+from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
@@ -24,6 +24,11 @@ from store.write.verbs import VerbWrites
 
 CHECKPOINT_PAGES = 1000
 """Pages in the WAL after which the supervisor's commit, and no other connection's, folds it back into the file."""
+SCARCE_PAGES = 32
+SCARCE_BYTES = 4 * CHECKPOINT_PAGES * 4096
+"""With less room than this the WAL is folded back early: it must not take up what the file needs to take it in."""
+WAL_BYTES = 16 << 20
+"""What the WAL keeps of its room once all of it is folded in: a reader that looked on for long has let it grow."""
 
 
 class Tx(VerbWrites, ProbeWrites):
@@ -51,6 +56,7 @@ class Writer:
         self._clock = clock
         self._durable = True
         self._closed = False
+        self._pages = 0
         self.paths.require_file()
         check_header(self.paths.lab)
         refuse_network(self.paths)
@@ -63,6 +69,7 @@ class Writer:
                 try:
                     require_schema(validate(self._connection, self.paths.lab), self.paths.lab)
                     self._connection.execute("PRAGMA synchronous = FULL")
+                    self._connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
                 except BaseException:
                     self._connection.close()
                     raise
@@ -102,17 +109,16 @@ class Writer:
                 if durable != self._durable:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                     self._durable = durable
+                self._fold_after(SCARCE_PAGES if self._scarce() else CHECKPOINT_PAGES)
                 with self._engine.begin() as connection:
                     tx = Tx(connection, now=self._clock(), epoch=self.epoch)
                     self._fence(tx)
                     yield tx
-                if tx.epoch != self.epoch:
-                    self.epoch = tx.epoch
-                    self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                self.epoch = tx.epoch
             except DBAPIError as error:
-                raise unwrap(error, self.paths) from None
+                raise self._refused(unwrap(error, self.paths)) from None
             except sqlite3.Error as error:
-                raise from_sqlite(error, self.paths.lab) from None
+                raise self._refused(from_sqlite(error, self.paths.lab)) from None
 
     def rescue(self) -> Path:
         """A checked copy of the open file in the lab's folder of backups, for when the file itself has gone from its path.
@@ -128,8 +134,13 @@ class Writer:
             return backup_locked(self.paths, self._connection, "rescued")
 
     def checkpoint(self, *, truncate: bool = False) -> None:
-        """Fold the WAL into the file, as far as readers let it; with ``truncate`` also shorten it."""
+        """Fold the WAL into the file, as far as readers let it; with ``truncate`` also shorten it.
+
+        Raises:
+            Moved: another file, or none, lies where the lab was opened. Busy: another process held the lab for too long.
+        """
         with self._lock.hold(self._timeout_s):
+            self._require_place()
             self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
 
     def close(self) -> None:
@@ -160,6 +171,24 @@ class Writer:
         newest = tx.rows("SELECT max(epoch) FROM supervisor")[0][0]
         if newest != self.epoch:
             raise Fenced(f"{self.paths.lab} has a newer supervisor (epoch {newest}); this one (epoch {self.epoch}) must end")
+
+    def _scarce(self) -> bool:
+        try:
+            room = os.statvfs(self.paths.lab)
+        except OSError:
+            return False
+        return room.f_bavail * room.f_frsize < SCARCE_BYTES
+
+    def _fold_after(self, pages: int) -> None:
+        if self.epoch is not None and pages != self._pages:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+            self._pages = pages
+
+    def _refused(self, error: LabError) -> LabError:
+        """Where there is no room, what the WAL takes up is given back, so that the next try finds it."""
+        if isinstance(error, NoRoom):
+            self._checkpoint("TRUNCATE")
+        return error
 
     def _checkpoint(self, mode: str) -> None:
         try:

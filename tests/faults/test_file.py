@@ -155,6 +155,18 @@ def test_a_copy_of_a_live_lab(lab_path: Path, tmp_path: Path, counts: Counter[st
     bench.verify(lab_path)
 
 
+def test_a_lab_at_rest_is_one_file_though_somebody_looks_on(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    with open_lab(lab_path) as looking:
+        assert looking.counts()
+        assert bench.spawn(lab_path).ended() == 0
+        alone = lab_path.with_name("copy.db")
+        alone.write_bytes(lab_path.read_bytes())
+        bench.verify(alone)
+    assert bench.spawn(lab_path).ended() == 0
+    assert not LabPaths(lab_path).wal.exists()
+
+
 @pytest.fixture
 def keep_signals() -> Iterator[None]:
     """The supervisor runs in this very process here."""

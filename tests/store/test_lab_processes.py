@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,52 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
         "import sys; from store.read import open_lab; print([e.kind for e in open_lab(sys.argv[1]).events()][-1])", lab
     )
     assert seen.communicate(timeout=30)[0].strip() == "after"
+
+
+def test_the_word_of_a_supervisor_that_cannot_write_its_row(
+    writer: Writer, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_lab(lab) as opened:
+
+        def seen() -> tuple[str, str, bool]:
+            row = opened.supervisor()
+            assert row is not None
+            return row.state, row.message, row.alive
+
+        assert seen() == ("running", "", False)
+        lock = SupervisorLock.acquire(LabPaths(lab))
+        lock.tell("waiting: no room")
+        assert seen() == ("waiting", "no room", True)
+        lock.tell("")
+        assert seen() == ("running", "", True)
+        late = time.time() + 25.0
+        monkeypatch.setattr(time, "time", lambda: late)  # not even the lock file can be written
+        state, message, _ = seen()
+        assert state == "waiting"
+        assert "read-only or failing" in message
+        lock.release()
+        assert seen() == ("running", "", False)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7])
+def test_a_fold_of_the_wal_that_was_cut_short(writer: Writer, lab: Path, tmp_path: Path, kept: int) -> None:
+    """Killed, or out of room, while the WAL goes into a file that has to grow: the first page is new, the last not there."""
+    for turn in range(40):
+        with writer.transaction() as tx:
+            tx.event("filler", f"{turn}" * 2000)
+    paths, cut = LabPaths(lab), LabPaths(tmp_path / "cut.db")
+    before, wal = paths.lab.stat().st_size, paths.wal.read_bytes()
+    writer.checkpoint()
+    folded = paths.lab.read_bytes()
+    assert len(folded) > before + kept * 4096
+    cut.lab.write_bytes(folded[: before + kept * 4096])
+    cut.wal.write_bytes(wal)
+    for read_only in (True, False):
+        with open_lab(cut.lab, read_only=read_only) as opened:
+            assert sum(e.kind == "filler" for e in opened.events(limit=1000)) == 40
+    with Writer(cut.lab) as again, again.transaction() as tx:
+        tx.event("after", "")
+    assert_sound(cut.lab)
 
 
 def test_many_processes_write_at_once(lab: Path) -> None:

@@ -223,6 +223,16 @@ async def test_a_supervisor_that_is_gone_has_a_banner(opened: Opened) -> None:
         assert "The supervisor is gone" in app.query_one(Banner).text()
 
 
+async def test_a_supervisor_that_cannot_write_says_so_although_the_lab_stands_still(opened: Opened) -> None:
+    async with opened() as (app, pilot, lab):
+        app.poller.heartbeat = 0.0
+        assert lab.supervisor_row is not None
+        lab.supervisor_row = replace(lab.supervisor_row, state="waiting", message="database or disk is full")
+        await until(pilot, lambda: "disk is full" in app.query_one(Banner).text())
+        lab.supervisor_row = replace(lab.supervisor_row, state="running", message="")
+        await until(pilot, lambda: not app.query_one(Banner).display)
+
+
 async def test_a_finished_job_is_told(opened: Opened) -> None:
     from store.rows import EventRow
 
