@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _WORD = re.compile(r'(?P<not>-?)(?:(?P<field>[A-Za-z_]+)(?P<op>!=|<=|>=|[:=<>~]))?(?P<value>"[^"]*"|[^\s"]+)(?=\s|$)')
 _NEGATED = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _STATES = ("queued", "running", "paused", "done", "failed", "cancelled")
+_FAILURES = {
+    "oom": "out of memory",
+    "out of memory": "out of memory",
+    "device lost": "device lost",
+    "lost": "lost",
+    "stale": "stale",
+}
 _FORMATS = ("outcome", "cot", "acot")
 _ALIAS = {"l": "L", "dist": "distribution", "lengths": "L", "prio": "priority", "nstar": "hi", "learning_rate": "lr"}
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
@@ -69,6 +76,8 @@ def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
         if field not in fields:
             near = ", ".join(sorted(f for f in fields if f[:1].lower() == field[:1].lower())) or "state, model, task, L, hi"
             return Query(text, problem=f"there is no field {clean(field)}; expected one such as {near}")
+        if field == "failure":
+            value = value.replace("_", " ")  # out_of_memory needs no quotation marks
         where.append(Condition(field, _operator(op, field, value), _value(value, op)))
     return Query(text, tuple(where), tuple(kappa))
 
@@ -77,6 +86,8 @@ def _bare(value: str, fields: frozenset[str] | set[str]) -> tuple[str, str, str]
     word = value.lower()
     if word in _STATES:
         return "state", "=", word
+    if word in _FAILURES:
+        return "failure", "=", _FAILURES[word]
     if word in _FORMATS:
         return "format", "=", word
     if word in ("censored", "bracket", "open") and "status" in fields:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from store.rows import FAILURES, Failure
+
 MAX_TEXT = 100_000
 _INT64 = 1 << 63
 
@@ -53,6 +55,11 @@ def text(value: object) -> str:
 def word(value: object) -> str:
     """A short name of our own making, such as a format; ``?`` where it is anything else."""
     return value if type(value) is str and len(value) <= 40 and value.isascii() and value.isidentifier() else "?"
+
+
+def failure(value: object) -> Failure | None:
+    """The kind of failure that the first line of a reason names."""
+    return FAILURES.get(value.partition("\n")[0].replace(" ", "_")) if isinstance(value, str) else None
 
 
 def maybe_text(value: object) -> str | None:

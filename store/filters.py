@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.errors import LabError
+from store.rows import FAILURES
 
 Op = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 OPS: tuple[Op, ...] = ("=", "!=", "<", "<=", ">", ">=", "~")
@@ -41,6 +42,9 @@ def _text(sql: str) -> _Field:
     return _Field(sql, "text")
 
 
+_KINDS = " ".join(f"WHEN '{word}' THEN '{kind}'" for word, kind in FAILURES.items())
+_FIRST_LINE = "substr(job.reason, 1, instr(job.reason || char(10), char(10)) - 1)"
+_FAILURE = f"CASE replace({_FIRST_LINE}, ' ', '_') {_KINDS} END"
 JOB_FIELDS: dict[str, _Field] = {
     "id": _number("job.id"),
     "hash": _text("job.hash"),
@@ -69,6 +73,7 @@ JOB_FIELDS: dict[str, _Field] = {
     "flag": _Field("job.flags", "text", many=True),
     "device": _text("job.device"),
     "reason": _text("job.reason"),
+    "failure": _text(_FAILURE),
     "tag": _Field("job.tags", "text", many=True),
     "notes": _text("job.notes"),
     "best_loss": _number("job.best_loss"),

@@ -11,6 +11,18 @@ Status = Literal["open", "bracket", "censored"]
 """open: not known yet; bracket: N* in (lo, hi]; censored: N* > n_max (hi is None)."""
 
 
+Failure = Literal["failed", "out of memory", "device lost", "lost", "stale"]
+"""Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale: no sign of it."""
+FAILURES: dict[str, Failure] = {
+    "failed": "failed",
+    "out_of_memory": "out of memory",
+    "device": "device lost",
+    "lost": "lost",
+    "stale": "stale",
+}
+"""The first line of a job's reason -> what it is called."""
+
+
 @dataclass(frozen=True)
 class JobRow:
     """One search."""
@@ -63,7 +75,7 @@ class JobRow:
     device_s: float
     member_steps: int
     reason: str | None
-    """Why it failed or was put back: failed, out of memory, lost, stale; with the traceback's end."""
+    """Why it failed or was put back: a key of FAILURES (or another word), and in the lines below it the traceback's end."""
     notes: str
     tags: tuple[str, ...]
     archived: bool
@@ -74,6 +86,8 @@ class JobRow:
     """Consecutive failures that count towards ``max_attempts``; a finished probe or a newer checkpoint resets it."""
     wanted: str | None = None
     """``paused`` or ``cancelled``: asked for while it runs, and not yet so."""
+    failure: Failure | None = None
+    """Of a failed job, or of a queued one that is tried again: what ended its last run."""
 
 
 @dataclass(frozen=True)

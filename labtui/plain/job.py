@@ -39,6 +39,7 @@ def summary_lines(job: JobRow) -> list[str]:
             ("time", f"{show.seconds(job.wall_s)} wall, {show.seconds(job.device_s)} device, {job.member_steps} member-steps"),
             ("began, ended", f"{when(job.started_at)}, {when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
+            ("failure", job.failure),
             ("reason", job.reason),
             ("notes", job.notes),
             ("tags", " ".join(job.tags)),

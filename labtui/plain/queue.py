@@ -21,7 +21,7 @@ def job_lines(jobs: Sequence[JobRow], *, eta: bool = True) -> list[str]:
     pace = mean_pace(jobs)
     rows = []
     for job in jobs:
-        state = job.state + (f" → {job.wanted}" if job.wanted else "") + (f" ({job.reason})" if job.state == "failed" else "")
+        state = state_of(job) + (f" → {job.wanted}" if job.wanted else "")
         now = f"{show.count(job.current_n)} {job.progress:.0%}" if job.current_n is not None and job.state == "running" else ""
         last = show.seconds(job_eta(job, pace).seconds) if eta else when(job.finished_at)
         flags = "".join(f" !{flag}" for flag in job.flags if flag != "capped")
@@ -39,6 +39,16 @@ def job_lines(jobs: Sequence[JobRow], *, eta: bool = True) -> list[str]:
             ]
         )
     return grid(heads, rows, right=_RIGHT)
+
+
+def state_of(job: JobRow) -> str:
+    """``failed: out of memory``, ``failed: ValueError: ...``, ``queued again: lost``, else the state alone."""
+    if job.state == "failed" and job.failure in ("failed", None):
+        lines = (job.reason or "").strip().splitlines()
+        return f"failed: {lines[-1]}" if lines and lines[-1] != "failed" else "failed"
+    if job.state == "failed":
+        return f"failed: {job.failure}"
+    return f"queued again: {job.failure}" if job.state == "queued" and job.failure else job.state
 
 
 def label(job: JobRow) -> str:

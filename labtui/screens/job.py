@@ -147,7 +147,7 @@ class JobPane(ScreenPane):
         elif job.wall_s:
             spans.append((f"   took {figures.duration(job.wall_s)}", "dim"))
         if job.reason and job.state != "done":
-            spans.append((f"   {clean(job.reason)}", "bad"))
+            spans.append((f"   {figures.why(job)}", "bad"))
         spans.append((f"   N_max {figures.exact(job.n_max)}{', every sequence' if 'capped' in job.flags else ''}", "dim"))
         if figures.flags(job.flags):
             spans.append((f"   {figures.flags(job.flags)}", "warn"))

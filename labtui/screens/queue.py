@@ -180,7 +180,7 @@ class QueuePane(TablePane["JobRow"]):
         if guess.seconds is not None:
             parts.append((f"  ETA ~{figures.duration(guess.seconds)}: {guess.basis}", "dim"))
         if job.reason and job.state in ("failed", "queued", "paused"):
-            parts.append((f"  {clean(job.reason)}", "bad" if job.state == "failed" else "warn"))
+            parts.append((f"  {figures.why(job)}", "bad" if job.state == "failed" else "warn"))
         if figures.flags(job.flags):
             parts.append((f"  {figures.flags(job.flags)}", "warn"))
         if job.tags:

@@ -32,6 +32,9 @@ COLUMNS = (
     Column("name", "name", 12, rank=10, grow=2, sort="name"),
 )
 
+SHORT = {"out of memory": "no memory", "device lost": "no device", "lost": "lost", "stale": "stale"}
+"""A failed job's state in the column's nine letters; the line below the table says it in full."""
+
 
 def bracket_spark(job: JobRow, width: int) -> Line:
     """Where N* can still lie, on a log axis from 1 to N_max: failed below, open between, learned above."""
@@ -67,7 +70,8 @@ def cells(job: JobRow, room: dict[str, int], pace: float | None = None) -> dict[
     """A job's row."""
     running = job.state == "running"
     quiet = "dim" if job.state in ("cancelled", "queued") else ""
-    sign: Line = ((f"{STATE_SIGN[job.state]} {job.state}", state_style(job.state)),)
+    word = SHORT.get(job.failure or "", job.state) if job.state == "failed" else job.state
+    sign: Line = ((f"{STATE_SIGN[job.state]} {word}", state_style(job.state)),)
     label = clean(job.model_label)
     grid: Line = ()
     if running:

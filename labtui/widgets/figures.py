@@ -115,6 +115,12 @@ def own_name(job: JobRow) -> str:
     return "" if job.model_label in name and name.startswith(f"{job.task} {job.format}") else name
 
 
+def why(job: JobRow) -> str:
+    """What ended a job's last run, and the last line that was said of it: ``out of memory: CUDA out of memory. Tried ...``."""
+    kind, *rest = (job.reason or "").strip().split("\n")
+    return clean(": ".join(filter(None, (job.failure or kind, *rest[-1:]))))
+
+
 def flags(found: tuple[str, ...]) -> str:
     """The flags that need a second look; that N_max is the whole space of sequences is no such thing."""
     return " ".join(flag for flag in found if flag != "capped")

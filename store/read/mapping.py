@@ -47,7 +47,8 @@ def _same(**fields: Decoder) -> dict[str, tuple[str, Decoder]]:
 JOBS: RowMap[JobRow] = RowMap(
     JobRow,
     "job",
-    _same(
+    {"failure": ("reason", d.failure)}
+    | _same(
         id=d.integer,
         hash=d.text,
         name=d.text,

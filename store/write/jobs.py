@@ -89,7 +89,7 @@ class JobWrites(TxBase):
         Leaving ``running`` interrupts its running probes (they are continued later); ``done`` ends what is left of them.
 
         Args:
-            reason: a short word for why: failed, out of memory, lost, stale.
+            reason: a short word for why: a key of ``store.rows.FAILURES``, or another.
             text: more of it, for instance a traceback; its end is kept.
 
         Returns:
@@ -119,7 +119,7 @@ class JobWrites(TxBase):
             values["finished_at"] = None
         if state == "cancelled":
             values["cancelled_from"] = old
-        why = tail(f"{reason or ''}\n{text}".strip()) if state in ("failed", "queued", "cancelled") else None
+        why = f"{reason or ''}\n{tail(text)}".strip() if state in ("failed", "queued", "cancelled") else None
         if state != "running":
             values["reason"] = why or None
         self.c.execute(update(JOB).where(JOB.c.id == job_id).values(values))

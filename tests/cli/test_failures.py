@@ -1,0 +1,62 @@
+"""Failed, out of memory, device lost, lost, stale: each is seen in the list, in JSON, on the screen, and can be asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labtui.screens.queuerows import cells
+from labtui.widgets import figures
+from store.filters import Condition
+from store.read import open_lab
+from store.rows import FAILURES
+from store.write import Identity, Writer, submit
+from tests.cli.conftest import Labtui
+from tests.store.lab_steps import study
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Path:
+    """Five jobs that used up their attempts, each for another reason, with more text than is kept."""
+    path = tmp_path / "lab.db"
+    submit(path, study())
+    with Writer(path) as writer, writer.transaction() as tx:
+        tx.claim(Identity(1, 2.0, "bench", "boot", "0.1.0"))
+        for job_id, reason in enumerate(FAILURES, 1):
+            for _ in range(5):
+                tx.set_job(job_id, "running", device="cpu")
+                state = tx.requeue(job_id, reason, "x" * 9000 + "\nValueError: the end")
+            assert state == "failed"
+    return path
+
+
+def test_each_failure_is_told_and_found(labtui: Labtui, failing: Path) -> None:
+    told = {job["id"]: job["failure"] for job in labtui("jobs", "--json").json}
+    assert told == dict(enumerate(FAILURES.values(), 1))
+    lines = {int(line.split()[0]): line for line in labtui("jobs").out.splitlines()[2:]}
+    for job_id, (word, kind) in enumerate(FAILURES.items(), 1):
+        assert f"failed: {'ValueError: the end' if kind == 'failed' else kind} " in lines[job_id]
+        assert f"failure       {kind}\n" in labtui("show", str(job_id)).out
+        for asked in (f'failure:"{kind}"', f"failure:{kind.replace(' ', '_')}"):
+            assert [job["id"] for job in labtui("jobs", asked, "--json").json] == [job_id]
+        with open_lab(failing) as lab:
+            job = lab.job(job_id)
+        assert (job.reason or "").split("\n")[0] == word
+        assert figures.why(job) == f"{kind}: ValueError: the end"
+        assert cells(job, {})["state"][0][0].split(" ", 1)[1] in ("failed", "no memory", "no device", "lost", "stale")
+    assert [job["id"] for job in labtui("jobs", "state:failed", "failure:lost,stale", "--json").json] == [4, 5]
+    assert [job["id"] for job in labtui("jobs", "oom", "--json").json] == [2]
+
+
+def test_a_job_that_is_tried_again_tells_why_until_it_runs(labtui: Labtui, failing: Path) -> None:
+    labtui("retry", "2", "4")
+    with Writer(failing) as writer, writer.transaction() as tx:
+        tx.claim(Identity(1, 2.0, "bench", "boot", "0.1.0"))
+        tx.set_job(2, "running", device="cpu")
+        tx.requeue(2, "stale", "no sign for 30 s", counts=False)
+        tx.set_job(4, "running", device="cpu")
+    with open_lab(failing) as lab:
+        assert (lab.job(2).failure, lab.job(4).failure) == ("stale", None)
+        assert list(lab.job_ids([Condition("failure", "=", "lost")])) == []
+    assert "queued again: stale " in labtui("jobs", "failure:stale", "state:queued").out
