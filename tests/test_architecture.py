@@ -19,7 +19,15 @@ APP_STORE = (
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""
-PURE_RUNNERS = ("runners.engine", "runners.search", "runners.tasks", "runners.models", "runners.streams", "runners.spec")
+PURE_RUNNERS = (
+    "runners.engine",
+    "runners.search",
+    "runners.tasks",
+    "runners.models",
+    "runners.streams",
+    "runners.interrupt",
+    "runners.spec",
+)
 
 ARROWS: dict[str, tuple[str, ...]] = {
     # The CLI's one gate to the SQLModel side of the store and to the search that checks it, imported inside functions.
@@ -27,6 +35,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "labtui": ("labtui", "runners.spec", *APP_STORE),
     "runners.spec": ("runners.spec",),
     "runners.streams": (),
+    "runners.interrupt": (),
     "runners.engine": PURE_RUNNERS,
     "runners.search": PURE_RUNNERS,
     "runners.tasks": PURE_RUNNERS,
@@ -173,7 +182,7 @@ def test_what_an_import_really_loads(module: str, never: set[str]) -> None:
 
 def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
     """A machine with a GPU and these three runs benchmarks/gpu.py, and with it the whole engine."""
-    absent = ("textual", "rich", "sqlmodel", "sqlalchemy", "alembic", "psutil", "plotext", "scipy", "safetensors", "ray")
+    absent = ("textual", "rich", "sqlmodel", "sqlalchemy", "alembic", "psutil", "plotext", "scipy", "ray")
     rooms = (
         "runners.engine.trainer",
         "runners.tasks",

@@ -20,13 +20,16 @@ class Adam:
     Args:
         params: float32 [E, P], updated in place.
         rates: one learning rate per row.
+        mean, square: the moments, taken over and updated in place; None: zeros.
     """
 
-    def __init__(self, params: Tensor, rates: Sequence[float]) -> None:
+    def __init__(
+        self, params: Tensor, rates: Sequence[float], mean: Tensor | None = None, square: Tensor | None = None
+    ) -> None:
         self.params = params
         self.grad = torch.zeros_like(params)
-        self.mean = torch.zeros_like(params)
-        self.square = torch.zeros_like(params)
+        self.mean = torch.zeros_like(params) if mean is None else mean
+        self.square = torch.zeros_like(params) if square is None else square
         self.steps = torch.zeros(params.shape[0], device=params.device, dtype=torch.float32)
         """Optimiser steps of each row, on the device; a float, as torch keeps it (exact to 2^24, no matter beyond)."""
         rows = tuple(zip(*(t.unbind(0) for t in (params, self.grad, self.mean, self.square, self.steps)), strict=True))

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from runners.engine.device import is_gpu
+from runners.interrupt import look_up
 from runners.spec import Job
 from runners.tasks import Batch, DataSource, TrainingSet
 
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 24 << 30}
+WAIT_S = 0.1
 SETS_KEPT = 4
 """Training sets of different N that a seed keeps; they share the tokens of the largest."""
 
@@ -64,8 +66,13 @@ class DataCache:
     def _get(self, job: Job, seed: int, n: int | None, device: str) -> Entry:
         key = (_data_key(job), seed, device)
         with self._lock:
+            if n is None and key in self._entries:
+                return self._entries[key]
             building = self._building.setdefault(key, threading.Lock())
-        with building:
+        # Whoever makes it (a hint does so in another thread) may take long.
+        while not building.acquire(timeout=WAIT_S):
+            look_up()
+        try:
             with self._lock:
                 entry = self._entries.get(key)
             # On a GPU a set that is being read must not be laid out anew from another thread: two streams would race.
@@ -78,6 +85,8 @@ class DataCache:
                 self._entries[key] = entry
                 self._entries.move_to_end(key)
                 self._trim(device)
+        finally:
+            building.release()
         return entry
 
     def _add(self, entry: Entry, n: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from runners.engine.data import CACHE
 from runners.engine.device import is_gpu, new_event, new_stream
 from runners.engine.types import Member
+from runners.interrupt import look_up
 from runners.spec import Job
 from runners.tasks import BatchOrder, BatchStream
 
@@ -91,6 +92,7 @@ class Feed:
     def _write(self, tokens: Tensor, targets: Tensor, count: int) -> None:
         parts = []
         for i, stream in enumerate(self._streams):
+            look_up()
             parts.append(stream.block(self._position[i], count))
             self._position[i] += count
         for into, which in ((tokens[:count], 0), (targets[:count], 1)):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from runners.engine.memory import is_out_of_memory
+from runners.interrupt import Listener
 
 if TYPE_CHECKING:
     from runners.engine.lane import Lane
@@ -75,7 +76,8 @@ class Graphs:
             self.one()
             self._counter.zero_()
 
-        graph = self._capture(warm_up, self.one)
+        with Listener(None):  # a capture is not broken off, and a warm-up's steps must not count
+            graph = self._capture(warm_up, self.one)
         # The warm-up trained for real: put everything back, in place, for the graph knows the addresses.
         for tensor, old in zip(state, before, strict=True):
             tensor.copy_(old)
@@ -88,7 +90,8 @@ class Graphs:
         def run() -> None:
             out[:] = [lane.validation.full(lane.shape.model, lane.params, lane.sets)]
 
-        graph = self._capture(run, run)
+        with Listener(None):
+            graph = self._capture(run, run)
         return graph, out[0]
 
     def _capture(self, warm_up: Callable[[], None], body: Callable[[], None]) -> torch.cuda.CUDAGraph:

@@ -18,6 +18,7 @@ from runners.engine.evaluate import Thoroughness, Validation
 from runners.engine.feed import Feed
 from runners.engine.graphs import Graphs
 from runners.engine.types import Member
+from runners.interrupt import look_up
 from runners.models import DropoutKeys, StackedModel, dropout_keys
 from runners.spec import Job
 
@@ -90,7 +91,11 @@ class Rows:
 
 def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows:
     """Rows at step 0: initial parameters of each member's seed."""
-    initial = {m.seed: shape.model.init(m.seed) for m in members}
+    initial: dict[int, Tensor] = {}
+    for member in members:
+        if member.seed not in initial:
+            look_up()
+            initial[member.seed] = shape.model.init(member.seed)
     params = torch.stack([initial[m.seed] for m in members]).to(shape.device)
     count = len(slots)
     return Rows(
@@ -105,6 +110,29 @@ def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows
     )
 
 
+@dataclass(frozen=True)
+class Supply:
+    """The data of a lane, made before it: that may take long, and be interrupted."""
+
+    feed: Feed
+    seeds: tuple[int, ...]
+    tokens: Tensor
+    """int64 [D, V, T]: the validation set of each of the D seeds."""
+    targets: Tensor
+
+    @classmethod
+    def of(cls, shape: Shape, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
+        """For members that stand at these steps.
+
+        Raises:
+            Interrupted: nothing was made.
+        """
+        seeds = tuple(dict.fromkeys(m.seed for m in members))
+        return cls(
+            Feed(shape.job, members, steps, batch, shape.device), seeds, *validation_stack(shape.job, seeds, shape.device)
+        )
+
+
 class Lane:
     """One fused batch. Rows never see one another; ended ones are dead weight until the lane is composed anew.
 
@@ -112,30 +140,28 @@ class Lane:
         rows: taken over, not copied.
         members: one per row.
         batch: B of all of them.
+        supply: their data; None: made here.
     """
 
-    def __init__(self, shape: Shape, rows: Rows, members: Sequence[Member], batch: int) -> None:
+    def __init__(self, shape: Shape, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None) -> None:
         self.shape, self.members, self.batch = shape, tuple(members), batch
         job, device = shape.job, shape.device
         self.slots, self.live = list(rows.slots), list(rows.live)
         self.steps, self.marks = list(rows.steps), list(rows.marks)
-        self.adam = Adam(rows.params, [m.lr for m in members])
-        self.adam.mean.copy_(rows.mean)
-        self.adam.square.copy_(rows.square)
+        self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
         self.loss = rows.loss
-        self.feed = Feed(job, members, rows.steps, batch, device)
+        supply = supply or Supply.of(shape, members, rows.steps, batch)
+        self.feed = supply.feed
         self.dropout = None
         if shape.model.uses_dropout:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
             self.dropout = DropoutKeys(dropout_keys([m.seed for m in members], device), position)
-        seeds = list(dict.fromkeys(m.seed for m in members))
-        tokens, targets = validation_stack(job, seeds, device)
         interval = min(job.training.eval_every, job.training.steps)
-        self.thorough = Thoroughness.of(tokens.shape[1], batch, interval)
-        first = tokens.shape[1] if shape.cuda else self.thorough.first
-        self.validation = Validation(tokens, targets, first)
-        self.sets = torch.tensor([seeds.index(m.seed) for m in members], device=device)
+        size = supply.tokens.shape[1]
+        self.thorough = Thoroughness.of(size, batch, interval)
+        self.validation = Validation(supply.tokens, supply.targets, size if shape.cuda else self.thorough.first)
+        self.sets = torch.tensor([supply.seeds.index(m.seed) for m in members], device=device)
         self.stream = new_stream(device) if shape.cuda else None
         self.graphs = Graphs(self) if shape.graph else None
         self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
@@ -173,7 +199,11 @@ class Lane:
         return min(ahead)
 
     def advance(self, limit: int | None = None) -> int:
-        """Train some steps, up to the next evaluation or ``limit`` at most; how many. Does not wait for a GPU."""
+        """Train some steps, up to the next evaluation or ``limit`` at most; how many. Does not wait for a GPU.
+
+        Raises:
+            Interrupted: in the middle of a step, which then has not begun; those before it are done.
+        """
         begun = perf_counter()
         with torch.cuda.stream(self.stream):
             if not self.feed.left:
@@ -184,9 +214,9 @@ class Lane:
             count = min(count, self._bearable())
             if self.graphs is not None:
                 self.graphs.train(count)
+                self._stepped(count)
             else:
                 self._train(count)
-            self.feed.cursor += count
             if not self.feed.left:
                 self.feed.ahead()
             if self.stream is not None:
@@ -194,13 +224,21 @@ class Lane:
             if self.stream is None or self._timed < len(FIRST_BLOCKS):
                 self._step_s = (perf_counter() - begun) / count
                 self._timed += 1
-        self.steps = [s + count for s in self.steps]
         return count
 
     def _train(self, count: int) -> None:
         at = self.feed.cursor
-        for tokens, targets in zip(self.feed.tokens[at : at + count], self.feed.targets[at : at + count], strict=True):
-            self.one(tokens, targets)
+        done = 0
+        try:
+            for tokens, targets in zip(self.feed.tokens[at : at + count], self.feed.targets[at : at + count], strict=True):
+                self.one(tokens, targets)
+                done += 1
+        finally:
+            self._stepped(done)
+
+    def _stepped(self, count: int) -> None:
+        self.feed.cursor += count
+        self.steps = [s + count for s in self.steps]
 
     def one(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
@@ -229,8 +267,11 @@ class Lane:
             counts, best: evaluations and best exact loss of each of these rows so far.
 
         Returns:
-            mean training loss since the last evaluation, validation loss, whether that is exact, whether every parameter
-            is finite; one per row.
+            mean training loss since the last evaluation, validation loss, whether that is exact (it is where a parameter is
+            not finite), whether every parameter is finite; one per row.
+
+        Raises:
+            Interrupted: the evaluation has not taken place.
         """
         budget = self.shape.job.training.steps
         done = [self.steps[e] - self.marks[e] for e in rows]
@@ -257,13 +298,15 @@ class Lane:
             )
             sums = self.loss.index_select(0, index).tolist()
             sound = torch.isfinite(params).all(1).tolist()
+            for k, e in enumerate(rows):
+                if not exact[k] and not sound[k]:
+                    losses[k], exact[k] = self._exact(e), True
             self._clear(rows)
         for e in rows:
             self.marks[e] = self.steps[e]
         return [s / d for s, d in zip(sums, done, strict=True)], losses, exact, sound
 
-    def exact(self, row: int) -> float:
-        """The exact validation loss of one row."""
+    def _exact(self, row: int) -> float:
         one = self.params[row : row + 1]
         return float(self.validation.full(self.shape.model, one, self.sets[row : row + 1]))
 
@@ -297,9 +340,11 @@ class Lane:
 
     def _bearable(self) -> int:
         """Steps that keep the next block short; nothing is known of a lane before its first blocks, so they are short."""
-        if self._timed < len(FIRST_BLOCKS):
-            return FIRST_BLOCKS[self._timed]
-        return max(1, int(POLL_S / self._step_s))
+        most = max(1, int(POLL_S / self._step_s)) if self._timed else 1
+        if self._timed >= len(FIRST_BLOCKS):
+            return most
+        # What a GPU's first block took was mostly the capture.
+        return FIRST_BLOCKS[self._timed] if self.shape.cuda else min(most, FIRST_BLOCKS[self._timed])
 
     def _hold_back(self, count: int) -> None:
         # Requests are heard on the host, so it may not run far ahead; waiting for the block before the last one costs

@@ -33,6 +33,12 @@ class Saved:
     plan: Plan
     batch: int
     lanes: tuple[Rows, ...]
+    path: str
+
+    def unfinished(self, ledger: Ledger) -> set[int]:
+        """Trials that are decided and not ended: a stop came while one of them was tested at twice the length."""
+        found = {slot for rows in self.lanes for slot, live in zip(rows.slots, rows.live, strict=True) if live}
+        return {i for i in found if not ledger.trials[i].live}
 
 
 def identity(job: Job, members: Sequence[Member]) -> str:
@@ -42,8 +48,14 @@ def identity(job: Job, members: Sequence[Member]) -> str:
     return hashlib.sha256(json.dumps([shape_key(job), rows], sort_keys=True).encode()).hexdigest()
 
 
-def snapshot(identity: str, plan: Plan, ledger: Ledger, schedule: Schedule) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The whole state of a run, copied to the host."""
+def snapshot(
+    identity: str, plan: Plan, ledger: Ledger, schedule: Schedule, *, copy: bool = True
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The whole state of a run, on the host.
+
+    Args:
+        copy: False: what lies on the host already is handed out as it is, for training has ended.
+    """
     rows = schedule.rows()
     state = {
         "version": VERSION,
@@ -55,7 +67,7 @@ def snapshot(identity: str, plan: Plan, ledger: Ledger, schedule: Schedule) -> t
         "lanes": [{"slots": r.slots, "live": r.live, "steps": r.steps, "marks": r.marks} for r in rows],
     }
     tensors = {
-        f"{i}.{name}": getattr(r, name).detach().to("cpu", copy=True).contiguous()
+        f"{i}.{name}": getattr(r, name).detach().to("cpu", copy=copy).contiguous()
         for i, r in enumerate(rows)
         for name in _TENSORS
     }
@@ -74,7 +86,7 @@ def latest(folder: Path | None, wanted: str, device: str, ledger: Ledger) -> tup
             state, tensors = checkpoint.read(path)
             _check(state, wanted, device)
             lanes = tuple(_rows(lane, i, tensors, device) for i, lane in enumerate(state["lanes"]))
-            saved = Saved(Plan(**state["plan"]), int(state["batch"]), lanes)
+            saved = Saved(Plan(**state["plan"]), int(state["batch"]), lanes, str(path))
             ledger.load(state["ledger"])
         except checkpoint.CheckpointError as error:
             notes.append(Note(f"the checkpoint {path.name} {error} and is passed over", "warning"))

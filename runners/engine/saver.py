@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +14,9 @@ from runners.engine import checkpoint
 from runners.engine.types import Checkpointed, EngineEvent, Note
 
 MIN_INTERVAL_S = 60.0
-INTERVAL_OVER_BLOCKED = 100.0
-"""A checkpoint may cost 1 % of the time: the pause after it is this many times what it blocked."""
+INTERVAL_OVER_COST = 100.0
+"""A checkpoint may cost 1 % of the time: the interval after it is this many times what it blocked and what writing it took of
+the processor."""
 
 
 class _Write(threading.Thread):
@@ -26,6 +27,7 @@ class _Write(threading.Thread):
         self.step, self.blocked_s = step, blocked_s
         self.path: Path | None = None
         self.error: Exception | None = None
+        self.cpu_s = 0.0
         self._content = (folder, state, tensors)
 
     def run(self) -> None:
@@ -33,6 +35,7 @@ class _Write(threading.Thread):
             self.path = checkpoint.write(*self._content)
         except Exception as error:
             self.error = error
+        self.cpu_s = thread_time()
 
 
 class Saver:
@@ -66,7 +69,7 @@ class Saver:
         state, tensors = take()
         blocked = self._clock() - begun
         self._write = _Write(self.folder, state, tensors, step, blocked)
-        self._next = self._clock() + max(MIN_INTERVAL_S, INTERVAL_OVER_BLOCKED * blocked)
+        self._next = self._clock() + MIN_INTERVAL_S
         self._write.start()
         return events
 
@@ -80,6 +83,7 @@ class Saver:
         if job is None:
             return []
         job.join()
+        self._next = max(self._next, self._clock() + INTERVAL_OVER_COST * (job.blocked_s + job.cpu_s))
         if job.error is not None:
             return [Note(f"the checkpoint at step {job.step:,} could not be written: {job.error}", "warning")]
         return [Checkpointed(str(job.path), job.step, job.blocked_s)]

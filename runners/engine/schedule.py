@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from runners.engine.device import is_gpu
-from runners.engine.lane import Lane, Rows, Shape, fresh
+from runners.engine.lane import Lane, Rows, Shape, Supply, fresh
 from runners.engine.ledger import Ledger
 from runners.engine.resume import Saved
-from runners.engine.types import Plan
+from runners.engine.types import Member, Plan
 from runners.models import StackedModel, build
 from runners.spec import Job
 from runners.tasks import Vocabulary
@@ -46,16 +46,21 @@ class Schedule:
         return max((s for lane in self.lanes for s, live in zip(lane.steps, lane.live, strict=True) if live), default=0)
 
     def compose(self) -> None:
-        """Give every lane its members; no lanes are left when every trial is over."""
+        """Give every lane its members; no lanes are left when every trial is over.
+
+        Raises:
+            Interrupted: while data and parameters of newcomers were made; the lanes that there were are whole.
+        """
         if not self._changed:
             return
         self._changed = False
         while True:
-            self.lanes = [lane for lane in (self._renew(lane) for lane in self.lanes) if lane is not None]
+            for lane in tuple(self.lanes):
+                self._renew(lane)
             waiting = self._waiting()
             while waiting and len(self.lanes) < self.plan.streams:
                 chosen, waiting = waiting[: self.plan.members_at_once], waiting[self.plan.members_at_once :]
-                self.lanes.append(self._lane(None, chosen))
+                self.lanes.append(self._lane(None, (), chosen))
             live = self.ledger.live
             if self.lanes or not live:
                 return
@@ -105,33 +110,38 @@ class Schedule:
     def _waiting(self) -> list[int]:
         return [i for i in self.ledger.live if i not in self._begun and self._size(i) == self._batch]
 
-    def _renew(self, lane: Lane) -> Lane | None:
+    def _renew(self, lane: Lane) -> None:
         keep = [e for e, live in enumerate(lane.live) if live]
         if len(keep) == len(lane.slots):
-            return lane
+            return
         if not keep:
             lane.wait()
-            return None
-        if lane.shape.cuda and 2 * len(keep) > len(lane.slots):
-            return lane
-        lane.wait()
-        rows = lane.rows.select(keep)
-        lane.release()  # before the next one asks for as much memory
-        chosen = self._waiting()[: max(0, self.plan.members_at_once - len(keep))]
-        return self._lane(rows, chosen)
+            self.lanes.remove(lane)
+        elif not lane.shape.cuda or 2 * len(keep) <= len(lane.slots):
+            chosen = self._waiting()[: max(0, self.plan.members_at_once - len(keep))]
+            self.lanes[self.lanes.index(lane)] = self._lane(lane, keep, chosen)
 
-    def _lane(self, rows: Rows | None, chosen: list[int]) -> Lane:
+    def _lane(self, old: Lane | None, keep: Sequence[int], chosen: Sequence[int]) -> Lane:
+        """The rows ``keep`` of ``old`` and the trials ``chosen``. All that takes long comes before ``old`` is let go."""
         shape = self.shape()
-        self._begun.update(chosen)
-        if chosen:
-            new = fresh(shape, chosen, [self.ledger.trials[i].member for i in chosen])
-            rows = new if rows is None else rows.join(new)
+        slots = [*(old.slots[e] for e in keep), *chosen] if old is not None else list(chosen)
+        steps = [old.steps[e] for e in keep] if old is not None else []
+        supply = Supply.of(shape, self._members(slots), [*steps, *(0 for _ in chosen)], self._batch)
+        rows = fresh(shape, chosen, self._members(chosen)) if chosen else None
+        if old is not None:
+            old.wait()
+            kept = old.rows.select(keep)
+            old.release()  # before the next one asks for as much memory
+            rows = kept if rows is None else kept.join(rows)
         assert rows is not None
-        return self._build(rows, shape)
+        self._begun.update(chosen)
+        return self._build(rows, shape, supply)
 
-    def _build(self, rows: Rows, shape: Shape | None = None) -> Lane:
-        members = [self.ledger.trials[i].member for i in rows.slots]
-        return Lane(shape or self.shape(), rows, members, self._batch)
+    def _build(self, rows: Rows, shape: Shape | None = None, supply: Supply | None = None) -> Lane:
+        return Lane(shape or self.shape(), rows, self._members(rows.slots), self._batch, supply)
+
+    def _members(self, slots: Sequence[int]) -> list[Member]:
+        return [self.ledger.trials[i].member for i in slots]
 
     def shape(self) -> Shape:
         """What a new lane trains on."""

@@ -18,6 +18,7 @@ from runners.engine.resume import Saved, identity, latest, snapshot
 from runners.engine.saver import Saver
 from runners.engine.schedule import Schedule
 from runners.engine.types import Control, EngineError, EngineEvent, Member, Note, Outcome, Plan, Planned, Stopped
+from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
 
 _TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
@@ -54,6 +55,9 @@ class Trainer:
         self._identity = identity(job, self.members)
         self._saver = Saver(checkpoint_dir)
         self._schedule: Schedule | None = None
+        self._listener = Listener(None)
+        self._begun_from: str | None = None
+        """The checkpoint that holds all there is of this run as long as nothing of it has been put back."""
 
     @staticmethod
     def prepare(job: Job, members: Sequence[Member], device: str) -> None:
@@ -67,22 +71,35 @@ class Trainer:
         After a :class:`Planned` in mid-run all trials that have not ended begin again at step 0. A resumed run first tells
         its plan, then again the curve points and the endings that the checkpoint holds.
 
+        A stop is heard wherever the work looks up (``runners.interrupt``): in the middle of a step or of an evaluation, which
+        then has not taken place; while data is made or a plan is sought, which begins again when the run goes on.
+
         Raises:
             EngineError: not even one member fits into the memory, or the device cannot be used.
         """
+        self._listener = Listener(lambda: bool(control.stop))
+        try:
+            yield from self._run(control)
+        except Interrupted:
+            yield Stopped(self._begun_from)
+
+    def _run(self, control: Control) -> Iterator[EngineEvent]:
         saved: Saved | None = None
         if self._resume:
             saved, notes = latest(self._saver.folder, self._identity, self.device, self.ledger)
             yield from notes
+        self._begun_from = saved.path if saved is not None else None
         plan = saved.plan if saved is not None else self._plan
         if plan is None:
-            plan = calibrate(self.job, self.device, members=len(self.members))
+            with self._listener:
+                plan = calibrate(self.job, self.device, members=len(self.members))
         plan = replace(plan, device=self.device)
         set_up(self.device, plan.threads)
         yield Planned(plan)
         if saved is not None:
             yield from self.ledger.history()
-            yield from (self.ledger.ended(i) for i, t in enumerate(self.ledger.trials) if not t.live)
+            unfinished = saved.unfinished(self.ledger)
+            yield from (self.ledger.ended(i) for i, t in enumerate(self.ledger.trials) if not t.live and i not in unfinished)
         try:
             while True:
                 try:
@@ -95,7 +112,7 @@ class Trainer:
                     if not is_out_of_memory(error):
                         raise
                     plan, why = self._halved(plan, error)
-                self._schedule = saved = None
+                self._schedule = saved = self._begun_from = None
                 self.ledger.restart()
                 release(self.device)
                 yield Note(why, "warning")
@@ -122,22 +139,31 @@ class Trainer:
         schedule = Schedule(self.job, self.device, plan, self.ledger)
         self._schedule = schedule
         if saved is not None:
-            schedule.restore(saved)
-        while True:
-            yield from self._obey(control, schedule)
-            if control.stop:
-                yield from self._stop(control, plan, schedule)
-                return
-            schedule.compose()
-            if not schedule.lanes:
-                yield from self._saver.finish()
-                return
-            for lane in schedule.lanes:
-                lane.advance()
-            for lane in schedule.lanes:
-                if rows := lane.due():
-                    yield from self._evaluate(lane, rows)
-            yield from self._checkpoints(control, plan, schedule)
+            with self._listener:
+                schedule.restore(saved)
+        try:
+            if saved is not None:
+                yield from self._end(sorted(saved.unfinished(self.ledger)), schedule)
+            while True:
+                yield from self._obey(control, schedule)
+                if control.stop:
+                    break
+                with self._listener:
+                    schedule.compose()
+                if not schedule.lanes:
+                    yield from self._saver.finish()
+                    return
+                for lane in schedule.lanes:
+                    if not lane.due():
+                        with self._listener:
+                            lane.advance()
+                for lane in schedule.lanes:
+                    if rows := lane.due():
+                        yield from self._evaluate(lane, rows)
+                yield from self._checkpoints(control, plan, schedule)
+        except Interrupted:
+            pass
+        yield from self._stop(control, plan, schedule)
 
     def _obey(self, control: Control, schedule: Schedule) -> Iterator[EngineEvent]:
         if control.drop:
@@ -147,8 +173,10 @@ class Trainer:
         path = None
         if control.stop == "checkpoint" and self._saver.folder is not None:
             schedule.synchronise()
-            yield from self._saver.save(schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule))
+            held = snapshot(self._identity, plan, self.ledger, schedule, copy=False)
+            step = schedule.step
             schedule.release()
+            yield from self._saver.save(step, lambda: held)
             release(self.device)
             for event in self._saver.finish():
                 yield event
@@ -164,11 +192,10 @@ class Trainer:
 
     def _evaluate(self, lane: Lane, rows: list[int]) -> Iterator[EngineEvent]:
         trials = [self.ledger.trials[lane.slots[e]] for e in rows]
-        train, losses, exact, sound = lane.evaluate(rows, [t.evaluations for t in trials], [t.best_loss for t in trials])
+        with self._listener:
+            train, losses, exact, sound = lane.evaluate(rows, [t.evaluations for t in trials], [t.best_loss for t in trials])
         points: dict[int, list[tuple[int, Point]]] = {}
         for k, e in enumerate(rows):
-            if not exact[k] and not sound[k]:
-                losses[k], exact[k] = lane.exact(e), True
             point = Point(lane.steps[e], train[k], losses[k], exact[k])
             trials[k].record(point)
             points.setdefault(point.step, []).append((lane.slots[e], point))
@@ -187,6 +214,9 @@ class Trainer:
                 trial.steps = lane.steps[row]
                 if trial.member.generalisation and trial.outcome in _TESTED:
                     lane.wait()
-                    trial.generalisation = rescaled_accuracy(self.job, lane.shape.model, lane.params[row], trial.member.seed)
+                    with self._listener:
+                        trial.generalisation = rescaled_accuracy(
+                            self.job, lane.shape.model, lane.params[row], trial.member.seed
+                        )
         schedule.end(over)
         yield from (self.ledger.ended(i) for i in over)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from runners.interrupt import look_up
 from runners.models import attention, gelu, norm
 from runners.models.dropout import Dropout
 from runners.models.gemm import Gemm
@@ -64,6 +65,7 @@ class Kept:
 
 def forward(x: Tensor, w: Views, at: Batch, layer: int, window: Window | None = None) -> tuple[Tensor, Kept]:
     """x [E, B T, d] -> [E, M, d]: the same rows, or those of the window; ``w`` has the names of one block."""
+    look_up()
     E, N, d = x.shape
     ws, gemm, name = at.buffers, at.gemm, f"h.{layer}"
     M = N if window is None else at.B * window.W
@@ -92,6 +94,7 @@ def forward(x: Tensor, w: Views, at: Batch, layer: int, window: Window | None = 
 
 def backward(d_out: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor:
     """Gradient with respect to the block's input; d_out [E, M, d] is used up, the parameters' gradients go into ``g``."""
+    look_up()
     E, M, d = d_out.shape
     ws, gemm = at.buffers, at.gemm
     m_p, m_a, m_m = kept.masks

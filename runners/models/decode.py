@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
+from runners.interrupt import look_up
 from runners.models import norm
 
 Views = dict[str, Tensor]
@@ -26,6 +27,7 @@ def advance(views: Views, blocks: Sequence[Views], heads: int, tokens: Tensor, c
     x = wte.gather(1, index).view(E, B, T, d) + wpe[:, None, past : past + T]
     x = x.view(E, B * T, d)
     for layer, w in enumerate(blocks):
+        look_up()
         a, _ = norm.forward(x, w["ln_1.weight"], w["ln_1.bias"])
         qkv = torch.baddbmm(w["attn.c_attn.bias"].unsqueeze(1), a, w["attn.c_attn.weight"])
         q, k, v = qkv.view(E, B, T, 3, heads, d // heads).permute(3, 0, 1, 4, 2, 5)

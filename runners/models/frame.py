@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from runners.interrupt import look_up
 from runners.models.shape import Shape
 
 COLUMNS = 16
@@ -76,6 +77,7 @@ def one_hot_(out: Tensor, tokens: Tensor) -> None:
 def slices(rows: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Batches [Et, B, T] in parts of at most that many sequences."""
     for start in range(0, batches[0].shape[1], rows):
+        look_up()
         yield tuple(b[:, start : start + rows] for b in batches)
 
 

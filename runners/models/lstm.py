@@ -14,6 +14,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from runners.interrupt import look_up
 from runners.models.frame import Frame, one_hot_
 from runners.models.gemm import Gemm
 from runners.models.layout import Layout, constant, flat, gaussian
@@ -124,6 +125,7 @@ class LSTMModel(Recurrent):
             factors[0, :, 2 * h :].copy_(state[1])
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
         for s in views:
+            look_up()
             gemm(w["gates"], s.read, s.gates)
             s.sigmoids.sigmoid_()
             torch.tanh(s.raw, out=s.candidate)
@@ -152,6 +154,7 @@ class LSTMModel(Recurrent):
         slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, B), d_cell.unsqueeze(1)
         d = d_states[W - 1]
         for t in range(T - 1, -1, -1):
+            look_up()
             s = views[t]
             sigmoid_slope(s.factors, s.sigmoids, grad_input=slope_in)
             tanh_slope(s.input, s.candidate, grad_input=slope_candidate)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runners.interrupt import look_up
 from runners.models import loss
 from runners.models.contract import DropoutKeys
 from runners.models.frame import Frame, frame, slices
@@ -157,6 +158,7 @@ class Recurrent(ABC):
         made: list[Tensor] = []
         state = None
         for _ in range(count):
+            look_up()
             logits, state = self._read(params, batch, state, last=True)
             made.append(logits[:, :, 0].argmax(-1))
             batch = frame(self.shape, feed[made[-1]].unsqueeze(-1), None)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from runners import streams
+from runners.interrupt import look_up
 from runners.spec import Job
 from runners.tasks.bijection import Digits, Shuffle
 from runners.tasks.formats import Batch, Formatter
@@ -143,6 +144,7 @@ class DataSource:
             tokens[:done] = self._tokens
             chunk = self.chunk
             for at in range(done, n, chunk):
+                look_up()
                 end = min(at + chunk, n)
                 tokens[at:end] = self.sequences(torch.arange(at, end, dtype=torch.int64, device=self.device))[0]
             self._tokens = tokens  # only now: another thread may be reading a smaller set

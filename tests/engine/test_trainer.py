@@ -133,7 +133,7 @@ def test_checkpoints_are_written_while_training(tmp_path: Path, asked: str, monk
     control = Control(checkpoint_now=asked == "now")
     if asked == "due":
         monkeypatch.setattr(saver, "MIN_INTERVAL_S", 0.0)
-        monkeypatch.setattr(saver, "INTERVAL_OVER_BLOCKED", 0.0)
+        monkeypatch.setattr(saver, "INTERVAL_OVER_COST", 0.0)
     seen = run(tiny(), grid(), folder=tmp_path, control=control)
     written = [e for e in seen.events if isinstance(e, Checkpointed)]
     # How many are due depends on how fast the disk takes the one before.
