@@ -147,7 +147,7 @@ EngineEvent = Evaluated | Ended | Checkpointed | Note | Planned | Stopped
 
 @dataclass
 class Control:
-    """What the outside asks of a running trainer; polled between evaluations and at least every second."""
+    """What the outside asks of a running trainer; polled at least every second, ``stop`` wherever work looks up."""
 
     stop: Literal["", "checkpoint", "discard"] = ""
     checkpoint_now: bool = False

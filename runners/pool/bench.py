@@ -18,11 +18,6 @@ from store.paths import LabPaths
 
 log = logging.getLogger("labtui.supervisor")
 
-UNTRAINED_STOP_S = 4.0
-"""A worker asked to stop before its first evaluation has little to lose and is killed after this ..."""
-UNTRAINED_S = 60.0
-"""... unless it has been at it for so long: the first evaluation of a big model comes late."""
-
 
 @dataclass(frozen=True)
 class Returned:
@@ -110,14 +105,16 @@ class Bench:
     def folder(self, probe_id: int) -> Path:
         return self.paths.probe_checkpoints(probe_id)
 
-    def stop(self, assignment: Assignment, mode: Literal["checkpoint", "discard"]) -> None:
-        """Ask a worker to end its assignment; asked again, a stronger word replaces a weaker one."""
+    def stop(self, assignment: Assignment, mode: Literal["checkpoint", "discard"], patience_s: float | None = None) -> None:
+        """Ask a worker to end its assignment; asked again, a stronger word replaces a weaker one.
+
+        Args:
+            patience_s: until it is killed; None: ``Options.stop_s``, for somebody waits.
+        """
         if assignment.stopping in (mode, "discard") or assignment.slot.worker is None:
             return
         assignment.stopping = mode
-        worth = assignment.trained or self.clock() - assignment.sent > UNTRAINED_S
-        patience = self.options.stop_s if worth and mode == "checkpoint" else UNTRAINED_STOP_S
-        assignment.stop_by = self.clock() + patience
+        assignment.stop_by = self.clock() + (self.options.stop_s if patience_s is None else patience_s)
         assignment.slot.worker.send(m.Stop(assignment.tag, mode))
 
     def forget(self, probe: Probe) -> None:

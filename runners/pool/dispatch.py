@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -33,6 +33,8 @@ class _Begun:
 
     wish: Wish
     begun: Begun
+    wins: Mapping[tuple[float, int], int]
+    """Of each (learning rate, seed), from what is stored: a restart changes no order."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,8 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
                 attempt=wish.run.attempt,
                 speculative=wish.speculative,
             )
-        begun.append(_Begun(wish, rows))
+        # Not on a GPU: a member's place in a batch may change its last bits there, and the grid trains at once anyway.
+        begun.append(_Begun(wish, rows, tx.wins(wish.run.id) if slot.kind == "cpu" else {}))
     stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
     if stored is None:
         key = slot.plan_key
@@ -253,9 +256,8 @@ def _hand_out(bench: Bench, order: _Order) -> None:
             members = None
     resume = members is not None
     if members is None:
-        # Not on a GPU: a member's place in a batch may change its last bits there, and the grid trains at once anyway.
-        first = slot.kind == "cpu"
-        members = tuple(x for p in probes for x in members_of(p.run, p, winners_first=first))
+        wins = {b.begun.probe_id: b.wins for b in order.probes}
+        members = tuple(x for p in probes for x in members_of(p, wins[p.id]))
     by_key = {p.key: p for p in probes}
     places = {(p.key, t.lr, t.seed): place for p in probes for place, t in enumerate(p.trials)}
     index = [(x.probe, places.get((x.probe, x.lr, x.seed), -1)) for x in members]

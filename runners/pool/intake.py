@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from runners.engine.types import Outcome
 from runners.pool import checkpoints
 from runners.pool import messages as m
 from runners.pool.bench import Bench, Returned, log
@@ -48,8 +47,6 @@ def take(bench: Bench, slot: Slot, message: m.Up) -> None:
         found = assignment.trial(message.ended.member)
         if found is not None:
             probe, trial = found
-            if trial.ended is None and message.ended.outcome is Outcome.SUCCESS:
-                probe.run.wins[trial.lr, trial.seed] += 1
             trial.ended = trial.ended or message
             probe.changed = True
     elif isinstance(message, m.Planned):

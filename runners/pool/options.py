@@ -28,10 +28,10 @@ class Options:
     """A worker that has said nothing for this long is killed (it beats every second)."""
     stall_s: float = 1800.0
     """A worker that beats but whose trainer has not looked up for this long is killed."""
-    stop_s: float = 20.0
-    """How long a checkpoint on request may take before the worker is killed."""
+    stop_s: float = 4.0
+    """How long a worker may take to stop, its checkpoint written, before it is killed: paused is said within 5 s."""
     grace_s: float = 20.0
-    """How long the workers of a dead supervisor may take to write their checkpoints before they are killed."""
+    """The same where nobody waits: workers of a supervisor that ends or has died."""
     missing_s: float = 30.0
     """How long a lab file that is not at its place any more is waited for before the supervisor ends."""
     backoff_s: float = 2.0

@@ -130,7 +130,7 @@ class Staff:
                 elif assignment is not None and worker.silent_s > options.stall_s:
                     self._kill(slot, "stale", f"the trainer has not looked up for {worker.silent_s:.0f} s")
                 elif assignment is not None and assignment.stopping and now > assignment.stop_by:
-                    self._kill(slot, "stopped", f"no stop within {now - assignment.sent:.0f} s of the hand-out")
+                    self._kill(slot, "stopped", f"it has not stopped {now - assignment.stop_by:.1f} s after it had to")
             if worker.closed or worker.exit_code() is not None:
                 if not worker.closed:
                     intake.read(self.bench, slot)  # its last words

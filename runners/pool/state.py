@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runners.engine.types import Member, Plan
@@ -160,8 +160,6 @@ class Run:
     solo: bool = False
     """Crashed: not packed with others until a probe of it has ended."""
     speculate: bool = True
-    wins: Counter[tuple[float, int]] = field(default_factory=Counter)
-    """Successes of each (learning rate, seed) so far."""
     leaving: JobState | None = None
     """paused or cancelled: the state that it takes once its probes have stopped."""
 
@@ -170,12 +168,13 @@ class Run:
         return len(self.job.grid.members)
 
 
-def members_of(run: Run, probe: Probe, *, winners_first: bool = False) -> tuple[Member, ...]:
-    """The engine's members for a probe.
+def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
+    """The engine's members for a probe, those that won most often first: where they take turns, a success spares the others.
 
     Args:
-        winners_first: those that won most often begin; where not all train at once, a success spares the others.
+        wins: of each (learning rate, seed); where they are equal the order of the grid counts.
     """
+    run = probe.run
     search = run.job.search
     if search.strategy in ("adaptive", "scan"):
         stop: str = "seed"
@@ -184,7 +183,7 @@ def members_of(run: Run, probe: Probe, *, winners_first: bool = False) -> tuple[
     generalise = run.job.generalisation and probe.candidate.n == run.job.n_max
     return tuple(
         Member(probe.key, probe.candidate.n, t.lr, t.seed, search.eps, stop, generalise)  # type: ignore[arg-type]
-        for t in sorted(probe.trials, key=lambda t: -run.wins[t.lr, t.seed] if winners_first else 0)
+        for t in sorted(probe.trials, key=lambda t: -wins.get((t.lr, t.seed), 0))
     )
 
 

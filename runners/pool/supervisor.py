@@ -189,7 +189,7 @@ class Supervisor:
         self.staff.watch()
         if self._stop:
             for assignment in self.bench.assignments:
-                self.bench.stop(assignment, "checkpoint")
+                self.bench.stop(assignment, "checkpoint", self.options.grace_s)
         if self._standstill.resting:
             return
         try:
@@ -306,7 +306,7 @@ class Supervisor:
 
     def _close(self, code: int) -> None:
         """Workers checkpoint and end; jobs that were running are queued again; the lock goes last."""
-        until = self.clock() + self.options.stop_s + 5.0
+        until = self.clock() + self.options.grace_s + 5.0
         if code == 0:
             self._last_turns(until)
         for slot in self.bench.slots:
@@ -383,5 +383,5 @@ class Supervisor:
         for key, _ in self.selector.select(0.05):
             intake.read(self.bench, key.data)
         for assignment in self.bench.assignments:
-            self.bench.stop(assignment, "checkpoint")
+            self.bench.stop(assignment, "checkpoint", self.options.grace_s)
         self.staff.watch()

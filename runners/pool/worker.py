@@ -37,6 +37,7 @@ from runners.engine.types import (
     Stopped,
 )
 from runners.engine.types import Planned as EnginePlanned
+from runners.interrupt import Interrupted, Listener
 from runners.pool import messages as m
 from runners.pool.codec import MessageError, encode
 from runners.pool.thinning import ThinCurve
@@ -120,6 +121,7 @@ class Worker:
         self._control: WatchedControl | None = None
         self._early: list[m.Stop | m.Drop] = []
         self._quit = threading.Event()
+        self._stops = 0
         self._written = threading.Event()
         self._go = threading.Event()
         self._go.set()
@@ -170,24 +172,29 @@ class Worker:
         if isinstance(message, m.Train):
             self._work.put(message)
         elif isinstance(message, m.Prepare):
-            threading.Thread(target=self._prepare, args=(message,), daemon=True).start()
+            threading.Thread(target=self._prepare, args=(message, self._stops), daemon=True).start()
         elif isinstance(message, m.Quit):
             self.leave()
         elif isinstance(message, m.Hold):
             (self._go.clear if message.on else self._go.set)()
         else:
+            self._stops += isinstance(message, m.Stop)
             with self._lock:
                 if self._tag == message.tag and self._control is not None:
                     _apply(message, self._control)
                 else:  # it overtook its own assignment, or came too late: then nothing will ask for it
                     self._early.append(message)
 
-    def _prepare(self, hint: m.Prepare) -> None:
+    def _prepare(self, hint: m.Prepare, stops: int) -> None:
+        """Given up at the next stop: the processor is to be free then."""
         prepare = getattr(self._trainer, "prepare", None)
         if prepare is None:
             return
         try:
-            prepare(Job.from_json(hint.job), hint.members, hint.device)
+            with Listener(lambda: self._quit.is_set() or self._stops != stops):
+                prepare(Job.from_json(hint.job), hint.members, hint.device)
+        except Interrupted:
+            pass
         except Exception as error:  # a hint is never worth a run
             _log(f"worker: preparing data failed: {error}")
 

@@ -162,6 +162,15 @@ class ProbeWrites(TrialWrites):
     def _trials_of(self, probe_id: int) -> list[Any]:
         return self.rows("SELECT id, lr, seed, outcome FROM trial WHERE probe_id = :probe ORDER BY id", probe=probe_id)
 
+    def wins(self, job_id: int) -> dict[tuple[float, int], int]:
+        """How many finished probes of a job each (learning rate, seed) has succeeded in."""
+        found = self.rows(
+            "SELECT trial.lr, trial.seed, count(*) FROM probe JOIN trial ON trial.probe_id = probe.id "
+            "WHERE probe.job_id = :job AND probe.state = 'done' AND trial.outcome = 'success' GROUP BY trial.lr, trial.seed",
+            job=job_id,
+        )
+        return {(lr, seed): count for lr, seed, count in found}
+
     def plan(self, probe_id: int, plan_json: str) -> None:
         """Store the engine's plan with the probe."""
         self.c.execute(update(PROBE).where(PROBE.c.id == probe_id).values(plan=plan_json))

@@ -123,13 +123,11 @@ def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
     grid = grid_of(job, candidate)
     assert grid == ((0.01, 7), (0.01, 8), (0.003, 7), (0.003, 8))
     probe = Probe(5, made, candidate, False, [Trial(i, lr, seed, False) for i, (lr, seed) in enumerate(grid)], 0.0)
-    members = members_of(made, probe)
+    members = members_of(probe, {})
     assert {m.stop for m in members} == {stop}
     assert [(m.probe, m.n, m.lr, m.seed) for m in members] == [("5", 3, lr, seed) for lr, seed in grid]
-    made.wins.update({(0.003, 7): 2, (0.01, 8): 1})
-    ordered = members_of(made, probe, winners_first=True)
+    ordered = members_of(probe, {(0.003, 7): 2, (0.01, 8): 1})
     assert [(m.lr, m.seed) for m in ordered] == [(0.003, 7), (0.01, 8), (0.01, 7), (0.003, 8)]
-    assert members_of(made, probe) == members
 
 
 def test_a_whole_grid_is_never_cut_short() -> None:
@@ -138,7 +136,7 @@ def test_a_whole_grid_is_never_cut_short() -> None:
     from runners.pool.state import Trial
 
     probe = Probe(5, made, Candidate(3, None), False, [Trial(0, 0.01, 1, False)], 0.0)
-    assert {m.stop for m in members_of(made, probe)} == {"never"}
+    assert {m.stop for m in members_of(probe, {})} == {"never"}
 
 
 @given(st.text(max_size=60) | st.just('{"members": [[1]]}') | st.just('{"members": 3}') | st.just("[" * 5000))
@@ -152,6 +150,6 @@ def test_a_manifest_reads_back() -> None:
 
     made = run(1)
     probe = Probe(5, made, Candidate(3, None), False, [Trial(0, 0.01, 1, False)], 0.0)
-    members = members_of(made, probe)
+    members = members_of(probe, {})
     out = Assignment(m.Tag("5.1", 1, 1), slot(0), made.job, members, "", {"5": probe}, [("5", 0)], None, "cpu", 0.0)
     assert read_manifest(manifest(out)) == members
