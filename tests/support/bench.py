@@ -124,14 +124,17 @@ class Supervised:
             return []
 
 
+def command(lab: Path, trainer: str = TRAINER) -> list[str]:
+    """The command line of a supervisor in the foreground."""
+    return [*(sys.executable, "-m", "runners", "--lab", str(lab), "--foreground"), "--trainer", trainer, "--backoff", "0.05"]
+
+
 def spawn(
     lab: Path, *options: str, env: Mapping[str, str] | None = None, trainer: str = TRAINER, until_empty: bool = True
 ) -> Supervised:
     """Start a supervisor with stand-in workers."""
-    command = [sys.executable, "-m", "runners", "--lab", str(lab), "--foreground", "--trainer", trainer, "--backoff", "0.05"]
-    command += [*(["--until-empty"] if until_empty else []), "--slots", "2", *options]
     process = subprocess.Popen(
-        command,
+        [*command(lab, trainer), *(["--until-empty"] if until_empty else []), "--slots", "2", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE if "--stderr" in options else subprocess.DEVNULL,
