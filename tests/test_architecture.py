@@ -196,6 +196,32 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
     assert done.returncode == 0, done.stderr
 
 
+WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
+MAY_ASK_THE_TIME = {
+    "runners/pool/supervisor.py": "the clock of its transactions: when something happened, and until when a job rests",
+    "runners/pool/launch.py": "the times in the log",
+    "store/commands.py": "when a verb was asked for",
+    "store/locks.py": "since when a supervisor lives",
+    "store/read/lab.py": "whether a supervisor has written lately, for the eye",
+    "store/snapshot.py": "the name of a backup",
+    "store/write/create.py": "when the lab was made",
+    "store/write/writer.py": "the clock of a transaction, handed in by tests that set it back and forward",
+}
+
+
+def test_no_clock_that_can_be_set_decides_anything() -> None:
+    """Outside these places runners and store know monotonic time alone."""
+    asked = set()
+    for _, path in modules():
+        name = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+                continue
+            if node.value.id in ("time", "datetime", "date") and node.attr in WALL_CLOCK:
+                asked.add(name)
+    assert {name for name in asked if not name.startswith("labtui/")} == set(MAY_ASK_THE_TIME)
+
+
 def test_small_files() -> None:
     """One idea per file: none is longer than 400 lines."""
     long = {str(p.relative_to(ROOT)): n for _, p in modules() if (n := len(p.read_text("utf-8").splitlines())) > 400}

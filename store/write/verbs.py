@@ -193,11 +193,12 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
             )
             self._each(
                 "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.' || :new, :level, id, "
-                "name || ': ' || :old || ' to ' || :new, '{}' FROM job WHERE id = :id",
+                "name || ': ' || :old || ' to ' || :new, :data FROM job WHERE id = :id",
                 moved,
                 now=self.now,
                 old=old,
                 new=new,
+                data=json.dumps({"from": old, "to": new}),
                 level="warning" if new == "cancelled" else "info",
             )
         done = sum(state in allowed for state in states.values()) + also

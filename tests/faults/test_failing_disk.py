@@ -125,7 +125,7 @@ def test_a_disk_that_the_kernel_remounts_read_only(
 
 @pytest.mark.slow
 def test_read_only_at_the_start_and_back(breaking: tuple[Path, Path], tmp_path: Path, counts: Counter[str]) -> None:
-    """With nothing open a disk is remounted in both directions: each who wants to write says so in a sentence, and looks on."""
+    """With nothing open a disk is remounted in both directions: who wants to write says so in a sentence, and looks on."""
     _, place = breaking
     lab = place / "lab.db"
     bench.make(lab, bench.study(3))

@@ -58,7 +58,21 @@ def results(lab: Path) -> list[object]:
     return sorted(out, key=repr)
 
 
-def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter[str]) -> None:
+def damage(lab: Path, rng: random.Random, counts: Counter[str]) -> None:
+    """Cut or flip a bit of the newest checkpoint of each probe, now and then of the one before it too."""
+    for folder in LabPaths(lab).checkpoints.iterdir():
+        for file in sorted(folder.glob("checkpoint-*.labtui"), reverse=True)[: rng.choice([1, 1, 2])]:
+            data = bytearray(file.read_bytes())
+            if rng.random() < 0.5:
+                del data[rng.randrange(len(data)) :]
+            else:
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            file.write_bytes(data)
+            counts["real checkpoints broken"] += 1
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["whole checkpoints", "broken checkpoints"])
+def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter[str], broken: bool) -> None:
     labs = [tmp_path / name / "lab.db" for name in ("calm", "storm")]
     for lab in labs:
         lab.parent.mkdir()
@@ -81,8 +95,14 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
         if running.process.poll() is None:
             running.kill()
             counts["real supervisors killed"] += 1
+        if broken:
+            workers = Roster(LabPaths(storm).folder / "workers.json")
+            bench.wait(lambda workers=workers: not any(p.alive() for p in workers.read()), 60, "the end of the workers")
+            damage(storm, rng, counts)
     assert bench.spawn(storm, trainer=TRAINER).ended(600) == 0
     assert results(storm) == results(calm)
+    if broken:
+        assert counts["real checkpoints broken"]
     for lab in labs:
         assert check(lab, replay=bench.replay_stored) == []
 
