@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from store import curves
-from store.connect import SCHEMA, open_for_reading
+from store.connect import open_for_reading, require_schema
 from store.errors import LabError, NotALab, from_sqlite
 
 Replay = Callable[[str, Sequence[tuple[int, bool, int, int, float | None]]], tuple[int, int | None, str]]
@@ -180,11 +180,11 @@ def check(path: str | os.PathLike[str], *, replay: Replay | None = None, read_on
 
     Raises:
         NotALab: it cannot even be opened as one.
+        LabError: it is of another schema.
     """
     opened = open_for_reading(path, read_only=read_only)
     try:
-        if opened.schema != SCHEMA:
-            return [f"the schema is {opened.schema}; this labtui checks schema {SCHEMA}"]
+        require_schema(opened.schema, opened.paths.lab)
         connection = opened.connection
         connection.execute("BEGIN")  # one state, however long it takes; readers stop nobody
         parts: list[Callable[[], list[str]]] = [partial(part, connection) for part in (_file, _references, _curves)]

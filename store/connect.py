@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store import raw
-from store.errors import LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite
+from store.errors import OPENED, LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, damaged, from_os, from_sqlite, refusal
 from store.header import APPLICATION_ID, check_header
 from store.locks import supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
@@ -80,7 +80,7 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
         if read_only:
             raise
         # a disk without room for SQLite's index of the WAL can still be read from
-        notice = f"{paths.lab} cannot be written: the disk is full or failed; opened read-only"
+        notice = f"{paths.lab} cannot be written: the disk is full or failed{OPENED}"
         opened = _open(paths, True, notice, live=False)
         opened.no_room = True
         return opened
@@ -109,8 +109,7 @@ def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -
         raise
     if opened.schema > SCHEMA:
         opened.read_only = True
-        newer = f"{paths.lab} was written by a newer labtui (schema {opened.schema}, this one has {SCHEMA})"
-        opened.notice = opened.notice or f"{newer}; opened read-only"
+        opened.notice = opened.notice or f"{newer(opened.schema, paths.lab)}{OPENED}"
     return opened
 
 
@@ -126,7 +125,7 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterato
     check_header(paths.lab)
     reason = _why_not_writable(paths)
     if reason:
-        raise ReadOnlyLab(reason.replace("; opened read-only", ""))
+        raise ReadOnlyLab(refusal(reason))
     refuse_network(paths)
     try:
         # the lock outlives close(): the last connection of all to close checkpoints the WAL
@@ -151,15 +150,15 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterato
 def require_schema(schema: int, path: Path) -> None:
     """Raises LabError unless the lab has exactly this program's schema."""
     if schema > SCHEMA:
-        raise NewerSchema(
-            f"{path} was written by a newer labtui (schema {schema}, this one has {SCHEMA}); "
-            f"expected at most {SCHEMA}: update labtui, or open it with --read-only"
-        )
+        raise NewerSchema(refusal(newer(schema, path)))
     if schema < SCHEMA:
-        raise LabError(
-            f"{path} has schema {schema}, this labtui writes {SCHEMA}; expected an upgraded lab: "
-            f"`labtui daemon start` or `labtui submit` upgrades it, with a backup first"
-        )
+        old = f"{path} was written by an older labtui (schema {schema}, this one has {SCHEMA})"
+        raise LabError(f"{old}; upgrade it, with a backup first: `labtui db upgrade`")
+
+
+def newer(schema: int, path: Path) -> str:
+    """The sentence about a lab that this program is too old for."""
+    return f"{path} was written by a newer labtui (schema {schema}, this one has {SCHEMA}): update labtui"
 
 
 def _live(paths: LabPaths) -> bool:
@@ -170,11 +169,11 @@ def _live(paths: LabPaths) -> bool:
 def _why_not_writable(paths: LabPaths) -> str:
     kind = network_filesystem(paths.lab)
     if kind is not None:
-        return f"{paths.lab} lies on a network disk ({kind}), where a lab cannot be live; opened read-only"
+        return f"{paths.lab} lies on a network disk ({kind}), where a lab cannot be live{OPENED}"
     if not os.access(paths.lab, os.W_OK):
-        return f"{paths.lab} cannot be written by this user; opened read-only"
+        return f"{paths.lab} cannot be written by this user{OPENED}"
     if not os.access(paths.lab.parent, os.W_OK):
-        return f"the folder of {paths.lab} cannot be written; opened read-only"
+        return f"{paths.lab.parent}, the folder of {paths.lab.name}, cannot be written by this user{OPENED}"
     return ""
 
 
@@ -259,5 +258,5 @@ def validate(connection: sqlite3.Connection, path: Path) -> int:
     have = {name for kind, name, _ in master if kind == "table"}
     missing = [name for name in TABLES if name not in have]
     if missing and schema >= SCHEMA:
-        raise NotALab(f"{path} is damaged: the table {missing[0]!r} is missing; expected a lab that `labtui db check` passes")
+        raise damaged(f"the table {missing[0]!r} is missing", path)
     return schema

@@ -44,7 +44,22 @@ class Illegal(LabError):
     """A change of state that is not allowed; nothing was written."""
 
 
+OPENED = "; opened read-only"
+"""How the sentence of a lab ends that could be opened, but not to write."""
+LOOK = "; look at it with --read-only, or take a copy of your own with `labtui snapshot OUT`"
+
+
+def refusal(notice: str) -> str:
+    """The sentence for somebody who wanted to write: the same reason, and the way out."""
+    return notice.removesuffix(OPENED) + LOOK
+
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
+
+
+def damaged(how: str, path: object) -> NotALab:
+    """The error about a lab that cannot be read any more."""
+    return NotALab(f"{path} is damaged ({how}); expected a sound lab: its backups, if any, are in {path}.d/backups")
 
 
 def from_os(error: OSError, path: object) -> LabError:
@@ -61,7 +76,7 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: object) -> LabE
     A UnicodeDecodeError is one too: a damaged file can put anything into SQLite's own message.
     """
     if isinstance(error, UnicodeDecodeError):
-        return NotALab(f"{path} is damaged (text that is not UTF-8); expected a lab that `labtui db check` passes")
+        return damaged("text that is not UTF-8", path)
     text = " ".join(str(error).split())[:300]  # SQLite quotes a damaged schema at any length
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "is locked" in text:
@@ -75,5 +90,5 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: object) -> LabE
     if code == sqlite3.SQLITE_NOTADB:
         return NotALab(f"{path} is not a lab: {text}")
     if code == sqlite3.SQLITE_CORRUPT:
-        return NotALab(f"{path} is damaged ({text}); expected a lab that `labtui db check` passes")
+        return damaged(text, path)
     return LabError(f"{path} cannot be read as a lab: {text}")

@@ -32,6 +32,8 @@ def check_header(path: Path) -> int:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
             raise from_sqlite(error, path) from None
+        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
+            raise from_sqlite(error, path) from None
         raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made") from None
     if application != APPLICATION_ID:
         raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")

@@ -23,7 +23,8 @@ class LabPaths:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.lab = Path(os.path.realpath(os.fspath(path)))
+        self._asked = Path(path)
+        self.lab = Path(os.path.realpath(self._asked))
         name = self.lab.name
         self.wal = self.lab.with_name(name + "-wal")
         self.shm = self.lab.with_name(name + "-shm")
@@ -52,6 +53,11 @@ class LabPaths:
                     raise LabError(f"{folder} belongs to another user; expected a folder of one's own beside the lab")
                 if stat.S_IMODE(found.st_mode) != 0o700:  # made under an odd umask, or opened up by a copy
                     folder.chmod(0o700)
+            except PermissionError as error:
+                raise LabError(
+                    f"{folder} cannot be made or used by this user ({error.strerror}); expected a folder of one's own: "
+                    f"give --lab a path in one, or look with --read-only"
+                ) from None
             except OSError as error:
                 raise from_os(error, folder) from None
 
@@ -64,7 +70,8 @@ class LabPaths:
         """Raises NotALab unless the lab is an ordinary file that can be opened for reading."""
         try:
             if not self.lab.exists():
-                raise NotALab(f"there is no lab at {self.lab}; expected a file that labtui made")
+                where = f", where the link {self._asked} leads" if self._asked.is_symlink() else ""
+                raise NotALab(f"there is no lab at {self.lab}{where}; expected a file that labtui made")
             if not self.lab.is_file():
                 raise NotALab(f"{self.lab} is not a file; expected a lab that labtui made")
             if self.lab.stat().st_size == 0:

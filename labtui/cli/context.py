@@ -31,12 +31,25 @@ class Context:
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    writes: bool = False
 
     def run(self) -> int:
         """Load the command's module and run it."""
         module, function = self.args.command.split(":")
         command: Callable[[Context], int | None] = getattr(import_module(f"labtui.cli.{module}"), function)
+        if self.args.writes:
+            self.will_write()
         return command(self) or 0
+
+    def will_write(self) -> None:
+        """Said before the first look at a lab that a command will write to.
+
+        Raises:
+            BadInput: --read-only was given.
+        """
+        if self.args.read_only:
+            raise BadInput("this command writes and --read-only was given; expected one without the other")
+        self.writes = True
 
     @property
     def lab_path(self) -> Path:
@@ -58,11 +71,11 @@ class Context:
 
     @cached_property
     def lab(self) -> Lab:
-        """The lab, open for reading; says so on stderr where it could only be opened read-only."""
+        """The lab, open for reading; says on stderr where it could only be opened read-only, unless writing will say more."""
         from store.read import open_lab
 
         lab = open_lab(self.lab_path, read_only=self.args.read_only)
-        if lab.notice and not self.args.read_only:
+        if lab.notice and not self.args.read_only and not self.writes:
             self.say(lab.notice)
         return lab
 

@@ -8,6 +8,7 @@ from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput
 from labtui.text import clean
+from store.paths import LabPaths
 
 
 def _size(path: Path) -> str:
@@ -38,20 +39,19 @@ def check(context: Context) -> int:
         context.emit({"lab": str(context.lab_path), "problems": problems})
     else:
         context.lines(clean(problem) for problem in problems)
-        context.say(f"{context.lab_path}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+        many = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        context.say(f"{context.lab_path}: {many if problems else 'no problem found'}")
     return FAILED if problems else 0
 
 
 def vacuum(context: Context) -> None:
     """Give unused space back."""
     path = context.lab_path
-    before = path.stat().st_size if path.exists() else 0
-    writing.vacuum(path)
-    after = path.stat().st_size
+    before, after = writing.vacuum(path)
     if context.json:
         context.emit({"path": str(path), "bytes_before": before, "bytes": after})
     else:
-        context.say(f"{path}: {before / 2**20:.1f} MiB before, {_size(path)} now")
+        context.say(f"{path}: {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB now")
 
 
 def backup(context: Context) -> None:
@@ -62,10 +62,14 @@ def backup(context: Context) -> None:
 def upgrade(context: Context) -> None:
     """Bring an older lab to this schema."""
     path = context.lab_path
-    if not path.exists():
-        raise BadInput(f"there is no lab at {path}; expected a file that labtui made")
+    with context.lab as lab:
+        before = lab.schema
+    context.close()
     writing.create_or_open(path)
+    after = context.lab.schema
     if context.json:
-        context.emit({"path": str(path), "schema": context.lab.schema})
+        context.emit({"path": str(path), "schema_before": before, "schema": after})
+    elif before < after:
+        context.say(f"{path}: schema {before} before, {after} now; the backup is in {LabPaths(path).backups}")
     else:
-        context.say(f"{path}: schema {context.lab.schema}")
+        context.say(f"{path}: schema {after}, nothing to upgrade")

@@ -5,17 +5,32 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from labtui import __version__
 from labtui.actions import SCREENS
 from labtui.cli.context import Context
 
+Arg = tuple[Any, ...]
+
+ABOUT = "A lab bench in the terminal that finds N*, the smallest training set that works."
 EPILOG = """\
-JOB is an id (7), a range (3-9) or the beginning of a content hash. The lab is --lab FILE, else LABTUI_LAB, else ./lab.db.
-Data goes to stdout, narration to stderr. Exit: 0, 1 (work failed), 2 (bad input).
-Without a command: the screen, where there is a terminal, else the queue as text.
+Without a command: the screens, where there is a terminal, else the queue.
+JOB is an id (7), a range (3-9) or the beginning of a content hash.
+Data goes to stdout, narration to stderr. Exit: 0, 1 (failed), 2 (bad input).
+
+begin with:
+  labtui demo                          train small searches for real, show kappa
+  labtui submit study.toml --start     queue a study and start working on it
+  labtui --read-only lab.db            look at a lab that is somebody else's
+  labtui COMMAND --help                what a command takes, with an example
 """
+EVERYWHERE = "everywhere: --lab FILE, --json, --ascii, --read-only (labtui --help)"
+NAME_CELLS = 18
+"""Where the explanations begin."""
+
+
+Group: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,14 +41,23 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def shared(**defaults: Any) -> argparse.ArgumentParser:
-    """Options that stand before or after the command."""
-    options = argparse.ArgumentParser(add_help=False)
+class Layout(argparse.RawDescriptionHelpFormatter):
+    """Explanations in one column, beside the longest name too."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=NAME_CELLS + 2)
+
+
+def shared(*, again: bool = False) -> Parser:
+    """Options that stand before or after the command; ``again``: after it, where they take nothing back and help is brief."""
+    options = Parser(add_help=False)
     group = options.add_argument_group("everywhere")
-    group.add_argument("--lab", metavar="FILE", help="the lab (default: $LABTUI_LAB, else lab.db)", **defaults)
-    group.add_argument("--json", action="store_true", help="data as JSON", **defaults)
-    group.add_argument("--ascii", action="store_true", help="no sign beyond ASCII", **defaults)
-    group.add_argument("--read-only", action="store_true", help="write not a byte beside the lab", **defaults)
+    hidden: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS} if again else {}
+    flag: dict[str, Any] = {"action": "store_true"}
+    group.add_argument("--lab", **{"metavar": "FILE", "help": "the lab (else $LABTUI_LAB, else ./lab.db)"} | hidden)
+    group.add_argument("--json", **flag | {"help": "data as JSON"} | hidden)
+    group.add_argument("--ascii", **flag | {"help": "no sign beyond ASCII"} | hidden)
+    group.add_argument("--read-only", **flag | {"help": "write not a byte beside the lab"} | hidden)
     return options
 
 
@@ -43,49 +67,71 @@ class Grammar:
     def __init__(self) -> None:
         self.parser = Parser(
             prog="labtui",
-            description="A lab bench in the terminal that finds N*, the smallest training set that works.",
+            usage="labtui [OPTION ...] [COMMAND ...]",
+            description=ABOUT,
             epilog=EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Layout,
             parents=[shared()],
             allow_abbrev=False,
         )
-        self.parser.add_argument("--version", action="version", version=f"labtui {__version__}")
-        self.parser.add_argument("--plain", action="store_true", help="text instead of the screen")
+        self.parser.add_argument("--version", action="version", version=f"labtui {__version__}", help="its version")
+        self.parser.add_argument("--plain", action="store_true", help="text instead of the screens")
         self.parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
         self.parser.add_argument("--slow", action="store_true", help="for slow links: fewer updates")
         names = ", ".join(SCREENS)
-        self.parser.add_argument("--screen", choices=SCREENS, metavar="NAME", help=f"begin with this one: {names}")
-        self.parser.set_defaults(command="screen:screen")
-        self.commands = self.parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
+        self.parser.add_argument("--screen", choices=SCREENS, metavar="NAME", help=f"begin with {names}")
+        self.parser.set_defaults(command="screen:screen", writes=False)
+        self.commands = self.parser.add_subparsers(
+            metavar="COMMAND", prog="labtui", parser_class=Parser, help=argparse.SUPPRESS
+        )
         self.names: set[str] = set()
 
-    def add(self, name: str, command: str, text: str, *arguments: tuple[Any, ...], **defaults: Any) -> None:
-        """A command; ``arguments`` are (names..., options)."""
-        self._add(self.commands, name, command, text, arguments, defaults)
+    def heading(self, text: str) -> None:
+        """What the commands that follow are for."""
+        self.parser.description = f"{self.parser.description}\n\n{text}:"
+
+    def _list(self, name: str, text: str) -> None:
+        self.parser.description = f"{self.parser.description}\n  {name:<{NAME_CELLS - 2}}  {text}"
         self.names.add(name)
 
-    def group(self, name: str, text: str) -> argparse._SubParsersAction[Parser]:
+    def add(self, name: str, command: str, text: str, *arguments: Arg, example: str = "", **defaults: Any) -> None:
+        """A command; ``arguments`` are (names..., options), ``example`` what follows its name."""
+        self._list(name, text)
+        self._add(self.commands, name, command, text, arguments, f"labtui {name} {example}", defaults)
+
+    def group(self, name: str, text: str) -> Group:
         """A command with commands of its own."""
-        parser = self.commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        self.names.add(name)
-        inner: argparse._SubParsersAction[Parser] = parser.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
+        self._list(name, text)
+        parser = self.commands.add_parser(
+            name, description=sentence(text), epilog=EVERYWHERE, allow_abbrev=False, formatter_class=Layout
+        )
+        inner: Group = parser.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
         return inner
 
-    def _add(self, to: Any, name: str, command: str, text: str, arguments: Any, defaults: Any) -> None:
+    def within(self, group: Group, name: str, command: str, text: str, *arguments: Arg, example: str, **defaults: Any) -> None:
+        """A command of a group; ``example`` is the whole of it but for labtui."""
+        self._add(group, name, command, text, arguments, f"labtui {example}", defaults, help=text)
+
+    def _add(
+        self, to: Group, name: str, command: str, text: str, arguments: Sequence[Arg], example: str, defaults: Any, **more: Any
+    ) -> None:
         parser = to.add_parser(
             name,
-            help=text,
-            description=text[:1].upper() + text[1:] + ".",
-            parents=[shared(default=argparse.SUPPRESS)],
+            description=sentence(text),
+            epilog=f"example: {example.strip()}\n{EVERYWHERE}",
+            formatter_class=Layout,
+            parents=[shared(again=True)],
             allow_abbrev=False,
+            **more,
         )
         for *names, options in arguments:
             parser.add_argument(*names, **options)
         parser.set_defaults(command=command, **defaults)
 
-    def within(self, group: Any, name: str, command: str, text: str, *arguments: tuple[Any, ...], **defaults: Any) -> None:
-        """A command of a group."""
-        self._add(group, name, command, text, arguments, defaults)
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return text[:1].upper() + text[1:] + "."
 
 
 def build(words: Sequence[str] | None = None) -> Grammar:
@@ -109,6 +155,7 @@ def bare(words: Sequence[str]) -> bool:
 def parse(argv: Sequence[str]) -> Context:
     """The command that was asked for, with its arguments.
 
+    ``--order -FIELD`` is ``--order=-FIELD``, which argparse would take for an option.
     ``--read-only FILE`` is short for ``--read-only --lab FILE``, unless what follows is a command.
     """
     words = list(argv)
@@ -117,6 +164,10 @@ def parse(argv: Sequence[str]) -> Context:
         if word == "--read-only" and not words[i + 1].startswith("-") and words[i + 1] not in grammar.names:
             if not any(w in grammar.names for w in words[:i]):
                 words.insert(i + 1, "--lab")
+            break
+    for i, word in enumerate(words[:-1]):
+        if word == "--order" and words[i + 1].startswith("-"):
+            words[i : i + 2] = [f"{word}={words[i + 1]}"]
             break
     args = grammar.parser.parse_args(words)
     return Context(args)

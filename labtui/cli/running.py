@@ -16,9 +16,7 @@ def run(context: Context) -> int:
     writing.require_torch()
     _ = supervise.options(context)
     _refuse_second(context)
-    lab = context.lab
-    if lab.read_only:
-        raise BadInput(lab.notice or f"{context.lab_path} cannot be written here; expected a lab of one's own")
+    lab = supervise.ready(context)
     code = supervise_and_follow(context)
     if context.json:
         context.emit({"counts": lab.counts()})
@@ -52,7 +50,7 @@ def daemon_start(context: Context) -> None:
     if not context.lab_path.exists():
         context.say(f"making a new lab: {context.lab_path}")
         writing.create_or_open(context.lab_path)
-    _ = context.lab
+    supervise.ready(context)
     supervise.start(context)
 
 
@@ -91,6 +89,8 @@ def daemon_run(context: Context) -> None:
     if not context.lab_path.exists():
         writing.create_or_open(context.lab_path)
     _refuse_second(context)
+    supervise.ready(context)
+    context.close()
     command = supervise.command(context, "--daemon")
     os.execv(command[0], command)
 

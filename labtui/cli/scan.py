@@ -101,6 +101,7 @@ def scan(context: Context) -> None:
     if job.hash in known:
         curve(context, known[job.hash])
         return
+    context.will_write()
     done = writing.submit(context.lab_path, NamedJob(name=f"scan of {name or job.label}"[:80], job=job))
     context.__dict__.pop("lab", None)
     context.say(f"job {done.jobs[0]}: {len(job.search.ladder)} N with {len(job.grid.seeds)} fresh seeds each")

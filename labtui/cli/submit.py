@@ -47,6 +47,7 @@ def submit(context: Context) -> None:
         else:
             context.lines(cost_lines(facts))
         return
+    context.will_write()
     if args.start:
         writing.require_torch()
         supervise.options(context)  # what is wrong with them is told before anything is queued

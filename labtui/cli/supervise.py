@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
 from labtui.cli.session import Session
+from store.errors import refusal
 from store.locks import supervisor_alive
 from store.paths import LabPaths
 
+if TYPE_CHECKING:
+    from store.read import Lab
+
+LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z E ")
+"""How a fault begins in the supervisor's log."""
 GRACE_S = 2.0
 STOP_S = 60.0
 """How long a supervisor may take to end by itself, and to checkpoint when it is told to."""
@@ -23,6 +31,23 @@ STOP_S = 60.0
 def alive(path: Path) -> bool:
     """A supervisor holds the lab's lock."""
     return supervisor_alive(LabPaths(path))
+
+
+def ready(context: Context) -> Lab:
+    """The lab, of this schema: an older one is upgraded.
+
+    Raises:
+        BadInput: it can only be looked at.
+    """
+    lab = context.lab
+    if lab.outdated:
+        context.close()
+        writing.create_or_open(context.lab_path)
+        lab = context.lab
+        context.say(f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}")
+    if lab.read_only:
+        raise BadInput(refusal(lab.notice or f"{context.lab_path} was opened read-only"))
+    return lab
 
 
 def options(context: Context) -> list[str]:
@@ -94,7 +119,8 @@ class Foreground:
             return ""
         self._said.seek(0)
         lines = [line.strip() for line in self._said if line.strip()]
-        return (lines or [f"the supervisor ended with code {self._child.returncode}"])[-1].removeprefix("labtui: ")
+        faults = [line.partition(" E ")[2] for line in lines if LOGGED.match(line)] or lines
+        return (faults or [f"the supervisor ended with code {self._child.returncode}"])[-1].removeprefix("labtui: ")
 
     def end(self) -> None:
         """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""

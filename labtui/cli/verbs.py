@@ -146,6 +146,8 @@ def lab_verb(context: Context) -> None:
 def device(context: Context) -> None:
     """Use a device or leave it alone; without arguments list them."""
     args = context.args
+    if args.id is not None:
+        context.will_write()
     rows = context.lab.devices()
     if args.id is None:
         if context.json:

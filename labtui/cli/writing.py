@@ -75,8 +75,8 @@ def backup(path: Path) -> Path:
     return copy(path)
 
 
-def vacuum(path: Path) -> None:
-    """Give unused space back."""
+def vacuum(path: Path) -> tuple[int, int]:
+    """Give unused space back; (bytes before, bytes after)."""
     from store.snapshot import vacuum as shrink
 
-    shrink(path)
+    return shrink(path)

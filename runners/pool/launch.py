@@ -14,7 +14,9 @@ from pathlib import Path
 from runners.pool.devices import detect
 from runners.pool.identity import version
 from runners.pool.options import TRAINER, Options
+from store.connect import SCHEMA
 from store.errors import LabError
+from store.header import check_header
 from store.locks import SupervisorLock, holder
 from store.paths import LabPaths
 
@@ -88,6 +90,10 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     paths = LabPaths(options.lab)
     try:
         devices = detect(options.devices)
+        if check_header(paths.lab) != SCHEMA:  # upgraded, or refused where it is newer, before "it runs" is told
+            from store.write import create_or_open
+
+            create_or_open(paths.lab)
         lock = _acquire(paths, terminal)
     except (LabError, ValueError) as error:
         if up is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import SCHEMA, open_for_reading, require_schema
-from store.errors import LabError, NoRoom, NotALab, from_os, from_sqlite
+from store.errors import LabError, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite, refusal
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
@@ -63,7 +63,7 @@ def _open_existing(paths: LabPaths) -> None:
     if schema >= SCHEMA:
         require_schema(schema, paths.lab)
     if notice:
-        raise LabError(notice.replace("; opened read-only", "; expected a lab that can be written"))
+        raise ReadOnlyLab(refusal(notice))
     if schema < SCHEMA:
         upgrade(paths.lab)
 

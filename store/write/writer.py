@@ -13,7 +13,7 @@ from types import TracebackType
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import require_schema, validate
-from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite
+from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
@@ -61,7 +61,7 @@ class Writer:
         check_header(self.paths.lab)
         refuse_network(self.paths)
         if not os.access(self.paths.lab, os.W_OK):
-            raise ReadOnlyLab(f"{self.paths.lab} cannot be written by this user; expected a lab of one's own")
+            raise ReadOnlyLab(refusal(f"{self.paths.lab} cannot be written by this user"))
         self._lock = HeldLock(self.paths)
         try:
             with self._lock.hold(lock_timeout_s):
