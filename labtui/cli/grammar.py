@@ -84,7 +84,7 @@ def _look(g: Grammar) -> None:
     g.add(
         "show",
         "show:show",
-        "a job with all that is known of it, or any screen by its name",
+        "all that is known of a job, or any screen by its name",
         ("wanted", {"metavar": "JOB|SCREEN", "nargs": "+", "help": "a job, or queue, kappa, scaling, ... with what it takes"}),
         STUDY,
         *SIZE,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from labtui.cli import writing
 from labtui.cli.entry import WorkFailed
-from store.locks import SupervisorLock
+from store.locks import SupervisorLock, supervisor_alive
 from store.paths import LabPaths
+from store.write import create_or_open
 from tests.cli.conftest import Labtui
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -98,29 +103,65 @@ def test_unreachable_states_are_named(labtui: Labtui, tmp_path: Path) -> None:
     assert "no sequence reaches the states (0, 1), (1, 0)" in labtui("submit", "p.toml", "--dry-run").err
 
 
-def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path) -> None:
-    connection = sqlite3.connect(lab)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute(f"PRAGMA user_version = {version + 1}")
-    connection.close()
+def stamp(lab: Path, schema: int) -> None:
+    """The lab says that another version wrote it."""
+    with closing(sqlite3.connect(lab)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema}")
+
+
+def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path, tmp_path: Path) -> None:
+    stamp(lab, 99)
     read = labtui("jobs")
     assert read.code == 0
-    assert "newer" in read.err
-    for words in (("pause", "1"), ("submit", "quick"), ("db", "upgrade")):
-        answer = labtui(*words)
+    assert "newer labtui (schema 99, this one has 1): update labtui; opened read-only" in read.err
+    for words in ("pause 1", "submit quick", "db upgrade", "db vacuum", "db check", "run", "daemon start", "daemon run"):
+        answer = labtui(*words.split())
         assert answer.code == 2, words
-        assert "newer" in answer.err
+        assert answer.err.count("\n") == 1, answer.err
+        assert "newer labtui (schema 99, this one has 1): update labtui; look at it with --read-only, or" in answer.err
+    done = subprocess.run(
+        [sys.executable, "-m", "runners", "--lab", str(lab)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "newer labtui" in done.stderr
+    assert not supervisor_alive(LabPaths(lab))
+    assert labtui("snapshot", "copy.db").code == 0
+    assert labtui("db", "backup").code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_place(labtui: Labtui, lab: Path) -> None:
-    lab.chmod(0o400)
-    lab.parent.chmod(0o500)
-    try:
-        assert labtui("kappa").code == 0
-        assert labtui("pause", "1").code == 2
-    finally:
-        lab.parent.chmod(0o700)
+@pytest.mark.parametrize("words", ["submit quick", "db upgrade", "run", "python -m runners"])
+def test_an_older_lab_is_upgraded_by_what_writes(
+    labtui: Labtui, lab_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(0 stands for an older schema: the tables of this one, so that there is nothing to migrate but the number.)"""
+    create_or_open(lab_path)
+    stamp(lab_path, 0)
+    for refused in (("hold",), ("db", "check"), ("db", "vacuum")):
+        answer = labtui(*refused)
+        assert answer.code == 2
+        assert "older labtui (schema 0, this one has 1); upgrade it, with a backup first: `labtui db upgrade`" in answer.err
+    assert labtui("queue").code == 0
+    if words.startswith("python"):
+        command = [sys.executable, "-m", "runners", "--lab", str(lab_path), "--foreground", "--until-empty"]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    else:
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        assert labtui(*words.split()).code == 0
+    assert labtui("db", "check").code == 0
+    assert [p.name for p in LabPaths(lab_path).backups.glob("*-schema-0.db")] != []
+
+
+def test_a_link_that_leads_nowhere_and_a_lab_that_is_cut(labtui: Labtui, lab: Path) -> None:
+    Path("link.db").symlink_to("gone.db")
+    answer = labtui("--lab", "link.db", "queue")
+    assert answer.code == 2
+    assert "gone.db, where the link link.db leads; expected a file that labtui made" in answer.err
+    Path("cut.db").write_bytes(lab.read_bytes()[:5000])
+    for words in ("queue", "db check", "daemon start"):
+        answer = labtui("--lab", "cut.db", *words.split())
+        assert answer.code == 2
+        assert "cut.db is damaged (" in answer.err
+        assert answer.err.count("\n") == 1
 
 
 def test_a_second_supervisor_is_told_who_has_it(labtui: Labtui, lab: Path) -> None:
