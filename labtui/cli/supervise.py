@@ -14,7 +14,7 @@ from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
 from labtui.cli.session import Session
-from store.errors import refusal
+from store.errors import OPENED, refusal
 from store.locks import supervisor_alive
 from store.paths import LabPaths
 
@@ -38,6 +38,7 @@ def ready(context: Context) -> Lab:
 
     Raises:
         BadInput: it can only be looked at.
+        WorkFailed: there is no room on its disk.
     """
     lab = context.lab
     if lab.outdated:
@@ -45,6 +46,8 @@ def ready(context: Context) -> Lab:
         writing.create_or_open(context.lab_path)
         lab = context.lab
         context.say(f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}")
+    if lab.no_room:
+        raise WorkFailed(lab.notice.removesuffix(OPENED))
     if lab.read_only:
         raise BadInput(refusal(lab.notice or f"{context.lab_path} was opened read-only"))
     return lab

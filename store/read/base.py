@@ -33,6 +33,7 @@ class Connected:
         self.read_only: bool = opened.read_only
         self.notice: str = opened.notice
         self.schema: int = opened.schema
+        self.no_room: bool = opened.no_room
         self.outdated: bool = opened.schema < SCHEMA
         self._identity = self._stat()
         self._columns = {name: self._columns_of(name) for name in TABLES}

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import SCHEMA, open_for_reading, require_schema
-from store.errors import LabError, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite, refusal
+from store.errors import OPENED, LabError, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite, refusal
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
@@ -59,7 +59,7 @@ def _open_existing(paths: LabPaths) -> None:
     schema, notice = opened.schema, opened.notice
     opened.close()
     if opened.no_room:
-        raise NoRoom(notice.replace("; opened read-only", ""))
+        raise NoRoom(notice.removesuffix(OPENED))
     if schema >= SCHEMA:
         require_schema(schema, paths.lab)
     if notice:
