@@ -7,6 +7,8 @@ arithmetic that is needed, and is still the fastest for small states, and the on
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state
     """States [T, E, h, B] and the last of them.
 
     Args:
-        A: [E, V, in, out], the transposed transitions.
+        A: [E, V, in, out], the transposed transitions; the same buffer at every call.
         h0: [E, h].
         batch: tokens [T, Et, B].
         buffers: kept for :func:`back`.
@@ -39,15 +41,18 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state
         operand = buffers("operand", E, rows, h)
         operand[:, : V * h].copy_(A.view(E, V * h, h))
         operand[:, V * h].copy_(h0)
-    steps = buffers.views(
-        "steps", lambda: [(mask[t].unsqueeze(2), _by_token(spread[t], V, h), spread[t], states[t]) for t in range(T)]
-    )
-    operand = operand.transpose(1, 2)
-    previous = h0.unsqueeze(-1) if state is None else state
-    for here, by_token, operand_2, out in steps:
-        torch.mul(previous.unsqueeze(1), here, out=by_token)
-        previous = gemm(operand, operand_2, out)
-    return states, previous.clone() if batch.targets is None else previous
+
+    def views() -> list[tuple[Tensor, Tensor, Callable[[], object], Tensor]]:
+        """Step by step: the mask, the state as it is to be spread, the product, and what that makes for the next one."""
+        made = [gemm.bound(states[t], operand.transpose(1, 2), spread[t]) for t in range(T)]
+        return [(mask[t].unsqueeze(2), _by_token(spread[t], V, h), made[t], states[t].unsqueeze(1)) for t in range(T)]
+
+    previous = (h0.unsqueeze(-1) if state is None else state).unsqueeze(1)
+    for here, by_token, product, following in buffers.views("steps", views):
+        torch.mul(previous, here, out=by_token)
+        product()
+        previous = following
+    return states, states[-1].clone() if batch.targets is None else states[-1]
 
 
 def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,22 +64,26 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     spread, by_token = buffers("spread", T, E, rows, B), buffers("by_token", E, V, h, B)
     operand = buffers("backward", E, h, V, h).copy_(A.transpose(1, 2)).view(E, h, V * h)
     d_forward = buffers("d_forward", E, rows, h).zero_()
-    two = buffers("two", 2, E, h, B)
-
-    def views() -> list[tuple[Tensor, Tensor, Tensor, bool]]:
-        """Step by step from the end: the state as it was spread, the mask, where the gradient goes, whether one is there."""
-        early = T - W
-        return [
-            (spread[t], mask[t].unsqueeze(2), d_states[t - 1 - early] if t > early else two[t % 2], t > early)
-            for t in range(T - 1, -1, -1)
-        ]
-
     flat = by_token.view(E, V * h, B)
+    two, scratch = buffers("two", 2, E, h, B), buffers("scratch", E, h, B)
+
+    def views() -> list[tuple[Tensor, Tensor, Callable[[], object], Tensor]]:
+        """Step by step from the end: the state as it was spread, the mask, and the product, which goes to or is added to the
+        gradient one step earlier."""
+        early = T - W
+        made = []
+        for t in range(T - 1, -1, -1):
+            earlier = d_states[t - 1 - early] if t > early else two[t % 2]
+            product = gemm.bound(earlier, operand, flat, scratch if t > early else None)
+            made.append((spread[t], mask[t].unsqueeze(2), product, earlier))
+        return made
+
     d = d_states[W - 1]
-    for here, token, earlier, add in buffers.views("steps back", views):
+    for here, token, product, earlier in buffers.views("steps back", views):
         gemm.add_(d_forward, here, d.transpose(1, 2))
         torch.mul(d.unsqueeze(1), token, out=by_token)
-        d = gemm.add_(earlier, operand, flat) if add else gemm(operand, flat, earlier)
+        product()
+        d = earlier
     d_h0 = d.sum(-1)
     if batch.before:
         return d_forward[:, : V * h].reshape(E, -1), d_h0 + d_forward[:, V * h]

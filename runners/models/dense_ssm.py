@@ -1,7 +1,7 @@
 """The bilinear RNN: h_t = A(x_t) h_{t-1} with A linear in the token's embedding, no additive term, h_0 learned.
 
 A(x) depends on the token alone, so it is computed once per token of the vocabulary and step. What is left is the product of
-each state with the transition of its token, in one of two ways: see ``dense_one_hot`` and ``dense_grouped``.
+each state with the transition of its token, in one of two ways: see ``dense_one_hot`` and ``dense_rows``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import sqrt
 
 from torch import Tensor
 
-from runners.models import dense_grouped, dense_one_hot, grouping
+from runners.models import dense_one_hot, dense_rows, grouping
 from runners.models.frame import Frame
 from runners.models.gemm import Gemm
 from runners.models.layout import Layout, flat, gaussian
@@ -40,23 +40,32 @@ class DenseSSMModel(Recurrent):
                 "head.bias": ((S,), flat(1 / sqrt(h))),
             }
         )
-        super().__init__(shape, h, layout, (V, d))
-        self.d = d
         self._may_group = h >= GROUPED_FROM or 2 * V >= GROUPED_FROM
+        super().__init__(shape, h, layout, (V, d), columns=self._may_group)
+        self.d = d
 
-    def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
-        _, Et, B = batch.tokens.shape
-        places = grouping.capacity(self.n_inputs, B)
-        if not self._may_group or places is None or self.one_by_one or params.device.type != "cpu":
+    def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
+        T, Et, B = batch.tokens.shape
+        step, whole = grouping.capacity(self.n_inputs, B), grouping.capacity(self.n_inputs, T * B)
+        enough = whole if training else step
+        if not self._may_group or enough is None or self.one_by_one or params.device.type != "cpu":
             return super()._parts(batch, params)
-        ranks = grouping.ranks(batch.tokens, self.n_inputs)
-        fits = (ranks.amax((0, 2)) < places).expand(params.shape[0]).tolist()
+        fits, ranks, order = [True] * Et, None, None
+        if step is not None:
+            ranks = grouping.ranks(batch.tokens, self.n_inputs)
+            fits = (ranks.amax((0, 2)) < step).tolist()
+        if training and whole is not None:
+            order = grouping.Order.of(batch.tokens, self.n_inputs)
+            fits = [a and b for a, b in zip(fits, order.fits(whole), strict=True)]
+        if Et == 1:
+            fits = fits * params.shape[0]
         parts, start = [], 0
         for e in range(1, len(fits) + 1):
             if e == len(fits) or fits[e] != fits[start]:
                 part = batch.members(start, e)
                 if fits[start]:
-                    part = replace(part, ranks=ranks if Et == 1 else ranks[:, start:e])
+                    own_ranks = ranks if ranks is None or Et == 1 else ranks[:, start:e]
+                    part = replace(part, ranks=own_ranks, order=order and order.members(start, e))
                 parts.append((start, e, part))
                 start = e
         return parts
@@ -68,15 +77,13 @@ class DenseSSMModel(Recurrent):
         return {"A": A, **views}
 
     def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if batch.ranks is not None:
-            C = grouping.capacity(self.n_inputs, batch.tokens.shape[2])
-            assert C is not None
-            return dense_grouped.run(w["A"], w["h0"], batch, C, buffers, gemm)
+        if batch.ranks is not None or batch.order is not None:
+            return dense_rows.run(w["A"], w["h0"], batch, buffers, gemm)
         return dense_one_hot.run(w["A"], w["h0"], batch, buffers, gemm, state)
 
     def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
         E, h, V = w["h0"].shape[0], self.hidden, self.n_inputs
-        back = dense_one_hot.back if batch.ranks is None else dense_grouped.back
+        back = dense_one_hot.back if batch.order is None else dense_rows.back
         d_A, d_h0 = back(w["A"], batch, buffers, gemm, d_states)
         grads["h0"].copy_(d_h0)
         d_A = d_A.view(E, V, h * h)

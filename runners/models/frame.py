@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from runners.interrupt import look_up
 from runners.models.shape import Shape
+
+if TYPE_CHECKING:
+    from runners.models.grouping import Order
 
 COLUMNS = 16
 """Batches are padded to a multiple of this with sequences that have no token, so that each member's part of a matrix begins at
@@ -35,7 +39,9 @@ class Frame:
     window: int
     """W."""
     ranks: Tensor | None = None
-    """int64 [T, Et, B], see runners.models.grouping; None: not grouped."""
+    """int64 [T, Et, B], see runners.models.grouping; None: a step is not grouped."""
+    order: Order | None = None
+    """See runners.models.grouping; None: the whole is not grouped."""
 
     def members(self, a: int, b: int) -> Frame:
         """The frame of members a..b-1 alone."""

@@ -1,12 +1,22 @@
-"""Batched matrix products over members, in the job's precision, none of which lets E choose the kernel."""
+"""Batched matrix products over members, in the job's precision, none of which lets E choose the kernel.
+
+With ``small``, products on one core of a CPU go through numpy's BLAS: it takes a third less time than torch's on matrices that
+fit a cache.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor
 
 LARGE = 1 << 15
-"""Entries of a product above which one call per member costs less than a copy (CPU)."""
+"""Entries of a product above which one call of torch per member costs less than a copy (CPU)."""
+LONG = 32
+"""Numpy's BLAS multiplies by a matrix that lies column by column in whole vectors of sums if their length divides by this."""
 
 
 def flush_denormals(like: Tensor) -> None:
@@ -29,39 +39,73 @@ def fold_(x: Tensor) -> Tensor:
 
 
 class Gemm:
-    """``half``: operands are rounded to bfloat16, sums and results are float32."""
+    """The product of one model.
 
-    def __init__(self, half: bool = False) -> None:
+    Args:
+        half: operands are rounded to bfloat16, sums and results are float32.
+        small: expect small matrices.
+        columns: of these also the ones whose right operand lies column by column. Numpy's BLAS sums them in another order
+            than torch's, where all other small products agree to the bit.
+    """
+
+    def __init__(self, half: bool = False, *, small: bool = False, columns: bool = False) -> None:
         self.half = half
+        self.small = small
+        self.columns = columns
 
     def __call__(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """a [E, m, k] times b [E, k, n]; ``out`` must be contiguous."""
-        if self.half and a.dtype == torch.float32:
+        if self._narrow(a):
             product = torch.bmm(a.bfloat16(), b.bfloat16())
             return product.float() if out is None else out.copy_(product)
+        if self._by_numpy(a, b):
+            out = a.new_empty(a.shape[0], a.shape[1], b.shape[2]) if out is None else out
+            np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+            return out
         return torch.bmm(a, b) if out is None else torch.bmm(a, b, out=out)
+
+    def bound(self, out: Tensor, a: Tensor, b: Tensor, scratch: Tensor | None = None) -> Callable[[], object]:
+        """out = a b as a call without arguments, for buffers that live from step to step; with scratch of the shape of
+        ``out``, out += a b. Both must be contiguous."""
+        if self._narrow(a) or not self._by_numpy(a, b):
+            return partial(self, a, b, out) if scratch is None else partial(self.add_, out, a, b)
+        if scratch is None:
+            return partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
+        product = partial(np.matmul, a.numpy(), b.numpy(), out=scratch.numpy())
+
+        def add() -> None:
+            product()
+            out.add_(scratch)
+
+        return add
 
     def add_(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """total [E, m, n] (contiguous) += a b."""
-        if self.half and a.dtype == torch.float32:
+        if self._narrow(a):
             return total.add_(torch.bmm(a.bfloat16(), b.bfloat16()))
         return total.baddbmm_(a, b)
 
-    def to(self, out: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """out [E, m, n] (contiguous) = a b."""
-        return self(a, b, out)
-
     def affine(self, bias: Tensor, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """bias + a b, bias broadcast to [E, m, n]."""
-        if self.half and a.dtype == torch.float32:
+        if self._narrow(a):
             product = torch.bmm(a.bfloat16(), b.bfloat16())
             return torch.add(product, bias) if out is None else torch.add(product, bias, out=out)
         return torch.baddbmm(bias, a, b) if out is None else torch.baddbmm(bias, a, b, out=out)
 
     def into(self, out: Tensor, a: Tensor, b: Tensor) -> None:
         """a b into a view of a gradient buffer: rows of ``out`` [E, m, n] are contiguous, the members are strides apart."""
-        if out.device.type == "cpu" and not self.half and a.shape[1] * b.shape[2] >= LARGE:
+        if not self._narrow(a) and self._by_numpy(a, b):
+            np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+        elif out.device.type == "cpu" and not self.half and a.shape[1] * b.shape[2] >= LARGE:
             for e in range(a.shape[0]):
                 torch.mm(a[e], b[e], out=out[e])
         else:
             out.copy_(self(a, b))
+
+    def _narrow(self, a: Tensor) -> bool:
+        return self.half and a.dtype == torch.float32
+
+    def _by_numpy(self, a: Tensor, b: Tensor) -> bool:
+        if not self.small or a.device.type != "cpu" or torch.get_num_threads() > 1:
+            return False
+        return b.stride(2) == 1 or (self.columns and b.shape[1] % LONG == 0)

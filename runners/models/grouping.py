@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, sqrt
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -81,3 +83,52 @@ def places(batch: Frame, E: int, V: int, C: int, buffers: Buffers) -> Places:
         forward = torch.where(absent, total + 1 + member, place)
         backward = torch.where(absent, total + 1 + row, place)
     return Places(row_of[:, :total].unbind(0), forward.view(T, E * B).unbind(0), backward.view(T, E * B).unbind(0))
+
+
+@dataclass(frozen=True)
+class Order:
+    """The sequences of all steps of each member, sorted by token."""
+
+    order: npt.NDArray[np.int64]
+    """[Et, T B]: t B + b; those without a token stand first."""
+    counts: npt.NDArray[np.int64]
+    """[Et, 1 + V]: how many have no token, and how many have each token."""
+
+    @classmethod
+    def of(cls, tokens: Tensor, V: int) -> Order:
+        """From tokens [T, Et, B]."""
+        keys = tokens.numpy().transpose(1, 0, 2).astype(np.int16, order="C").reshape(tokens.shape[1], -1)
+        order = np.argsort(keys, axis=-1, kind="stable")  # by radix, as the keys are of two bytes
+        bins = keys + np.arange(1, 1 + len(keys) * (V + 1), V + 1)[:, None]
+        return cls(order, np.bincount(bins.ravel(), minlength=len(keys) * (V + 1)).reshape(-1, V + 1))
+
+    def fits(self, places: int) -> list[bool]:
+        """For each member whether no token has more sequences than so many."""
+        return [bool(fits) for fits in self.counts[:, 1:].max(1) <= places]
+
+    def members(self, a: int, b: int) -> Order:
+        return self if len(self.order) == 1 else Order(self.order[a:b], self.counts[a:b])
+
+
+def everywhere(found: Order, E: int, T: int, B: int, V: int, buffers: Buffers) -> Tensor:
+    """int64 [E V C]: the row of each place of the groups over all steps, t E B + e B + b; (T + 1) E B where nobody has it."""
+    C = capacity(V, T * B)
+    assert C is not None
+    Et = len(found.order)
+
+    def make() -> tuple[npt.NDArray[np.int64], ...]:
+        step, sequence = np.divmod(np.arange(T * B), B)
+        first, member = np.arange(Et)[:, None, None] * (T * B), np.arange(E)[:, None] * B
+        rows = np.full(Et * T * B + 1, (T + 1) * E * B)
+        return step * (E * B) + sequence, np.arange(C), first, member, rows
+
+    row, place, first, member, rows = buffers.views("order", make)
+    np.take(row, found.order, out=rows[:-1].reshape(Et, T * B), mode="clip")
+    if Et > 1:
+        rows[:-1].reshape(Et, T * B)[...] += member
+    start = found.counts[:, :-1].cumsum(1)[..., None] + first
+    at = np.where(place < found.counts[:, 1:, None], start + place, Et * T * B)
+    index = rows.take(at.reshape(Et, V * C))
+    if Et == 1 and E > 1:
+        index = np.where(index < (T + 1) * E * B, index + member, index)
+    return torch.from_numpy(index.reshape(-1))

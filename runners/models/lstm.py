@@ -8,6 +8,7 @@ whose gradient is a multiple of the cell's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -124,9 +125,10 @@ class LSTMModel(Recurrent):
             read[0, :, :h].copy_(state[0])
             factors[0, :, 2 * h :].copy_(state[1])
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
-        for s in views:
+        products = buffers.views("products", lambda: [gemm.bound(s.gates, w["gates"], s.read) for s in views])
+        for s, product in zip(views, products, strict=True):
             look_up()
-            gemm(w["gates"], s.read, s.gates)
+            product()
             s.sigmoids.sigmoid_()
             torch.tanh(s.raw, out=s.candidate)
             torch.mul(s.forget, s.cell, out=s.new_cell)
@@ -149,7 +151,18 @@ class LSTMModel(Recurrent):
         sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
         tanh_slope = torch.ops.aten.tanh_backward.grad_input
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
-        two = buffers("two", 2, E, h, B)
+        two, scratch = buffers("two", 2, E, h, B), buffers("scratch", E, h, B)
+
+        def back() -> list[tuple[Callable[[], object], Tensor]]:
+            """For each step but the first: the product that goes to, or is added to, the gradient of the state before it."""
+            made = []
+            for t in range(1, T):
+                earlier = t - 1 - (T - W)
+                into = d_states[earlier] if earlier >= 0 else two[t % 2]
+                made.append((gemm.bound(into, recurrent, slopes, scratch if earlier >= 0 else None), into))
+            return made
+
+        products = buffers.views("products back", back)
         slope_out, slope_in, slope_candidate = slopes[:, :h], slopes[:, : 3 * h], slopes[:, 3 * h :]
         slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, B), d_cell.unsqueeze(1)
         d = d_states[W - 1]
@@ -168,9 +181,8 @@ class LSTMModel(Recurrent):
                 every_slope[:, :, t].copy_(slopes)
             if t:
                 d_cell.mul_(s.forget)
-                earlier = t - 1 - (T - W)
-                into = d_states[earlier] if earlier >= 0 else two[t % 2]
-                d = (gemm.add_ if earlier >= 0 else gemm.to)(into, recurrent, slopes)
+                product, d = products[t - 1]
+                product()
         if every_slope is not None:
             every_row = buffers("every_row", E, T, B, h + V).copy_(read[:T].permute(1, 0, 3, 2))
             gemm(every_slope.view(E, 4 * h, T * B), every_row.view(E, T * B, h + V), d_weights)

@@ -31,8 +31,8 @@ class Recurrent(ABC):
     max_length: int | None = None
     uses_dropout = False
 
-    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...]) -> None:
-        """``sizes``: others that enter a matrix product, the vocabulary first."""
+    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, columns: bool = False) -> None:
+        """``sizes``: others that enter a matrix product, the vocabulary first; ``columns``: see runners.models.gemm."""
         self.shape = shape
         self.hidden = hidden
         self.layout = layout
@@ -42,8 +42,8 @@ class Recurrent(ABC):
         self.n_outputs = shape.n_outputs
         uneven = any(size % EVEN for size in (hidden, *sizes[1:]))
         self.one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
-        self._train = Gemm(shape.half)
-        self._exact = Gemm()
+        self._train = Gemm(shape.half, small=True, columns=columns)
+        self._exact = Gemm(small=True, columns=columns)
         self._workspace = Workspace()
 
     def init(self, seed: int) -> Tensor:
@@ -57,7 +57,7 @@ class Recurrent(ABC):
     ) -> Tensor:
         flush_denormals(params)
         batch = frame(self.shape, tokens, targets)
-        parts = self._parts(batch, params)
+        parts = self._parts(batch, params, training=True)
         self.layout.finish(grad)
         return _join([self._step(params[a:b], part, grad[a:b]) for a, b, part in parts])
 
@@ -113,7 +113,7 @@ class Recurrent(ABC):
         a member's matrices depend on its place: such members run one at a time."""
         return self.one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
 
-    def _parts(self, batch: Frame, params: Tensor) -> list[tuple[int, int, Frame]]:
+    def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
         """Runs of members a..b-1 that are computed together, each with its part of the batch."""
         E = params.shape[0]
         if self._alone(params):
@@ -121,7 +121,7 @@ class Recurrent(ABC):
         return [(0, E, batch)]
 
     def _group(self, what: str, params: Tensor, batch: Frame) -> Buffers:
-        key = (what, params.shape[0], batch.tokens.shape, batch.window, batch.before, batch.ranks is None)
+        key = (what, params.shape[0], batch.tokens.shape, batch.window, batch.before, batch.ranks is None, batch.order is None)
         return self._workspace.group(key, params)
 
     def _step(self, params: Tensor, batch: Frame, grad: Tensor) -> Tensor:
@@ -178,8 +178,10 @@ class Recurrent(ABC):
         W, E, h, B = states.shape
         S = self.n_outputs
         weight = buffers("head", W, E, S, h).copy_(views["head.weight"]).view(W * E, S, h)
-        bias = buffers("head_bias", W, E, S, 1).copy_(views["head.bias"].unsqueeze(-1)).view(W * E, S, 1)
-        return gemm.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, B)), weight
+        logits = buffers("logits", W, E, S, B)
+        gemm(weight, states.flatten(0, 1), logits.view(W * E, S, B))
+        logits.add_(views["head.bias"].unsqueeze(-1))
+        return logits.view(W * E, S, B), weight
 
     def _head_back(
         self, d_logits: Tensor, weight: Tensor, states: Tensor, buffers: Buffers, gemm: Gemm, grads: Views
