@@ -41,7 +41,7 @@ class DenseSSMModel(Recurrent):
             }
         )
         self._may_group = h >= GROUPED_FROM or 2 * V >= GROUPED_FROM
-        super().__init__(shape, h, layout, (V, d), columns=self._may_group)
+        super().__init__(shape, h, layout, (V, d), free=self._may_group)
         self.d = d
 
     def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:

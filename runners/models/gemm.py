@@ -16,7 +16,9 @@ from torch import Tensor
 LARGE = 1 << 15
 """Entries of a product above which one call of torch per member costs less than a copy (CPU)."""
 LONG = 32
-"""Numpy's BLAS multiplies by a matrix that lies column by column in whole vectors of sums if their length divides by this."""
+"""Where numpy's right operand lies column by column it is the faster one if the length of its sums divides by this."""
+FEW, DEEP = 4, 128
+"""The rows from which, and the length of the sums up to which, both libraries add up one product after another."""
 
 
 def flush_denormals(like: Tensor) -> None:
@@ -44,14 +46,14 @@ class Gemm:
     Args:
         half: operands are rounded to bfloat16, sums and results are float32.
         small: expect small matrices.
-        columns: of these also the ones whose right operand lies column by column. Numpy's BLAS sums them in another order
-            than torch's, where all other small products agree to the bit.
+        free: its sums may be in another order than torch's. Else numpy gets the products alone of which it gives the same
+            bits.
     """
 
-    def __init__(self, half: bool = False, *, small: bool = False, columns: bool = False) -> None:
+    def __init__(self, half: bool = False, *, small: bool = False, free: bool = False) -> None:
         self.half = half
         self.small = small
-        self.columns = columns
+        self.free = free
 
     def __call__(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """a [E, m, k] times b [E, k, n]; ``out`` must be contiguous."""
@@ -90,6 +92,8 @@ class Gemm:
         if self._narrow(a):
             product = torch.bmm(a.bfloat16(), b.bfloat16())
             return torch.add(product, bias) if out is None else torch.add(product, bias, out=out)
+        if self._by_numpy(a, b):
+            return self(a, b, out).add_(bias)
         return torch.baddbmm(bias, a, b) if out is None else torch.baddbmm(bias, a, b, out=out)
 
     def into(self, out: Tensor, a: Tensor, b: Tensor) -> None:
@@ -108,4 +112,7 @@ class Gemm:
     def _by_numpy(self, a: Tensor, b: Tensor) -> bool:
         if not self.small or a.device.type != "cpu" or torch.get_num_threads() > 1:
             return False
-        return b.stride(2) == 1 or (self.columns and b.shape[1] % LONG == 0)
+        by_rows = b.stride(2) == 1
+        if self.free:
+            return by_rows or b.shape[1] % LONG == 0
+        return by_rows and a.shape[1] >= FEW and b.shape[1] <= DEEP

@@ -1,4 +1,4 @@
-"""Sequences of a step side by side that read the same token, so that each transition meets its own sequences only.
+"""Sequences of a step, or of all steps, side by side that read the same token, so that each transition meets its own alone.
 
 Each group has a fixed number of places, so that the shapes of the products, and with them the order of their sums, do not
 depend on the data. A member of whose groups one overflows takes another way; whether it does is a matter of its own batch.

@@ -97,7 +97,7 @@ class LSTMModel(Recurrent):
                 "head.bias": ((S,), bias),
             }
         )
-        super().__init__(shape, h, layout, (V,))
+        super().__init__(shape, h, layout, (V,), free=h >= WIDE)
 
     def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs

@@ -31,8 +31,8 @@ class Recurrent(ABC):
     max_length: int | None = None
     uses_dropout = False
 
-    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, columns: bool = False) -> None:
-        """``sizes``: others that enter a matrix product, the vocabulary first; ``columns``: see runners.models.gemm."""
+    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, free: bool = False) -> None:
+        """``sizes``: others that enter a matrix product, the vocabulary first; ``free``: see runners.models.gemm."""
         self.shape = shape
         self.hidden = hidden
         self.layout = layout
@@ -42,8 +42,8 @@ class Recurrent(ABC):
         self.n_outputs = shape.n_outputs
         uneven = any(size % EVEN for size in (hidden, *sizes[1:]))
         self.one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
-        self._train = Gemm(shape.half, small=True, columns=columns)
-        self._exact = Gemm(small=True, columns=columns)
+        self._train = Gemm(shape.half, small=True, free=free)
+        self._exact = Gemm(small=True, free=free)
         self._workspace = Workspace()
 
     def init(self, seed: int) -> Tensor:
@@ -178,10 +178,8 @@ class Recurrent(ABC):
         W, E, h, B = states.shape
         S = self.n_outputs
         weight = buffers("head", W, E, S, h).copy_(views["head.weight"]).view(W * E, S, h)
-        logits = buffers("logits", W, E, S, B)
-        gemm(weight, states.flatten(0, 1), logits.view(W * E, S, B))
-        logits.add_(views["head.bias"].unsqueeze(-1))
-        return logits.view(W * E, S, B), weight
+        bias = buffers("head_bias", W, E, S, 1).copy_(views["head.bias"].unsqueeze(-1)).view(W * E, S, 1)
+        return gemm.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, B)), weight
 
     def _head_back(
         self, d_logits: Tensor, weight: Tensor, states: Tensor, buffers: Buffers, gemm: Gemm, grads: Views
