@@ -66,6 +66,8 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
         data = tomllib.loads(text)
     except FileNotFoundError:
         pass
+    except RecursionError:
+        problems.append(f"{path} cannot be read (it is nested too deeply); the defaults hold")
     except (OSError, ValueError) as error:
         problems.append(f"{path} cannot be read ({error}); the defaults hold")
     for name in ("theme", "glyphs", "mouse", "slow", "notify"):
@@ -81,15 +83,20 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     for name, value in data.items():
         expected = getattr(settings, name, None) if name not in ("keys", "problems") else None
         if expected is None:
-            problems.append(f"{path}: unknown key {name}; expected theme, glyphs, mouse, slow, notify or [keys]")
+            problems.append(f"{path}: unknown key {_shown(name)}; expected theme, glyphs, mouse, slow, notify or [keys]")
         elif type(value) is not type(expected) or (name in _CHOICES and value not in _CHOICES[name]):
             wanted = (
                 ", ".join(_CHOICES[name]) if name in _CHOICES else "true or false" if expected in (True, False) else "a text"
             )
-            problems.append(f"{name} is {value!r}; expected {wanted}")
+            problems.append(f"{name} is {_shown(value)}; expected {wanted}")
         else:
             settings = replace(settings, **{name: value})
     return replace(settings, keys=_keys(keys, problems), problems=tuple(problems))
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) and value.isidentifier() else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, ...]]:
@@ -99,9 +106,11 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
     for name, value in raw.items():
         values = [value] if isinstance(value, str) else value
         if name not in BY_ID:
-            problems.append(f"keys.{name} is no action; expected one of those that ? shows, such as pause or show_queue")
+            problems.append(
+                f"keys.{_shown(name)} is no action; expected one of those that ? shows, such as pause or show_queue"
+            )
         elif not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-            problems.append(f"keys.{name} is {value!r}; expected a key or a list of keys")
+            problems.append(f"keys.{name} is {_shown(value)}; expected a key or a list of keys")
         else:
             out[name] = tuple(v.strip() for v in values if v.strip())
     return out

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store import raw
+from store.definitions import MOST, refused
 from store.errors import OPENED, LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, damaged, from_os, from_sqlite, refusal
 from store.header import APPLICATION_ID, check_header
 from store.locks import supervisor_alive, write_lock
@@ -242,19 +243,22 @@ def validate(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of an open lab.
 
     Raises:
-        NotALab: a table is missing, or something stands in the file that no lab has (a view or a trigger could run away).
+        NotALab: a table is missing, or something stands in the file that no lab has (``store.definitions``).
     """
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        master = connection.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000").fetchall()
+        master = connection.execute(f"SELECT type, name, sql FROM sqlite_master LIMIT {MOST + 1}").fetchall()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise from_sqlite(error, path) from None
     if application != APPLICATION_ID:
         raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
     for kind, name, sql in master:
-        if kind in ("view", "trigger") or (kind == "table" and "VIRTUAL" in str(sql).upper()[:40]):
-            raise NotALab(f"{path} holds the {kind} {str(name)[:60]!r}, which no lab has; expected a file that labtui made")
+        if refused(kind, sql):
+            what = f"{str(kind)[:20]} {str(name)[:60]!r}"
+            raise NotALab(f"{path} holds the {what} of a kind which no lab has; expected a file that labtui made")
+    if len(master) > MOST:
+        raise NotALab(f"{path} holds more than {MOST} tables and indices; expected a file that labtui made")
     have = {name for kind, name, _ in master if kind == "table"}
     missing = [name for name in TABLES if name not in have]
     if missing and schema >= SCHEMA:

@@ -17,7 +17,7 @@ APP_STORE = (
     "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters", "store.locks",
     "store.header",
 )  # fmt: skip
-LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.curves", "store.raw")
+LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""
 PURE_RUNNERS = (
     "runners.engine",

@@ -90,8 +90,9 @@ def latest(folder: Path | None, wanted: str, device: str, ledger: Ledger) -> tup
             ledger.load(state["ledger"])
         except checkpoint.CheckpointError as error:
             notes.append(Note(f"the checkpoint {path.name} {error} and is passed over", "warning"))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            notes.append(Note(f"the checkpoint {path.name} cannot be used ({type(error).__name__}: {error})", "warning"))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            notes.append(Note(f"the checkpoint {path.name} cannot be used ({why})", "warning"))
         else:
             return saved, notes
     return None, [*notes, Note("no checkpoint to go on from: training begins afresh", "warning")]
@@ -99,11 +100,11 @@ def latest(folder: Path | None, wanted: str, device: str, ledger: Ledger) -> tup
 
 def _check(state: dict[str, Any], wanted: str, device: str) -> None:
     if state["version"] != VERSION:
-        raise checkpoint.CheckpointError(f"has the format {state['version']}, not {VERSION},")
+        raise checkpoint.CheckpointError(f"has the format {str(state['version'])[:40]}, not {VERSION},")
     if state["identity"] != wanted:
         raise checkpoint.CheckpointError("belongs to another job or other trials")
     if state["kind"] != kind(device):
-        raise checkpoint.CheckpointError(f"was made on {state['kind']}, not on {kind(device)},")
+        raise checkpoint.CheckpointError(f"was made on {str(state['kind'])[:40]}, not on {kind(device)},")
 
 
 def _rows(lane: dict[str, Any], i: int, tensors: dict[str, Tensor], device: str) -> Rows:

@@ -62,7 +62,7 @@ def members(folder: Path) -> tuple[Member, ...] | None:
     try:
         if all(file.name.startswith(NAME) for file in folder.iterdir()):
             return None
-        return read_manifest((folder / NAME).read_text())
+        return read_manifest((folder / NAME).read_text("utf-8", "replace"))
     except OSError:
         return None
 

@@ -214,5 +214,5 @@ def read_manifest(text: str) -> tuple[Member, ...] | None:
                 return None
             out.append(Member(str(probe), int(n), float(lr), int(seed), float(eps), stop, bool(generalisation)))
         return tuple(out) or None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
+from contextlib import closing
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,17 @@ def test_missing_tables_and_columns(seed_lab: bytes, tmp_path: Path) -> None:
     [
         "CREATE VIEW trap AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x FROM r",
         "CREATE TRIGGER trap AFTER INSERT ON command BEGIN DELETE FROM trial; END",
+        "CREATE VIRTUAL TABLE trap USING fts5(x)",
+        "CREATE TABLE trap (x, y AS (hex(zeroblob(30000000))))",
+        "CREATE TABLE trap (x CHECK (x LIKE '%a%a%a%a%a%b'))",
+        "CREATE TABLE trap (x DEFAULT (hex(zeroblob(30000000))))",
+        "CREATE INDEX trap ON job (name || 'x')",
+        'CREATE INDEX trap ON job ("upper"(name))',
+        "CREATE INDEX trap ON job (id) WHERE name LIKE '%a%a%a%a%a%a%a%b'",
+        ";".join(["PRAGMA writable_schema = ON", *[f"CREATE TABLE t{i} (x)" for i in range(1_000)]])
+        + ";CREATE TRIGGER trap AFTER INSERT ON command BEGIN DELETE FROM trial; END",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 0, sql = 'CREATE /* ' || hex(zeroblob(50)) || "
+        "' */ VIRTUAL TABLE speed USING fts5(x)' WHERE name = 'speed'",
     ],
 )
 def test_code_in_the_schema_is_refused(seed_lab: bytes, tmp_path: Path, trap: str) -> None:
@@ -194,9 +206,11 @@ def test_code_in_the_schema_is_refused(seed_lab: bytes, tmp_path: Path, trap: st
 
     path = tmp_path / "lab.db"
     path.write_bytes(seed_lab)
-    sql(path, trap)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(trap)
+        connection.commit()
     for use in (lambda: open_lab(path), lambda: commands.hold(path), lambda: Writer(path)):
-        with pytest.raises(LabError, match="which no lab has"):
+        with pytest.raises(LabError, match=r"which no lab has|more than|is damaged"):
             use()
 
 
