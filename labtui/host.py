@@ -29,6 +29,7 @@ from labtui.theme import THEMES, Palette
 from labtui.widgets.frame import Banner, Footer, Header, TooSmall
 from labtui.widgets.overlay import Overlay, Prompt
 from labtui.widgets.screen import LabScreen
+from store.waits import tell_waits
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 _PANES = {
@@ -137,6 +138,7 @@ class Host(Measuring, inherit_bindings=False):
         self.theme_changed_signal.subscribe(self, self._theme_changed)
         self.app_resume_signal.subscribe(self, lambda _app: self.repaint())
         self.front.focus(scroll_visible=False)
+        tell_waits(self._waits)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -163,6 +165,11 @@ class Host(Measuring, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self.poller.stop()
+        tell_waits(None)
+
+    def _waits(self, text: str) -> None:
+        """A verb's thread waits for another process; the screen goes on."""
+        self.call_later(self.say, text, "warn", 10.0)
 
     # Looks
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import raw
+from store import raw, waits
 from store.definitions import MOST, refused
 from store.errors import OPENED, LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, damaged, from_os, from_sqlite, refusal
 from store.header import APPLICATION_ID, check_header
-from store.locks import supervisor_alive, write_lock
+from store.locks import busy, supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
 
 SCHEMA = 1
@@ -115,12 +115,14 @@ def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -
 
 
 @contextmanager
-def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterator[sqlite3.Connection]:
+def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
     """One write transaction on an existing lab of this schema: BEGIN IMMEDIATE under the write lock, committed at the end.
 
     Raises:
-        LabError: there is no lab, it cannot be written here, it is of another schema, or it was locked for ``timeout_s``.
+        LabError: there is no lab, it cannot be written here, it is of another schema, or it was locked for ``timeout_s``
+            (``store.waits.TIMEOUT_S`` where None).
     """
+    timeout_s = waits.TIMEOUT_S if timeout_s is None else timeout_s
     paths = LabPaths(path)
     paths.require_file()
     check_header(paths.lab)
@@ -135,7 +137,8 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterato
             try:
                 require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
-                connection.execute("BEGIN IMMEDIATE")
+                if not waits.patiently(lambda: _begun(connection), timeout_s, paths):
+                    raise busy(paths, timeout_s)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -146,6 +149,19 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float = 30.0) -> Iterato
                 connection.close()
     except sqlite3.Error as error:
         raise from_sqlite(error, paths.lab) from None
+
+
+def _begun(connection: sqlite3.Connection) -> bool:
+    """Whether a write transaction could begin; somebody may write past the write lock."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return False
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return True
 
 
 def require_schema(schema: int, path: Path) -> None:

@@ -16,8 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from store import waits
 from store.errors import Busy, LabError, from_os
 from store.paths import LabPaths
+from store.waits import patiently, writer_of
 
 try:
     import fcntl
@@ -26,8 +28,6 @@ except ImportError:  # pragma: no cover - Windows reads snapshots, which need no
 
 _CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Never write through a link that somebody put in a lock's place, never wait for the other end of a pipe there."""
-_FIRST_WAIT_S = 0.0005
-_LONGEST_WAIT_S = 0.01
 _TOLD = 4096
 
 
@@ -46,34 +46,37 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _take(descriptor: int, timeout_s: float) -> bool:
+def _take(descriptor: int, timeout_s: float, paths: LabPaths) -> bool:
     """Poll for the lock: a blocking flock could not be given a time limit without signals."""
-    end = time.monotonic() + timeout_s
-    wait = _FIRST_WAIT_S
-    while True:
+
+    def attempt() -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(wait)
-            wait = min(wait * 1.5, _LONGEST_WAIT_S)
-        else:
-            return True
+            return False
+        return True
+
+    return patiently(attempt, timeout_s, paths)
+
+
+def busy(paths: LabPaths, timeout_s: float) -> Busy:
+    """What is said when another process has written for too long."""
+    return Busy(f"{paths.lab} is being written by {writer_of(paths)} for more than {timeout_s:g} s; nothing was written")
 
 
 @contextmanager
-def write_lock(paths: LabPaths, timeout_s: float = 30.0) -> Iterator[None]:
+def write_lock(paths: LabPaths, timeout_s: float | None = None) -> Iterator[None]:
     """Hold the lab's write lock: around every write transaction, every checkpoint of the WAL and every closing writer.
 
     Raises:
-        Busy: another process held it for ``timeout_s`` seconds.
+        Busy: another process held it for ``timeout_s`` seconds (``store.waits.TIMEOUT_S`` where None).
     """
+    timeout_s = waits.TIMEOUT_S if timeout_s is None else timeout_s
     paths.make_folder()
     descriptor = _open(paths.write_lock)
     try:
-        if not _take(descriptor, timeout_s):
-            raise Busy(f"{paths.lab} is being written by another process for more than {timeout_s:g} s; nothing was written")
+        if not _take(descriptor, timeout_s, paths):
+            raise busy(paths, timeout_s)
         yield
     finally:
         os.close(descriptor)
@@ -90,10 +93,8 @@ class HeldLock:
     @contextmanager
     def hold(self, timeout_s: float) -> Iterator[None]:
         """Like :func:`write_lock`."""
-        if not _take(self._descriptor, timeout_s):
-            raise Busy(
-                f"{self._paths.lab} is being written by another process for more than {timeout_s:g} s; nothing was written"
-            )
+        if not _take(self._descriptor, timeout_s, self._paths):
+            raise busy(self._paths, timeout_s)
         try:
             yield
         finally:
@@ -124,7 +125,7 @@ class SupervisorLock:
         """
         paths.make_folder()
         descriptor = _open(paths.supervisor_lock)
-        if not _take(descriptor, wait_s):
+        if not _take(descriptor, wait_s, paths):
             os.close(descriptor)
             other = last_holder(paths)
             who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"

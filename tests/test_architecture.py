@@ -15,7 +15,7 @@ WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
     "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters", "store.locks",
-    "store.header",
+    "store.header", "store.waits",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""

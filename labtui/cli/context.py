@@ -35,6 +35,9 @@ class Context:
 
     def run(self) -> int:
         """Load the command's module and run it."""
+        from store.waits import tell_waits
+
+        tell_waits(self.say)
         module, function = self.args.command.split(":")
         command: Callable[[Context], int | None] = getattr(import_module(f"labtui.cli.{module}"), function)
         if self.args.writes:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
+from store import waits
 from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
@@ -39,7 +40,7 @@ class Writer:
     """A connection that writes; one thread at a time. Most processes that write once use ``store.write.submit`` or commands.
 
     Args:
-        lock_timeout_s: how long to wait for other writers before ``Busy``.
+        lock_timeout_s: how long to wait for other writers before ``Busy`` (``store.waits.TIMEOUT_S`` where None).
         clock: Unix seconds, for tests.
 
     Raises:
@@ -47,11 +48,12 @@ class Writer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, lock_timeout_s: float = 30.0, clock: Callable[[], float] = time.time
+        self, path: str | os.PathLike[str], *, lock_timeout_s: float | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.paths = LabPaths(path)
         self.epoch: int | None = None
         """The supervisor's, from its claim on."""
+        lock_timeout_s = waits.TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
         self._timeout_s = lock_timeout_s
         self._clock = clock
         self._durable = True

@@ -209,7 +209,7 @@ with writer.transaction(durable=sys.argv[2] == "True") as tx:
     other = child(code, lab, durable)
     assert other.stdout is not None
     assert other.stdout.readline() == "inside\n"
-    with pytest.raises(Busy, match="another process"), writer.transaction(lock_timeout_s=0.05) as tx:
+    with pytest.raises(Busy, match=f"process {other.pid}"), writer.transaction(lock_timeout_s=0.05) as tx:
         tx.event("never", "")
     other.send_signal(signal.SIGKILL)
     other.wait()

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from store.locks import write_lock
+from store.paths import LabPaths
 from store.write import create_or_open
 from tests.support import bench
 from tests.support.fakelab import paper_lab
@@ -202,3 +204,19 @@ def test_a_change_sends_its_cells_not_its_row(terminal: Callable[..., Terminal],
     t.sees("seen")
     t.read(0.5)
     assert t.received - before < 600
+
+
+def test_a_verb_that_waits_for_another_process_says_so_and_the_screen_goes_on(
+    terminal: Callable[..., Terminal], small: Path, tmp_path: Path
+) -> None:
+    lab = copy(small, tmp_path)
+    paths = LabPaths(lab)
+    paths.make_folder()
+    t = terminal(lab)
+    t.sees("^p palette", "dense_ssm 16")
+    with write_lock(paths):
+        t.type("H")
+        t.sees(f"waiting up to 30 s for process {os.getpid()}")
+        t.type("3")
+        t.sees("N*(joint)")  # another screen opens meanwhile
+    t.sees("holding: nothing new starts")
