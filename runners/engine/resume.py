@@ -100,11 +100,11 @@ def latest(folder: Path | None, wanted: str, device: str, ledger: Ledger) -> tup
 
 def _check(state: dict[str, Any], wanted: str, device: str) -> None:
     if state["version"] != VERSION:
-        raise checkpoint.CheckpointError(f"has the format {str(state['version'])[:40]}, not {VERSION},")
+        raise checkpoint.CheckpointError(f"has the format {state['version']!r:.40}, not {VERSION},")
     if state["identity"] != wanted:
         raise checkpoint.CheckpointError("belongs to another job or other trials")
     if state["kind"] != kind(device):
-        raise checkpoint.CheckpointError(f"was made on {str(state['kind'])[:40]}, not on {kind(device)},")
+        raise checkpoint.CheckpointError(f"was made on {state['kind']!r:.40}, not on {kind(device)},")
 
 
 def _rows(lane: dict[str, Any], i: int, tensors: dict[str, Tensor], device: str) -> Rows:

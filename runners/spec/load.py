@@ -150,11 +150,13 @@ def _refuse_dates(value: Any, source: str, text: str, keys: tuple[str | int, ...
 
 def _check_cells(study: Study, text: str, source: str, origin: Callable[[Keys], Keys]) -> None:
     """What only shows when the sweeps expand: their number, and combinations that have no valid job."""
+    jobs = 0
     for i, sweep in enumerate(study.sweep):
-        jobs = sweep.n_jobs
+        jobs += sweep.n_jobs
         if jobs > MAX_JOBS:
+            before = "" if jobs == sweep.n_jobs else " with those before it"
             raise SpecError(
-                f"{dotted(origin(('sweep', i)))} expands to {jobs} jobs; expected at most {MAX_JOBS}",
+                f"{dotted(origin(('sweep', i)))} expands to {jobs} jobs{before}; expected at most {MAX_JOBS}",
                 source=source,
                 line=line_of(text, ("sweep", i)),
             )

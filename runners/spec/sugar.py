@@ -6,6 +6,7 @@ so that a message names what the person wrote.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,8 @@ from runners.spec.plugins import resolve_task
 from runners.spec.sentences import Keys, dotted, line_of
 
 _AXES = ("task", "model", "format", "L", "distribution")
+MAX_BYTES = 16 << 20
+"""What all the names of models and table files in one spec may stand for: each is written out where it is named."""
 ReadTable = Callable[[Path], dict[str, Any]]
 
 
@@ -26,6 +29,9 @@ class Sugar:
         self._text, self._source, self._folder, self._read_table = text, source, folder, read_table
         self._origins: dict[Keys, Keys] = {}
         self._models: dict[str, Any] = {}
+        self._sizes: dict[int, int] = {}
+        self._expanded = 0
+        self._tables: dict[Path, dict[str, Any]] = {}
 
     def origin(self, keys: Keys) -> Keys:
         """The path that the person wrote for a path in the resolved data."""
@@ -102,7 +108,16 @@ class Sugar:
             known = f"one of the [models.NAME] tables: {', '.join(self._models)}" if self._models else "a [models.NAME] table"
             raise self._error(f"{dotted(self.origin(keys))} is {value!r}; expected an inline table or {known}", keys)
         self._origins[keys] = ("models", value)
+        self._count(self._models[value], keys)
         return self._models[value]
+
+    def _count(self, named: Any, keys: Keys) -> None:
+        """A small file can name a large table many thousand times."""
+        if id(named) not in self._sizes:
+            self._sizes[id(named)] = len(json.dumps(named))
+        self._expanded += self._sizes[id(named)]
+        if self._expanded > MAX_BYTES:
+            raise self._error(f"{dotted(self.origin(keys))} makes the file more than {MAX_BYTES} bytes written out", keys)
 
     def _task(self, value: Any, keys: Keys) -> Any:
         if not isinstance(value, dict):
@@ -131,6 +146,9 @@ class Sugar:
         if not isinstance(name, str):
             raise self._error(f"{dotted(self.origin(keys))}.file is {name!r}; expected a file name in quotes", keys)
         path = (self._folder or Path()) / name
-        table = self._read_table(path)
+        if path not in self._tables:
+            self._tables[path] = self._read_table(path)
+        self._count(self._tables[path], keys)
+        table = dict(self._tables[path])
         table.setdefault("name", value.get("name", path.stem))
         return {**table, "kind": "automaton"}

@@ -43,6 +43,7 @@ L = [3, 4]
 distribution = ["fixed", "short_to_long"]
 joint = { search = { strategy = "scan", ladder = [1, 2, 4] }, grid = { learning_rates = [1e-2], seeds = [1] } }
 """
+SETTINGS = b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n[keys]\npause = ["P"]\n'
 TABLE = "start = 0\ntable = [[0, 1], [1, 1]]\n"
 SPECS = [*(read_source(name)[0] for name in ("quick", "demo", "paper")), SPEC, LONE, TASKS]
 WORDS = (
@@ -123,7 +124,7 @@ def test_table_files(tried: Counter[str], folder: Path) -> None:
 
 def test_stored_documents(tried: Counter[str], folder: Path) -> None:
     study = parse(SPEC)
-    jobs = [job.model_dump(mode="json") for job in (*study.jobs()[:3], _lone().job)]  # type: ignore[union-attr]
+    jobs = [job.model_dump(mode="json") for job in (*study.jobs()[:3], lone().job)]  # type: ignore[union-attr]
     plan = json.loads(to_json(Plan("cpu", 4, note="why")))
     manifest = {"members": [["7", 4, 1e-3, 1, 1e-3, "probe", False]]}
     trees = [*jobs, plan, manifest]
@@ -132,7 +133,7 @@ def test_stored_documents(tried: Counter[str], folder: Path) -> None:
     try_all(tried, "stored documents", spoilt([as_json(t) for t in trees]), contract, 30)
 
 
-def _lone() -> NamedJob:
+def lone() -> NamedJob:
     found = parse(LONE)
     assert isinstance(found, NamedJob)
     return found
@@ -175,10 +176,9 @@ def test_messages(tried: Counter[str], folder: Path) -> None:
 
 
 def test_settings(tried: Counter[str], folder: Path) -> None:
-    text = b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n[keys]\npause = ["P"]\n'
-    contract = given_to(contracts.settings, folder, [text, b"[", b"a = 1"])
-    try_all(tried, "settings files", spoilt([text], WORDS), contract, 10)
-    try_all(tried, "settings files", spoilt_tree([tomllib.loads(text.decode())]).map(toml).map(_bytes), contract, 10)
+    contract = given_to(contracts.settings, folder, [SETTINGS, b"[", b"a = 1"])
+    try_all(tried, "settings files", spoilt([SETTINGS], WORDS), contract, 10)
+    try_all(tried, "settings files", spoilt_tree([tomllib.loads(SETTINGS.decode())]).map(toml).map(_bytes), contract, 10)
 
 
 def _bytes(text: str) -> bytes:
