@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.locks import last_holder, supervisor_alive
+from labtui import __version__
+from store.locks import last_holder, newer, supervisor_alive
 from store.paths import LabPaths
 
 START_S = 30.0
@@ -63,6 +64,18 @@ def status(lab: Path) -> Status:
     )
 
 
+def outdated(lab: Path) -> str:
+    """That an older labtui supervises the lab and will hand over to this one, as a sentence; empty where it is not so."""
+    told = status(lab)
+    if told.running and newer(_version(), told.version):
+        return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {_version()} takes over"
+    return ""
+
+
+def _version() -> str:
+    return os.environ.get("LABTUI_VERSION") or __version__
+
+
 def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S) -> Started:
     """Start a supervisor, detached from this terminal, and wait until it holds the lab or says why not.
 
@@ -70,7 +83,7 @@ def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S)
         lab: an existing lab.
         options: further ones of ``python -m runners`` (``--slots 2``).
     """
-    if is_running(lab):
+    if is_running(lab) and not outdated(lab):
         return Started(True, _who(lab))
     command = [sys.executable, "-m", "runners", "--lab", str(lab), *options]
     try:
@@ -88,7 +101,8 @@ def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S)
     except OSError as error:
         return Started(False, f"the supervisor cannot be started: {error.strerror}")
     if done.returncode == 0 or is_running(lab):
-        return Started(True, _who(lab))
+        said = [line for line in done.stderr.splitlines() if line.startswith("labtui: ")]
+        return Started(True, said[-1].removeprefix("labtui: ") if said else _who(lab))
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     return Started(False, (lines or ["the supervisor did not start"])[-1].removeprefix("labtui: "))
 

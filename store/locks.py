@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ class SupervisorLock:
             who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"
             raise LabError(f"{paths.lab} already has a supervisor: {who}; expected none")
         lock = cls(descriptor)
-        lock.tell("", started=time.time(), **holder)
+        lock.tell("", **{"started": time.time(), **holder})
         return lock
 
     def tell(self, message: str, **holder: str | float) -> None:
@@ -150,6 +151,15 @@ class SupervisorLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def newer(mine: str, theirs: object) -> bool:
+    """Whether a version of labtui comes after another one, so that its supervisor is to take over."""
+    return isinstance(theirs, str) and bool(theirs) and _numbers(mine) > _numbers(theirs)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part[:9]) for part in re.findall(r"[0-9]+", version[:40]))
 
 
 def supervisor_alive(paths: LabPaths) -> bool:

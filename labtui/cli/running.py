@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from labtui import supervisor
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
@@ -17,6 +18,8 @@ def run(context: Context) -> int:
     _ = supervise.options(context)
     _refuse_second(context)
     lab = supervise.ready(context)
+    if handing := supervisor.outdated(context.lab_path):
+        context.say(handing)
     code = supervise_and_follow(context)
     if context.json:
         context.emit({"counts": lab.counts()})
@@ -24,10 +27,10 @@ def run(context: Context) -> int:
 
 
 def _refuse_second(context: Context) -> None:
-    if supervise.alive(context.lab_path):
-        row = context.lab.supervisor()
-        who = f" (pid {row.pid} on {row.host})" if row else ""
-        raise BadInput(f"a supervisor{who} has {context.lab_path} already; follow it with labtui watch, or labtui daemon stop")
+    told = supervisor.status(context.lab_path)
+    if told.running and not supervisor.outdated(context.lab_path):
+        who = f"a supervisor (process {told.pid} on {told.host})"
+        raise BadInput(f"{who} has {context.lab_path} already; follow it with labtui watch, or end it with labtui daemon stop")
 
 
 def supervise_and_follow(context: Context) -> int:
@@ -56,8 +59,6 @@ def daemon_start(context: Context) -> None:
 
 def daemon_stop(context: Context) -> None:
     """Running work is checkpointed and goes on at the next start."""
-    from labtui import supervisor
-
     _ = context.lab
     if not supervise.alive(context.lab_path):
         context.say("no supervisor runs")

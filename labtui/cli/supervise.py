@@ -87,8 +87,9 @@ def start(context: Context) -> None:
     from labtui import supervisor
 
     words = options(context)
-    if alive(context.lab_path):
-        context.say("a supervisor runs already")
+    if alive(context.lab_path) and not supervisor.outdated(context.lab_path):
+        told = supervisor.status(context.lab_path)
+        context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
     started = supervisor.start(context.lab_path, words)
     if not started.ok:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labtui import __version__
 from labtui.host import Host
 from labtui.text import clean
 from labtui.widgets import figures
+from store.locks import newer
 
 if TYPE_CHECKING:
     from store.rows import JobRow
@@ -112,13 +114,16 @@ class Supervising(Host, inherit_bindings=False):
             self._driver.write(f"\x1b]9;labtui: {text}\x07")
 
     def ensure_supervisor(self, *, submitted: bool = False) -> None:
-        """Start a supervisor where work is queued and none runs."""
+        """Start a supervisor where work is queued and none runs, or one of an older labtui, which then hands over."""
         common = self.common
         if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return
         waiting = common.counts.get("queued", 0) + common.counts.get("running", 0) + common.pending
-        alive = common.supervisor is not None and common.supervisor.alive
-        if (waiting or submitted) and not alive and (submitted or not self._had_supervisor):
+        row = common.supervisor
+        if row is not None and row.alive:
+            if waiting and not submitted and newer(__version__, row.version):
+                self.do_start_supervisor()
+        elif (waiting or submitted) and (submitted or not self._had_supervisor):
             self.do_start_supervisor()
 
     def can_start_supervisor(self) -> bool:
@@ -131,23 +136,23 @@ class Supervising(Host, inherit_bindings=False):
         self.supervisor_starting = True
 
         def start() -> None:
-            problem = ""
+            text = problem = ""
             try:
                 from labtui.supervisor import start as start_supervisor
 
                 started = start_supervisor(Path(self.lab_path))
-                problem = "" if started.ok else started.text
+                text, problem = started.text, "" if started.ok else started.text
             except Exception as error:  # whatever keeps it from starting is shown, not fatal
                 problem = str(error) or type(error).__name__
-            self.call_from_thread(self._started, problem)
+            self.call_from_thread(self._started, text, problem)
 
         self.run_worker(start, thread=True, group="supervisor", exit_on_error=False)
 
-    def _started(self, problem: str) -> None:
+    def _started(self, text: str, problem: str) -> None:
         self.supervisor_starting = False
         self.supervisor_problem = problem
         self._had_supervisor = self._had_supervisor or not problem
-        self.say(problem, "bad", 8.0) if problem else self.say("the supervisor runs; it goes on when you quit")
+        self.say(problem, "bad", 8.0) if problem else self.say(f"{text}; it goes on when you quit")
         self.poller.poke()
 
     def do_hold(self) -> None:

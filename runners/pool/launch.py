@@ -9,18 +9,21 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from runners.pool.devices import detect
-from runners.pool.identity import version
+from runners.pool.identity import identify, version
 from runners.pool.options import TRAINER, Options
 from store.connect import SCHEMA
 from store.errors import LabError
 from store.header import check_header
-from store.locks import SupervisorLock, holder
+from store.locks import SupervisorLock, holder, newer
 from store.paths import LabPaths
 
 LOG_BYTES = 2 << 20
+UP = "\n"
+"""How the word of a detached supervisor begins that is up, or that will be."""
 HANDOVER_S = 7 * 24 * 3600.0
 """How long a newer labtui waits for an older supervisor to finish its probes."""
 
@@ -86,7 +89,23 @@ def _refused(error: Exception | str) -> int:
     return 2
 
 
+class _Caller:
+    """The process that was called and waits for one word of the detached one; it may be gone by then."""
+
+    def __init__(self, up: int | None) -> None:
+        self._up = up
+        self.detached = up is not None
+
+    def tell(self, text: str) -> None:
+        if self._up is not None:
+            with suppress(OSError):
+                os.write(self._up, text.encode())
+            os.close(self._up)
+            self._up = None
+
+
 def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
+    caller = _Caller(up)
     paths = LabPaths(options.lab)
     try:
         devices = detect(options.devices)
@@ -94,38 +113,42 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
             from store.write import create_or_open
 
             create_or_open(paths.lab)
-        lock = _acquire(paths, terminal)
+        lock = _acquire(paths, caller)
     except (LabError, ValueError) as error:
-        if up is not None:
-            os.write(up, str(error).encode())
-            os.close(up)
+        if caller.detached:
+            caller.tell(str(error))
             return 2
         return _refused(error)
     _log_to(paths, terminal)
     from runners.pool.supervisor import Supervisor
 
     supervisor = Supervisor(options, lock, devices)
-    if up is not None:
-        os.write(up, b"\n")
-        os.close(up)
+    caller.tell(UP)
     return supervisor.run()
 
 
-def _acquire(paths: LabPaths, terminal: bool) -> SupervisorLock:
-    """The lock; a supervisor of another version is asked to finish its probes and hand over."""
-    try:
-        return SupervisorLock.acquire(paths, version=version())
-    except LabError:
-        other = holder(paths)
-        if not other.get("version") or other["version"] == version():
-            raise
-    from store.commands import drain
+def _acquire(paths: LabPaths, caller: _Caller) -> SupervisorLock:
+    """The lock; a supervisor of an older version is asked to finish its probes and hand over."""
+    asked: float | None = None
+    while True:
+        try:
+            return SupervisorLock.acquire(paths, version=version(), started=identify(os.getpid()).started)
+        except LabError:
+            other = holder(paths)
+            if other and not newer(version(), other.get("version")):
+                raise
+            if asked is not None and time.monotonic() - asked > HANDOVER_S:
+                raise
+        if other and asked is None:
+            from store.commands import drain
 
-    drain(paths.lab)
-    if terminal:
-        old = f"the supervisor {other['version']} (process {other.get('pid')})"
-        print(f"labtui: {old} finishes its probes, then {version()} takes over", file=sys.stderr)
-    return SupervisorLock.acquire(paths, wait_s=HANDOVER_S, version=version())
+            asked = time.monotonic()
+            drain(paths.lab)
+            old = f"the supervisor {other['version']} (process {other.get('pid')})"
+            text = f"{old} finishes its probes, then {version()} takes over"
+            caller.tell(UP + text)
+            if not caller.detached:
+                print(f"labtui: {text}", file=sys.stderr)
 
 
 def _log_to(paths: LabPaths, terminal: bool) -> None:
@@ -161,7 +184,9 @@ def _detached(options: Options) -> int:
     answer = b""
     while chunk := os.read(read, 4096):
         answer += chunk
-    if answer == b"\n":
+    if answer.startswith(UP.encode()):
+        if told := answer.decode().strip():
+            print(f"labtui: {told}", file=sys.stderr)
         return 0
     return _refused(answer.decode() or f"the supervisor did not start; see {LabPaths(options.lab).logs / 'supervisor.log'}")
 

@@ -12,10 +12,11 @@ import pytest
 
 from labtui.cli import writing
 from labtui.cli.entry import WorkFailed
-from store.locks import SupervisorLock, supervisor_alive
+from store.locks import SupervisorLock, last_holder, supervisor_alive
 from store.paths import LabPaths
 from store.write import create_or_open
 from tests.cli.conftest import Labtui
+from tests.support import bench
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,6 +177,27 @@ def test_a_second_supervisor_is_told_who_has_it(labtui: Labtui, lab: Path) -> No
         assert "supervisor" in vacuum.err
     finally:
         lock.release()
+
+
+def test_after_an_upgrade_the_older_supervisor_hands_over(
+    labtui: Labtui, lab_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.make(lab_path, bench.study(2))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("LABTUI_TRAINER", bench.TRAINER)
+    old = bench.spawn(lab_path, env={"LABTUI_VERSION": "0.0.9", "STANDIN_EVAL_S": "0.02"}, until_empty=False)
+    bench.wait(lambda: bench.state_of(lab_path).get("running"), 30)
+    monkeypatch.setenv("LABTUI_VERSION", "0.0.8")
+    assert f"a supervisor runs already (process {old.process.pid} on " in labtui("daemon", "start").err
+    assert f"a supervisor (process {old.process.pid} on " in labtui("run").err
+    monkeypatch.setenv("LABTUI_VERSION", "0.0.10")
+    words = f"the supervisor 0.0.9 (process {old.process.pid}) finishes its probes, then 0.0.10 takes over"
+    try:
+        assert words in labtui("daemon", "start").err
+        assert old.ended() == 0
+        bench.wait(lambda: last_holder(LabPaths(lab_path)).get("version") == "0.0.10", 30)
+    finally:
+        assert labtui("daemon", "stop").code == 0
 
 
 def test_without_torch_training_says_how_to_add_it(labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
