@@ -16,6 +16,7 @@ QUICK = {
     "pipeline": (["--quick"], "training_share"),
     "store": (["--quick"], "trials"),
     "data": (["--quick"], "us/step"),
+    "costs": (["--quick"], "checkpoints while training"),
     "speculation": (["--oracles", "4"], "sequential one"),
 }
 """What it is asked, and a word of what it prints."""
@@ -37,7 +38,7 @@ def test_it_runs(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("name", "option"), [("tui", "--quick"), ("adaptive", "--oracles=10")])
+@pytest.mark.parametrize(("name", "option"), [("tui", "--quick"), ("adaptive", "--oracles=10"), ("pause", "--quick")])
 def test_a_longer_one_runs(name: str, option: str) -> None:
     done = run(name, option, timeout=390)
     assert done.returncode == 0, done.stderr

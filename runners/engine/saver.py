@@ -51,6 +51,8 @@ class Saver:
         self._clock = clock
         self._next = clock() + MIN_INTERVAL_S
         self._write: _Write | None = None
+        self.cost_s = 0.0
+        """What the last one blocked, and took of the processor while it was written."""
 
     def due(self) -> bool:
         return self.folder is not None and self._write is None and self._clock() >= self._next
@@ -83,7 +85,8 @@ class Saver:
         if job is None:
             return []
         job.join()
-        self._next = max(self._next, self._clock() + INTERVAL_OVER_COST * (job.blocked_s + job.cpu_s))
+        self.cost_s = job.blocked_s + job.cpu_s
+        self._next = max(self._next, self._clock() + INTERVAL_OVER_COST * self.cost_s)
         if job.error is not None:
             return [Note(f"the checkpoint at step {job.step:,} could not be written: {job.error}", "warning")]
         return [Checkpointed(str(job.path), job.step, job.blocked_s)]
