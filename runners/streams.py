@@ -91,8 +91,8 @@ def uniform(key: int | Tensor, counter: Tensor) -> Tensor:
     return (_unit(key, counter) >> 1).to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
-def normal(key: int, count: int) -> Tensor:
-    """float64 [count] standard normal on the CPU, by inversion: element i is a function of (key, i) alone."""
-    u = uniform(key, torch.arange(count, dtype=torch.int64))
+def normal(key: int, counter: Tensor) -> Tensor:
+    """float64 standard normal for each counter, by inversion: an element is a function of (key, counter) alone."""
+    u = uniform(key, counter)
     normal: Tensor = torch.special.ndtri(u)
     return normal

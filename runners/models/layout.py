@@ -8,27 +8,31 @@ from math import prod
 import torch
 from torch import Tensor
 
+from runners.interrupt import look_up
 from runners.streams import Stream, key, normal, uniform
 
 ALIGN = 16
 """A member's row is a multiple of this many numbers, so that rows begin at multiples of 64 bytes: a CPU's matrix products may
 sum in an order that depends on where their operands begin, and a member's bits may not depend on its place."""
 
-Initial = Callable[[int, int], Tensor]
-"""(stream key, count) -> float64 [count]."""
+DRAWN_AT_ONCE = 1 << 18
+"""Numbers: temporaries of about what a core's cache holds."""
+
+Initial = Callable[[int, Tensor], Tensor]
+"""(stream key, places int64 [n]) -> float64 [n], a function of key and place alone."""
 
 
 def gaussian(std: float) -> Initial:
-    return lambda k, count: normal(k, count) * std
+    return lambda k, places: normal(k, places) * std
 
 
 def flat(bound: float) -> Initial:
     """Uniform in +-bound."""
-    return lambda k, count: (uniform(k, torch.arange(count, dtype=torch.int64)) * 2 - 1) * bound
+    return lambda k, places: (uniform(k, places) * 2 - 1) * bound
 
 
 def constant(value: float) -> Initial:
-    return lambda k, count: torch.full((count,), value, dtype=torch.float64)
+    return lambda k, places: torch.full((len(places),), value, dtype=torch.float64)
 
 
 def aligned(count: int) -> int:
@@ -63,5 +67,9 @@ class Layout:
         """float32 [P] on the CPU."""
         out = torch.zeros(self.size, dtype=torch.float32)
         for i, ((where, _), initial) in enumerate(zip(self.names.values(), self._initial, strict=True)):
-            out[where] = initial(key(seed, Stream.PARAMETERS, i), where.stop - where.start)
+            drawn = key(seed, Stream.PARAMETERS, i)
+            for at in range(where.start, where.stop, DRAWN_AT_ONCE):
+                look_up()
+                end = min(at + DRAWN_AT_ONCE, where.stop)
+                out[at:end] = initial(drawn, torch.arange(at - where.start, end - where.start, dtype=torch.int64))
         return out
