@@ -20,6 +20,9 @@ _BLOCK = 1 << 20
 _SHARED_FIRST = 0x40000002
 _SHARED_SIZE = 510
 """The bytes that SQLite locks on the database file while a connection in WAL mode is open."""
+_READ_FIRST = 123
+_READ_SIZE = 5
+"""Those that it locks on the index of the WAL while a transaction reads."""
 
 
 def descriptor(path: Path) -> int:
@@ -55,14 +58,24 @@ def used_by_another_process(path: Path) -> bool:
 
     False where that cannot be asked (elsewhere than on 64-bit Linux).
     """
+    return _locker(path, _SHARED_FIRST, _SHARED_SIZE) is not None
+
+
+def reader(shm: Path) -> int | None:
+    """The id of another process that reads an old state of the database whose index of the WAL this is; None: none known."""
+    return _locker(shm, _READ_FIRST, _READ_SIZE) or None
+
+
+def _locker(path: Path, first: int, size: int) -> int | None:
+    """The id of a process that has locked any of these bytes; 0 where it is in another container."""
     if not sys.platform.startswith("linux") or sys.maxsize < 1 << 32:
-        return False
+        return None
     import fcntl
 
     layout = "hhqqi4x"
-    asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, _SHARED_FIRST, _SHARED_SIZE, 0)
+    asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, first, size, 0)
     try:
-        answer = fcntl.fcntl(descriptor(path), fcntl.F_GETLK, asked)
+        answer = struct.unpack(layout, fcntl.fcntl(descriptor(path), fcntl.F_GETLK, asked))
     except OSError:
-        return False
-    return bool(struct.unpack(layout, answer)[0] != fcntl.F_UNLCK)
+        return None
+    return None if answer[0] == fcntl.F_UNLCK else int(answer[4])

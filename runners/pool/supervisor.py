@@ -26,6 +26,7 @@ from runners.pool.options import Options
 from runners.pool.process import Clock
 from runners.pool.staff import NoWorker, Staff
 from runners.pool.standstill import Standstill
+from runners.pool.wal import WalWatch
 from store.errors import Busy, Fenced, LabError, Moved, NoRoom, NotALab
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -61,6 +62,7 @@ class Supervisor:
         self.staff = Staff(self.bench, self.selector, self.roster)
         self._devices = devices
         self._stop = 0
+        self.wal = WalWatch(self.bench)
         self._standstill = Standstill(self.bench, self._tell)
         self._faults = 0
         self._due: dict[str, float] = {}
@@ -240,6 +242,7 @@ class Supervisor:
                 tx.heartbeat(self._state(), bench.obstacle or bench.waiting)
         if self._is_due("chores", CHORES_S):
             self.staff.trim_logs()
+            self.wal.look()
             for kind, idle_s in REST_S.items():
                 if not bench.holding or kind == "cuda":
                     self.staff.rest(kind, idle_s)

@@ -54,11 +54,8 @@ def first_problem(
     """
     found = error.errors(include_url=False)
     locations = [tuple(e["loc"]) for e in found]
-    inner = [
-        e
-        for e, loc in zip(found, locations, strict=True)
-        if not any(o[: len(loc)] == loc and len(o) > len(loc) for o in locations)
-    ]
+    outer = {loc[:length] for loc in locations for length in range(len(loc))}
+    inner = [e for e, loc in zip(found, locations, strict=True) if loc not in outer]
     rank = {"extra_forbidden": 0, "union_tag_invalid": 1, "missing": 3, "union_tag_not_found": 3}
     return _sentence(min(inner, key=lambda e: rank.get(e["type"], 2)), model, origin)
 

@@ -238,3 +238,11 @@ def test_any_text_never_makes_a_traceback(text: str) -> None:
 def test_line_of_takes_anything(text: str, keys: list[str | int]) -> None:
     line = line_of(text, keys)
     assert line is None or 1 <= line <= len(text.splitlines())
+
+
+@pytest.mark.timeout(60)
+def test_a_file_with_very_many_problems_is_told_the_first() -> None:
+    seeds = ", ".join(['"x"'] * 40_000)
+    assert problem(JOB + f"grid = {{ learning_rates = [1e-2], seeds = [{seeds}] }}\n").startswith(
+        "x.toml, line 7: job.grid.seeds[0] is"
+    )
