@@ -45,7 +45,7 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     # The gradient of the state after step t stands at the row of the state before it, so that one index serves both.
     new = buffers("d_new", (T + 1) * E * B + 1, h)
     first = buffers("d_first", E * B, h)
-    given = d_states.transpose(2, 3).reshape(W, E * B, h)
+    given = d_states.transpose(2, 3).reshape(W, E * B, h).unbind(0)
     by_step = new[: T * E * B].view(T, E * B, h)
     targets = buffers.views("targets", lambda: (first, *by_step[:-1]))
     transposed = buffers("backward", E, V, h, h).copy_(A.transpose(2, 3))
@@ -57,11 +57,11 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
             targets[t].add_(given[t - 1 - (T - W)])
     assert batch.order is not None
     index = everywhere(batch.order, E, T, B, V, buffers)
-    before, after = buffers("before", len(index), h), buffers("after", len(index), h)
+    before, after, d_A = buffers("before", len(index), h), buffers("after", len(index), h), buffers("d_A", E * V, h, h)
     torch.index_select(rows, 0, index, out=before)
     torch.index_select(new, 0, index, out=after)
-    pairs = before.view(E * V, -1, h).transpose(1, 2), after.view(E * V, -1, h)
-    d_A = gemm(*pairs, buffers("d_A", E * V, h, h))
+    pair = before.view(E * V, -1, h).transpose(1, 2), after.view(E * V, -1, h)
+    buffers.views("product of all", lambda: gemm.bound(d_A, *pair))()
     return d_A, fold_(first.view(E, B, h).transpose(0, 1))
 
 
@@ -114,7 +114,8 @@ def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buff
     T, Et, B = batch.tokens.shape
     E, V, h, _ = A.shape
     mask = buffers("mask", T, Et, B, V, 1)
-    mask.squeeze(-1).copy_(batch.tokens.unsqueeze(-1) == torch.arange(V))
+    tokens = buffers.views("tokens", lambda: torch.arange(V))
+    mask.squeeze(-1).copy_(batch.tokens.unsqueeze(-1) == tokens)
     # One column more than the transitions have: where a sequence begins late, its state until then is h0.
     spread = buffers("spread", E, B, V * h + batch.before)
     operand = A.view(E, V * h, h)

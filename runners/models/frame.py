@@ -92,6 +92,8 @@ def _time_first(x: Tensor) -> Tensor:
     x = x.permute(2, 0, 1)
     T, Et, B = x.shape
     out = torch.empty(T, Et, -(-B // COLUMNS) * COLUMNS, dtype=torch.int64, device=x.device)
+    if B % COLUMNS == 0:
+        return out.copy_(x)
     out[..., B:] = -1
     out[..., :B] = x
     return out

@@ -186,12 +186,16 @@ class Recurrent(ABC):
     ) -> Tensor:
         W, E, h, B = states.shape
         S = self.n_outputs
-        per_step = gemm(d_logits, states.flatten(0, 1).transpose(1, 2), buffers("d_head", W * E, S, h))
+        per_step = buffers("d_head", W * E, S, h)
+        buffers.views("head's", lambda: gemm.bound(per_step, d_logits, states.flatten(0, 1).transpose(1, 2)))()
         grads["head.weight"].copy_(fold_(per_step.view(W, E, S, h)))
         grads["head.bias"].copy_(fold_(d_logits.sum(-1).view(W, E, S)))
         if states.stride(3) == 1:
-            return gemm(weight.transpose(1, 2), d_logits, buffers("d_states", W * E, h, B)).view(W, E, h, B)
-        rows = gemm(d_logits.transpose(1, 2), weight, buffers("d_states", W * E, B, h))
+            columns = buffers("d_states", W * E, h, B)
+            buffers.views("to states", lambda: gemm.bound(columns, weight.transpose(1, 2), d_logits))()
+            return columns.view(W, E, h, B)
+        rows = buffers("d_states", W * E, B, h)
+        buffers.views("to states", lambda: gemm.bound(rows, d_logits.transpose(1, 2), weight))()
         return rows.view(W, E, B, h).transpose(2, 3)
 
     def _wanted(self, batch: Frame, E: int) -> Tensor:
