@@ -36,7 +36,7 @@ def test_the_first_axis_is_one_that_makes_lines() -> None:
         def cells(self, study: int | None = None) -> list[Any]:
             kept: dict[tuple[str, str], Any] = {}
             for cell in self.lab.cell_rows:
-                done = replace(cell.joint, state="done", status="bracket", lo=90, hi=100)
+                done = cell.joint._replace(state="done", status="bracket", lo=90, hi=100)
                 kept.setdefault((cell.model_label, cell.format), replace(cell, joint=done))
             return [replace(c, L=5 + i % 2, m=3) for i, c in enumerate(kept.values())]
 
