@@ -121,15 +121,22 @@ def test_a_job_that_cannot_be_read_fails_and_blocks_nobody(lab_path: Path, what:
 
 def test_pause_keeps_the_work_and_resume_goes_on(lab_path: Path, tmp_path: Path) -> None:
     bench.make(lab_path, bench.study(3))
+
+    def training() -> int | None:
+        """A job in the middle of a candidate: which ones take long depends on what their hashes make of them."""
+        found = (job(lab_path, i) for i in (1, 2, 3))
+        return next((j.id for j in found if j.state == "running" and j.progress > 0), None)
+
     with bench.supervisor(lab_path, env=SLOW):
-        until(lab_path, 2, lambda j: j.state == "running" and j.progress > 0)
-        commands.pause(lab_path, [2])
-        paused = until(lab_path, 2, lambda j: j.state == "paused")
+        chosen: int = bench.wait(training, 40, "a job in the middle of a candidate")
+        commands.pause(lab_path, [chosen])
+        paused = until(lab_path, chosen, lambda j: j.state == "paused")
         assert paused.current_n is None
-        until(lab_path, 1, lambda j: j.state == "done")
-        assert job(lab_path, 2).state == "paused"
-    assert job(lab_path, 2).state == "paused"
-    commands.resume(lab_path, [2])
+        for other in {1, 2, 3} - {chosen}:
+            until(lab_path, other, lambda j: j.state == "done")
+        assert job(lab_path, chosen).state == "paused"
+    assert job(lab_path, chosen).state == "paused"
+    commands.resume(lab_path, [chosen])
     assert bench.spawn(lab_path, env={"STANDIN_EVALS": "30"}).ended() == 0
     bench.verify(lab_path)
     begun = (tmp_path / "trained.log").read_text().splitlines()
