@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runners.engine.trainer import Trainer
-from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Member, Note, Plan
+from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Member, Note, Plan, Stopped
 from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, Training, Transformer
 
 MODELS = {
@@ -86,4 +86,34 @@ def run(
         seen.take(event)
         if each:
             each(event)
+    return seen
+
+
+class StopAfter(Control):
+    """Asks for a checkpoint and a stop at the k-th time that it is looked at."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        super().__init__()
+
+    def __getattribute__(self, name: str):  # type: ignore[no-untyped-def]
+        if name == "stop":
+            self.looks -= 1
+            return "checkpoint" if self.looks < 0 else ""
+        return super().__getattribute__(name)
+
+
+def stopped(seen: Seen) -> bool:
+    return isinstance(seen.events[-1], Stopped)
+
+
+def in_pieces(job: Job, members: list[Member], plan: Plan, folder: Path, looks: Sequence[int]) -> Seen:
+    """A run stopped after so many looks, gone on with from its checkpoint, stopped again ..., and at last to its end."""
+    seen = Seen()
+    run(job, members, plan=plan, folder=folder, control=StopAfter(looks[0]), seen=seen)
+    for more in looks[1:]:
+        if stopped(seen):
+            run(job, members, folder=folder, resume=True, control=StopAfter(more), seen=seen)
+    if stopped(seen):
+        run(job, members, folder=folder, resume=True, seen=seen)
     return seen

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, Seen, cpu, grid, run, tiny
+from engine_bench import FORMATS, MODELS, Seen, StopAfter, cpu, grid, in_pieces, run, stopped, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_resume import StopAfter, stopped
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -184,16 +183,10 @@ def test_stopped_in_the_middle_of_anything_it_ends_the_same(
     job = tiny(model, choices.draw(st.sampled_from(FORMATS)), (2, 3), steps=9, eval_every=4)
     members = [*grid(generalisation=True), *grid("b", n=6, eps=0.9, stop="probe", generalisation=True)]
     plan = cpu(choices.draw(st.integers(1, 8)))
-    first, *later = choices.draw(st.lists(st.integers(0, 300), min_size=1, max_size=7))
+    looks = choices.draw(st.lists(st.integers(0, 300), min_size=1, max_size=7))
     whole = run(job, members, plan=plan)
-    seen = Seen()
     data.CACHE.clear()
-    run(job, members, plan=plan, folder=folder, control=StopAfter(first), seen=seen)
-    for looks in later:
-        if stopped(seen):
-            run(job, members, folder=folder, resume=True, control=StopAfter(looks), seen=seen)
-    if stopped(seen):
-        run(job, members, folder=folder, resume=True, seen=seen)
+    seen = in_pieces(job, members, plan, folder, looks)
     for i in range(len(members)):
         assert seen.of(i) == whole.of(i)
 

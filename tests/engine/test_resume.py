@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_bench import FORMATS, MODELS, Seen, cpu, grid, run, tiny
+from engine_bench import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,27 +13,9 @@ from runners.engine import checkpoint, feed
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
 
 
-class StopAfter(Control):
-    """Asks for a checkpoint and a stop at the k-th time that it is looked at."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-        super().__init__()
-
-    def __getattribute__(self, name: str):  # type: ignore[no-untyped-def]
-        if name == "stop":
-            self.looks -= 1
-            return "checkpoint" if self.looks < 0 else ""
-        return super().__getattribute__(name)
-
-
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LONGEST", 2)  # requests are heard between blocks: stop anywhere
-
-
-def stopped(seen: Seen) -> bool:
-    return isinstance(seen.events[-1], Stopped)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -45,13 +27,8 @@ def test_stopped_anywhere_and_often(model: str, tmp_path_factory: pytest.TempPat
     members = [*grid(), *grid("b", n=6, eps=0.9, stop="seed")]
     plan = cpu(data.draw(st.integers(1, 6)))
     whole = run(job, members, plan=plan)
-    seen = Seen()
-    run(job, members, plan=plan, folder=folder, control=StopAfter(data.draw(st.integers(0, 12))), seen=seen)
-    for looks in data.draw(st.lists(st.integers(1, 12), max_size=4)):
-        if stopped(seen):
-            run(job, members, folder=folder, resume=True, control=StopAfter(looks), seen=seen)
-    if stopped(seen):
-        run(job, members, folder=folder, resume=True, seen=seen)
+    looks = [data.draw(st.integers(0, 12)), *data.draw(st.lists(st.integers(1, 12), max_size=4))]
+    seen = in_pieces(job, members, plan, folder, looks)
     for i in range(len(members)):
         assert seen.of(i) == whole.of(i)
 
