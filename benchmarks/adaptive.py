@@ -140,7 +140,9 @@ def simulate(oracles: Oracles, rng: np.random.Generator, relative_width: float =
     return Answers(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _simulate(oracles: Oracles, which: Index, rng: np.random.Generator, relative_width: float) -> tuple[Any, ...]:
+def _simulate(
+    oracles: Oracles, which: Index, rng: np.random.Generator, relative_width: float
+) -> tuple[Any, ...]:
     family = Family(K_SEEDS)
     step = 0.06
     t = np.arange(-BELOW, math.log(N_MAX) + ABOVE, step)
@@ -214,7 +216,9 @@ def strata(oracles: Oracles, a: Answers) -> dict[str, np.ndarray[tuple[int], np.
 
 
 COLUMNS = ("bias", 7), ("spread", 8), ("width", 7), ("seeds", 7), ("probes", 8), ("training", 10)
-HEAD = f"  {'curves':<46}{'count':>6}  {'90 % holds':<13}" + "".join(f"{name:>{wide}}" for name, wide in COLUMNS)
+HEAD = f"  {'curves':<46}{'count':>6}  {'90 % holds':<13}" + "".join(
+    f"{name:>{wide}}" for name, wide in COLUMNS
+)
 
 
 def coverage(oracles: Oracles, a: Answers) -> str:
@@ -257,7 +261,9 @@ def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) ->
     m = a.valid
     error = np.log(a.value[m]) - oracles.log_nstar[m]
     b, s = bias[m], spread[m]
-    lines.append(f"  one answer of adaptive : bias {error.mean():+.3f}, root mean square error {_rms(error):.3f}")
+    lines.append(
+        f"  one answer of adaptive : bias {error.mean():+.3f}, root mean square error {_rms(error):.3f}"
+    )
     lines.append(
         f"  one bisection          : bias {b.mean():+.3f}, root mean square error {np.sqrt(_rms(b) ** 2 + _rms(s) ** 2):.3f}"
     )
@@ -270,7 +276,9 @@ def _rms(x: Array) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--oracles", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -45,7 +45,11 @@ def train(spec: Job, candidate: Candidate) -> Evidence:
     """One probe: the grid's seeds until the first success, or fresh ones each until its own."""
     seeds = candidate.seeds or spec.grid.seeds
     stop: StopScope = "probe" if candidate.seeds is None else "seed"
-    members = [Member("p", candidate.n, lr, seed, spec.search.eps, stop) for lr in spec.grid.learning_rates for seed in seeds]
+    members = [
+        Member("p", candidate.n, lr, seed, spec.search.eps, stop)
+        for lr in spec.grid.learning_rates
+        for seed in seeds
+    ]
     succeeded: set[int] = set()
     best = math.inf
     for event in Trainer(spec, members, device="cpu", plan=PLANS.get(len(members))).run(Control()):
@@ -68,7 +72,9 @@ def search(spec: Job, measure: Measure) -> tuple[list[Evidence], Progress]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bisections", type=int, default=12)
     parser.add_argument("--adaptive", type=int, default=3)
     parser.add_argument("--k", type=int, default=3, help="seeds of a grid")
@@ -118,7 +124,9 @@ def _predicted(spec: Job, evidence: list[Evidence], count: int) -> None:
         t, nuisance = divmod(int(index), post.weights.shape[1])
         location = post.t[t : t + 1]
 
-        def simulated(log_spec: Job, candidate: Candidate, location: object = location, nuisance: int = nuisance) -> Evidence:
+        def simulated(
+            log_spec: Job, candidate: Candidate, location: object = location, nuisance: int = nuisance
+        ) -> Evidence:
             q = float(family.q(np.log([float(candidate.n)]), location)[0, 0, nuisance])  # type: ignore[arg-type]
             return Evidence(candidate.n, chance.random() < 1 - (1 - q) ** len(log_spec.grid.seeds))
 

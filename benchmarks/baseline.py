@@ -41,9 +41,15 @@ class DenseSSM(nn.Module):
         A = self.embedding @ self.transition
         state = self.h0.expand(B, 1, self.h)
         states = []
-        gathered = functional.embedding(x, A).view(B, T, self.h, self.h).unbind(1) if self.all_at_once else None
+        gathered = (
+            functional.embedding(x, A).view(B, T, self.h, self.h).unbind(1) if self.all_at_once else None
+        )
         for t in range(T):
-            A_t = gathered[t] if gathered is not None else functional.embedding(x[:, t], A).view(B, self.h, self.h)
+            A_t = (
+                gathered[t]
+                if gathered is not None
+                else functional.embedding(x[:, t], A).view(B, self.h, self.h)
+            )
             state = torch.bmm(state, A_t)
             states.append(state)
         return self.head(torch.cat(states, 1))
@@ -55,7 +61,9 @@ class Block(nn.Module):
         self.heads, self.p = heads, dropout
         self.ln_1, self.ln_2 = nn.LayerNorm(d), nn.LayerNorm(d)
         self.c_attn, self.c_proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
-        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(approximate="tanh"), nn.Linear(4 * d, d), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(
+            nn.Linear(d, 4 * d), nn.GELU(approximate="tanh"), nn.Linear(4 * d, d), nn.Dropout(dropout)
+        )
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +76,9 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, V: int, S: int, positions: int, layers: int, d: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, V: int, S: int, positions: int, layers: int, d: int, heads: int, dropout: float
+    ) -> None:
         super().__init__()
         self.wte, self.wpe = nn.Embedding(V, d), nn.Embedding(positions, d)
         self.drop = nn.Dropout(dropout)

@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from runners.engine.lane import Lane
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import FusedBatch
 from runners.engine.resume import snapshot
 from runners.engine.saver import INTERVAL_OVER_COST, MIN_INTERVAL_S, Saver
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
+from runners.engine.trials import Ledger
 from runners.engine.types import Checkpointed, Control, Member, Plan
 from runners.spec import Job, Study, load
 
@@ -52,7 +52,7 @@ def paper(model: dict[str, Any], T: int) -> Job:
     )
 
 
-def lanes(job: Job, members: int) -> tuple[Schedule, Ledger, Lane]:
+def lanes(job: Job, members: int) -> tuple[Schedule, Ledger, FusedBatch]:
     """A schedule whose one lane trains so many members."""
     chosen = [Member("a", 10_000, lr, seed, job.search.eps) for lr, seed in job.grid.members[:members]]
     ledger = Ledger(chosen, job.training.steps)
@@ -61,7 +61,7 @@ def lanes(job: Job, members: int) -> tuple[Schedule, Ledger, Lane]:
     return schedule, ledger, schedule.lanes[0]
 
 
-def evaluation(job: Job, lane: Lane, steps: int) -> dict[str, float]:
+def evaluation(job: Job, lane: FusedBatch, steps: int) -> dict[str, float]:
     """Of the paper's settings: seconds for a step and for an evaluation of the lane, and the share."""
     for _ in range(2):
         lane.advance(1)
@@ -87,7 +87,13 @@ def checkpoint(schedule: Schedule, ledger: Ledger) -> dict[str, float]:
         size = Path(event.path).stat().st_size
     interval = max(MIN_INTERVAL_S, INTERVAL_OVER_COST * saver.cost_s)
     share = saver.cost_s / (interval + saver.cost_s)
-    return {"mb": size / 1e6, "blocked_s": event.blocked_s, "cost_s": saver.cost_s, "interval_s": interval, "share": share}
+    return {
+        "mb": size / 1e6,
+        "blocked_s": event.blocked_s,
+        "cost_s": saver.cost_s,
+        "interval_s": interval,
+        "share": share,
+    }
 
 
 class Clocked:
@@ -95,7 +101,7 @@ class Clocked:
 
     def __init__(self, name: str) -> None:
         self.name, self.spent = name, 0.0
-        self.honest = getattr(Lane, name)
+        self.honest = getattr(FusedBatch, name)
 
     def __enter__(self) -> Clocked:
         def timed(*args: Any) -> Any:
@@ -105,28 +111,34 @@ class Clocked:
             finally:
                 self.spent += time.process_time() - begun
 
-        setattr(Lane, self.name, timed)
+        setattr(FusedBatch, self.name, timed)
         return self
 
     def __exit__(self, *_: object) -> None:
-        setattr(Lane, self.name, self.honest)
+        setattr(FusedBatch, self.name, self.honest)
 
 
 def preset(job: Job) -> float:
     """Share of the evaluations in some candidates of a preset."""
     with Clocked("advance") as training, Clocked("evaluate") as evaluating:
         for n in CANDIDATES:
-            members = [Member("a", min(n, job.n_max), lr, seed, job.search.eps) for lr, seed in job.grid.members]
+            members = [
+                Member("a", min(n, job.n_max), lr, seed, job.search.eps) for lr, seed in job.grid.members
+            ]
             for _ in Trainer(job, members, device="cpu", plan=Plan("cpu", len(members))).run(Control()):
                 pass
     return evaluating.spent / training.spent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--T", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10, help="steps that are timed")
-    parser.add_argument("--quick", action="store_true", help="a small model and no preset: shows that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small model and no preset: shows that it works"
+    )
     parser.add_argument("--json", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -74,7 +74,9 @@ def _steps(case: list, device: str) -> dict[str, float]:
     job = _job(m, length, shortest, "uniform", form)
     start = time.perf_counter()
     streams = [
-        BatchStream(DataSource(job, seed, device).training(n), BatchOrder(seed, n, job.training.batch_size, device))
+        BatchStream(
+            DataSource(job, seed, device).training(n), BatchOrder(seed, n, job.training.batch_size, device)
+        )
         for seed in (10, 20, 30, 40, 50)[:seeds]
     ]
     for stream in streams:
@@ -95,12 +97,24 @@ def _child(kind: str, case: str, n: int, device: str) -> None:
 
     sys.path.insert(0, str(ROOT))
     out = _layout(json.loads(case), n, device) if kind == "layout" else _steps(json.loads(case), device)
-    out["rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    out["rss_gb"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    )
     print(json.dumps(out))
 
 
 def _run(kind: str, case: object, n: int, device: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--child", kind, json.dumps(case), "--sequences", str(n), "--device", device]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        kind,
+        json.dumps(case),
+        "--sequences",
+        str(n),
+        "--device",
+        device,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -111,9 +125,13 @@ def _run(kind: str, case: object, n: int, device: str) -> dict[str, float]:
 
 def main() -> None:
     """Print both tables; exit status 1 when a layout of 16 M x 30 on the CPU misses its target."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sequences", type=int, default=16_000_000)
-    parser.add_argument("--quick", action="store_true", help="two small sets and one batch, to show that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="two small sets and one batch, to show that it works"
+    )
     parser.add_argument("--child", nargs=2)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
@@ -132,14 +150,20 @@ def main() -> None:
             r = _run("layout", case, arguments.sequences, device)
             m, length, shortest, distribution = case
             name = (
-                f"  m={m} L={shortest}..{length} {distribution}" if shortest < length else f"  m={m} n={length} {distribution}"
+                f"  m={m} L={shortest}..{length} {distribution}"
+                if shortest < length
+                else f"  m={m} n={length} {distribution}"
             )
             gpu = f"   on the GPU {r['gpu_gb']:.2f} GB" if device != "cpu" else ""
             print(
                 f"{name:34s} {r['seconds']:6.1f} s   peak RSS {r['rss_gb']:5.2f} GB (tokens {r['tokens_gb']:.2f}){gpu}",
                 flush=True,
             )
-            missed |= device == "cpu" and length == 30 and (r["seconds"] > TARGET_SECONDS or r["rss_gb"] > TARGET_GB)
+            missed |= (
+                device == "cpu"
+                and length == 30
+                and (r["seconds"] > TARGET_SECONDS or r["rss_gb"] > TARGET_GB)
+            )
         print(f"{device}: what a step pays for the batches of all seeds, batch size 64")
         for step in steps:
             r = _run("steps", step, arguments.sequences, device)

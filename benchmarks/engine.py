@@ -34,7 +34,10 @@ LONG_S = 0.3
 FULL = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
-    ("transformer", [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))]),
+    (
+        "transformer",
+        [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))],
+    ),
 ]
 Row = dict[str, Any]
 
@@ -67,7 +70,9 @@ def baselines(job: Job, m: int, T: int, batches: list[Any]) -> list[baseline.Loo
 class Fused:
     """E members trained in one batch; on CUDA the step is one graph."""
 
-    def __init__(self, job: Job, E: int, m: int, batch: tuple[torch.Tensor, torch.Tensor], device: str) -> None:
+    def __init__(
+        self, job: Job, E: int, m: int, batch: tuple[torch.Tensor, torch.Tensor], device: str
+    ) -> None:
         self.model = build(job, device, n_inputs=m, n_outputs=m)
         params = self.model.init(10).to(device).repeat(E, 1)
         self.adam = Adam(params, [1e-3] * E)
@@ -161,7 +166,9 @@ def bandwidth(device: str) -> float:
     return 2.0 * 4 * source.numel() / min(clock(run, 5, device) for _ in range(3))
 
 
-def measure(job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int]) -> Row:
+def measure(
+    job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int]
+) -> Row:
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, m, (4, B, T), generator=generator)
     y = (x.cumsum(-1) % m).to(device)
@@ -198,11 +205,15 @@ def measure(job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     parser.add_argument("--quick", action="store_true", help="a few small shapes, some seconds")
-    parser.add_argument("--only", default="", help="models whose label begins with this: lstm, 'dense_ssm 16'")
+    parser.add_argument(
+        "--only", default="", help="models whose label begins with this: lstm, 'dense_ssm 16'"
+    )
     parser.add_argument("--T", type=int, nargs="+", default=None)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--m", type=int, default=5, help="the modulus")
@@ -212,15 +223,23 @@ def main() -> None:
     parser.add_argument("--json", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # for both sides, though a plain loop would not do it: small losses underflow
+    torch.set_flush_denormal(
+        True
+    )  # for both sides, though a plain loop would not do it: small losses underflow
     cuda = args.device.startswith("cuda")
     if args.precision != "fp32":
         torch.set_float32_matmul_precision("high")
     lengths = args.T or ([5, 10] if args.quick else [5, 10, 20, 60])
-    turns, seconds = args.turns or (1 if args.quick else 5 if cuda else 3), 0.02 if args.quick else (0.5 if cuda else 0.1)
+    turns, seconds = (
+        args.turns or (1 if args.quick else 5 if cuda else 3),
+        0.02 if args.quick else (0.5 if cuda else 0.1),
+    )
     top, widest = ceiling(args.device), bandwidth(args.device)
     name = torch.cuda.get_device_name() if cuda else "CPU, one core"
-    print(f"{name}; torch {torch.__version__}; {args.precision}; m = {args.m}; ceiling {top / 1e9:.0f} GFLOP/s", end="")
+    print(
+        f"{name}; torch {torch.__version__}; {args.precision}; m = {args.m}; ceiling {top / 1e9:.0f} GFLOP/s",
+        end="",
+    )
     print(f", {widest / 1e9:.0f} GB/s", flush=True)
     columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
     print(f"{'model':18} {'T':>3} {'B':>3} {columns}")

@@ -29,11 +29,21 @@ import torch
 
 from runners.engine.calibrate import calibrate
 from runners.engine.device import set_up
-from runners.engine.lane import Lane, fresh
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
-from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Evaluated, Member, Note, Plan, Planned
+from runners.engine.trials import Ledger
+from runners.engine.types import (
+    Checkpointed,
+    Control,
+    Ended,
+    EngineEvent,
+    Evaluated,
+    Member,
+    Note,
+    Plan,
+    Planned,
+)
 from runners.spec import Job
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +51,14 @@ CUDA = "cuda:0"
 MODELS: dict[str, dict[str, Any]] = {
     "dense_ssm": {"kind": "dense_ssm", "hidden": 16},
     "lstm": {"kind": "lstm", "hidden": 32},
-    "transformer": {"kind": "transformer", "layers": 2, "d": 32, "heads": 4, "init_std": 0.15, "dropout": 0.1},
+    "transformer": {
+        "kind": "transformer",
+        "layers": 2,
+        "d": 32,
+        "heads": 4,
+        "init_std": 0.15,
+        "dropout": 0.1,
+    },
 }
 FLOORS = {"dense_ssm 256": (20.0, "fp32"), "lstm 768": (4.0, "fp32"), "transformer 6x256": (6.0, "tf32")}
 """On an H200, a grid of 15, batch 64, geometric mean over T up to 20: the least ratio, and in which precision."""
@@ -70,7 +87,9 @@ def plan(members: int = 64, *, graph: bool = True, streams: int = 1, device: str
     return Plan(device, members, graph=graph, streams=streams)
 
 
-def run(job: Job, members: list[Member], by: Plan | None, control: Control | None = None, **more: Any) -> list[EngineEvent]:
+def run(
+    job: Job, members: list[Member], by: Plan | None, control: Control | None = None, **more: Any
+) -> list[EngineEvent]:
     device = by.device if by else CUDA
     return list(Trainer(job, members, device=device, plan=by, **more).run(control or Control()))
 
@@ -89,10 +108,12 @@ def endings(events: Sequence[EngineEvent]) -> dict[int, Ended]:
     return {e.member: e for e in events if isinstance(e, Ended)}
 
 
-def lane(job: Job, members: list[Member], by: Plan) -> Lane:
+def lane(job: Job, members: list[Member], by: Plan) -> FusedBatch:
     set_up(by.device, 1)
     shape = Schedule(job, by.device, by, Ledger(members, job.training.steps)).shape()
-    return Lane(shape, fresh(shape, range(len(members)), members), members, min(job.training.batch_size, members[0].n))
+    return FusedBatch(
+        shape, fresh(shape, range(len(members)), members), members, min(job.training.batch_size, members[0].n)
+    )
 
 
 def trained(job: Job, members: list[Member], by: Plan, steps: int) -> torch.Tensor:
@@ -125,7 +146,10 @@ def graph_against_eager(model: str) -> Outcome:
     job, members = make_job(model), grid()
     eager, graph = (curves(run(job, members, plan(graph=g))) for g in (False, True))
     worst = max(abs(eager[k][1] - graph[k][1]) / max(eager[k][1], 1e-9) for k in eager if k[1] == 50)
-    return eager.keys() == graph.keys() and worst < 0.05, {"equal to the bit": eager == graph, "deviation at step 50": worst}
+    return eager.keys() == graph.keys() and worst < 0.05, {
+        "equal to the bit": eager == graph,
+        "deviation at step 50": worst,
+    }
 
 
 def repeated(model: str) -> Outcome:
@@ -177,8 +201,14 @@ def verdicts(model: str, quick: bool) -> Outcome:
     out: dict[str, Any] = {}
     for name in ("alone", "cpu"):
         same = [found["fused"][k] == found[name][k] for k in found["fused"]]
-        by_n = [any(found["fused"][n, i] for i in range(15)) == any(found[name][n, i] for i in range(15)) for n in sizes]
-        out[f"fused against {name}"] = {"trials": f"{sum(same)}/{len(same)}", "candidates": f"{sum(by_n)}/{len(by_n)}"}
+        by_n = [
+            any(found["fused"][n, i] for i in range(15)) == any(found[name][n, i] for i in range(15))
+            for n in sizes
+        ]
+        out[f"fused against {name}"] = {
+            "trials": f"{sum(same)}/{len(same)}",
+            "candidates": f"{sum(by_n)}/{len(by_n)}",
+        }
     return True, out
 
 
@@ -221,7 +251,12 @@ def calibrated(model: str) -> Outcome:
         begun = time.perf_counter()
         run(job, grid(), by)
         speed[name] = 15 * 2000 / (time.perf_counter() - begun)
-    detail = {"members at once": chosen.members_at_once, "streams": chosen.streams, "graph": chosen.graph, "note": chosen.note}
+    detail = {
+        "members at once": chosen.members_at_once,
+        "streams": chosen.streams,
+        "graph": chosen.graph,
+        "note": chosen.note,
+    }
     return True, {**detail, "calibration s": took, "member-steps/s with start and evaluation": speed}
 
 
@@ -232,7 +267,14 @@ def ratios(quick: bool, folder: Path) -> Outcome:
     missed = []
     for precision in ("fp32", "tf32"):
         target = folder / f"engine-{precision}.json"
-        command = [sys.executable, str(ROOT / "benchmarks" / "engine.py"), "--device", "cuda", "--precision", precision]
+        command = [
+            sys.executable,
+            str(ROOT / "benchmarks" / "engine.py"),
+            "--device",
+            "cuda",
+            "--precision",
+            precision,
+        ]
         command += ["--json", str(target), "--batch", "64", *(["--quick"] if quick else [])]
         subprocess.run(command, check=True, timeout=3600)
         told = json.loads(target.read_text())
@@ -251,7 +293,9 @@ def ratios(quick: bool, folder: Path) -> Outcome:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer sizes; some minutes")
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--only", default="", help="checks whose name begins with this")
@@ -274,8 +318,13 @@ def main() -> int:
         try:
             passed, detail = check()
         except Exception as error:
-            passed, detail = False, {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc()[-2000:]}
-        rows.append({"check": name, "passed": passed, "seconds": time.perf_counter() - begun, "detail": detail})
+            passed, detail = (
+                False,
+                {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc()[-2000:]},
+            )
+        rows.append(
+            {"check": name, "passed": passed, "seconds": time.perf_counter() - begun, "detail": detail}
+        )
         print(
             f"{'ok' if passed else 'FAILED':6} {name:32} {rows[-1]['seconds']:6.1f} s  {json.dumps(detail, default=str)}",
             flush=True,
@@ -294,7 +343,11 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> None:
         "|---|---|---|---|",
     ]
     for r in rows:
-        seen = "; ".join(f"{k}: {v}" for k, v in r["detail"].items() if k != "where").replace("|", "/").replace("\n", " ")
+        seen = (
+            "; ".join(f"{k}: {v}" for k, v in r["detail"].items() if k != "where")
+            .replace("|", "/")
+            .replace("\n", " ")
+        )
         lines.append(f"| {r['check']} | {'yes' if r['passed'] else 'NO'} | {r['seconds']:.0f} | {seen} |")
     (folder / "gpu.md").write_text("\n".join(lines) + "\n")
 

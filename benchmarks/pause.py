@@ -82,7 +82,9 @@ class Bench:
         self._serial += 1
         tag = m.Tag(f"1.{self._serial}", 1, self._serial)
         members = tuple(Member("1", n, lr, seed, job.search.eps) for lr, seed in job.grid.members)
-        self.worker.send(m.Train(tag, job.to_json(), members, "cpu", plan, str(self.folder / tag.assignment), False, ()))
+        self.worker.send(
+            m.Train(tag, job.to_json(), members, "cpu", plan, str(self.folder / tag.assignment), False, ())
+        )
         return tag
 
     def stop(self, tag: m.Tag) -> tuple[float, bool, int]:
@@ -170,7 +172,13 @@ def in_lab(model: dict[str, Any], T: int, turns: int, rng: random.Random) -> dic
         finally:
             supervisor.terminate()
             supervisor.wait()
-    return {"phase": "lab", "median_s": statistics.median(taken), "longest_s": max(taken), "stops": turns, "killed": killed}
+    return {
+        "phase": "lab",
+        "median_s": statistics.median(taken),
+        "longest_s": max(taken),
+        "stops": turns,
+        "killed": killed,
+    }
 
 
 def reached(lab: Path, job_id: int, state: str) -> None:
@@ -180,7 +188,9 @@ def reached(lab: Path, job_id: int, state: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--T", type=int, default=60, help="positions of a sequence")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--only", default="", help="models whose name begins with this")
@@ -199,9 +209,16 @@ def main() -> None:
         for row in found:
             rows.append({"model": name, "T": args.T, **row})
             size = f"{row['checkpoint_mb']:.0f} MB" if row.get("kept") else "-"
-            told = f"{row['kept']} of {row['stops']} kept" if "kept" in row else f"{row['stops']}, {row['killed']} killed"
+            told = (
+                f"{row['kept']} of {row['stops']} kept"
+                if "kept" in row
+                else f"{row['stops']}, {row['killed']} killed"
+            )
             times = f"{row['median_s']:6.2f}s {row['longest_s']:7.2f}s"
-            print(f"{name:18} {row['phase']:12} {row.get('members_at_once', ''):>7} {size:>10} {times}   {told}", flush=True)
+            print(
+                f"{name:18} {row['phase']:12} {row.get('members_at_once', ''):>7} {size:>10} {times}   {told}",
+                flush=True,
+            )
     if args.json:
         Path(args.json).write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -20,7 +20,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from runners.pool import intake
+from runners.pool import inbox as intake
 from runners.pool import messages as m
 from runners.pool.bench import Bench
 from runners.pool.devices import detect
@@ -51,7 +51,9 @@ def spec(preset: str, lengths: int) -> Study:
     study = load(preset)
     if not isinstance(study, Study):
         raise SystemExit(f"{preset} is no study")
-    sweeps = tuple(s.model_copy(update={"L": (min(s.L[0], lengths),)}) for s in study.sweep if s.min_length <= lengths)
+    sweeps = tuple(
+        s.model_copy(update={"L": (min(s.L[0], lengths),)}) for s in study.sweep if s.min_length <= lengths
+    )
     return study.model_copy(update={"sweep": sweeps})
 
 
@@ -111,7 +113,8 @@ def run(study: Study, slots: int, devices: tuple[str, ...]) -> dict[str, Any]:
         "tail_s": stop - full,
         "tail_training_share": tail / (slots * max(1e-9, stop - full)),
         "setup_share": sum(s.setup_s for s in spans) / (slots * (stop - start)),
-        "gap_share": sum(s.ended - s.sent - (s.ended - s.began) - s.setup_s for s in spans) / (slots * (stop - start)),
+        "gap_share": sum(s.ended - s.sent - (s.ended - s.began) - s.setup_s for s in spans)
+        / (slots * (stop - start)),
         "supervisor_cpu_share": cpu / (slots * (stop - start)),
         "checkpoint_share": checkpoints / (slots * (stop - start)),
     }
@@ -128,13 +131,21 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--lengths", type=int, default=7)
     parser.add_argument("--devices", default="cpu")
-    parser.add_argument("--quick", action="store_true", help="lengths up to 3: a few seconds, to show that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="lengths up to 3: a few seconds, to show that it works"
+    )
     args = parser.parse_args()
     handler = signal.getsignal(signal.SIGINT)
     result = run(spec(args.preset, 3 if args.quick else args.lengths), args.slots, (args.devices,))
     signal.signal(signal.SIGINT, handler)
     for name, value in result.items():
-        shown = f"{100 * value:.1f} %" if name.endswith("share") else f"{value:.1f}" if isinstance(value, float) else value
+        shown = (
+            f"{100 * value:.1f} %"
+            if name.endswith("share")
+            else f"{value:.1f}"
+            if isinstance(value, float)
+            else value
+        )
         print(f"{name:22} {shown}", file=sys.stderr)
     json.dump(result, sys.stdout)
     print()

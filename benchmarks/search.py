@@ -105,7 +105,9 @@ def module(job: Job) -> torch.nn.Module:
     if spec.kind == "lstm":
         return baseline.LSTM(inputs, outputs, spec.hidden)
     assert spec.kind == "transformer"
-    made = baseline.Transformer(inputs, outputs, job.longest_input, spec.layers, spec.d, spec.heads, spec.dropout)
+    made = baseline.Transformer(
+        inputs, outputs, job.longest_input, spec.layers, spec.d, spec.heads, spec.dropout
+    )
     for p in made.parameters():
         if p.dim() == 2:
             p.data.mul_(spec.init_std / 0.02)
@@ -125,14 +127,18 @@ def naive(job: Job, n: int) -> tuple[bool, int]:
         for step in range(job.training.steps):
             tokens, targets = stream.block(step, 1)
             optimiser.zero_grad(set_to_none=True)
-            loss = functional.cross_entropy(model(tokens[0].int()).flatten(0, 1), targets[0].long().flatten(), ignore_index=-1)
+            loss = functional.cross_entropy(
+                model(tokens[0].int()).flatten(0, 1), targets[0].long().flatten(), ignore_index=-1
+            )
             torch.autograd.backward(loss)
             optimiser.step()
             if (step + 1) % job.training.eval_every == 0 or step + 1 == job.training.steps:
                 model.eval()
                 with torch.no_grad():
                     logits = model(held.tokens).flatten(0, 1)
-                    value = functional.cross_entropy(logits.double(), held.targets.flatten(), ignore_index=-1).item()
+                    value = functional.cross_entropy(
+                        logits.double(), held.targets.flatten(), ignore_index=-1
+                    ).item()
                 model.train()
                 success = success or value < job.search.eps
     return success, job.training.steps * len(job.grid.members)
@@ -157,8 +163,12 @@ class Ours:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny budgets, some seconds: shows that it works")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny budgets, some seconds: shows that it works"
+    )
     parser.add_argument("--turns", type=int, default=1, help="paired runs; the median ratio is told")
     parser.add_argument("--only", default="", help="models whose label begins with this")
     parser.add_argument("--json", default="")
@@ -175,10 +185,16 @@ def main() -> None:
             continue
         for _ in range(args.turns):
             theirs, ours = searched(job, "paper", naive), searched(job, "log", Ours())
-            row = {"search": job.label, "naive": theirs, "ours": ours, "ratio": theirs["seconds"] / ours["seconds"]}
+            row = {
+                "search": job.label,
+                "naive": theirs,
+                "ours": ours,
+                "ratio": theirs["seconds"] / ours["seconds"],
+            }
             rows.append(row)
             cells = [
-                f"({r['lo']}, {r['hi']}]".rjust(16) + f" {r['member_steps']:8} {r['seconds']:7.1f}" for r in (theirs, ours)
+                f"({r['lo']}, {r['hi']}]".rjust(16) + f" {r['member_steps']:8} {r['seconds']:7.1f}"
+                for r in (theirs, ours)
             ]
             print(f"{job.label:32} {cells[0]}   {cells[1]} {row['ratio']:6.1f}", flush=True)
     medians = {}
@@ -187,7 +203,9 @@ def main() -> None:
     if args.turns > 1:
         print("\nmedians: " + "; ".join(f"{label} {value:.1f}x" for label, value in medians.items()))
     if args.json:
-        Path(args.json).write_text(json.dumps({"torch": torch.__version__, "rows": rows, "medians": medians}, indent=1) + "\n")
+        Path(args.json).write_text(
+            json.dumps({"torch": torch.__version__, "rows": rows, "medians": medians}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

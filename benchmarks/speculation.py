@@ -46,7 +46,9 @@ def oracle(rng: random.Random, n_max: int) -> Oracle:
     return verdict
 
 
-def run(spec: Job, verdict: Oracle, slots: int, success_time: float) -> tuple[Progress, list[Evidence], float, float]:
+def run(
+    spec: Job, verdict: Oracle, slots: int, success_time: float
+) -> tuple[Progress, list[Evidence], float, float]:
     """(end, evidence, time to the end, training done) with ``slots`` probes side by side, in units of a failing probe."""
     evidence: list[Evidence] = []
     known: dict[int, bool] = {}
@@ -78,12 +80,19 @@ def run(spec: Job, verdict: Oracle, slots: int, success_time: float) -> tuple[Pr
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--oracles", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(f"{args.oracles} oracles each; mean time to the bracket in rounds, gain over one slot, training over one slot")
-    print(f"  {'strategy':<10}{'N_max':>12}  {'a success takes':>15}" + "".join(f"{f'{s} slots':>24}" for s in SLOTS))
+    print(
+        f"{args.oracles} oracles each; mean time to the bracket in rounds, gain over one slot, training over one slot"
+    )
+    print(
+        f"  {'strategy':<10}{'N_max':>12}  {'a success takes':>15}"
+        + "".join(f"{f'{s} slots':>24}" for s in SLOTS)
+    )
     for strategy in ("log", "paper"):
         for n_max in (16_000_000, 20_000):
             for success_time in (1.0, SUCCESS_TIME):

@@ -29,8 +29,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from runners.engine.types import Ended, Outcome
-from runners.pool import dispatch, intake, ledger
+from runners.pool import inbox as intake
 from runners.pool import messages as m
+from runners.pool import persist as ledger
+from runners.pool import schedule as dispatch
 from runners.pool.bench import Bench
 from runners.pool.codec import encode
 from runners.pool.devices import Device
@@ -51,11 +53,11 @@ MESSAGES = 4
 SCREENS = ("queue", "kappa", "trials")
 SCREEN = """
 import sys, time
-from labtui.poller import Poller
+from labtui.tui.poller import Poller
 from store.read import open_lab
-from labtui.screens.kappadata import KappaRequest
-from labtui.screens.queue import QueueRequest
-from labtui.screens.trials import TrialsRequest
+from labtui.tui.screens.kappadata import KappaRequest
+from labtui.tui.screens.queue import QueueRequest
+from labtui.tui.screens.trials import TrialsRequest
 loaders = {"queue": QueueRequest(), "kappa": KappaRequest(), "trials": TrialsRequest()}
 def shown(snapshot):
     print(snapshot.problem or f"{1e3 * snapshot.seconds:.1f}", flush=True)
@@ -81,7 +83,9 @@ class Answering:
     def send(self, message: m.Down) -> None:
         if isinstance(message, m.Train):
             tag = encode(message.tag).partition(b",")[2].strip()
-            self._lines = [line.replace(_TAG, tag) for line in _answer(len(message.members), self._rng.randrange(8))]
+            self._lines = [
+                line.replace(_TAG, tag) for line in _answer(len(message.members), self._rng.randrange(8))
+            ]
 
     def receive(self) -> Iterator[m.Up]:
         """The progress first; the ends at the next look."""
@@ -138,14 +142,19 @@ def write(paper: Path, folder: Path, seconds: float, screens: tuple[str, ...]) -
         already = connection.execute("SELECT count(*) FROM trial").fetchone()[0]
     bench = Bench(Options(path, slots=SLOTS, speculate=False), LabPaths(path))
     rng = random.Random(1)
-    bench.slots = [Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(Worker, Answering(rng))) for k in range(SLOTS)]
+    bench.slots = [
+        Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(Worker, Answering(rng))) for k in range(SLOTS)
+    ]
     with Timed(path) as writer:
         writer.took = []
         with writer.transaction() as tx:
             bench.epoch = tx.claim(Identity(os.getpid(), 0.0, "bench", "boot", "bench"))
         watching = [
             subprocess.Popen(
-                [sys.executable, "-c", SCREEN, str(path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-c", SCREEN, str(path), name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for name in screens
         ]
@@ -173,7 +182,9 @@ def write(paper: Path, folder: Path, seconds: float, screens: tuple[str, ...]) -
             "errors": other,
         }
     with open_lab(path) as lab:
-        written = sum(t.outcome != "running" for t in lab.trials_by_id([i for i in lab.trial_ids() if i > already]))
+        written = sum(
+            t.outcome != "running" for t in lab.trials_by_id([i for i in lab.trial_ids() if i > already])
+        )
     took = sorted(writer.took)
     return {
         "screens": seen,
@@ -210,7 +221,9 @@ def read(path: Path) -> dict[str, float]:
             "job_list_ms": best(lambda: lab.jobs(lab.job_ids()[:128])),
             "one_bracket_ms": best(lambda: (lab.job(100), lab.probes(100), lab.trials(job_id=100))),
             "kappa_table_ms": best(lab.cells),
-            "filtered_ms": best(lambda: lab.job_ids([Condition("state", "=", "running"), Condition("model", "=", "lstm")])),
+            "filtered_ms": best(
+                lambda: lab.job_ids([Condition("state", "=", "running"), Condition("model", "=", "lstm")])
+            ),
             "trial_ids_ms": best(lab.trial_ids),
             "trial_page_ms": best(lambda: lab.trials_by_id(trials[5000:5128])),
             "data_version_ms": best(lab.data_version),
@@ -221,7 +234,9 @@ def read(path: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small lab and a few seconds, to show that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small lab and a few seconds, to show that it works"
+    )
     quick = parser.parse_args().quick
     from tests.support.paperlab import paper_lab
 
@@ -229,7 +244,10 @@ def main() -> None:
         folder = Path(name)
         seconds = 1.0 if quick else 10.0
         paper = paper_lab(folder / "paper.db", searches=1_500 if quick else 12_700)
-        result = {"read": read(paper), "write": [write(paper, folder, seconds, screens) for screens in ((), SCREENS)]}
+        result = {
+            "read": read(paper),
+            "write": [write(paper, folder, seconds, screens) for screens in ((), SCREENS)],
+        }
     print(json.dumps(result, indent=2))
 
 

@@ -49,7 +49,13 @@ def page(snapshot: Path) -> str:
         "Look at it with `labtui --read-only docs/labs/demo.db`.",
     ]
     for words in COMMANDS:
-        out += ["", f"`labtui {' '.join(words)}`", "```", labtui("--read-only", str(snapshot), *words).rstrip(), "```"]
+        out += [
+            "",
+            f"`labtui {' '.join(words)}`",
+            "```",
+            labtui("--read-only", str(snapshot), *words).rstrip(),
+            "```",
+        ]
     return "\n".join(out) + "\n"
 
 
@@ -58,7 +64,9 @@ def main() -> int:
     arguments.add_argument("--lab", type=Path, help="a lab in which the preset demo is done")
     given: Path | None = arguments.parse_args().lab
     LABS.mkdir(parents=True, exist_ok=True)
-    os.environ.update(LABTUI_NO_SUPERVISOR="1", LANG="C.UTF-8", TERM="xterm-256color", COLORTERM="truecolor", TZ="UTC")
+    os.environ.update(
+        LABTUI_NO_SUPERVISOR="1", LANG="C.UTF-8", TERM="xterm-256color", COLORTERM="truecolor", TZ="UTC"
+    )
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_STATE_HOME"] = place
         lab = given or Path(place) / "lab.db"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labtui.machine import CardUser, Gpu, Reading
+from runners.machine import CardUser, Gpu, Reading
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 DEMO = Path(__file__).resolve().parents[1] / "docs" / "labs" / "demo.db"
@@ -65,11 +65,13 @@ TOUR: tuple[Picture, ...] = (
 
 async def draw(lab: Path, picture: Picture) -> str:
     """One picture as SVG."""
-    from labtui.app import LabApp
-    from labtui.settings import Settings
+    from labtui.config import Settings
+    from labtui.tui.run import LabApp
 
     job = _telling_job(lab) if picture.screen == "job" else None
-    app = LabApp(lab, read_only=picture.demo, settings=Settings(theme=picture.theme), screen=picture.screen, job=job)
+    app = LabApp(
+        lab, read_only=picture.demo, settings=Settings(theme=picture.theme), screen=picture.screen, job=job
+    )
     app.watch_gauges = lambda: None  # type: ignore[method-assign]
     for reading in _bench():
         app.gauges.add(reading)
@@ -107,7 +109,9 @@ def _dots(found: re.Match[str]) -> str:
     ]
     if not squares:
         return found[0]
-    letters = html.escape(re.sub("[\u2800-\u28ff]", " ", cells)).replace(" ", "&#160;").replace("\xa0", "&#160;")
+    letters = (
+        html.escape(re.sub("[\u2800-\u28ff]", " ", cells)).replace(" ", "&#160;").replace("\xa0", "&#160;")
+    )
     return f'<text class="{style}" x="{x}" y="{y}" {rest}>{letters}</text><path class="{style}" d="{"".join(squares)}"/>'
 
 
@@ -145,7 +149,9 @@ async def _until(true: Callable[[], bool], pause) -> None:  # type: ignore[no-un
 
 def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0]) if arguments else PICTURES
-    os.environ.update(LABTUI_NO_SUPERVISOR="1", LANG="C.UTF-8", TERM="xterm-256color", COLORTERM="truecolor", TZ="UTC")
+    os.environ.update(
+        LABTUI_NO_SUPERVISOR="1", LANG="C.UTF-8", TERM="xterm-256color", COLORTERM="truecolor", TZ="UTC"
+    )
     for name in ("NO_COLOR", "LC_ALL"):
         os.environ.pop(name, None)
     from store.locks import SupervisorLock
@@ -156,7 +162,9 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_STATE_HOME"] = place
         lab = small_lab(Path(place) / "lab.db", alive=True)
-        holding = SupervisorLock.acquire(LabPaths(lab))  # as if one ran, so that no banner covers the first line
+        holding = SupervisorLock.acquire(
+            LabPaths(lab)
+        )  # as if one ran, so that no banner covers the first line
         for picture in TOUR:
             svg = asyncio.run(draw(DEMO if picture.demo else lab, picture))
             (folder / f"{picture.name}.svg").write_text(svg, "utf-8")

@@ -52,7 +52,9 @@ def first_paint(lab: Path, home: str, rounds: int) -> dict[str, float]:
             child.close()
     out = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
     for name in ("labtui", "datatable"):
-        out[f"{name}_ratio"] = statistics.median(x / y for x, y in zip(times[name], times["static"], strict=True))
+        out[f"{name}_ratio"] = statistics.median(
+            x / y for x, y in zip(times[name], times["static"], strict=True)
+        )
     return out
 
 
@@ -61,7 +63,9 @@ class Running:
 
     def __init__(self, lab: Path) -> None:
         self.connection = sqlite3.connect(lab, isolation_level=None)
-        self.jobs = [row[0] for row in self.connection.execute("SELECT id FROM job WHERE state = 'running' LIMIT 8")]
+        self.jobs = [
+            row[0] for row in self.connection.execute("SELECT id FROM job WHERE state = 'running' LIMIT 8")
+        ]
         marks = ", ".join("?" * len(self.jobs))
         sql = f"SELECT id FROM trial WHERE outcome = 'running' AND job_id IN ({marks})"
         self.trials = [row[0] for row in self.connection.execute(sql, self.jobs)]
@@ -103,7 +107,9 @@ def spent(child: Child, seconds: float, each: float, act: Callable[[], None]) ->
     return sent / took, 100 * (child.cpu() - cpu) / took
 
 
-def traffic(arguments: list[str], ready: bytes, home: str, lab: Path, seconds: float, commits: int) -> dict[str, float]:
+def traffic(
+    arguments: list[str], ready: bytes, home: str, lab: Path, seconds: float, commits: int
+) -> dict[str, float]:
     """Idle; eight searches moving twice a second; then from the commit to the first byte of what it changed."""
     running = Running(lab)
     child = Child(arguments, home)
@@ -130,7 +136,9 @@ def traffic(arguments: list[str], ready: bytes, home: str, lab: Path, seconds: f
     return out
 
 
-def paging(arguments: list[str], ready: Callable[[bytes], bool], home: str, seconds: float) -> dict[str, float]:
+def paging(
+    arguments: list[str], ready: Callable[[bytes], bool], home: str, seconds: float
+) -> dict[str, float]:
     """A page-down until the last of its bytes (20 of them), then the key held down (ten a second)."""
     child = Child(arguments, home)
     out = {"ready_s": child.until(ready, 400.0)}
@@ -152,7 +160,9 @@ def paging(arguments: list[str], ready: Callable[[bytes], bool], home: str, seco
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no DataTable of all trials (two minutes)")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds, and no DataTable of all trials (two minutes)"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     args = parser.parse_args(arguments)
     from tests.support.fakelab import paper_lab
@@ -169,7 +179,16 @@ def main(arguments: list[str] | None = None) -> int:
 
         measure("first paint", first_paint, lab, home, 5 if args.quick else 15)
         measure("Queue", traffic, labtui(lab), b"running", home, lab, seconds, commits)
-        measure("Job, plots in sight", traffic, labtui(lab, "job"), b"validation loss", home, lab, seconds, commits)
+        measure(
+            "Job, plots in sight",
+            traffic,
+            labtui(lab, "job"),
+            b"validation loss",
+            home,
+            lab,
+            seconds,
+            commits,
+        )
         measure("DataTable, 400 jobs", traffic, [*plain, "jobs"], b"running", home, lab, seconds, commits)
         measure("Trials, 182,460", paging, labtui(lab, "trials"), shows(b"182,460"), home, seconds)
         if not args.quick:

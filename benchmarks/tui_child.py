@@ -121,7 +121,9 @@ class Child:
 
     def memory(self) -> float:
         """Resident memory in MiB."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return (
+            int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        )
 
     def close(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

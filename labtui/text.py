@@ -49,7 +49,10 @@ def clean(text: str, *, limit: int = 2_000) -> str:
 
 def clean_lines(text: str, *, limit: int = 2_000) -> list[str]:
     """``text`` line by line, each made harmless by :func:`clean`; a carriage return starts its line anew (progress bars)."""
-    return [clean(line.rsplit("\r", 1)[-1].expandtabs(4), limit=limit) for line in text.replace("\r\n", "\n").split("\n")]
+    return [
+        clean(line.rsplit("\r", 1)[-1].expandtabs(4), limit=limit)
+        for line in text.replace("\r\n", "\n").split("\n")
+    ]
 
 
 def enough(text: str, width: int) -> str:

@@ -1,6 +1,6 @@
 """Looking up from long work: whether somebody wants it abandoned.
 
-Work that may take seconds (a step of a large model, an evaluation, data of millions of sequences) calls :func:`look_up` at
+Work that may take seconds (a step of a large model, an evaluation, data of millions of sequences) calls :func:`check_interrupt` at
 moments when leaving harms nothing but that work. Who runs it under a :class:`Listener` gets :class:`Interrupted` from there.
 """
 
@@ -53,7 +53,7 @@ class Listener:
             raise Interrupted
 
 
-def look_up() -> None:
+def check_interrupt() -> None:
     """A moment at which the work around may be abandoned.
 
     Raises:

@@ -170,7 +170,9 @@ RULES: dict[str, tuple[str, str]] = {
 """What must hold between rows: name -> (sentence, query for the rows that break it)."""
 
 
-def check(path: str | os.PathLike[str], *, replay: Replay | None = None, read_only: bool = False) -> list[str]:
+def check(
+    path: str | os.PathLike[str], *, replay: Replay | None = None, read_only: bool = False
+) -> list[str]:
     """What is wrong with a lab, in words; an empty list where nothing is.
 
     Args:
@@ -187,7 +189,9 @@ def check(path: str | os.PathLike[str], *, replay: Replay | None = None, read_on
         require_schema(opened.schema, opened.paths.lab)
         connection = opened.connection
         connection.execute("BEGIN")  # one state, however long it takes; readers stop nobody
-        parts: list[Callable[[], list[str]]] = [partial(part, connection) for part in (_file, _references, _curves)]
+        parts: list[Callable[[], list[str]]] = [
+            partial(part, connection) for part in (_file, _references, _curves)
+        ]
         parts[2:2] = [partial(_broken, connection, *rule) for rule in RULES.values()]
         if replay is not None:
             parts.append(partial(_replayed, connection, replay))
@@ -216,7 +220,9 @@ def _file(connection: sqlite3.Connection) -> list[str]:
 
 def _references(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute("PRAGMA foreign_key_check").fetchmany(10 * MOST)
-    return _few([f"{table} {row} refers to a row of {other} that is not there" for table, row, other, _ in rows])
+    return _few(
+        [f"{table} {row} refers to a row of {other} that is not there" for table, row, other, _ in rows]
+    )
 
 
 def _broken(connection: sqlite3.Connection, sentence: str, sql: str) -> list[str]:

@@ -148,6 +148,7 @@ def _leave(lab_path: Path, kind: str, payload: Mapping[str, object]) -> int:
         raise LabError(f"{kind} has {len(text)} characters of content; expected at most {MAX_PAYLOAD}")
     with writing(lab_path) as connection:
         cursor = connection.execute(
-            "INSERT INTO command (at, kind, payload, state, result) VALUES (?, ?, ?, 'pending', '')", (time.time(), kind, text)
+            "INSERT INTO command (at, kind, payload, state, result) VALUES (?, ?, ?, 'pending', '')",
+            (time.time(), kind, text),
         )
         return int(cursor.lastrowid or 0)

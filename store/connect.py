@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 from store import raw, waits
 from store.definitions import MOST, refused
-from store.errors import OPENED, LabError, NewerSchema, NoRoom, NotALab, ReadOnlyLab, damaged, from_os, from_sqlite, refusal
+from store.errors import (
+    OPENED,
+    LabError,
+    NewerSchema,
+    NoRoom,
+    NotALab,
+    ReadOnlyLab,
+    damaged,
+    from_os,
+    from_sqlite,
+    refusal,
+)
 from store.header import APPLICATION_ID, check_header
 from store.locks import busy, supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_network
@@ -268,11 +279,15 @@ def validate(connection: sqlite3.Connection, path: Path) -> int:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise from_sqlite(error, path) from None
     if application != APPLICATION_ID:
-        raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
+        raise NotALab(
+            f"{path} is not a lab: it is another program's database; expected a file that labtui made"
+        )
     for kind, name, sql in master:
         if refused(kind, sql):
             what = f"{str(kind)[:20]} {str(name)[:60]!r}"
-            raise NotALab(f"{path} holds the {what} of a kind which no lab has; expected a file that labtui made")
+            raise NotALab(
+                f"{path} holds the {what} of a kind which no lab has; expected a file that labtui made"
+            )
     if len(master) > MOST:
         raise NotALab(f"{path} holds more than {MOST} tables and indices; expected a file that labtui made")
     have = {name for kind, name, _ in master if kind == "table"}

@@ -25,7 +25,9 @@ def thin(curve: Curve, limit: int = LIMIT) -> Curve:
     """
     count = len(curve.steps)
     if not count == len(curve.train) == len(curve.validation):
-        raise ValueError("a curve's steps, training and validation losses differ in number; expected one of each per point")
+        raise ValueError(
+            "a curve's steps, training and validation losses differ in number; expected one of each per point"
+        )
     if limit < 3:
         raise ValueError(f"limit is {limit}; expected at least 3")
     if count <= limit:

@@ -54,7 +54,9 @@ def text(value: object) -> str:
 
 def word(value: object) -> str:
     """A short name of our own making, such as a format; ``?`` where it is anything else."""
-    return value if type(value) is str and len(value) <= 40 and value.isascii() and value.isidentifier() else "?"
+    return (
+        value if type(value) is str and len(value) <= 40 and value.isascii() and value.isidentifier() else "?"
+    )
 
 
 def failure(value: object) -> Failure | None:

@@ -59,7 +59,9 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 def damaged(how: str, path: object) -> NotALab:
     """The error about a lab that cannot be read any more."""
-    return NotALab(f"{path} is damaged ({how}); expected a sound lab: its backups, if any, are in {path}.d/backups")
+    return NotALab(
+        f"{path} is damaged ({how}); expected a sound lab: its backups, if any, are in {path}.d/backups"
+    )
 
 
 def from_os(error: OSError, path: object) -> LabError:

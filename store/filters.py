@@ -138,7 +138,9 @@ _QUEUE = (
 )
 
 
-def compile_conditions(conditions: Sequence[Condition], fields: dict[str, _Field]) -> tuple[str, list[Scalar]]:
+def compile_conditions(
+    conditions: Sequence[Condition], fields: dict[str, _Field]
+) -> tuple[str, list[Scalar]]:
     """The conditions as SQL joined by AND ("" for none), and the values to bind.
 
     Raises:
@@ -149,7 +151,9 @@ def compile_conditions(conditions: Sequence[Condition], fields: dict[str, _Field
     for condition in conditions:
         field = fields.get(condition.field)
         if field is None:
-            raise LabError(f"there is no field {condition.field!r} to filter by; expected one of: {', '.join(fields)}")
+            raise LabError(
+                f"there is no field {condition.field!r} to filter by; expected one of: {', '.join(fields)}"
+            )
         if condition.op not in OPS:
             raise LabError(f"there is no comparison {condition.op!r}; expected one of: {' '.join(OPS)}")
         several = condition.value if isinstance(condition.value, tuple) else (condition.value,)
@@ -169,7 +173,9 @@ def _one(condition: Condition, field: _Field, value: Scalar, values: list[Scalar
         if op not in ("=", "!="):
             raise LabError(f"{condition.field} is an id; expected = or !=, not {op}")
         values.append(_as_number(condition, value))
-        return f"{field.sql} {'NOT ' if op == '!=' else ''}IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+        return (
+            f"{field.sql} {'NOT ' if op == '!=' else ''}IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+        )
     if op == "~":
         values.append(str(value).lower())
         return f"instr(lower(COALESCE({field.sql}, '')), ?) > 0"
@@ -217,7 +223,9 @@ def compile_order(order: str, orders: dict[str, str], tie: str) -> str:
     """
     name, descending = order.removeprefix("-"), order.startswith("-")
     if name not in orders:
-        raise LabError(f"there is no order {order!r}; expected one of: {', '.join(orders)}, with - in front for descending")
+        raise LabError(
+            f"there is no order {order!r}; expected one of: {', '.join(orders)}, with - in front for descending"
+        )
     if name == "queue":
         return _QUEUE
     sql = orders[name]

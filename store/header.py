@@ -23,7 +23,9 @@ def check_header(path: Path) -> int:
     """
     paths = LabPaths(path)
     try:
-        with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)) as connection:
+        with closing(
+            sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)
+        ) as connection:
             # A fold of the WAL that was cut short leaves a first page that names more pages than there are yet: no damage,
             # since the WAL still has them, but SQLite would refuse to read on without it.
             connection.execute("PRAGMA writable_schema = ON")
@@ -34,7 +36,11 @@ def check_header(path: Path) -> int:
             raise from_sqlite(error, path) from None
         if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
             raise from_sqlite(error, path) from None
-        raise NotALab(f"{path} is not a lab: it is no SQLite database; expected a file that labtui made") from None
+        raise NotALab(
+            f"{path} is not a lab: it is no SQLite database; expected a file that labtui made"
+        ) from None
     if application != APPLICATION_ID:
-        raise NotALab(f"{path} is not a lab: it is another program's database; expected a file that labtui made")
+        raise NotALab(
+            f"{path} is not a lab: it is another program's database; expected a file that labtui made"
+        )
     return schema

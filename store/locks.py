@@ -62,7 +62,9 @@ def _take(descriptor: int, timeout_s: float, paths: LabPaths) -> bool:
 
 def busy(paths: LabPaths, timeout_s: float) -> Busy:
     """What is said when another process has written for too long."""
-    return Busy(f"{paths.lab} is being written by {writer_of(paths)} for more than {timeout_s:g} s; nothing was written")
+    return Busy(
+        f"{paths.lab} is being written by {writer_of(paths)} for more than {timeout_s:g} s; nothing was written"
+    )
 
 
 @contextmanager

@@ -22,7 +22,9 @@ def config(connection: Connection | None, scripts: Path = SCRIPTS) -> Config:
     return result
 
 
-def migrate(connection: Connection, *, schema: int = SCHEMA, scripts: Path = SCRIPTS, revision: str | None = None) -> None:
+def migrate(
+    connection: Connection, *, schema: int = SCHEMA, scripts: Path = SCRIPTS, revision: str | None = None
+) -> None:
     """Bring the lab on ``connection`` to ``schema``, within the transaction that is open on it."""
     command.upgrade(config(connection, scripts), revision or REVISIONS[schema])
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -12,7 +12,19 @@ _NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs", "beegfs_nodev", "gpfs",
     "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs", "vboxsf", "prl_fs", "davfs", "acfs",
 }  # fmt: skip
-_NETWORK_FUSE = ("sshfs", "glusterfs", "ceph", "s3fs", "gcsfuse", "rclone", "goofys", "davfs", "juicefs", "beegfs", "moosefs")
+_NETWORK_FUSE = (
+    "sshfs",
+    "glusterfs",
+    "ceph",
+    "s3fs",
+    "gcsfuse",
+    "rclone",
+    "goofys",
+    "davfs",
+    "juicefs",
+    "beegfs",
+    "moosefs",
+)
 SCHEMES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 
 
@@ -50,7 +62,9 @@ class LabPaths:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 found = folder.stat()
                 if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-                    raise LabError(f"{folder} belongs to another user; expected a folder of one's own beside the lab")
+                    raise LabError(
+                        f"{folder} belongs to another user; expected a folder of one's own beside the lab"
+                    )
                 if stat.S_IMODE(found.st_mode) != 0o700:  # made under an odd umask, or opened up by a copy
                     folder.chmod(0o700)
             except PermissionError as error:
@@ -76,8 +90,12 @@ class LabPaths:
                 raise NotALab(f"{self.lab} is not a file; expected a lab that labtui made")
             if self.lab.stat().st_size == 0:
                 raise NotALab(f"{self.lab} is empty and so is not a lab; expected a file that labtui made")
-            if not os.access(self.lab, os.R_OK):  # opening and closing it here would drop SQLite's locks (store/raw.py)
-                raise LabError(f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy")
+            if not os.access(
+                self.lab, os.R_OK
+            ):  # opening and closing it here would drop SQLite's locks (store/raw.py)
+                raise LabError(
+                    f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy"
+                )
         except OSError as error:
             raise from_os(error, self.lab) from None
 

@@ -18,7 +18,11 @@ _PAGES_AT_ONCE = 2048
 
 
 def snapshot(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False, read_only: bool = False
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    read_only: bool = False,
 ) -> Path:
     """A compact copy of the lab at ``out``, mode 0600, that opens anywhere; it appears whole or not at all.
 
@@ -83,10 +87,14 @@ def vacuum(path: str | os.PathLike[str]) -> tuple[int, int]:
         pass  # it is a lab of this schema that can be written
     with write_lock(paths):
         if supervisor_alive(paths):
-            raise LabError(f"{paths.lab} has a supervisor; expected none during a vacuum: `labtui daemon stop`")
+            raise LabError(
+                f"{paths.lab} has a supervisor; expected none during a vacuum: `labtui daemon stop`"
+            )
         before = paths.lab.stat().st_size
         try:
-            with closing(sqlite3.connect(paths.uri(mode="rw"), uri=True, isolation_level=None, timeout=5.0)) as connection:
+            with closing(
+                sqlite3.connect(paths.uri(mode="rw"), uri=True, isolation_level=None, timeout=5.0)
+            ) as connection:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -111,7 +119,9 @@ def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path
             copy.execute("PRAGMA journal_mode = DELETE")
         _verify(temporary)
         _place(temporary, target)
-        for old in sorted(paths.backups.glob(f"{paths.lab.stem}-*.db"), key=lambda p: p.stat().st_mtime)[:-KEEP_BACKUPS]:
+        for old in sorted(paths.backups.glob(f"{paths.lab.stem}-*.db"), key=lambda p: p.stat().st_mtime)[
+            :-KEEP_BACKUPS
+        ]:
             if old != target:
                 old.unlink(missing_ok=True)
     except OSError as error:
@@ -135,7 +145,9 @@ def _verify(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as copy:
         found = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found is None or found[0] != "ok":
-            raise LabError(f"the copy {path} fails its check ({found[0] if found else 'no answer'}); the lab may be damaged")
+            raise LabError(
+                f"the copy {path} fails its check ({found[0] if found else 'no answer'}); the lab may be damaged"
+            )
 
 
 def _place(temporary: Path, target: Path) -> None:

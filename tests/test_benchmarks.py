@@ -25,7 +25,9 @@ QUICK = {
 def run(name: str, *options: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"benchmarks.{name}", *options]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -38,7 +40,9 @@ def test_it_runs(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("name", "option"), [("tui", "--quick"), ("adaptive", "--oracles=10"), ("pause", "--quick")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("tui", "--quick"), ("adaptive", "--oracles=10"), ("pause", "--quick")]
+)
 def test_a_longer_one_runs(name: str, option: str) -> None:
     done = run(name, option, timeout=390)
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,10 @@ class Parameter:
     high: float
 
     def to_dict(self) -> dict[str, float | None]:
-        return {k: v if math.isfinite(v) else None for k, v in (("value", self.value), ("low", self.low), ("high", self.high))}
+        return {
+            k: v if math.isfinite(v) else None
+            for k, v in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,19 @@ def fit(measured: Sequence[Point]) -> Fit | Refusal:
         ValueError: no points, or points of several series.
     """
     if not measured or len({p.series for p in measured}) > 1:
-        raise ValueError(f"{len(measured)} points of {len({p.series for p in measured})} series; expected points of one")
+        raise ValueError(
+            f"{len(measured)} points of {len({p.series for p in measured})} series; expected points of one"
+        )
     series, n = measured[0].series, len(measured)
     columns, left_out = _axes(measured)
     parameters = len(columns) + 2
     if n <= parameters:
         names = ", ".join(["c", *({"L": "a", "m": "b"}[axis] for axis in columns), "spread"])
-        return Refusal(series, n, f"{n} points for {parameters} parameters ({names}); expected more points than parameters")
+        return Refusal(
+            series,
+            n,
+            f"{n} points for {parameters} parameters ({names}); expected more points than parameters",
+        )
     censored = sum(p.censoring != "none" for p in measured)
     if censored == n:
         return Refusal(series, n, f"all {n} points are censored; expected at least one N* with a bracket")
@@ -155,7 +164,9 @@ def _fit(
     centre = x.mean(axis=0)
     design = np.column_stack([np.ones(len(measured)), x - centre])
     if np.linalg.matrix_rank(design, tol=1e-9) < design.shape[1]:
-        return Refusal(series, len(measured), "L and m vary together, so their exponents cannot be told apart")
+        return Refusal(
+            series, len(measured), "L and m vary together, so their exponents cannot be told apart"
+        )
     middle = np.array([_middle(p) for p in measured])
     start, *_ = np.linalg.lstsq(design, middle, rcond=None)
     residual = float(np.sqrt(np.mean((middle - design @ start) ** 2)))
@@ -173,7 +184,11 @@ def _fit(
     s_low, s_high = bounds[-1]
     return Fit(
         series=series,
-        c=Parameter(math.exp(at_one[0]), math.exp(c_low), math.exp(min(c_high, 700.0)) if c_high < math.inf else math.inf),
+        c=Parameter(
+            math.exp(at_one[0]),
+            math.exp(c_low),
+            math.exp(min(c_high, 700.0)) if c_high < math.inf else math.inf,
+        ),
         a=exponents.get("L"),
         b=exponents.get("m"),
         spread=Parameter(math.exp(best[-1]), 0.0 if math.isinf(s_low) else math.exp(s_low), math.exp(s_high)),
@@ -211,7 +226,14 @@ def _minimise(f: Objective, start: Array, fixed: dict[int, float]) -> tuple[Arra
 
     spread = len(start) - 1
     limits_of = [LOG_SPREAD if i == spread else (None, None) for i in free]
-    found = minimize(inner, full[free], jac=True, method="L-BFGS-B", bounds=limits_of, options={"maxiter": 500, "ftol": 1e-13})
+    found = minimize(
+        inner,
+        full[free],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=limits_of,
+        options={"maxiter": 500, "ftol": 1e-13},
+    )
     full[free] = found.x
     return full, float(found.fun)
 

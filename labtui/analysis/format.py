@@ -8,7 +8,9 @@ from typing import Protocol
 from store.rows import Status
 
 MISSING = "–"
-_ASCII = str.maketrans({"≤": "<=", "≥": ">=", "–": "-", "×": "x", "κ": "kappa", "≈": "~", "…": "...", "∞": "inf"})
+_ASCII = str.maketrans(
+    {"≤": "<=", "≥": ">=", "–": "-", "×": "x", "κ": "kappa", "≈": "~", "…": "...", "∞": "inf"}
+)
 _SUFFIXES = ("", "k", "M", "G", "T", "P")
 
 

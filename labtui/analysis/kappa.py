@@ -174,7 +174,9 @@ def _complete(terms: tuple[Term, ...], joint: NStar) -> tuple[float, float, floa
     parts: tuple[Term | NStar, ...] = (*terms, joint)
     with_estimate = sum(p.estimate is not None for p in parts)
     if with_estimate:
-        from labtui.analysis.posterior import ratio_interval  # numpy: only where an adaptive search is among the parts
+        from labtui.analysis.posterior import (
+            ratio_interval,
+        )  # numpy: only where an adaptive search is among the parts
 
         value = sum(_point(t) for t in terms) / _point(joint)
         low, high = ratio_interval([_spread(t) for t in terms], _spread(joint))
@@ -191,7 +193,9 @@ def _complete(terms: tuple[Term, ...], joint: NStar) -> tuple[float, float, floa
 def _term(part: NStar) -> Term:
     if part.n is None:
         raise ValueError(f"job {part.job_id} is a part of a sum without its length; expected n")
-    return Term(part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate)
+    return Term(
+        part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate
+    )
 
 
 def _is_in(part: NStar | Term) -> bool:

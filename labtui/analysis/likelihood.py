@@ -47,7 +47,9 @@ def objective(points: Sequence[Point], design: Array) -> Objective:
 
     measured = np.array([p.estimate is not None and p.hi is not None for p in points])
     values = np.array([math.log(p.estimate[0]) if p.estimate else 0.0 for p in points])
-    widths = np.array([math.log(p.estimate[2] / p.estimate[1]) / (2 * _Z90) if p.estimate else 0.0 for p in points])
+    widths = np.array(
+        [math.log(p.estimate[2] / p.estimate[1]) / (2 * _Z90) if p.estimate else 0.0 for p in points]
+    )
     rest = ~measured
     ends = np.array([limits(p) for p in points], dtype=np.float64).reshape(-1, 2)[rest]
     values, squares = values[measured], widths[measured] ** 2

@@ -53,7 +53,11 @@ class Comparison:
         if self.settings == "reduced":
             settings = "reduced settings: " + ", ".join(self.differences)
         else:
-            settings = "at the paper's settings" if self.settings == "paper" else "settings not known: specs are missing"
+            settings = (
+                "at the paper's settings"
+                if self.settings == "paper"
+                else "settings not known: specs are missing"
+            )
         return show.plain(f"{told}\n  {settings}", ascii)
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,9 +172,13 @@ def _trends(p: Published, kappas: Iterable[Kappa], specs: Mapping[int, Job]) -> 
         if len(series) < 2:
             continue
         first, last = _nstar_range(series[0].cell), _nstar_range(series[-1].cell)
-        verdict: Verdict = "agrees" if last[1] < first[0] else "differs" if last[0] > first[1] else "undecided"
+        verdict: Verdict = (
+            "agrees" if last[1] < first[0] else "differs" if last[0] > first[1] else "undecided"
+        )
         text = " → ".join(show.nstar(k.cell.joint) for k in series)
-        out.append(Comparison(p, tuple(series), text, verdict, None, *_settings([k.cell for k in series], specs)))
+        out.append(
+            Comparison(p, tuple(series), text, verdict, None, *_settings([k.cell for k in series], specs))
+        )
     return out
 
 

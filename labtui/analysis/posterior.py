@@ -12,7 +12,9 @@ DRAWS = 20_000
 _Z90 = 1.6448536269514722  # 5 % lie above it in a standard normal
 
 
-def ratio_interval(parts: Sequence[Spread], joint: Spread, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+def ratio_interval(
+    parts: Sequence[Spread], joint: Spread, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float]:
     """5 % and 95 % points of (sum of the parts) / joint, all independent.
 
     A 90 % interval is read as a normal in log N with its own width on either side of the median, which is what the
@@ -25,7 +27,11 @@ def ratio_interval(parts: Sequence[Spread], joint: Spread, *, draws: int = DRAWS
     def draw(spread: Spread) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         (value, low, high), is_interval = spread
         if not is_interval:
-            return np.exp(rng.uniform(np.log(low), np.log(high), draws)) if high > low else np.full(draws, float(low))
+            return (
+                np.exp(rng.uniform(np.log(low), np.log(high), draws))
+                if high > low
+                else np.full(draws, float(low))
+            )
         z = rng.standard_normal(draws)
         scale = np.where(z > 0, math.log(high / value), math.log(value / low)) / _Z90
         return np.asarray(np.exp(np.log(value) + z * scale))

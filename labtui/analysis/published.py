@@ -37,10 +37,14 @@ PUBLISHED: tuple[Published, ...] = (
     Published("kappa", RECURRENT, ("outcome", "acot"), "much_more", 1.0, "kappa >> 1"),
     Published("kappa", RECURRENT, ("cot",), "about", 1.0, "kappa about 1"),
     Published("nstar", ("transformer",), ("cot",), "is", 1_700, "N* about 1.7k at m = 5, L = 20", m=5, L=20),
-    Published("nstar", ("transformer",), ("acot",), "is", 2_000_000, "N* about 2M at m = 5, L = 20", m=5, L=20),
+    Published(
+        "nstar", ("transformer",), ("acot",), "is", 2_000_000, "N* about 2M at m = 5, L = 20", m=5, L=20
+    ),
     Published("trend", ("dense_ssm",), ("acot",), "falls", 0.0, "N* falls as L grows"),
     Published("generalisation", RECURRENT, ("acot",), "is", 1.0, "accuracy at 2L about 1.00"),
-    Published("generalisation", ("transformer",), ("outcome", "cot", "acot"), "is", 0.0, "accuracy at 2L about 0"),
+    Published(
+        "generalisation", ("transformer",), ("outcome", "cot", "acot"), "is", 0.0, "accuracy at 2L about 0"
+    ),
 )
 
 

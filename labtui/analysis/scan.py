@@ -60,7 +60,14 @@ class SuccessCurve:
         f = self.fit
         return {
             "points": [
-                {"n": p.n, "seeds": p.seeds, "successes": p.successes, "low": p.low, "high": p.high, "in_fit": p.in_fit}
+                {
+                    "n": p.n,
+                    "seeds": p.seeds,
+                    "successes": p.successes,
+                    "low": p.low,
+                    "high": p.high,
+                    "in_fit": p.in_fit,
+                }
                 for p in self.points
             ],
             "fit": {"guess": f.guess, "lapse": f.lapse, "centre": f.centre, "slope": f.slope} if f else None,

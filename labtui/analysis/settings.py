@@ -58,4 +58,6 @@ def differences(job: Job) -> tuple[str, ...]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return "/".join(_text(v) for v in value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    )

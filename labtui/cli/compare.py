@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from labtui.analysis import format as show
+from labtui.analysis.stored import stored_job
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
 from labtui.cli.rows import plain
-from labtui.document import mapping, stored_job
-from labtui.plain.grid import grid
-from labtui.plain.queue import label
+from labtui.views.grid import grid
+from labtui.views.queue import label
+from store.json import mapping
 from store.rows import JobRow
 
 
@@ -39,14 +40,14 @@ def paper(context: Context) -> None:
     if context.json:
         context.emit([c.to_dict() for c in found])
         return
-    from labtui.plain.compare import paper_lines
+    from labtui.views.compare import paper_lines
 
     context.lines(paper_lines(found))
 
 
 def two_jobs(context: Context, first: str, second: str) -> None:
     """Results and whatever differs in the specs."""
-    from labtui.plain.compare import job_lines
+    from labtui.views.compare import job_lines
 
     rows = [context.job(first), context.job(second)]
     specs = [mapping(context.lab.job_spec(row.id)) for row in rows]
@@ -75,7 +76,9 @@ def labs(context: Context, path: Path) -> None:
         for a, b in both
     ]
     if context.json:
-        context.emit({"both": rows, "only_here": len(mine) - len(both), "only_there": len(theirs) - len(both)})
+        context.emit(
+            {"both": rows, "only_here": len(mine) - len(both), "only_there": len(theirs) - len(both)}
+        )
         return
     heads = ["search", "here", "there", "verdict"]
     table = [[r["label"], _result(a), _result(b), r["verdict"]] for r, (a, b) in zip(rows, both, strict=True)]

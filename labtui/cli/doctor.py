@@ -30,7 +30,7 @@ class Machine:
 def doctor(context: Context, machine: Machine | None = None) -> int:
     """Look at everything; exit 1 where something is wrong."""
     from labtui.cli.place import place
-    from labtui.plain.grid import terminal_width
+    from labtui.views.grid import terminal_width
 
     machine = machine or Machine()
     found = [
@@ -45,7 +45,9 @@ def doctor(context: Context, machine: Machine | None = None) -> int:
         context.emit(found)
     else:
         context.lines(lines(found, terminal_width()))
-        context.say("nothing is wrong" if not wrong else f"{wrong} thing{'s' * (wrong > 1)} to mend, marked !")
+        context.say(
+            "nothing is wrong" if not wrong else f"{wrong} thing{'s' * (wrong > 1)} to mend, marked !"
+        )
     return FAILED if wrong else 0
 
 
@@ -61,7 +63,9 @@ def _software(sqlite: tuple[int, ...]) -> Iterator[Finding]:
     yield Finding("labtui", "ok", f"{__version__}, Python {platform.python_version()}, {system}")
     torch = _installed("torch")
     if torch is None:
-        yield Finding("torch", "note", "not installed: nothing can be trained here", "pip install 'labtui[train]'")
+        yield Finding(
+            "torch", "note", "not installed: nothing can be trained here", "pip install 'labtui[train]'"
+        )
     else:
         yield Finding("torch", "ok", torch)
     for name in ("textual", "sqlmodel", "alembic", "numpy", "scipy", "plotext", "psutil"):
@@ -130,6 +134,11 @@ def _terminal(context: Context) -> Iterator[Finding]:
     encoding = getattr(sys.stdout, "encoding", None) or "?"
     text = f"TERM={context.env.get('TERM', '')}, {encoding}"
     if context.ascii:
-        yield Finding("terminal", "note", f"{text}: ASCII signs are used", "export LANG=C.UTF-8, or another UTF-8 locale")
+        yield Finding(
+            "terminal",
+            "note",
+            f"{text}: ASCII signs are used",
+            "export LANG=C.UTF-8, or another UTF-8 locale",
+        )
     else:
         yield Finding("terminal", "ok", text)

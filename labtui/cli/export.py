@@ -23,11 +23,18 @@ def rows_of(context: Context, table: str, study: int | None) -> Iterable[Mapping
             found = kappa(cell).to_dict()
             numbers = found.pop("kappa")
             joint, parts = found.pop("joint"), found.pop("parts")
-            flat = {**found, **{f"kappa_{k}": v for k, v in numbers.items()}, **{f"joint_{k}": v for k, v in joint.items()}}
+            flat = {
+                **found,
+                **{f"kappa_{k}": v for k, v in numbers.items()},
+                **{f"joint_{k}": v for k, v in joint.items()},
+            }
             if table == "kappa":
                 yield flat
             else:
-                axes = {k: found[k] for k in ("id", "task", "m", "model", "model_label", "format", "distribution", "L")}
+                axes = {
+                    k: found[k]
+                    for k in ("id", "task", "m", "model", "model_label", "format", "distribution", "L")
+                }
                 yield from ({**axes, **part} for part in [{"n": None, **joint}, *parts])
         return
     ids = lab.job_ids(order="id", study=study, archived=None)
@@ -41,7 +48,9 @@ def rows_of(context: Context, table: str, study: int | None) -> Iterable[Mapping
         for i in ids:
             for trial in lab.trials(job_id=i):
                 curve = lab.curve(trial.id)
-                for step, train, loss in zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ():
+                for step, train, loss in (
+                    zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ()
+                ):
                     yield {"trial_id": trial.id, "step": step, "train": train, "validation": loss}
     else:
         after = 0

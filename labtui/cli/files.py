@@ -28,7 +28,9 @@ def _wrote(context: Context, path: Path) -> None:
     if context.json:
         context.emit({"path": str(path), "bytes": path.stat().st_size})
     else:
-        context.line(clean(str(path)) if context.out.isatty() else str(path))  # a pipe wants the name as it is
+        context.line(
+            clean(str(path)) if context.out.isatty() else str(path)
+        )  # a pipe wants the name as it is
         context.say(f"{_size(path)}; open it with: labtui --read-only {path}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, WorkFailed
-from labtui.plain.progress import OVER, Pace, ended_line, expected_work, state_line
+from labtui.views.progress import OVER, Pace, ended_line, expected_work, state_line
 from store.rows import JobRow
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ Alive = Callable[[], bool]
 class Follower:
     """Watches some jobs of a lab, or (ids None) whatever is in its queue."""
 
-    def __init__(self, context: Context, ids: Sequence[int] | None, alive: Alive, *, lost_s: float = LOST_S) -> None:
+    def __init__(
+        self, context: Context, ids: Sequence[int] | None, alive: Alive, *, lost_s: float = LOST_S
+    ) -> None:
         self._context, self._alive, self._lost_s = context, alive, lost_s
         self._lab = context.lab
         self._ids = list(ids) if ids is not None else list(self._lab.job_ids())
@@ -81,7 +83,9 @@ class Follower:
             if self._alive():
                 last_alive = now
             elif now - last_alive > self._lost_s:
-                raise WorkFailed("the supervisor has ended and work is left; see labtui logs, then labtui daemon start")
+                raise WorkFailed(
+                    "the supervisor has ended and work is left; see labtui logs, then labtui daemon start"
+                )
             time.sleep(0.1)
 
     def _tell_ended(self, jobs: Sequence[JobRow]) -> None:
@@ -101,7 +105,9 @@ class Follower:
     def _finish(self, jobs: Sequence[JobRow]) -> int:
         paused = [job for job in jobs if job.state == "paused"]
         if paused:
-            self._say(f"{len(paused)} paused; go on with: labtui resume {' '.join(str(job.id) for job in paused[:5])}")
+            self._say(
+                f"{len(paused)} paused; go on with: labtui resume {' '.join(str(job.id) for job in paused[:5])}"
+            )
         failed = [job for job in jobs if job.state in ("failed", "cancelled")]
         return FAILED if failed else 0
 

@@ -12,7 +12,10 @@ JOBS: Arg = ("jobs", {"metavar": "JOB", "nargs": "*", "help": "ids, ranges (3-9)
 ONE_OR_ALL: Arg = ("job", {"metavar": "JOB", "nargs": "?", "help": "only this one"})
 STUDY: Arg = ("--study", {"metavar": "ID|NAME", "help": "only this study"})
 SPEC: Arg = ("spec", {"metavar": "FILE|PRESET", "help": "a TOML file, or quick, demo, paper"})
-FILTER: Arg = ("filter", {"metavar": "FILTER", "nargs": "*", "help": "words like state:running model:lstm L>=10"})
+FILTER: Arg = (
+    "filter",
+    {"metavar": "FILTER", "nargs": "*", "help": "words like state:running model:lstm L>=10"},
+)
 LIMIT: Arg = ("--limit", {"type": int, "metavar": "N", "help": "at most so many rows"})
 FOLLOW: Arg = ("-f", "--follow", {"action": "store_true", "help": "go on until interrupted"})
 START: Arg = ("--start", {"action": "store_true", "help": "start the supervisor too"})
@@ -52,7 +55,9 @@ def _begin(g: Grammar) -> None:
         ("status", "whether one runs, and how it is", (), False),
         ("run", "run it in the foreground and stay when idle (systemd)", DEVICES, True),
     ):
-        g.within(daemon, name, f"running:daemon_{name}", text, *arguments, example=f"daemon {name}", writes=writes)
+        g.within(
+            daemon, name, f"running:daemon_{name}", text, *arguments, example=f"daemon {name}", writes=writes
+        )
     g.add(
         "scan",
         "scan:scan",
@@ -60,7 +65,10 @@ def _begin(g: Grammar) -> None:
         ("what", {"metavar": "JOB|FILE", "help": "a job of the lab, or a job's TOML file"}),
         ("--ladder", {"metavar": "N,N,...", "help": "every N (else around the bracket, or over 1..N_max)"}),
         ("--points", {"type": int, "default": 12, "metavar": "K", "help": "rungs of the default ladder"}),
-        ("--seeds", {"type": int, "metavar": "K", "help": "fresh seeds at each N (else as many as the grid has)"}),
+        (
+            "--seeds",
+            {"type": int, "metavar": "K", "help": "fresh seeds at each N (else as many as the grid has)"},
+        ),
         START,
         example="7 --ladder 100,200,400 --seeds 10",
     )
@@ -76,7 +84,10 @@ def _look(g: Grammar) -> None:
         FILTER,
         STUDY,
         LIMIT,
-        ("--order", {"default": "queue", "metavar": "FIELD", "help": "queue, id, state, n, L, ...; -FIELD descends"}),
+        (
+            "--order",
+            {"default": "queue", "metavar": "FIELD", "help": "queue, id, state, n, L, ...; -FIELD descends"},
+        ),
         ("--archived", {"action": "store_true", "help": "the archive instead"}),
         example="state:done model:lstm --order -n",
     )
@@ -85,7 +96,14 @@ def _look(g: Grammar) -> None:
         "show",
         "show:show",
         "all that is known of a job, or any screen by its name",
-        ("wanted", {"metavar": "JOB|SCREEN", "nargs": "+", "help": "a job, or queue, kappa, scaling, ... with what it takes"}),
+        (
+            "wanted",
+            {
+                "metavar": "JOB|SCREEN",
+                "nargs": "+",
+                "help": "a job, or queue, kappa, scaling, ... with what it takes",
+            },
+        ),
         STUDY,
         *SIZE,
         example="7",
@@ -98,7 +116,10 @@ def _look(g: Grammar) -> None:
         FILTER,
         STUDY,
         LIMIT,
-        ("--order", {"default": "id", "metavar": "FIELD", "help": "id, n, lr, seed, outcome, ...; -FIELD descends"}),
+        (
+            "--order",
+            {"default": "id", "metavar": "FIELD", "help": "id, n, lr, seed, outcome, ...; -FIELD descends"},
+        ),
         ("--curves", {"action": "store_true", "help": "with --json: each trial's losses"}),
         example="7 outcome:success --order best_loss",
     )
@@ -108,11 +129,21 @@ def _look(g: Grammar) -> None:
         "what happened",
         ONE_OR_ALL,
         ("--after", {"type": int, "default": 0, "metavar": "ID", "help": "only events after this id"}),
-        ("--limit", {"type": int, "default": 50, "metavar": "N", "help": "at most so many, the newest (else 50)"}),
+        (
+            "--limit",
+            {"type": int, "default": 50, "metavar": "N", "help": "at most so many, the newest (else 50)"},
+        ),
         FOLLOW,
         example="--follow",
     )
-    g.add("watch", "running:watch", "follow a job, or the whole queue, to its end", ONE_OR_ALL, STUDY, example="7")
+    g.add(
+        "watch",
+        "running:watch",
+        "follow a job, or the whole queue, to its end",
+        ONE_OR_ALL,
+        STUDY,
+        example="7",
+    )
     g.add(
         "logs",
         "logs:logs",
@@ -132,13 +163,19 @@ def _answers(g: Grammar) -> None:
         "results:kappa",
         "the kappa table, with intervals and bounds",
         STUDY,
-        ("--rows", {"metavar": "AXES", "help": "of task m model format L distribution min_length, by commas"}),
+        (
+            "--rows",
+            {"metavar": "AXES", "help": "of task m model format L distribution min_length, by commas"},
+        ),
         ("--columns", {"metavar": "AXES", "help": "the same for the columns"}),
         ("--details", {"action": "store_true", "help": "every N*_n below each table"}),
         example="--rows model,m --columns format",
     )
     plot = g.group("plot", "plots as text: scaling, bracket, kappa")
-    axis = ("--x", {"choices": ("L", "m", "n"), "default": None, "help": "the axis (else the one that varies)"})
+    axis = (
+        "--x",
+        {"choices": ("L", "m", "n"), "default": None, "help": "the axis (else the one that varies)"},
+    )
     g.within(
         plot,
         "scaling",
@@ -149,11 +186,20 @@ def _answers(g: Grammar) -> None:
         *SIZE,
         example="plot scaling --x L",
     )
-    g.within(plot, "bracket", "results:bracket", "how a job's bracket closed", JOB, *SIZE, example="plot bracket 7")
+    g.within(
+        plot, "bracket", "results:bracket", "how a job's bracket closed", JOB, *SIZE, example="plot bracket 7"
+    )
     cell = ("cell", {"type": int, "metavar": "CELL", "help": "its number, as labtui kappa --json tells it"})
-    g.within(plot, "kappa", "results:terms", "N*_n of every length of a cell", cell, *SIZE, example="plot kappa 1")
+    g.within(
+        plot, "kappa", "results:terms", "N*_n of every length of a cell", cell, *SIZE, example="plot kappa 1"
+    )
     g.add("fits", "results:fits", "scaling exponents N* ~ c L^a m^b, with intervals", STUDY)
-    g.add("generalisation", "results:generalisation", "accuracy at 2L beside kappa, and their rank correlation", STUDY)
+    g.add(
+        "generalisation",
+        "results:generalisation",
+        "accuracy at 2L beside kappa, and their rank correlation",
+        STUDY,
+    )
     g.add(
         "compare",
         "compare:compare",
@@ -167,7 +213,10 @@ def _answers(g: Grammar) -> None:
         "rerun:rerun",
         "run a job again from what is stored, in a lab of its own",
         JOB,
-        ("--check", {"action": "store_true", "help": "compare with the stored result; exit 1 where they differ"}),
+        (
+            "--check",
+            {"action": "store_true", "help": "compare with the stored result; exit 1 where they differ"},
+        ),
         ("--out", {"metavar": "FILE", "help": "keep the new lab there (else a temporary one)"}),
         *DEVICES,
         example="7 --check",
@@ -228,9 +277,24 @@ def _steer(g: Grammar) -> None:
             ("text", {"metavar": "TEXT", "help": "instead of the one there"}),
             '7 "again"',
         ),
-        ("tag", "set a job's tags", ("tags", {"metavar": "TAG", "nargs": "*", "help": "all of them; none: none"}), "7 pilot"),
-        ("rename", "give a job another name", ("name", {"metavar": "NAME", "help": "the new one"}), "7 baseline"),
-        ("edit", "change a queued job", ("patch", {"metavar": "JSON", "help": "a merge patch"}), """7 '{"priority": 5}'"""),
+        (
+            "tag",
+            "set a job's tags",
+            ("tags", {"metavar": "TAG", "nargs": "*", "help": "all of them; none: none"}),
+            "7 pilot",
+        ),
+        (
+            "rename",
+            "give a job another name",
+            ("name", {"metavar": "NAME", "help": "the new one"}),
+            "7 baseline",
+        ),
+        (
+            "edit",
+            "change a queued job",
+            ("patch", {"metavar": "JSON", "help": "a merge patch"}),
+            """7 '{"priority": 5}'""",
+        ),
     )
     for verb, text, argument, example in words:
         g.add(verb, f"verbs:{verb}", text, JOB, argument, WAIT, example=example, writes=True)
@@ -245,7 +309,14 @@ def _steer(g: Grammar) -> None:
         "verbs:device",
         "the devices; use one or leave it alone",
         ("id", {"metavar": "DEVICE", "nargs": "?", "help": "cpu or cuda:0 (else list them all)"}),
-        ("--state", {"choices": ("active", "excluded", "reserved"), "metavar": "S", "help": "active, excluded or reserved"}),
+        (
+            "--state",
+            {
+                "choices": ("active", "excluded", "reserved"),
+                "metavar": "S",
+                "help": "active, excluded or reserved",
+            },
+        ),
         ("--slots", {"type": int, "metavar": "N", "help": "workers on it at once"}),
         WAIT,
         example="cuda:0 --state excluded",
@@ -255,7 +326,13 @@ def _steer(g: Grammar) -> None:
 def _keep(g: Grammar) -> None:
     g.heading("keep")
     out = ("out", {"metavar": "OUT", "help": "the new file"})
-    g.add("snapshot", "files:snapshot", "one good file of a lab, even while it is live", out, example="friday.db")
+    g.add(
+        "snapshot",
+        "files:snapshot",
+        "one good file of a lab, even while it is live",
+        out,
+        example="friday.db",
+    )
     db = g.group("db", "the lab file: check, vacuum, backup, upgrade")
     for name, text, writes in (
         ("check", "integrity, references, and every bracket against its candidates", False),

@@ -21,7 +21,11 @@ def _files(context: Context) -> list[Path]:
     job = context.job(context.args.job)
     slots = {p.slot for p in context.lab.probes(job.id) if p.slot}
     names = {slot.replace(":", "-").replace("/", "-") for slot in slots} | slots
-    found = [p for p in folder.glob("*.log") if p.is_file() and (p.stem in names or p.stem.removeprefix("worker-") in names)]
+    found = [
+        p
+        for p in folder.glob("*.log")
+        if p.is_file() and (p.stem in names or p.stem.removeprefix("worker-") in names)
+    ]
     return sorted(found, key=lambda p: p.stat().st_mtime)
 
 
@@ -67,5 +71,7 @@ def logs(context: Context) -> None:
                     file.seek(seen)
                     added = file.read(size - seen)
                 whole = added.rfind(b"\n") + 1 or (len(added) if len(added) > TAIL_BYTES else 0)
-                context.lines(clean_lines(added[:whole].decode("utf-8", "replace").rstrip("\n")) if whole else [])
+                context.lines(
+                    clean_lines(added[:whole].decode("utf-8", "replace").rstrip("\n")) if whole else []
+                )
                 offsets[path] = seen + whole

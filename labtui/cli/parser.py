@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from labtui import __version__
-from labtui.actions import SCREENS
 from labtui.cli.context import Context
+from labtui.tui.actions import SCREENS
 
 Arg = tuple[Any, ...]
 
@@ -54,7 +54,9 @@ def shared(*, again: bool = False) -> Parser:
     group = options.add_argument_group("everywhere")
     hidden: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS} if again else {}
     flag: dict[str, Any] = {"action": "store_true"}
-    group.add_argument("--lab", **{"metavar": "FILE", "help": "the lab (else $LABTUI_LAB, else ./lab.db)"} | hidden)
+    group.add_argument(
+        "--lab", **{"metavar": "FILE", "help": "the lab (else $LABTUI_LAB, else ./lab.db)"} | hidden
+    )
     group.add_argument("--json", **flag | {"help": "data as JSON"} | hidden)
     group.add_argument("--ascii", **flag | {"help": "no sign beyond ASCII"} | hidden)
     group.add_argument("--read-only", **flag | {"help": "write not a byte beside the lab"} | hidden)
@@ -74,7 +76,9 @@ class Grammar:
             parents=[shared()],
             allow_abbrev=False,
         )
-        self.parser.add_argument("--version", action="version", version=f"labtui {__version__}", help="its version")
+        self.parser.add_argument(
+            "--version", action="version", version=f"labtui {__version__}", help="its version"
+        )
         self.parser.add_argument("--plain", action="store_true", help="text instead of the screens")
         self.parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
         self.parser.add_argument("--slow", action="store_true", help="for slow links: fewer updates")
@@ -94,7 +98,9 @@ class Grammar:
         self.parser.description = f"{self.parser.description}\n  {name:<{NAME_CELLS - 2}}  {text}"
         self.names.add(name)
 
-    def add(self, name: str, command: str, text: str, *arguments: Arg, example: str = "", **defaults: Any) -> None:
+    def add(
+        self, name: str, command: str, text: str, *arguments: Arg, example: str = "", **defaults: Any
+    ) -> None:
         """A command; ``arguments`` are (names..., options), ``example`` what follows its name."""
         self._list(name, text)
         self._add(self.commands, name, command, text, arguments, f"labtui {name} {example}", defaults)
@@ -108,12 +114,22 @@ class Grammar:
         inner: Group = parser.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
         return inner
 
-    def within(self, group: Group, name: str, command: str, text: str, *arguments: Arg, example: str, **defaults: Any) -> None:
+    def within(
+        self, group: Group, name: str, command: str, text: str, *arguments: Arg, example: str, **defaults: Any
+    ) -> None:
         """A command of a group; ``example`` is the whole of it but for labtui."""
         self._add(group, name, command, text, arguments, f"labtui {example}", defaults, help=text)
 
     def _add(
-        self, to: Group, name: str, command: str, text: str, arguments: Sequence[Arg], example: str, defaults: Any, **more: Any
+        self,
+        to: Group,
+        name: str,
+        command: str,
+        text: str,
+        arguments: Sequence[Arg],
+        example: str,
+        defaults: Any,
+        **more: Any,
     ) -> None:
         parser = to.add_parser(
             name,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from labtui.cli.finding import Finding
-from labtui.settings import config_file, state_folder
+from labtui.config import config_file, state_folder
 from store.errors import LabError
 from store.paths import LabPaths, network_filesystem
 
@@ -31,7 +31,9 @@ def disk(path: Path, mounts: str | None) -> Iterator[Finding]:
     kind = network_filesystem(path, mounts)
     if kind is not None:
         remedy = "give --lab a path on a local disk, and take copies out with labtui snapshot"
-        yield Finding("disk", "problem", f"{path} lies on a network disk ({kind}), where a live lab loses data", remedy)
+        yield Finding(
+            "disk", "problem", f"{path} lies on a network disk ({kind}), where a live lab loses data", remedy
+        )
     try:
         free = shutil.disk_usage(next(p for p in path.absolute().parents if p.exists())).free
     except OSError as error:
@@ -46,7 +48,7 @@ def disk(path: Path, mounts: str | None) -> Iterator[Finding]:
 
 def lab(path: Path, read_only: bool) -> Iterator[Finding]:
     """What it holds, whether it can be written, who supervises it."""
-    from labtui.plain.queue import count_line, supervisor_line
+    from labtui.views.queue import count_line, supervisor_line
     from store.read import open_lab
 
     if not path.exists() and not path.is_symlink():
@@ -56,15 +58,27 @@ def lab(path: Path, read_only: bool) -> Iterator[Finding]:
         size = f"{path.stat().st_size / 2**20:.1f} MiB"
         yield Finding("lab", "ok", f"{path}: schema {found.schema}, {size}, {count_line(found.counts())}")
         if found.outdated:
-            yield Finding("lab", "note", "it is of an older labtui", "labtui db upgrade, which makes a verified backup first")
+            yield Finding(
+                "lab",
+                "note",
+                "it is of an older labtui",
+                "labtui db upgrade, which makes a verified backup first",
+            )
         elif found.notice and network_filesystem(path) is None:
             yield Finding("lab", "note", found.notice)
         row = found.supervisor()
         alive = row is not None and row.alive
         text, _, remedy = supervisor_line(row, found.holding()).partition("; start one: ")
-        yield Finding("supervisor", "ok" if alive or found.read_only else "note", text, "" if found.read_only else remedy)
+        yield Finding(
+            "supervisor",
+            "ok" if alive or found.read_only else "note",
+            text,
+            "" if found.read_only else remedy,
+        )
         if (waiting := found.pending_commands()) and not alive:
-            yield Finding("commands", "note", f"{waiting} of them wait for a supervisor", "labtui daemon start")
+            yield Finding(
+                "commands", "note", f"{waiting} of them wait for a supervisor", "labtui daemon start"
+            )
 
 
 def modes(path: Path, env: Mapping[str, str]) -> Iterator[Finding]:

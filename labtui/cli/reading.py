@@ -8,8 +8,8 @@ from array import array
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
 from labtui.cli.rows import pages, plain
-from labtui.document import document
 from store.filters import JOB_FIELDS, TRIAL_FIELDS, Condition
+from store.json import document
 
 
 def study_of(context: Context, reference: str | None) -> int | None:
@@ -17,7 +17,9 @@ def study_of(context: Context, reference: str | None) -> int | None:
     if reference is None:
         return None
     studies = context.lab.studies()
-    found = [s.id for s in studies if str(s.id) == reference] or [s.id for s in studies if s.name == reference]
+    found = [s.id for s in studies if str(s.id) == reference] or [
+        s.id for s in studies if s.name == reference
+    ]
     if not found:
         known = ", ".join(s.name for s in studies[-8:]) or "none in this lab"
         raise BadInput(f"there is no study {reference!r}; expected an id or one of: {known}")
@@ -26,7 +28,7 @@ def study_of(context: Context, reference: str | None) -> int | None:
 
 def conditions(words: list[str], fields: frozenset[str]) -> tuple[Condition, ...]:
     """The filter language of the screens."""
-    from labtui.query import parse
+    from labtui.filters import parse
 
     query = parse(" ".join(words), fields)
     if query.problem:
@@ -49,11 +51,13 @@ def _cut(context: Context, ids: array[int], limit: int | None) -> None:
 
 def queue(context: Context) -> None:
     """Running, next, recently finished; devices; the supervisor."""
-    from labtui.plain import queue as text
+    from labtui.views import queue as text
 
     lab, study = context.lab, study_of(context, context.args.study)
     live = lab.job_ids([Condition("state", "=", ("running", "queued", "paused"))], study=study)
-    ended = lab.job_ids([Condition("state", "=", ("done", "failed", "cancelled"))], order="-finished", study=study)
+    ended = lab.job_ids(
+        [Condition("state", "=", ("done", "failed", "cancelled"))], order="-finished", study=study
+    )
     limit = 20 if context.args.limit is None else context.args.limit
     shown, recent = lab.jobs(_limited(live, limit)), lab.jobs(_limited(ended, min(limit, 10)))
     studies = [s for s in lab.studies() if not s.archived and (study is None or s.id == study)]
@@ -95,7 +99,7 @@ def jobs(context: Context) -> None:
     if context.json:
         context.emit(rows)
         return
-    from labtui.plain.queue import job_lines
+    from labtui.views.queue import job_lines
 
     context.lines(job_lines(list(rows)))
     _cut(context, ids, args.limit)
@@ -107,7 +111,7 @@ def studies(context: Context) -> None:
     if context.json:
         context.emit([plain(s) | {"spec": document(s.spec)} for s in rows])
         return
-    from labtui.plain.queue import study_lines
+    from labtui.views.queue import study_lines
 
     context.lines(study_lines(rows))
 
@@ -125,9 +129,11 @@ def trials(context: Context) -> None:
     ids = context.lab.trial_ids(where, order=args.order, study=study_of(context, args.study))
     rows = pages(context.lab.trials_by_id, _limited(ids, args.limit))
     if context.json:
-        context.emit((vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows)
+        context.emit(
+            (vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows
+        )
         return
-    from labtui.plain.job import trial_lines
+    from labtui.views.job import trial_lines
 
     context.lines(trial_lines(list(rows)))
     _cut(context, ids, args.limit)
@@ -139,7 +145,7 @@ def _is_reference(word: str) -> bool:
 
 def events(context: Context) -> None:
     """What happened, newest last; with --follow until interrupted."""
-    from labtui.plain.queue import event_line
+    from labtui.views.queue import event_line
 
     args = context.args
     job = context.job(args.job).id if args.job else None

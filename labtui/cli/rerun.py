@@ -13,7 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
 from labtui.cli.running import supervise_and_follow
 from labtui.cli.show import record
-from labtui.plain.repeat import compare_records, result_text
+from labtui.views.repeat import compare_records, result_text
 
 
 def stored(context: Context, what: str) -> dict[str, Any]:
@@ -48,7 +48,9 @@ def rerun(context: Context) -> int:
         raise BadInput(f"the stored spec is not valid here: {first_problem(error, Job)[0]}") from None
     told = old.get("science_version")
     if told != SCIENCE_VERSION:
-        context.say(f"warning: stored with science version {told}, this is {SCIENCE_VERSION}: numbers may differ")
+        context.say(
+            f"warning: stored with science version {told}, this is {SCIENCE_VERSION}: numbers may differ"
+        )
     with ExitStack() as stack:
         if args.out is not None:
             path = Path(args.out)
@@ -77,5 +79,7 @@ def _train(context: Context) -> dict[str, Any]:
     found = record(context, context.lab.jobs()[0].id)
     context.lab.close()
     if code:
-        raise WorkFailed(f"the search did not end: {found['job']['state']} ({found['job']['reason'] or 'no reason told'})")
+        raise WorkFailed(
+            f"the search did not end: {found['job']['state']} ({found['job']['reason'] or 'no reason told'})"
+        )
     return found

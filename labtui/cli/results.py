@@ -26,10 +26,15 @@ def kappa(context: Context) -> None:
 
 
 def kappa_text(
-    context: Context, study: int | None, rows: str | None = None, columns: str | None = None, *, details: bool = False
+    context: Context,
+    study: int | None,
+    rows: str | None = None,
+    columns: str | None = None,
+    *,
+    details: bool = False,
 ) -> list[str]:
     """The kappa table of a study, or of the whole lab."""
-    from labtui.plain.kappa import kappa_lines
+    from labtui.views.kappa import kappa_lines
 
     try:
         return kappa_lines(context.lab.cells(study), rows, columns, details=details)
@@ -58,7 +63,7 @@ def scaling(context: Context) -> None:
 def scaling_text(context: Context, study: int | None) -> list[str]:
     """The plot of a study, or of the whole lab."""
     from labtui.analysis.fits import fit_all
-    from labtui.plain.scaling import scaling_lines
+    from labtui.views.scaling import scaling_lines
 
     args = context.args
     points = _points(context, study)
@@ -88,7 +93,7 @@ def fits(context: Context) -> None:
 
 def bracket(context: Context) -> None:
     """How a job's bracket closed."""
-    from labtui.plain.job import bracket_lines
+    from labtui.views.job import bracket_lines
 
     job = context.job(context.args.job)
     probes = context.lab.probes(job.id)
@@ -101,7 +106,7 @@ def bracket(context: Context) -> None:
 def terms(context: Context) -> None:
     """N*_n of every length of one cell."""
     from labtui.analysis.kappa import kappa as measure
-    from labtui.plain.kappa import cell_lines, terms_lines
+    from labtui.views.kappa import cell_lines, terms_lines
 
     cells = {cell.id: cell for cell in context.lab.cells()}
     if context.args.cell not in cells:
@@ -118,17 +123,26 @@ def generalisation(context: Context) -> None:
     """Accuracy at twice the length beside kappa (the paper's Table 2), and their rank correlation (Observation 4.5)."""
     from labtui.analysis.kappa import kappa as measure
     from labtui.analysis.length import rank_correlation
-    from labtui.plain.grid import grid
-    from labtui.plain.kappa import name
+    from labtui.views.grid import grid
+    from labtui.views.kappa import name
 
-    kappas = [measure(cell) for cell in context.lab.cells(study_of(context, context.args.study)) if cell.parts]
+    kappas = [
+        measure(cell) for cell in context.lab.cells(study_of(context, context.args.study)) if cell.parts
+    ]
     found = rank_correlation(kappas)
     if context.json:
-        rows = [{"cell": k.cell.id, "kappa": k.value, "generalisation": k.cell.joint.generalisation} for k in kappas]
+        rows = [
+            {"cell": k.cell.id, "kappa": k.value, "generalisation": k.cell.joint.generalisation}
+            for k in kappas
+        ]
         context.emit({"cells": rows, "rank_correlation": found.to_dict()})
         return
     rows_text = [
-        [name(k.cell), k.text(), "–" if k.cell.joint.generalisation is None else f"{k.cell.joint.generalisation:.2f}"]
+        [
+            name(k.cell),
+            k.text(),
+            "–" if k.cell.joint.generalisation is None else f"{k.cell.joint.generalisation:.2f}",
+        ]
         for k in kappas
     ]
     context.lines(grid(["cell", "kappa", "accuracy at 2L"], rows_text, right="accuracy at 2L"))

@@ -38,7 +38,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-_ENCODE = json.JSONEncoder(allow_nan=False, default=plain).encode  # in C, which json.dump with an indent is not
+_ENCODE = json.JSONEncoder(
+    allow_nan=False, default=plain
+).encode  # in C, which json.dump with an indent is not
 
 
 def line_of(row: Any) -> str:
@@ -84,6 +86,12 @@ def safe(value: Any) -> Any:
         value = json.dumps(plain(value), sort_keys=True)
     if isinstance(value, str):
         if not value.isprintable():
-            value = "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in value)
-        return "'" + value if value.lstrip(" \u00a0").startswith(_FORMULA) or value.startswith(_FORMULA) else value
+            value = "".join(
+                c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in value
+            )
+        return (
+            "'" + value
+            if value.lstrip(" \u00a0").startswith(_FORMULA) or value.startswith(_FORMULA)
+            else value
+        )
     return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from labtui import supervisor
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import FAILED, BadInput, WorkFailed
 from labtui.cli.follow import Follower
 from labtui.cli.reading import study_of
+from runners.pool import client as supervisor
 
 
 def run(context: Context) -> int:
@@ -30,7 +30,9 @@ def _refuse_second(context: Context) -> None:
     told = supervisor.status(context.lab_path)
     if told.running and not supervisor.outdated(context.lab_path):
         who = f"a supervisor (process {told.pid} on {told.host})"
-        raise BadInput(f"{who} has {context.lab_path} already; follow it with labtui watch, or end it with labtui daemon stop")
+        raise BadInput(
+            f"{who} has {context.lab_path} already; follow it with labtui watch, or end it with labtui daemon stop"
+        )
 
 
 def supervise_and_follow(context: Context) -> int:
@@ -43,7 +45,9 @@ def supervise_and_follow(context: Context) -> int:
     try:
         return Follower(context, None, child.running, lost_s=1.0).run()
     except WorkFailed:
-        raise WorkFailed(child.problem() or "the supervisor has ended and work is left; see labtui logs") from None
+        raise WorkFailed(
+            child.problem() or "the supervisor has ended and work is left; see labtui logs"
+        ) from None
     finally:
         child.end()
 
@@ -71,7 +75,7 @@ def daemon_stop(context: Context) -> None:
 
 def daemon_status(context: Context) -> int:
     """Exit 0 where one runs, else 1."""
-    from labtui.plain.queue import supervisor_line
+    from labtui.views.queue import supervisor_line
 
     row = context.lab.supervisor()
     running = supervise.alive(context.lab_path)
@@ -114,7 +118,7 @@ def watch(context: Context) -> int:
     if context.json:
         context.emit(rows)
     elif args.job is not None:
-        from labtui.plain.job import bracket_lines, summary_lines
+        from labtui.views.job import bracket_lines, summary_lines
 
         context.lines(summary_lines(rows[0]))
         context.lines(["", *bracket_lines(rows[0], lab.probes(rows[0].id))])

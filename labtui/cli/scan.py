@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labtui.analysis.stored import stored_job
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
-from labtui.document import stored_job
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -50,7 +50,9 @@ def _ladder(text: str, n_max: int) -> tuple[int, ...]:
         raise BadInput(f"--ladder is {text!r}; expected sample sizes by commas, like 100,200,400")
     rungs = tuple(sorted({int(w) for w in words}))
     if rungs[0] < 1 or rungs[-1] > n_max:
-        raise BadInput(f"--ladder reaches from {rungs[0]} to {rungs[-1]}; expected 1 to {n_max}, this job's N_max")
+        raise BadInput(
+            f"--ladder reaches from {rungs[0]} to {rungs[-1]}; expected 1 to {n_max}, this job's N_max"
+        )
     if len(rungs) > MAX_RUNGS:
         raise BadInput(f"--ladder has {len(rungs)} values; expected at most {MAX_RUNGS}")
     return rungs
@@ -108,7 +110,9 @@ def scan(context: Context) -> None:
     if context.args.start:
         supervise.start(context)
     if context.json:
-        context.emit({"job": done.jobs[0], "hash": job.hash, "ladder": job.search.ladder, "seeds": len(job.grid.seeds)})
+        context.emit(
+            {"job": done.jobs[0], "hash": job.hash, "ladder": job.search.ladder, "seeds": len(job.grid.seeds)}
+        )
     else:
         context.say("its curve, once it is done: the same command again, or labtui show")
 
@@ -116,7 +120,7 @@ def scan(context: Context) -> None:
 def curve(context: Context, job_id: int) -> None:
     """The measured curve."""
     from labtui.analysis.scan import success_curve
-    from labtui.plain.scan import curve_lines
+    from labtui.views.scan import curve_lines
 
     row = context.lab.jobs([job_id])[0]
     found = success_curve(context.lab.probes(job_id))

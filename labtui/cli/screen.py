@@ -39,7 +39,7 @@ def screen(context: Context) -> int | None:
 
 def show(context: Context, *, screen: str | None = None, study: int | None = None) -> int:
     """Open the TUI; returns its exit code."""
-    from labtui import splash
+    from labtui.tui.terminal import splash
 
     started = time.perf_counter()
     gc.disable()  # until the first paint: 20 ms of the imports; the host turns it on again
@@ -54,7 +54,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         else:
             context.close()
             _require_lab(context.lab_path)
-        from labtui.app import run
+        from labtui.tui.run import run
     except BaseException:
         splash.clear()
         raise

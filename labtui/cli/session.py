@@ -67,9 +67,13 @@ class Session:
                 text = "KillUserProcesses=yes: a supervisor started here is killed when you log out"
                 yield Finding("logout", "problem", text, remedy)
         elif "/user@" in group and not self.lingers:
-            yield Finding("logout", "note", "a supervisor started here ends when you have logged out everywhere", LINGER)
+            yield Finding(
+                "logout", "note", "a supervisor started here ends when you have logged out everywhere", LINGER
+            )
         if job := self.env.get("SLURM_JOB_ID"):
-            yield Finding("slurm", "note", f"inside allocation {job}: a supervisor started here ends with it", BATCH)
+            yield Finding(
+                "slurm", "note", f"inside allocation {job}: a supervisor started here ends with it", BATCH
+            )
 
 
 def _read(path: Path) -> str:

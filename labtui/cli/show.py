@@ -8,12 +8,12 @@ from labtui import __version__
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
 from labtui.cli.rows import plain
-from labtui.document import document, mapping
+from store.json import document, mapping
 
 
 def show(context: Context) -> None:
     """A screen by its name, else a job."""
-    from labtui.actions import SCREENS
+    from labtui.tui.actions import SCREENS
 
     what, *more = context.args.wanted
     if what in SCREENS:
@@ -22,16 +22,18 @@ def show(context: Context) -> None:
         twin(context, what, more)
         return
     if more:
-        raise BadInput(f"show {what}: {more[0]!r} has no place here; expected one job, or a screen: {', '.join(SCREENS)}")
+        raise BadInput(
+            f"show {what}: {more[0]!r} has no place here; expected one job, or a screen: {', '.join(SCREENS)}"
+        )
     context.args.job = what
     job(context)
 
 
 def job(context: Context) -> None:
     """Bracket, candidates, trials, spec, provenance, events."""
-    from labtui.plain.job import bracket_lines, probe_lines, summary_lines
-    from labtui.plain.queue import event_line
-    from labtui.plain.spec import spec_lines
+    from labtui.views.job import bracket_lines, probe_lines, summary_lines
+    from labtui.views.queue import event_line
+    from labtui.views.spec import spec_lines
 
     lab, row = context.lab, context.job(context.args.job)
     if context.json:
@@ -44,7 +46,7 @@ def job(context: Context) -> None:
         context.lines(["", "Candidates", "", *probe_lines(probes)])
     if row.strategy == "scan":
         from labtui.analysis.scan import success_curve
-        from labtui.plain.scan import curve_lines
+        from labtui.views.scan import curve_lines
 
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
@@ -65,7 +67,9 @@ def record(context: Context, job_id: int) -> dict[str, Any]:
         job = Job.from_json(spec)
     except ValueError:  # damaged, or of a later version: told as it stands
         job = None
-    ours = job is not None and job.hash == row.hash  # the hash holds the version; the first one is told nowhere else
+    ours = (
+        job is not None and job.hash == row.hash
+    )  # the hash holds the version; the first one is told nowhere else
     return {
         "labtui": __version__,
         "science_version": SCIENCE_VERSION if ours else provenance.get("science_version", 1),

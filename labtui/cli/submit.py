@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from labtui.cli import supervise, writing
 from labtui.cli.context import Context
-from labtui.plain.cost import cost_lines, describe
+from labtui.views.cost import cost_lines, describe
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob, Study
@@ -65,5 +65,7 @@ def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
         context.emit(done)
     else:
         again = f", {done.requeued} queued again" if done.requeued else ""
-        context.say(f"{context.lab_path}: {len(done.jobs)} searches, {done.new} new, {done.reused} known already{again}")
+        context.say(
+            f"{context.lab_path}: {len(done.jobs)} searches, {done.new} new, {done.reused} known already{again}"
+        )
     return done.jobs

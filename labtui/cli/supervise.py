@@ -45,7 +45,9 @@ def ready(context: Context) -> Lab:
         context.close()
         writing.create_or_open(context.lab_path)
         lab = context.lab
-        context.say(f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}")
+        context.say(
+            f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}"
+        )
     if lab.no_room:
         raise WorkFailed(lab.notice.removesuffix(OPENED))
     if lab.read_only:
@@ -84,7 +86,7 @@ def options(context: Context) -> list[str]:
 def start(context: Context) -> None:
     """Start the supervisor, detached from the terminal, where none runs."""
     writing.require_torch()
-    from labtui import supervisor
+    from runners.pool import client as supervisor
 
     words = options(context)
     if alive(context.lab_path) and not supervisor.outdated(context.lab_path):
@@ -95,7 +97,9 @@ def start(context: Context) -> None:
     if not started.ok:
         raise WorkFailed(started.text)
     ends = next((f.text for f in Session(context.env).ends()), None)
-    context.say(f"{started.text}; {f'{ends}: see labtui doctor' if ends else 'it goes on when this terminal closes'}")
+    context.say(
+        f"{started.text}; {f'{ends}: see labtui doctor' if ends else 'it goes on when this terminal closes'}"
+    )
 
 
 def command(context: Context, *words: str) -> list[str]:
@@ -124,7 +128,9 @@ class Foreground:
         self._said.seek(0)
         lines = [line.strip() for line in self._said if line.strip()]
         faults = [line.partition(" E ")[2] for line in lines if LOGGED.match(line)] or lines
-        return (faults or [f"the supervisor ended with code {self._child.returncode}"])[-1].removeprefix("labtui: ")
+        return (faults or [f"the supervisor ended with code {self._child.returncode}"])[-1].removeprefix(
+            "labtui: "
+        )
 
     def end(self) -> None:
         """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""

@@ -20,7 +20,13 @@ TWINS: dict[str, tuple[str, dict[str, Any]]] = {
     "events": ("reading:events", {"job": None, "after": 0, "limit": 50, "follow": False}),
 }
 """The command of each screen, and the arguments that the screen begins with."""
-_WORDS = {"job": ("job",), "trials": ("job",), "new": ("spec",), "compare": ("what", "other"), "events": ("job",)}
+_WORDS = {
+    "job": ("job",),
+    "trials": ("job",),
+    "new": ("spec",),
+    "compare": ("what", "other"),
+    "events": ("job",),
+}
 """The arguments that words after a screen's name give, in order."""
 
 

@@ -51,7 +51,14 @@ def _send(context: Context, send: Send, jobs: Sequence[int] = ()) -> None:
         row = context.lab.command(command_id)
     state, text = (row.state, row.result) if row is not None else ("pending", "")
     if context.json:
-        context.emit({"command": command_id, "state": state, "text": text, "jobs": context.lab.jobs(jobs) if jobs else []})
+        context.emit(
+            {
+                "command": command_id,
+                "state": state,
+                "text": text,
+                "jobs": context.lab.jobs(jobs) if jobs else [],
+            }
+        )
     elif state == "pending":
         context.say("asked; the supervisor has not answered yet")
     elif state != "refused":
@@ -67,7 +74,9 @@ def verb(context: Context) -> None:
     ids = _chosen(context)
     act = getattr(store.commands, context.args.verb)
     _send(context, lambda: act(context.lab_path, ids), ids)
-    if context.args.verb in ("resume", "retry", "undo_cancel") and not supervisor_alive(LabPaths(context.lab_path)):
+    if context.args.verb in ("resume", "retry", "undo_cancel") and not supervisor_alive(
+        LabPaths(context.lab_path)
+    ):
         context.say("no supervisor runs; start one: labtui daemon start")
 
 
@@ -121,7 +130,9 @@ def edit(context: Context) -> None:
     try:
         patch = json.loads(context.args.patch)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f'the patch is not JSON ({error}); expected an object like {{"priority": 5}}') from None
+        raise BadInput(
+            f'the patch is not JSON ({error}); expected an object like {{"priority": 5}}'
+        ) from None
     if not isinstance(patch, dict):
         raise BadInput('the patch is no object; expected one like {"priority": 5}')
     _edit(context, patch)
@@ -153,7 +164,7 @@ def device(context: Context) -> None:
         if context.json:
             context.emit(rows)
         else:
-            from labtui.plain.queue import device_lines
+            from labtui.views.queue import device_lines
 
             context.lines(device_lines(rows))
         return
@@ -166,4 +177,6 @@ def device(context: Context) -> None:
         raise BadInput("nothing to change; expected --state or --slots")
     if args.slots is not None and not 0 <= args.slots <= 1024:
         raise BadInput(f"--slots is {args.slots}; expected 0 to 1024")
-    _send(context, lambda: store.commands.device(context.lab_path, args.id, state=args.state, slots=args.slots))
+    _send(
+        context, lambda: store.commands.device(context.lab_path, args.id, state=args.state, slots=args.slots)
+    )

@@ -53,7 +53,9 @@ def check(path: Path, *, read_only: bool = False) -> list[str]:
     from runners.spec import Job
     from store.check import check as examine
 
-    def searched(job_json: str, evidence: Sequence[tuple[int, bool, int, int, float | None]]) -> tuple[int, int | None, str]:
+    def searched(
+        job_json: str, evidence: Sequence[tuple[int, bool, int, int, float | None]]
+    ) -> tuple[int, int | None, str]:
         verdicts = [Evidence(*e) for e in evidence]
         progress = replay(Job.from_json(job_json), verdicts)
         return progress.lo, progress.hi, progress.status

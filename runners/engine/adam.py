@@ -32,7 +32,9 @@ class Adam:
         self.square = torch.zeros_like(params) if square is None else square
         self.steps = torch.zeros(params.shape[0], device=params.device, dtype=torch.float32)
         """Optimiser steps of each row, on the device; a float, as torch keeps it (exact to 2^24, no matter beyond)."""
-        rows = tuple(zip(*(t.unbind(0) for t in (params, self.grad, self.mean, self.square, self.steps)), strict=True))
+        rows = tuple(
+            zip(*(t.unbind(0) for t in (params, self.grad, self.mean, self.square, self.steps)), strict=True)
+        )
         self._groups: list[tuple[float, list[list[Tensor]]]] = []
         for rate in dict.fromkeys(rates):
             chosen = [row for row, own in zip(rows, rates, strict=True) if own == rate]

@@ -12,14 +12,14 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.device import is_gpu, set_up
-from runners.engine.graphs import CaptureRefusedError
-from runners.engine.lane import Lane, fresh
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.memory import free_bytes, is_out_of_memory, release
 from runners.engine.schedule import Schedule, new_model
+from runners.engine.trials import Ledger
 from runners.engine.types import EngineError, Member, Plan
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.spec import Job
 
 LADDER = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16)}
@@ -93,7 +93,7 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
     wanted = [(e, 1) for e in sorted({*(e for e in LADDER["cuda"] if e <= most), most})]
     wanted += [(-(-most // s), s) for s in (2, 4) if most >= 2 * s]
     for count, streams in wanted:
-        look_up()
+        check_interrupt()
         try:
             release(plan.device)
             tried[count, streams] = _side_by_side(job, plan, count, streams)
@@ -104,7 +104,9 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
             if not is_out_of_memory(error):
                 raise
             if count == 1:
-                raise EngineError(f"not even one {job.model.label} fits into the memory of {plan.device}") from error
+                raise EngineError(
+                    f"not even one {job.model.label} fits into the memory of {plan.device}"
+                ) from error
     release(plan.device)
     best = _choose(tried)
     return replace(plan, members_at_once=best[0], streams=best[1])
@@ -125,7 +127,9 @@ def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) ->
     Of the evaluation, whose parts but the first and the last are all of one size, three parts tell.
     """
     together = _lane(job, plan, count)
-    subsets = {(0,), (count - 1,), (0, count - 1), tuple(range(min(3, count))), tuple(range(count // 2))} - {()}
+    subsets = {(0,), (count - 1,), (0, count - 1), tuple(range(min(3, count))), tuple(range(count // 2))} - {
+        ()
+    }
     others = {rows: _lane(job, plan, count, rows) for rows in subsets}
     for lane in (together, *others.values()):
         done = 0
@@ -137,16 +141,19 @@ def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) ->
         pairs = zip(together.rows.select(rows).tensors, lane.rows.tensors, strict=True)
         if not all(torch.equal(a, b) for a, b in pairs):
             return False
-        if not all(torch.equal(sums[list(rows)], _sums(lane, part)) for part, sums in zip(evaluated, fused, strict=True)):
+        if not all(
+            torch.equal(sums[list(rows)], _sums(lane, part))
+            for part, sums in zip(evaluated, fused, strict=True)
+        ):
             return False
     return True
 
 
-def _sums(lane: Lane, part: int) -> Tensor:
+def _sums(lane: FusedBatch, part: int) -> Tensor:
     return lane.validation.sums(lane.shape.model, lane.params, lane.sets, part)
 
 
-def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -> Lane:
+def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -> FusedBatch:
     n = job.n_max
     batch = min(job.training.batch_size, n)
     endless = job.training.model_copy(update={"steps": 1 << 40, "eval_every": 1 << 40})
@@ -154,10 +161,10 @@ def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -
     rows = range(count) if only is None else only
     members = [Member("calibration", min(n, 4 * batch), _RATE, 1 + row % 4, 0.0) for row in rows]
     shape = Schedule(job, plan.device, plan, Ledger(members, job.training.steps)).shape()
-    return Lane(shape, fresh(shape, range(len(members)), members), members, batch)
+    return FusedBatch(shape, fresh(shape, range(len(members)), members), members, batch)
 
 
-def _member_bytes(job: Job, lane: Lane) -> int:
+def _member_bytes(job: Job, lane: FusedBatch) -> int:
     # Four buffers of parameters, and activations for backward: in all models a few dozen values per position and unit of
     # width, and the width is at most the square root of the parameters.
     parameters = lane.params.shape[1]
@@ -166,11 +173,11 @@ def _member_bytes(job: Job, lane: Lane) -> int:
     return 4 * (4 * parameters + 32 * layers * positions * int(parameters**0.5))
 
 
-def _time(lane: Lane, steps: int) -> float:
+def _time(lane: FusedBatch, steps: int) -> float:
     return _time_all([lane], steps)
 
 
-def _time_all(lanes: Sequence[Lane], steps: int) -> float:
+def _time_all(lanes: Sequence[FusedBatch], steps: int) -> float:
     """Seconds for one step of all lanes side by side."""
     for lane in lanes:
         lane.advance(1)
@@ -187,7 +194,7 @@ def _time_all(lanes: Sequence[Lane], steps: int) -> float:
     return (perf_counter() - begun) / steps
 
 
-def _fastest(lanes: dict[int, Lane], budget_s: float) -> int:
+def _fastest(lanes: dict[int, FusedBatch], budget_s: float) -> int:
     """The number of members with the least time per member-step; the candidates take turns and the best round counts."""
     times: dict[int, float] = {}
     begun = perf_counter()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from runners.engine.device import is_gpu
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.spec import Job
 from runners.tasks import Batch, DataSource, TrainingSet
 
@@ -71,7 +71,7 @@ class DataCache:
             building = self._building.setdefault(key, threading.Lock())
         # Whoever makes it (a hint does so in another thread) may take long.
         while not building.acquire(timeout=WAIT_S):
-            look_up()
+            check_interrupt()
         try:
             with self._lock:
                 entry = self._entries.get(key)
@@ -139,5 +139,7 @@ def _spread(size: int) -> Tensor:
 
 
 def _data_key(job: Job) -> str:
-    parts = job.model_dump_json(include={"task": True, "format": True, "lengths": True, "training": {"validation_size"}})
+    parts = job.model_dump_json(
+        include={"task": True, "format": True, "lengths": True, "training": {"validation_size"}}
+    )
     return hashlib.sha256(parts.encode()).hexdigest()[:32]

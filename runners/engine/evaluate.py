@@ -52,7 +52,9 @@ class Thoroughness:
 
 def parts(size: int, first: int) -> list[tuple[int, int]]:
     """The fixed parts in which a set of ``size`` is summed, the first one apart."""
-    edges = [0, *range(min(first, size), size, PART), size] if first <= PART else [*range(0, size, PART), size]
+    edges = (
+        [0, *range(min(first, size), size, PART), size] if first <= PART else [*range(0, size, PART), size]
+    )
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 

@@ -10,7 +10,13 @@ import torch
 
 from runners.engine.device import is_gpu
 
-_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed")
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "alloc_failed",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -60,7 +66,10 @@ def _available() -> int:
 
 def _group_rest() -> int | None:
     group = Path("/sys/fs/cgroup")
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
         try:
             return max(0, int((group / limit).read_text()) - int((group / used).read_text()))
         except (OSError, ValueError):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from runners.engine import checkpoint
 from runners.engine.device import kind
-from runners.engine.lane import Rows
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import Rows
+from runners.engine.trials import Ledger
 from runners.engine.types import Member, Note, Plan, shape_key
 from runners.spec import Job
 
@@ -37,7 +37,9 @@ class Saved:
 
     def unfinished(self, ledger: Ledger) -> set[int]:
         """Trials that are decided and not ended: a stop came while one of them was tested at twice the length."""
-        found = {slot for rows in self.lanes for slot, live in zip(rows.slots, rows.live, strict=True) if live}
+        found = {
+            slot for rows in self.lanes for slot, live in zip(rows.slots, rows.live, strict=True) if live
+        }
         return {i for i in found if not ledger.trials[i].live}
 
 

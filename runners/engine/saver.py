@@ -21,7 +21,12 @@ the processor."""
 
 class _Write(threading.Thread):
     def __init__(
-        self, folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor], step: int, blocked_s: float
+        self,
+        folder: Path,
+        state: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        step: int,
+        blocked_s: float,
     ) -> None:
         super().__init__(name="checkpoint", daemon=False)
         self.step, self.blocked_s = step, blocked_s
@@ -57,7 +62,9 @@ class Saver:
     def due(self) -> bool:
         return self.folder is not None and self._write is None and self._clock() >= self._next
 
-    def save(self, step: int, take: Callable[[], tuple[Mapping[str, Any], Mapping[str, Tensor]]]) -> list[EngineEvent]:
+    def save(
+        self, step: int, take: Callable[[], tuple[Mapping[str, Any], Mapping[str, Tensor]]]
+    ) -> list[EngineEvent]:
         """Copy the state and start to write it; the events of a write that had not been told yet.
 
         Args:

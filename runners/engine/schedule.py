@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from runners.engine.device import is_gpu
-from runners.engine.lane import Lane, Rows, Shape, Supply, fresh
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import FusedBatch, Rows, Shape, Supply, fresh
 from runners.engine.resume import Saved
+from runners.engine.trials import Ledger
 from runners.engine.types import Member, Plan
 from runners.models import StackedModel, build
 from runners.spec import Job
@@ -35,7 +35,7 @@ class Schedule:
 
     def __init__(self, job: Job, device: str, plan: Plan, ledger: Ledger) -> None:
         self.job, self.device, self.plan, self.ledger = job, device, plan, ledger
-        self.lanes: list[Lane] = []
+        self.lanes: list[FusedBatch] = []
         self._batch = 0
         self._begun: set[int] = set()
         self._changed = True
@@ -43,7 +43,10 @@ class Schedule:
     @property
     def step(self) -> int:
         """The furthest optimiser step of a live trial."""
-        return max((s for lane in self.lanes for s, live in zip(lane.steps, lane.live, strict=True) if live), default=0)
+        return max(
+            (s for lane in self.lanes for s, live in zip(lane.steps, lane.live, strict=True) if live),
+            default=0,
+        )
 
     def compose(self) -> None:
         """Give every lane its members; no lanes are left when every trial is over.
@@ -66,7 +69,7 @@ class Schedule:
                 return
             self._batch = self._size(live[0])
 
-    def find(self, trial: int) -> tuple[Lane, int] | None:
+    def find(self, trial: int) -> tuple[FusedBatch, int] | None:
         """The lane and row in which a trial trains."""
         for lane in self.lanes:
             if trial in lane.slots:
@@ -110,7 +113,7 @@ class Schedule:
     def _waiting(self) -> list[int]:
         return [i for i in self.ledger.live if i not in self._begun and self._size(i) == self._batch]
 
-    def _renew(self, lane: Lane) -> None:
+    def _renew(self, lane: FusedBatch) -> None:
         keep = [e for e, live in enumerate(lane.live) if live]
         if len(keep) == len(lane.slots):
             return
@@ -121,7 +124,7 @@ class Schedule:
             chosen = self._waiting()[: max(0, self.plan.members_at_once - len(keep))]
             self.lanes[self.lanes.index(lane)] = self._lane(lane, keep, chosen)
 
-    def _lane(self, old: Lane | None, keep: Sequence[int], chosen: Sequence[int]) -> Lane:
+    def _lane(self, old: FusedBatch | None, keep: Sequence[int], chosen: Sequence[int]) -> FusedBatch:
         """The rows ``keep`` of ``old`` and the trials ``chosen``. All that takes long comes before ``old`` is let go."""
         shape = self.shape()
         slots = [*(old.slots[e] for e in keep), *chosen] if old is not None else list(chosen)
@@ -137,8 +140,8 @@ class Schedule:
         self._begun.update(chosen)
         return self._build(rows, shape, supply)
 
-    def _build(self, rows: Rows, shape: Shape | None = None, supply: Supply | None = None) -> Lane:
-        return Lane(shape or self.shape(), rows, self._members(rows.slots), self._batch, supply)
+    def _build(self, rows: Rows, shape: Shape | None = None, supply: Supply | None = None) -> FusedBatch:
+        return FusedBatch(shape or self.shape(), rows, self._members(rows.slots), self._batch, supply)
 
     def _members(self, slots: Sequence[int]) -> list[Member]:
         return [self.ledger.trials[i].member for i in slots]

@@ -8,16 +8,26 @@ from pathlib import Path
 
 from runners.engine import data
 from runners.engine.calibrate import calibrate
+from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.device import set_up
+from runners.engine.fused_batch import FusedBatch
 from runners.engine.generalise import rescaled_accuracy
-from runners.engine.graphs import CaptureRefusedError
-from runners.engine.lane import Lane
-from runners.engine.ledger import Ledger, Point, evaluated
 from runners.engine.memory import is_out_of_memory, release
 from runners.engine.resume import Saved, identity, latest, snapshot
 from runners.engine.saver import Saver
 from runners.engine.schedule import Schedule
-from runners.engine.types import Control, EngineError, EngineEvent, Member, Note, Outcome, Plan, Planned, Stopped
+from runners.engine.trials import Ledger, Point, evaluated
+from runners.engine.types import (
+    Control,
+    EngineError,
+    EngineEvent,
+    Member,
+    Note,
+    Outcome,
+    Plan,
+    Planned,
+    Stopped,
+)
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
 
@@ -99,7 +109,11 @@ class Trainer:
         if saved is not None:
             yield from self.ledger.history()
             unfinished = saved.unfinished(self.ledger)
-            yield from (self.ledger.ended(i) for i, t in enumerate(self.ledger.trials) if not t.live and i not in unfinished)
+            yield from (
+                self.ledger.ended(i)
+                for i, t in enumerate(self.ledger.trials)
+                if not t.live and i not in unfinished
+            )
         try:
             while True:
                 try:
@@ -132,7 +146,9 @@ class Trainer:
                 f"one {self.job.model.label} with {self.job.training.batch_size} sequences of {self.job.longest_input} "
                 f"positions does not fit into the memory of {self.device}"
             ) from error
-        why = f"out of memory: {fewer.members_at_once} members at once on {fewer.streams} streams from here on"
+        why = (
+            f"out of memory: {fewer.members_at_once} members at once on {fewer.streams} streams from here on"
+        )
         return replace(fewer, note=why), why
 
     def _train(self, control: Control, plan: Plan, saved: Saved | None) -> Iterator[EngineEvent]:
@@ -188,12 +204,16 @@ class Trainer:
         if control.checkpoint_now or self._saver.due():
             control.checkpoint_now = False
             schedule.synchronise()
-            yield from self._saver.save(schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule))
+            yield from self._saver.save(
+                schedule.step, lambda: snapshot(self._identity, plan, self.ledger, schedule)
+            )
 
-    def _evaluate(self, lane: Lane, rows: list[int]) -> Iterator[EngineEvent]:
+    def _evaluate(self, lane: FusedBatch, rows: list[int]) -> Iterator[EngineEvent]:
         trials = [self.ledger.trials[lane.slots[e]] for e in rows]
         with self._listener:
-            train, losses, exact, sound = lane.evaluate(rows, [t.evaluations for t in trials], [t.best_loss for t in trials])
+            train, losses, exact, sound = lane.evaluate(
+                rows, [t.evaluations for t in trials], [t.best_loss for t in trials]
+            )
         points: dict[int, list[tuple[int, Point]]] = {}
         for k, e in enumerate(rows):
             point = Point(lane.steps[e], train[k], losses[k], exact[k])
@@ -201,7 +221,9 @@ class Trainer:
             points.setdefault(point.step, []).append((lane.slots[e], point))
         for step in sorted(points):
             yield evaluated(step, points[step])
-        over = self.ledger.decide((lane.slots[e] for e in rows), (lane.slots[e] for k, e in enumerate(rows) if not sound[k]))
+        over = self.ledger.decide(
+            (lane.slots[e] for e in rows), (lane.slots[e] for k, e in enumerate(rows) if not sound[k])
+        )
         if over and self._schedule is not None:
             yield from self._end(over, self._schedule)
 

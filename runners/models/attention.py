@@ -55,7 +55,15 @@ def causal_mask(T: int, place: Tensor, like: Tensor) -> Tensor:
 
 
 def forward(
-    q: Tensor, kv: Tensor, B: int, heads: int, mask: Tensor, dropped: Tensor | None, ws: Buffers, name: str, gemm: Gemm
+    q: Tensor,
+    kv: Tensor,
+    B: int,
+    heads: int,
+    mask: Tensor,
+    dropped: Tensor | None,
+    ws: Buffers,
+    name: str,
+    gemm: Gemm,
 ) -> tuple[Tensor, Attended]:
     """q [E, B Q, d], kv [E, B T, 2 d], dropped [E, B heads Q T] or None -> what attention reads [E, B Q, d]."""
     E, N, width = kv.shape
@@ -68,7 +76,9 @@ def forward(
     if by_columns(T, q):
         scores = gemm(k, queries.transpose(1, 2), ws("scores", G, T, Q))
         columns = ws("columns", T, E * B, heads, Q)
-        torch.add(mask, scores.view(E * B, heads, T, Q).permute(2, 0, 1, 3), alpha=1 / sqrt(depth), out=columns)
+        torch.add(
+            mask, scores.view(E * B, heads, T, Q).permute(2, 0, 1, 3), alpha=1 / sqrt(depth), out=columns
+        )
         p = torch.ops.aten._softmax.out(columns.view(T, -1), 0, False, out=ws(f"{name}.p", T, G * Q))
         rows = p.view(T, G, Q).permute(1, 2, 0)
     else:
@@ -76,7 +86,9 @@ def forward(
         whole = scores.view(E * B, heads, Q, T)
         torch.add(mask, whole, alpha=1 / sqrt(depth), out=whole)
         p = rows = torch.ops.aten._softmax.out(scores, -1, False, out=ws(f"{name}.p", G, Q, T))
-    used = rows if dropped is None else torch.mul(rows, dropped.view(G, Q, T), out=ws(f"{name}.used", G, Q, T))
+    used = (
+        rows if dropped is None else torch.mul(rows, dropped.view(G, Q, T), out=ws(f"{name}.used", G, Q, T))
+    )
     read = gemm(used, v, ws("read", G, Q, depth))
     merged = ws(f"{name}.merged", E, B, Q, heads, depth)
     merged.copy_(read.view(E, B, heads, Q, depth).transpose(2, 3))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.models import attention, gelu, norm
 from runners.models.dropout import Dropout
 from runners.models.gemm import Gemm
@@ -65,7 +65,7 @@ class Kept:
 
 def forward(x: Tensor, w: Views, at: Batch, layer: int, window: Window | None = None) -> tuple[Tensor, Kept]:
     """x [E, B T, d] -> [E, M, d]: the same rows, or those of the window; ``w`` has the names of one block."""
-    look_up()
+    check_interrupt()
     E, N, d = x.shape
     ws, gemm, name = at.buffers, at.gemm, f"h.{layer}"
     M = N if window is None else at.B * window.W
@@ -85,16 +85,22 @@ def forward(x: Tensor, w: Views, at: Batch, layer: int, window: Window | None = 
     projected = w["attn.c_proj.weight"], w["attn.c_proj.bias"]
     middle = _branch(residual, merged, *projected, m_a, ws(f"{name}.middle", E, M, d), gemm)
     b, stats_2 = norm.forward(middle, w["ln_2.weight"], w["ln_2.bias"])
-    inner = gemm.affine(w["mlp.c_fc.bias"].unsqueeze(1), b, w["mlp.c_fc.weight"], ws(f"{name}.inner", E, M, 4 * d))
+    inner = gemm.affine(
+        w["mlp.c_fc.bias"].unsqueeze(1), b, w["mlp.c_fc.weight"], ws(f"{name}.inner", E, M, 4 * d)
+    )
     active = gelu.forward(inner, ws, name)
-    out = _branch(middle, active, w["mlp.c_proj.weight"], w["mlp.c_proj.bias"], m_m, ws(f"{name}.out", E, M, d), gemm)
+    out = _branch(
+        middle, active, w["mlp.c_proj.weight"], w["mlp.c_proj.bias"], m_m, ws(f"{name}.out", E, M, d), gemm
+    )
     masks = (m_p, m_a, m_m)
-    return out, Kept(name, window, x, stats_1, a, own, attended, merged, middle, stats_2, b, inner, active, masks)
+    return out, Kept(
+        name, window, x, stats_1, a, own, attended, merged, middle, stats_2, b, inner, active, masks
+    )
 
 
 def backward(d_out: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor:
     """Gradient with respect to the block's input; d_out [E, M, d] is used up, the parameters' gradients go into ``g``."""
-    look_up()
+    check_interrupt()
     E, M, d = d_out.shape
     ws, gemm = at.buffers, at.gemm
     m_p, m_a, m_m = kept.masks
@@ -102,7 +108,9 @@ def backward(d_out: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor
     d_active = _linear_back(d_branch, kept.active, w, g, "mlp.c_proj", ws("d_active", E, M, 4 * d), gemm)
     d_inner = gelu.backward_(d_active, kept.inner, kept.active, ws, kept.name)
     d_b = _linear_back(d_inner, kept.normed_2, w, g, "mlp.c_fc", ws("d_normed", E, M, d), gemm)
-    d_middle = norm.backward(d_b, kept.middle, kept.stats_2, w["ln_2.weight"], g["ln_2.weight"], g["ln_2.bias"])
+    d_middle = norm.backward(
+        d_b, kept.middle, kept.stats_2, w["ln_2.weight"], g["ln_2.weight"], g["ln_2.bias"]
+    )
     d_middle.add_(d_out)
     d_branch = d_middle if m_a is None else d_middle * m_a
     d_merged = _linear_back(d_branch, kept.merged, w, g, "attn.c_proj", ws("d_merged", E, M, d), gemm)
@@ -112,7 +120,9 @@ def backward(d_out: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor
     return d_x.add_(d_middle) if kept.window is None else kept.window.add_(d_x, d_middle)
 
 
-def _branch(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, out: Tensor, gemm: Gemm) -> Tensor:
+def _branch(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, out: Tensor, gemm: Gemm
+) -> Tensor:
     """x + dropout(y weight + bias)."""
     if mask is None:
         return gemm.add_(torch.add(x, bias.unsqueeze(1), out=out), y, weight)

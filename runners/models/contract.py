@@ -54,7 +54,12 @@ class StackedModel(Protocol):
         ...
 
     def step(
-        self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
+        self,
+        params: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        grad: Tensor,
+        dropout: DropoutKeys | None = None,
     ) -> Tensor:
         """Loss and gradient of one batch.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.models import norm
 
 Views = dict[str, Tensor]
@@ -27,7 +27,7 @@ def advance(views: Views, blocks: Sequence[Views], heads: int, tokens: Tensor, c
     x = wte.gather(1, index).view(E, B, T, d) + wpe[:, None, past : past + T]
     x = x.view(E, B * T, d)
     for layer, w in enumerate(blocks):
-        look_up()
+        check_interrupt()
         a, _ = norm.forward(x, w["ln_1.weight"], w["ln_1.bias"])
         qkv = torch.baddbmm(w["attn.c_attn.bias"].unsqueeze(1), a, w["attn.c_attn.weight"])
         q, k, v = qkv.view(E, B, T, 3, heads, d // heads).permute(3, 0, 1, 4, 2, 5)
@@ -42,7 +42,9 @@ def advance(views: Views, blocks: Sequence[Views], heads: int, tokens: Tensor, c
         read = (p @ v).transpose(2, 3).reshape(E, B * T, d)
         x = x + torch.baddbmm(w["attn.c_proj.bias"].unsqueeze(1), read, w["attn.c_proj.weight"])
         b, _ = norm.forward(x, w["ln_2.weight"], w["ln_2.bias"])
-        inner = gelu(torch.baddbmm(w["mlp.c_fc.bias"].unsqueeze(1), b, w["mlp.c_fc.weight"]), approximate="tanh")
+        inner = gelu(
+            torch.baddbmm(w["mlp.c_fc.bias"].unsqueeze(1), b, w["mlp.c_fc.weight"]), approximate="tanh"
+        )
         x = x + torch.baddbmm(w["mlp.c_proj.bias"].unsqueeze(1), inner, w["mlp.c_proj.weight"])
     x, _ = norm.forward(x, views["ln_f.weight"], views["ln_f.bias"])
     return torch.bmm(x, views["head"].transpose(1, 2)).view(E, B, T, -1)

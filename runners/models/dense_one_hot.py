@@ -17,7 +17,9 @@ from runners.models.gemm import Gemm
 from runners.models.workspace import Buffers
 
 
-def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def run(
+    A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """States [T, E, h, B] and the last of them.
 
     Args:
@@ -45,7 +47,10 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state
     def views() -> list[tuple[Tensor, Tensor, Callable[[], object], Tensor]]:
         """Step by step: the mask, the state as it is to be spread, the product, and what that makes for the next one."""
         made = [gemm.bound(states[t], operand.transpose(1, 2), spread[t]) for t in range(T)]
-        return [(mask[t].unsqueeze(2), _by_token(spread[t], V, h), made[t], states[t].unsqueeze(1)) for t in range(T)]
+        return [
+            (mask[t].unsqueeze(2), _by_token(spread[t], V, h), made[t], states[t].unsqueeze(1))
+            for t in range(T)
+        ]
 
     previous = (h0.unsqueeze(-1) if state is None else state).unsqueeze(1)
     for here, by_token, product, following in buffers.views("steps", views):

@@ -50,14 +50,20 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     targets = buffers.views("targets", lambda: (first, *by_step[:-1]))
     transposed = buffers("backward", E, V, h, h).copy_(A.transpose(2, 3))
     by_step[T - 1].copy_(given[W - 1])
-    step = (_back_spread if batch.ranks is None else _back_grouped)(transposed, batch, new, targets, buffers, gemm)
+    step = (_back_spread if batch.ranks is None else _back_grouped)(
+        transposed, batch, new, targets, buffers, gemm
+    )
     for t in range(T - 1, -1, -1):
         step(t)
         if t > T - W:
             targets[t].add_(given[t - 1 - (T - W)])
     assert batch.order is not None
     index = everywhere(batch.order, E, T, B, V, buffers)
-    before, after, d_A = buffers("before", len(index), h), buffers("after", len(index), h), buffers("d_A", E * V, h, h)
+    before, after, d_A = (
+        buffers("before", len(index), h),
+        buffers("after", len(index), h),
+        buffers("d_A", E * V, h, h),
+    )
     torch.index_select(rows, 0, index, out=before)
     torch.index_select(new, 0, index, out=after)
     pair = before.view(E * V, -1, h).transpose(1, 2), after.view(E * V, -1, h)
@@ -127,7 +133,10 @@ def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buff
     by_token, last = spread[..., : V * h].view(E, B, V, h), spread[..., V * h :]
     states = rows[:-1].view(T + 1, E, B, h)
     steps = buffers.views(
-        "steps", lambda: [(states[t].unsqueeze(2), mask[t], gemm.bound(states[t + 1], spread, operand)) for t in range(T)]
+        "steps",
+        lambda: [
+            (states[t].unsqueeze(2), mask[t], gemm.bound(states[t + 1], spread, operand)) for t in range(T)
+        ],
     )
     for t, (state, here, product) in enumerate(steps):
         torch.mul(state, here, out=by_token)
@@ -146,7 +155,8 @@ def _back_spread(
     d = new[: T * E * B].view(T, E, B, h)
     pair = by_token.view(E, B, V * h), transposed.view(E, V * h, h)
     steps = buffers.views(
-        "steps back", lambda: [(d[t].unsqueeze(2), mask[t], gemm.bound(targets[t].view(E, B, h), *pair)) for t in range(T)]
+        "steps back",
+        lambda: [(d[t].unsqueeze(2), mask[t], gemm.bound(targets[t].view(E, B, h), *pair)) for t in range(T)],
     )
 
     def step(t: int) -> None:

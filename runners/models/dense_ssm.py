@@ -76,12 +76,16 @@ class DenseSSMModel(Recurrent):
         A = gemm(views["embedding"], transition, buffers("A", E, V, h * h)).view(E, V, h, h)
         return {"A": A, **views}
 
-    def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if batch.ranks is not None or batch.order is not None:
             return dense_rows.run(w["A"], w["h0"], batch, buffers, gemm)
         return dense_one_hot.run(w["A"], w["h0"], batch, buffers, gemm, state)
 
-    def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
+    def _back(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+    ) -> None:
         E, h, V = w["h0"].shape[0], self.hidden, self.n_inputs
         back = dense_one_hot.back if batch.order is None else dense_rows.back
         d_A, d_h0 = back(w["A"], batch, buffers, gemm, d_states)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.models.shape import Shape
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def one_hot_(out: Tensor, tokens: Tensor) -> None:
 def slices(rows: int, *batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Batches [Et, B, T] in parts of at most that many sequences."""
     for start in range(0, batches[0].shape[1], rows):
-        look_up()
+        check_interrupt()
         yield tuple(b[:, start : start + rows] for b in batches)
 
 

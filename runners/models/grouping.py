@@ -82,7 +82,9 @@ def places(batch: Frame, E: int, V: int, C: int, buffers: Buffers) -> Places:
     if batch.before:
         forward = torch.where(absent, total + 1 + member, place)
         backward = torch.where(absent, total + 1 + row, place)
-    return Places(row_of[:, :total].unbind(0), forward.view(T, E * B).unbind(0), backward.view(T, E * B).unbind(0))
+    return Places(
+        row_of[:, :total].unbind(0), forward.view(T, E * B).unbind(0), backward.view(T, E * B).unbind(0)
+    )
 
 
 @dataclass(frozen=True)

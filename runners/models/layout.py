@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.streams import Stream, key, normal, uniform
 
 ALIGN = 16
@@ -69,7 +69,9 @@ class Layout:
         for i, ((where, _), initial) in enumerate(zip(self.names.values(), self._initial, strict=True)):
             drawn = key(seed, Stream.PARAMETERS, i)
             for at in range(where.start, where.stop, DRAWN_AT_ONCE):
-                look_up()
+                check_interrupt()
                 end = min(at + DRAWN_AT_ONCE, where.stop)
-                out[at:end] = initial(drawn, torch.arange(at - where.start, end - where.start, dtype=torch.int64))
+                out[at:end] = initial(
+                    drawn, torch.arange(at - where.start, end - where.start, dtype=torch.int64)
+                )
         return out

@@ -15,7 +15,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.models.frame import Frame, one_hot_
 from runners.models.gemm import Gemm
 from runners.models.layout import Layout, constant, flat, gaussian
@@ -104,11 +104,15 @@ class LSTMModel(Recurrent):
         gates = buffers("weights", E, 4 * h, h + V)
         gates[:, :, :h].copy_(views["w_hh"])
         bias = (views["b_ih"] + views["b_hh"]).unsqueeze(-1)
-        table = gemm.affine(bias, views["w_ih"], views["embedding"].transpose(1, 2), buffers("table", E, 4 * h, V))
+        table = gemm.affine(
+            bias, views["w_ih"], views["embedding"].transpose(1, 2), buffers("table", E, 4 * h, V)
+        )
         gates[:, :, h:].copy_(table)
         return {"gates": gates, **views}
 
-    def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: State | None = None) -> tuple[Tensor, State]:
+    def _run(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """A step without a token has gates of exactly zero while the state is zero, and leaves it zero: the cell's
         candidate is tanh(0). So a sequence may begin late."""
         T, _, B = batch.tokens.shape
@@ -127,7 +131,7 @@ class LSTMModel(Recurrent):
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
         products = buffers.views("products", lambda: [gemm.bound(s.gates, w["gates"], s.read) for s in views])
         for s, product in zip(views, products, strict=True):
-            look_up()
+            check_interrupt()
             product()
             s.sigmoids.sigmoid_()
             torch.tanh(s.raw, out=s.candidate)
@@ -138,7 +142,9 @@ class LSTMModel(Recurrent):
         states, cell = read[1:, :, :h], factors[T, :, 2 * h :]
         return states, (states[-1], cell) if batch.targets is not None else (states[-1].clone(), cell.clone())
 
-    def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
+    def _back(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+    ) -> None:
         W, E, h, B = d_states.shape
         T, V = batch.tokens.shape[0], self.n_inputs
         read, gates = buffers("read", T + 1, E, h + V, B), buffers("gates", T, E, 4 * h, B)
@@ -167,7 +173,7 @@ class LSTMModel(Recurrent):
         slope_cell, d_cell_3 = slopes[:, h:].view(E, 3, h, B), d_cell.unsqueeze(1)
         d = d_states[W - 1]
         for t in range(T - 1, -1, -1):
-            look_up()
+            check_interrupt()
             s = views[t]
             sigmoid_slope(s.factors, s.sigmoids, grad_input=slope_in)
             tanh_slope(s.input, s.candidate, grad_input=slope_candidate)

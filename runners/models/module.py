@@ -41,7 +41,9 @@ class ModuleModel:
         for module in self._module.modules():
             p = getattr(module, "p", getattr(module, "dropout", 0.0))
             if isinstance(p, int | float) and p > 0:
-                raise SpecError(f"the module has dropout {p} in {type(module).__name__}; expected a module without dropout")
+                raise SpecError(
+                    f"the module has dropout {p} in {type(module).__name__}; expected a module without dropout"
+                )
         if any(True for _ in self._module.buffers()):
             raise SpecError("the module has buffers; expected a module whose parameters are all its state")
         self.names: dict[str, tuple[slice, tuple[int, ...]]] = {}
@@ -60,7 +62,12 @@ class ModuleModel:
         return pad(used, (0, self.n_parameters - len(used)))
 
     def step(
-        self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
+        self,
+        params: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        grad: Tensor,
+        dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
         losses = []

@@ -24,7 +24,9 @@ def forward(x: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Statistics]:
     return torch.addcmul(bias.unsqueeze(1), y, gain.unsqueeze(1)), (mean, rstd)
 
 
-def backward(dy: Tensor, x: Tensor, statistics: Statistics, gain: Tensor, d_gain: Tensor, d_bias: Tensor) -> Tensor:
+def backward(
+    dy: Tensor, x: Tensor, statistics: Statistics, gain: Tensor, d_gain: Tensor, d_bias: Tensor
+) -> Tensor:
     """d(x) [E, N, d]; the gradients of gain and bias are written into d_gain and d_bias [E, d]."""
     d = [x.shape[-1]]
     mean, rstd = statistics

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.models import loss
 from runners.models.contract import DropoutKeys
 from runners.models.frame import Frame, frame, slices
@@ -31,7 +31,9 @@ class Recurrent(ABC):
     max_length: int | None = None
     uses_dropout = False
 
-    def __init__(self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, free: bool = False) -> None:
+    def __init__(
+        self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, free: bool = False
+    ) -> None:
         """``sizes``: others that enter a matrix product, the vocabulary first; ``free``: see runners.models.gemm."""
         self.shape = shape
         self.hidden = hidden
@@ -53,7 +55,12 @@ class Recurrent(ABC):
         self._workspace.clear()
 
     def step(
-        self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
+        self,
+        params: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        grad: Tensor,
+        dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
         batch = frame(self.shape, tokens, targets)
@@ -77,7 +84,9 @@ class Recurrent(ABC):
         for (x,) in slices(EVALUATED_AT_ONCE, tokens):
             batch = frame(self.shape, x, None)
             parts = self._parts(batch, params)
-            made.append(_join([self._read(params[a:b], part, None)[0] for a, b, part in parts])[:, : x.shape[1]])
+            made.append(
+                _join([self._read(params[a:b], part, None)[0] for a, b, part in parts])[:, : x.shape[1]]
+            )
         return torch.cat(made, 1)
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
@@ -98,12 +107,16 @@ class Recurrent(ABC):
         """The operands of the recurrence, made of the parameters once per step."""
 
     @abstractmethod
-    def _run(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None) -> tuple[Tensor, Any]:
+    def _run(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None
+    ) -> tuple[Tensor, Any]:
         """States [T, E, hidden, B] after each step (in this order of memory, or with the last two axes exchanged), and the
         last in the form in which it can be passed as ``state``."""
 
     @abstractmethod
-    def _back(self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views) -> None:
+    def _back(
+        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+    ) -> None:
         """Gradients of the recurrence's parameters into ``grads``; d_states lies as the states do and may be used up."""
 
     # What they share
@@ -121,7 +134,15 @@ class Recurrent(ABC):
         return [(0, E, batch)]
 
     def _group(self, what: str, params: Tensor, batch: Frame) -> Buffers:
-        key = (what, params.shape[0], batch.tokens.shape, batch.window, batch.before, batch.ranks is None, batch.order is None)
+        key = (
+            what,
+            params.shape[0],
+            batch.tokens.shape,
+            batch.window,
+            batch.before,
+            batch.ranks is None,
+            batch.order is None,
+        )
         return self._workspace.group(key, params)
 
     def _step(self, params: Tensor, batch: Frame, grad: Tensor) -> Tensor:
@@ -158,7 +179,7 @@ class Recurrent(ABC):
         made: list[Tensor] = []
         state = None
         for _ in range(count):
-            look_up()
+            check_interrupt()
             logits, state = self._read(params, batch, state, last=True)
             made.append(logits[:, :, 0].argmax(-1))
             batch = frame(self.shape, feed[made[-1]].unsqueeze(-1), None)
@@ -187,7 +208,9 @@ class Recurrent(ABC):
         W, E, h, B = states.shape
         S = self.n_outputs
         per_step = buffers("d_head", W * E, S, h)
-        buffers.views("head's", lambda: gemm.bound(per_step, d_logits, states.flatten(0, 1).transpose(1, 2)))()
+        buffers.views(
+            "head's", lambda: gemm.bound(per_step, d_logits, states.flatten(0, 1).transpose(1, 2))
+        )()
         grads["head.weight"].copy_(fold_(per_step.view(W, E, S, h)))
         grads["head.bias"].copy_(fold_(d_logits.sum(-1).view(W, E, S)))
         if states.stride(3) == 1:

@@ -54,5 +54,7 @@ def _plugin(name: str, params: dict[str, object], shape: Shape, device: torch.de
         raise SpecError(f"the model plugin {name!r} failed: {type(error).__name__}: {error}") from error
     missing = [part for part in REQUIRED if not hasattr(model, part)]
     if missing:
-        raise SpecError(f"the model plugin {name!r} returned {type(model).__name__} without {', '.join(missing)}")
+        raise SpecError(
+            f"the model plugin {name!r} returned {type(model).__name__} without {', '.join(missing)}"
+        )
     return model

@@ -46,7 +46,9 @@ class Weights:
     @classmethod
     def of(cls, views: Views, layers: int) -> Weights:
         prefixes = [f"h.{layer}." for layer in range(layers)]
-        blocks = ({name.removeprefix(p): v for name, v in views.items() if name.startswith(p)} for p in prefixes)
+        blocks = (
+            {name.removeprefix(p): v for name, v in views.items() if name.startswith(p)} for p in prefixes
+        )
         return cls(views["head"].shape[0], views, tuple(blocks))
 
 
@@ -99,7 +101,12 @@ class TransformerModel:
         self._workspace.clear()
 
     def step(
-        self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: DropoutKeys | None = None
+        self,
+        params: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        grad: Tensor,
+        dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
         self.layout.finish(grad)
@@ -107,13 +114,18 @@ class TransformerModel:
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
             own = dropout if self.uses_dropout else None
             if own is not None and self.one_by_one:
-                own = DropoutKeys(own.keys[e : e + 1], own.step if own.step.dim() == 0 else own.step[e : e + 1])
+                own = DropoutKeys(
+                    own.keys[e : e + 1], own.step if own.step.dim() == 0 else own.step[e : e + 1]
+                )
             out.append(self._step(w, self._of(tokens, e), self._of(targets, e), g, own))
         return out[0] if len(out) == 1 else torch.cat(out)
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        each = [self._loss_sums(w, self._of(tokens, e), self._of(targets, e)) for e, w in enumerate(self._parts(params))]
+        each = [
+            self._loss_sums(w, self._of(tokens, e), self._of(targets, e))
+            for e, w in enumerate(self._parts(params))
+        ]
         return torch.cat([s for s, _ in each]), torch.cat([c for _, c in each])
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:
@@ -122,7 +134,9 @@ class TransformerModel:
 
     def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
         flush_denormals(params)
-        return torch.cat([self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))])
+        return torch.cat(
+            [self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))]
+        )
 
     def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
@@ -138,7 +152,9 @@ class TransformerModel:
         """Part e of a batch [E or 1, B, T]; all of it where members share it or run at once."""
         return x[e : e + 1] if self.one_by_one and x.shape[0] > 1 else x
 
-    def _step(self, w: Weights, tokens: Tensor, targets: Tensor, g: Weights, dropout: DropoutKeys | None) -> Tensor:
+    def _step(
+        self, w: Weights, tokens: Tensor, targets: Tensor, g: Weights, dropout: DropoutKeys | None
+    ) -> Tensor:
         views, grads = w.whole, g.whole
         E, (_, B, T) = w.members, tokens.shape
         buffers = self._workspace.group(("step", E, B, T), views["head"])
@@ -193,7 +209,9 @@ class TransformerModel:
 
     def _logits(self, w: Weights, tokens: Tensor) -> Tensor:
         tokens = tokens.to(torch.int64).expand(w.members, -1, -1)
-        parts = [advance(w.whole, w.blocks, self.spec.heads, x, []) for (x,) in slices(EVALUATED_AT_ONCE, tokens)]
+        parts = [
+            advance(w.whole, w.blocks, self.spec.heads, x, []) for (x,) in slices(EVALUATED_AT_ONCE, tokens)
+        ]
         return torch.cat(parts, 1)
 
     def _generate(self, w: Weights, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
@@ -204,7 +222,9 @@ class TransformerModel:
             made: list[Tensor] = []
             following = x
             for _ in range(count):
-                made.append(advance(w.whole, w.blocks, self.spec.heads, following, cache)[:, :, -1].argmax(-1))
+                made.append(
+                    advance(w.whole, w.blocks, self.spec.heads, following, cache)[:, :, -1].argmax(-1)
+                )
                 following = feed[made[-1]].unsqueeze(-1)
             parts.append(torch.stack(made, -1))
         return torch.cat(parts, 1)

@@ -56,7 +56,9 @@ def window(shape: Shape, targets: Tensor, E: int) -> tuple[Window | None, loss.W
         return None, loss.Wanted.of(targets.reshape(Et, B * T).expand(E, -1))
     at = torch.arange(T, device=targets.device)
     if shape.one_length:
-        return Window(T, W, at[None, T - W :]), loss.Wanted.of(targets[..., T - W :].reshape(Et, -1).expand(E, -1))
+        return Window(T, W, at[None, T - W :]), loss.Wanted.of(
+            targets[..., T - W :].reshape(Et, -1).expand(E, -1)
+        )
     last = ((targets >= 0) * at).amax(-1, keepdim=True)
     first = last - (W - 1)
     place = (first + at[:W]).clamp_min_(0)

@@ -16,7 +16,7 @@ from runners.pool.process import Clock
 from runners.pool.state import Assignment, Probe, Run, Slot
 from store.paths import LabPaths
 
-log = logging.getLogger("labtui.supervisor")
+log = logging.getLogger("runners.pool.client")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,12 @@ class Bench:
         probe_id: int | None = None,
     ) -> None:
         """To the log at once, to the lab with the next transaction."""
-        log.log({"info": 20, "warning": 30, "error": 40}[level], "%s: %s", kind, text.strip().replace("\n", " | ")[:1000])
+        log.log(
+            {"info": 20, "warning": 30, "error": 40}[level],
+            "%s: %s",
+            kind,
+            text.strip().replace("\n", " | ")[:1000],
+        )
         self.remarks.append(Remark(kind, text, level, job_id, probe_id))
 
     @property
@@ -105,7 +110,9 @@ class Bench:
     def folder(self, probe_id: int) -> Path:
         return self.paths.probe_checkpoints(probe_id)
 
-    def stop(self, assignment: Assignment, mode: Literal["checkpoint", "discard"], patience_s: float | None = None) -> None:
+    def stop(
+        self, assignment: Assignment, mode: Literal["checkpoint", "discard"], patience_s: float | None = None
+    ) -> None:
         """Ask a worker to end its assignment; asked again, a stronger word replaces a weaker one.
 
         Args:

@@ -53,7 +53,9 @@ Capacity = Callable[[Slot, Run], int]
 """Members of a job's shape that a slot trains at once at full profit; 0: not known, nothing is packed."""
 
 
-def allot(free: Sequence[Slot], wishes: Iterable[Wish], extra: Iterable[Wish], capacity: Capacity) -> list[Load]:
+def allot(
+    free: Sequence[Slot], wishes: Iterable[Wish], extra: Iterable[Wish], capacity: Capacity
+) -> list[Load]:
     """Hand the wishes to the free slots.
 
     Each slot first gets one wish, a search's last slot by preference; then wishes left over join a load of their shape

@@ -26,7 +26,10 @@ class MessageError(ValueError):
 
 def encode(message: Any) -> bytes:
     """One line, newline included. Non-finite floats travel as NaN and Infinity, which :func:`decode` reads back."""
-    return json.dumps({"kind": type(message).__name__, **_plain(message)}, separators=(",", ":")).encode() + b"\n"
+    return (
+        json.dumps({"kind": type(message).__name__, **_plain(message)}, separators=(",", ":")).encode()
+        + b"\n"
+    )
 
 
 def decode(line: bytes, kinds: dict[str, type[T]]) -> T:
@@ -157,7 +160,11 @@ def _row(item: Any) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, list):
             raise _Wrong("is not a list")
-        if item in (int, float) and set(map(type, value)) == {item} and (item is float or _fits(min(value), max(value))):
+        if (
+            item in (int, float)
+            and set(map(type, value)) == {item}
+            and (item is float or _fits(min(value), max(value)))
+        ):
             return tuple(value)  # a curve
         return tuple(map(reader, value))
 

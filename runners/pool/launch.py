@@ -30,20 +30,34 @@ HANDOVER_S = 7 * 24 * 3600.0
 
 def parser() -> argparse.ArgumentParser:
     """Options of ``python -m runners``."""
-    p = argparse.ArgumentParser(prog="python -m runners", description="Supervise a lab: run its searches on this machine.")
+    p = argparse.ArgumentParser(
+        prog="python -m runners", description="Supervise a lab: run its searches on this machine."
+    )
     p.add_argument("--lab", type=Path, required=True, metavar="FILE")
-    p.add_argument("--foreground", action="store_true", help="stay in this terminal (for systemd, containers, a batch job)")
+    p.add_argument(
+        "--foreground",
+        action="store_true",
+        help="stay in this terminal (for systemd, containers, a batch job)",
+    )
     p.add_argument("--until-empty", action="store_true", help="end when nothing is queued or running")
-    p.add_argument("--daemon", action="store_true", help="stay when there is nothing to do (else ends after 10 minutes)")
+    p.add_argument(
+        "--daemon", action="store_true", help="stay when there is nothing to do (else ends after 10 minutes)"
+    )
     p.add_argument("--slots", type=_positive, metavar="N", help="workers on the CPU (default: one per core)")
-    p.add_argument("--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)")
+    p.add_argument(
+        "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
+    )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
     p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
     p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
     defaults = Options(Path())
     for name in ("lease", "stall", "idle", "backoff", "grace", "missing"):
         p.add_argument(
-            f"--{name}", type=float, default=getattr(defaults, f"{name}_s"), metavar="SECONDS", help=argparse.SUPPRESS
+            f"--{name}",
+            type=float,
+            default=getattr(defaults, f"{name}_s"),
+            metavar="SECONDS",
+            help=argparse.SUPPRESS,
         )
     return p
 
@@ -109,7 +123,9 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     paths = LabPaths(options.lab)
     try:
         devices = detect(options.devices)
-        if check_header(paths.lab) != SCHEMA:  # upgraded, or refused where it is newer, before "it runs" is told
+        if (
+            check_header(paths.lab) != SCHEMA
+        ):  # upgraded, or refused where it is newer, before "it runs" is told
             from store.write import create_or_open
 
             create_or_open(paths.lab)
@@ -158,7 +174,9 @@ def _log_to(paths: LabPaths, terminal: bool) -> None:
     root.propagate = False
     form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     form.converter = time.gmtime
-    file = logging.handlers.RotatingFileHandler(paths.logs / "supervisor.log", maxBytes=LOG_BYTES, backupCount=2, delay=True)
+    file = logging.handlers.RotatingFileHandler(
+        paths.logs / "supervisor.log", maxBytes=LOG_BYTES, backupCount=2, delay=True
+    )
     handlers: list[logging.Handler] = [file]
     if terminal:
         handlers.append(logging.StreamHandler(sys.stderr))
@@ -188,7 +206,10 @@ def _detached(options: Options) -> int:
         if told := answer.decode().strip():
             print(f"labtui: {told}", file=sys.stderr)
         return 0
-    return _refused(answer.decode() or f"the supervisor did not start; see {LabPaths(options.lab).logs / 'supervisor.log'}")
+    return _refused(
+        answer.decode()
+        or f"the supervisor did not start; see {LabPaths(options.lab).logs / 'supervisor.log'}"
+    )
 
 
 def _guarded(options: Options, up: int) -> int:

@@ -198,7 +198,8 @@ Down = Train | Prepare | Drop | Stop | Hold | Quit
 Up = Ready | Beat | Progress | TrialEnded | Planned | Saved | Noted | Halted | Finished | Failed
 DOWN: dict[str, type] = {k.__name__: k for k in (Train, Prepare, Drop, Stop, Hold, Quit)}
 UP: dict[str, type] = {
-    k.__name__: k for k in (Ready, Beat, Progress, TrialEnded, Planned, Saved, Noted, Halted, Finished, Failed)
+    k.__name__: k
+    for k in (Ready, Beat, Progress, TrialEnded, Planned, Saved, Noted, Halted, Finished, Failed)
 }
 
 
@@ -219,6 +220,8 @@ def decode_up(line: bytes) -> Up:
         MessageError: it is not a message, or its lists do not fit together.
     """
     message: Up = decode(line, UP)
-    if isinstance(message, TrialEnded) and not len(message.steps) == len(message.train) == len(message.validation):
+    if isinstance(message, TrialEnded) and not len(message.steps) == len(message.train) == len(
+        message.validation
+    ):
         raise MessageError("TrialEnded has lists of different lengths")
     return message

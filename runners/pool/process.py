@@ -27,7 +27,9 @@ class Worker:
     Reading and writing never block; a closed pipe is no error here: :meth:`exit_code` tells what became of the process.
     """
 
-    def __init__(self, name: str, trainer: str, threads: int, log: Path, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, name: str, trainer: str, threads: int, log: Path, clock: Clock = time.monotonic
+    ) -> None:
         """Start it.
 
         Args:

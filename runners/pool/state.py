@@ -199,7 +199,9 @@ def manifest(assignment: Assignment) -> str:
     return json.dumps(
         {
             "device": assignment.device_id,
-            "members": [[x.probe, x.n, x.lr, x.seed, x.eps, x.stop, x.generalisation] for x in assignment.members],
+            "members": [
+                [x.probe, x.n, x.lr, x.seed, x.eps, x.stop, x.generalisation] for x in assignment.members
+            ],
         }
     )
 
@@ -212,7 +214,9 @@ def read_manifest(text: str) -> tuple[Member, ...] | None:
         for probe, n, lr, seed, eps, stop, generalisation in rows:
             if stop not in ("probe", "seed", "never"):
                 return None
-            out.append(Member(str(probe), int(n), float(lr), int(seed), float(eps), stop, bool(generalisation)))
+            out.append(
+                Member(str(probe), int(n), float(lr), int(seed), float(eps), stop, bool(generalisation))
+            )
         return tuple(out) or None
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from runners.pool import checkpoints, intake
+from runners.pool import checkpoints
+from runners.pool import inbox as intake
 from runners.pool.bench import Bench, log
 from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
 from runners.pool.options import Options
 from runners.pool.process import Clock
-from runners.pool.staff import NoWorker, Staff
-from runners.pool.standstill import Standstill
 from runners.pool.wal import WalWatch
+from runners.pool.workers import NoWorker, Staff
+from runners.pool.write_retry import Standstill
 from store.errors import Busy, Fenced, LabError, Moved, NoRoom, NotALab
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -116,7 +117,10 @@ class Supervisor:
         for one in back:
             log.info("job %d of the supervisor before is %s", one.job_id, one.state)
         log.info(
-            "epoch %d, %d slots: %s", self.bench.epoch, len(self.bench.slots), ", ".join(s.name for s in self.bench.slots)
+            "epoch %d, %d slots: %s",
+            self.bench.epoch,
+            len(self.bench.slots),
+            ", ".join(s.name for s in self.bench.slots),
         )
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
@@ -138,7 +142,9 @@ class Supervisor:
         from store.read import open_lab
 
         with open_lab(self.paths.lab) as lab:
-            return sum(lab.counts().get(s, 0) for s in ("queued", "running")), {row.id: row for row in lab.devices()}
+            return sum(lab.counts().get(s, 0) for s in ("queued", "running")), {
+                row.id: row for row in lab.devices()
+            }
 
     def _connect(self) -> None:
         from store.read import open_lab
@@ -176,10 +182,15 @@ class Supervisor:
 
     def _nothing_left(self) -> bool:
         counts = self.lab.counts()
-        return not counts.get("queued", 0) and not counts.get("running", 0) and not self.lab.pending_commands()
+        return (
+            not counts.get("queued", 0) and not counts.get("running", 0) and not self.lab.pending_commands()
+        )
 
     def _nap(self) -> float:
-        if any(p.complete for r in self.bench.runs.values() for p in r.probes.values()) and not self._standstill.why:
+        if (
+            any(p.complete for r in self.bench.runs.values() for p in r.probes.values())
+            and not self._standstill.why
+        ):
             return 0.0
         return 0.05 if self.bench.wake or self.bench.assignments else 0.2
 
@@ -211,7 +222,7 @@ class Supervisor:
             self._standstill.end()
 
     def _healthy_turn(self) -> None:
-        from runners.pool import ledger
+        from runners.pool import persist as ledger
 
         try:
             self._turn()
@@ -219,7 +230,9 @@ class Supervisor:
             ledger.fail(self.bench, self.writer, poisoned)
 
     def _turn(self) -> None:
-        from runners.pool import dispatch, ledger, verbs
+        from runners.pool import commands as verbs
+        from runners.pool import persist as ledger
+        from runners.pool import schedule as dispatch
 
         bench = self.bench
         urgent = bench.returned or any(p.complete for r in bench.runs.values() for p in r.probes.values())
@@ -237,7 +250,9 @@ class Supervisor:
                 self.staff.start(dispatch.dispatch(bench, self.writer))
         if bench.lost:
             self._report_lost()
-        if self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why:  # a turn that wrote nothing proves nothing
+        if (
+            self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why
+        ):  # a turn that wrote nothing proves nothing
             with self.writer.transaction(durable=False) as tx:
                 tx.heartbeat(self._state(), bench.obstacle or bench.waiting)
         if self._is_due("chores", CHORES_S):
@@ -315,7 +330,10 @@ class Supervisor:
         for slot in self.bench.slots:
             if slot.worker is not None and not slot.worker.quitting:
                 slot.worker.quit()
-        while any(s.worker is not None and s.worker.exit_code() is None for s in self.bench.slots) and self.clock() < until:
+        while (
+            any(s.worker is not None and s.worker.exit_code() is None for s in self.bench.slots)
+            and self.clock() < until
+        ):
             self._pump(0.05)
         for slot in self.bench.slots:
             if slot.worker is not None:
@@ -353,7 +371,7 @@ class Supervisor:
                     self.selector.unregister(key.fileobj)
 
     def _last_turns(self, until: float) -> None:
-        from runners.pool import ledger
+        from runners.pool import persist as ledger
 
         while self.clock() < until:
             try:
@@ -380,7 +398,9 @@ class Supervisor:
                 return
             with contextlib.suppress(NoWorker):
                 self._drain_pipes()
-        log.warning("ended although not all could be written; the next supervisor trains the last stretch again")
+        log.warning(
+            "ended although not all could be written; the next supervisor trains the last stretch again"
+        )
 
     def _drain_pipes(self) -> None:
         for key, _ in self.selector.select(0.05):

@@ -298,7 +298,9 @@ class _Report:
             for index, member in enumerate(event.members):
                 self._began[member] = self._began[member] or now
                 self._curves[member].add(event.step, event.train[index], event.validation[index])
-                self._points[member] = m.Point(member, event.step, event.train[index], event.validation[index])
+                self._points[member] = m.Point(
+                    member, event.step, event.train[index], event.validation[index]
+                )
             if now - self._sent >= PROGRESS_S:
                 self.flush()
         elif isinstance(event, Ended):
@@ -354,7 +356,9 @@ def _failure(tag: m.Tag, error: Exception) -> m.Failed:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the process."""
-    parser = argparse.ArgumentParser(prog="python -m runners.pool.worker", description="A worker of a labtui supervisor.")
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.pool.worker", description="A worker of a labtui supervisor."
+    )
     parser.add_argument("--read", type=int, required=True, metavar="FD")
     parser.add_argument("--write", type=int, required=True, metavar="FD")
     parser.add_argument("--trainer", required=True, metavar="MODULE:CLASS")

@@ -64,7 +64,11 @@ def opening_n(job: Job, counts: dict[int, tuple[int, int]]) -> tuple[int | None,
 
 
 def _progress(
-    job: Job, evidence: Sequence[Evidence], flags: set[str], following: Candidate | None, post: Posterior | None = None
+    job: Job,
+    evidence: Sequence[Evidence],
+    flags: set[str],
+    following: Candidate | None,
+    post: Posterior | None = None,
 ) -> Progress:
     verdicts, _ = collect(evidence)
     b = bracket(verdicts)

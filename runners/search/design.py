@@ -83,7 +83,9 @@ def gain_per_cost(weights: Array, t: Array, q: Array, batches: Sequence[int]) ->
     for i, m in enumerate(batches):
         expected = np.zeros((B, X))
         for s in range(m + 1):
-            joint = math.comb(m, s) * np.matmul(by_location, (up[s] * down[m - s]).transpose(1, 2, 0))  # [T, B, X]
+            joint = math.comb(m, s) * np.matmul(
+                by_location, (up[s] * down[m - s]).transpose(1, 2, 0)
+            )  # [T, B, X]
             r = np.tensordot(joint, moments, axes=(0, 1))  # [B, X, 3]
             expected += r[..., 0] * _deviation(r)
         gains[:, :, i] = (now[:, None] - expected) / (PROBE_COST + m * (1 - (1 - SUCCESS_COST) * mean_q))

@@ -44,7 +44,12 @@ class Family:
 
     @cached_property
     def _columns(self) -> tuple[Array, Array, Array, Array]:
-        rows = [(s, g * q_star(self.k), lapse, s**TILT * pg * pl) for s in SCALES for g, pg in GUESSES for lapse, pl in LAPSES]
+        rows = [
+            (s, g * q_star(self.k), lapse, s**TILT * pg * pl)
+            for s in SCALES
+            for g, pg in GUESSES
+            for lapse, pl in LAPSES
+        ]
         s, g, lapse, prior = np.array(rows, dtype=np.float64).T
         return s, g, lapse, np.asarray(prior / prior.sum())
 
@@ -74,4 +79,6 @@ class Family:
     def log_likelihood(self, log_n: Array, t: Array, successes: Array, failures: Array) -> Array:
         """[T, K] from the counts at each N, [X] each."""
         q = self.q(log_n, t)
-        return np.asarray(np.einsum("x,xtk->tk", successes, np.log(q)) + np.einsum("x,xtk->tk", failures, np.log1p(-q)))
+        return np.asarray(
+            np.einsum("x,xtk->tk", successes, np.log(q)) + np.einsum("x,xtk->tk", failures, np.log1p(-q))
+        )

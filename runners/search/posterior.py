@@ -50,7 +50,9 @@ class Posterior:
         order = np.argsort(log_n50, kind="stable")
         w = self.weights.ravel()[order]
         cdf = np.cumsum(w) - w / 2
-        low, value, high = (max(1.0, math.exp(x)) for x in np.interp((0.05, 0.5, 0.95), cdf / cdf[-1], log_n50[order]))
+        low, value, high = (
+            max(1.0, math.exp(x)) for x in np.interp((0.05, 0.5, 0.95), cdf / cdf[-1], log_n50[order])
+        )
         return Interval(value, low, high)
 
     def mass_above(self, n: int) -> float:

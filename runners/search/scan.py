@@ -15,11 +15,16 @@ from runners.spec import Job
 
 def ladder(job: Job) -> tuple[int, ...]:
     """The N that are measured, largest first; rungs above N_max are measured at N_max."""
-    return tuple(sorted({min(n, job.n_max) for n in job.search.ladder}, reverse=True))[: job.search.candidates]
+    return tuple(sorted({min(n, job.n_max) for n in job.search.ladder}, reverse=True))[
+        : job.search.candidates
+    ]
 
 
 def open_rungs(
-    job: Job, evidence: Sequence[Evidence], known: Collection[int] | Mapping[int, bool] = (), running: Collection[int] = ()
+    job: Job,
+    evidence: Sequence[Evidence],
+    known: Collection[int] | Mapping[int, bool] = (),
+    running: Collection[int] = (),
 ) -> tuple[Candidate, ...]:
     """What is still to be measured; each rung has its own seeds, so any order gives the same counts. Running ones first."""
     seen = {e.n for e in evidence} | set(known)
@@ -40,7 +45,9 @@ def replay_scan(job: Job, evidence: Sequence[Evidence]) -> Progress:
         flags.add("fails_above")
     estimate = n50 = None
     if b.hi is not None:
-        top = max(n for n, (_, successes) in counts.items() if successes)  # above it all fail: not part of the curve
+        top = max(
+            n for n, (_, successes) in counts.items() if successes
+        )  # above it all fail: not part of the curve
         post = posterior(Family(len(job.grid.seeds)), {n: c for n, c in counts.items() if n <= top}, top)
         estimate, n50 = post.n_star(), post.n50()
         if estimate.high > job.n_max:

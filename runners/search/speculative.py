@@ -21,7 +21,11 @@ BELOW_FAILING_TOP_SUCCEEDS = 1 / 4
 
 
 def speculate(
-    job: Job, evidence: Sequence[Evidence], known: Mapping[int, bool], slots: int, running: Collection[int] = ()
+    job: Job,
+    evidence: Sequence[Evidence],
+    known: Mapping[int, bool],
+    slots: int,
+    running: Collection[int] = (),
 ) -> tuple[Candidate, ...]:
     """The candidates worth having under way now, most useful first.
 
@@ -69,7 +73,10 @@ def is_reachable(job: Job, verdicts: Mapping[int, bool], known: Mapping[int, boo
     walks down from a failing N_max, may candidates above n fail first.
     """
     for top_failures in range(len(WALK_DOWN) + 1):
-        so_far, failures = dict(verdicts), sum(not ok for ok in verdicts.values()) if not any(verdicts.values()) else 0
+        so_far, failures = (
+            dict(verdicts),
+            sum(not ok for ok in verdicts.values()) if not any(verdicts.values()) else 0,
+        )
         while True:
             asked, _ = next_n(job, so_far)
             if asked is None:
@@ -87,7 +94,9 @@ def is_reachable(job: Job, verdicts: Mapping[int, bool], known: Mapping[int, boo
 
 def _most_likely(job: Job, verdicts: dict[int, bool], known: Mapping[int, bool], slots: int) -> list[int]:
     found: list[int] = []
-    heap: list[tuple[float, int, dict[int, bool]]] = [(-1.0, 0, verdicts)]  # minus likelihood, order of discovery, path
+    heap: list[tuple[float, int, dict[int, bool]]] = [
+        (-1.0, 0, verdicts)
+    ]  # minus likelihood, order of discovery, path
     discovered = 0
     while heap and len(found) < slots:
         weight, _, so_far = heapq.heappop(heap)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from runners.search.types import Evidence
 from runners.spec import Job
 
-FLAGS = ("capped", "fails_above", "contradicted", "max_candidates", "seed_budget", "beyond_n_max", "tf32", "bf16")
+FLAGS = (
+    "capped",
+    "fails_above",
+    "contradicted",
+    "max_candidates",
+    "seed_budget",
+    "beyond_n_max",
+    "tf32",
+    "bf16",
+)
 """Every flag a search can raise, in the order in which they are reported."""
 
 
@@ -66,7 +75,9 @@ def check(job: Job, evidence: Sequence[Evidence]) -> None:
         if not 1 <= e.n <= n_max:
             raise ValueError(f"evidence {i} has n = {e.n}; expected 1..{n_max}")
         if not 0 <= e.successes <= e.seeds:
-            raise ValueError(f"evidence {i} has {e.successes} successes of {e.seeds} seeds; expected at most as many as seeds")
+            raise ValueError(
+                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; expected at most as many as seeds"
+            )
 
 
 def job_flags(job: Job) -> set[str]:

@@ -38,7 +38,9 @@ class Cost:
         return self.device_seconds / 3600
 
 
-def estimate(jobs: Iterable[Job], speed: Mapping[tuple[str, int], float] | None = None, *, flops: float = 5e12) -> Cost:
+def estimate(
+    jobs: Iterable[Job], speed: Mapping[tuple[str, int], float] | None = None, *, flops: float = 5e12
+) -> Cost:
     """Expected cost of the jobs, equal ones counted once.
 
     Args:
@@ -84,7 +86,10 @@ def expected_candidates(job: Job) -> tuple[int, int]:
     middle = max(1.0, n_max**0.5)
     if search.strategy == "paper":
         down = ceil(log(max(2.0, n_max / middle)) / log(search.multiplier))
-        halvings = min(search.candidates - down - 1, ceil(log2(max(2.0, n_max / max(1, search.multiplier) ** (down - 1)))))
+        halvings = min(
+            search.candidates - down - 1,
+            ceil(log2(max(2.0, n_max / max(1, search.multiplier) ** (down - 1)))),
+        )
     else:
         down = ceil(log2(max(2.0, n_max / middle)))
         halvings = ceil(log2(log(2) / log(1 + search.rtol))) if search.rtol > 0 else ceil(log2(middle + 1))

@@ -14,7 +14,14 @@ from runners.spec.job import Grid, Job, Lengths, Search, Training
 from runners.spec.load import NamedJob
 from runners.spec.model import LSTM, DenseSSM, PluginModel, Transformer
 from runners.spec.study import Overrides, Study, Sweep
-from runners.spec.task import Automaton, Dihedral, ModularAddition, PermutationComposition, PluginTask, Product
+from runners.spec.task import (
+    Automaton,
+    Dihedral,
+    ModularAddition,
+    PermutationComposition,
+    PluginTask,
+    Product,
+)
 
 BEGIN, END = "<!-- generated: python -m runners.spec.document -->", "<!-- end of generated -->"
 
@@ -47,7 +54,14 @@ def reference() -> str:
 
 
 def _section(title: str, model: type[BaseModel]) -> str:
-    head = [f"### {title}", "", _oneline(model.__doc__ or ""), "", "| key | takes | default | meaning |", "|---|---|---|---|"]
+    head = [
+        f"### {title}",
+        "",
+        _oneline(model.__doc__ or ""),
+        "",
+        "| key | takes | default | meaning |",
+        "|---|---|---|---|",
+    ]
     rows = [_row(name, field) for name, field in model.model_fields.items() if name != "kind"]
     return "\n".join([*head, *rows, ""])
 

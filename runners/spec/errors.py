@@ -5,7 +5,9 @@ from __future__ import annotations
 
 def printable(text: str) -> str:
     """``text`` on one line with every control, format and bidirectional character written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text
+    )
 
 
 class SpecError(ValueError):

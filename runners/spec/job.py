@@ -51,13 +51,17 @@ class Lengths(Spec):
 class Grid(Spec):
     """The trials of one candidate N: every learning rate with every seed."""
 
-    learning_rates: Annotated[tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(min_length=1, max_length=64)] = (
+    learning_rates: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(min_length=1, max_length=64)
+    ] = (
         1e-3,
         1e-4,
         1e-5,
     )
     """Learning rates of Adam."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1024)] = (
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1024)
+    ] = (
         10,
         20,
         30,
@@ -122,7 +126,9 @@ class Search(Spec):
     @model_validator(mode="after")
     def _check(self) -> Search:
         if self.strategy == "paper" and self.max_candidates is not None and self.max_candidates > 20:
-            raise ValueError(f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'")
+            raise ValueError(
+                f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'"
+            )
         if len(set(self.ladder)) < len(self.ladder):
             raise ValueError("ladder has the same value twice; expected distinct values")
         return self

@@ -65,7 +65,9 @@ def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
     path = Path(name_or_path)
     if not path.exists():
         known = ", ".join(presets())
-        raise SpecError(f"no preset and no file is called {name_or_path!r}; expected a TOML file or one of: {known}")
+        raise SpecError(
+            f"no preset and no file is called {name_or_path!r}; expected a TOML file or one of: {known}"
+        )
     return _read_file(path), str(path), path.parent
 
 
@@ -130,9 +132,13 @@ def _parse_toml(text: str, source: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         where = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         what = str(error)[: where.start()] + f" (column {where.group(2)})" if where else str(error)
-        raise SpecError(f"not valid TOML: {what}", source=source, line=int(where.group(1)) if where else None) from None
+        raise SpecError(
+            f"not valid TOML: {what}", source=source, line=int(where.group(1)) if where else None
+        ) from None
     except ValueError:
-        raise SpecError("has a number with thousands of digits; expected numbers in their range", source=source) from None
+        raise SpecError(
+            "has a number with thousands of digits; expected numbers in their range", source=source
+        ) from None
     except RecursionError:
         raise SpecError("not valid TOML: nested too deeply", source=source) from None
     _refuse_dates(data, source, text, ())
@@ -143,7 +149,9 @@ def _refuse_dates(value: Any, source: str, text: str, keys: tuple[str | int, ...
     if isinstance(value, datetime | date | time):
         dotted = ".".join(map(str, keys))
         raise SpecError(f"{dotted} is a date; expected no dates", source=source, line=line_of(text, keys))
-    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items: Any = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, item in items:
         _refuse_dates(item, source, text, (*keys, key))
 

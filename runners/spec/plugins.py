@@ -45,6 +45,8 @@ def resolve_task(value: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         raise SpecError(f"the task plugin {name!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(task, Automaton):
-        raise SpecError(f"the task plugin {name!r} returned {type(task).__name__}; expected runners.spec.Automaton")
+        raise SpecError(
+            f"the task plugin {name!r} returned {type(task).__name__}; expected runners.spec.Automaton"
+        )
     dumped: dict[str, Any] = task.model_dump(mode="json")
     return dumped

@@ -85,7 +85,10 @@ def _sentence(found: Any, model: type[BaseModel], origin: Callable[[Keys], Keys]
     if kind == "literal_error":
         return f"{shown}; expected {ctx['expected']}", keys
     if kind == "union_tag_invalid":
-        return f"{name}.kind is {_shown(found['input'].get('kind'))}; expected one of {ctx['expected_tags']}", (*keys, "kind")
+        return (
+            f"{name}.kind is {_shown(found['input'].get('kind'))}; expected one of {ctx['expected_tags']}",
+            (*keys, "kind"),
+        )
     if kind == "union_tag_not_found":
         return f"{name}.kind is missing; expected a table with a kind", keys
     expected = _EXPECTED.get(kind) or "expected another value: " + found["msg"][:1].lower() + found["msg"][1:]
@@ -98,7 +101,9 @@ def _own_words(text: str, keys: Keys, model: type[BaseModel] | None) -> tuple[st
     word = first.group() if first else ""
     fields = model.model_fields if model else {}
     sections = {name: _as_model(f.annotation) for name, f in fields.items()}
-    holder = next((name for name, section in sections.items() if section and word in section.model_fields), None)
+    holder = next(
+        (name for name, section in sections.items() if section and word in section.model_fields), None
+    )
     if word in fields or holder:
         keys = (*keys, word) if word in fields else (*keys, str(holder), word)
         return dotted(keys) + text[len(word) :], keys

@@ -28,14 +28,18 @@ def shares(n_tokens: int, lengths: range, validation_size: int) -> tuple[LengthS
     """
     count = len(lengths)
     if validation_size < count:
-        raise ValueError(f"validation_size is {validation_size}; expected at least one sequence for each of {count} lengths")
+        raise ValueError(
+            f"validation_size is {validation_size}; expected at least one sequence for each of {count} lengths"
+        )
     share, rest = divmod(validation_size, count)
     out = []
     total = n_tokens ** (lengths[0] - 1)
     for n in lengths:
         total *= n_tokens  # S_n = K**n, from S_(n-1): powers afresh cost seconds at length 10,000
         if total < 2:
-            raise ValueError(f"length {n} has a single sequence; expected at least 2, one of them to validate on")
+            raise ValueError(
+                f"length {n} has a single sequence; expected at least 2, one of them to validate on"
+            )
         wanted = share + (rest if n == lengths[-1] else 0)
         out.append(LengthShare(n, total, 1 if total <= 4 else min(wanted, total // 5)))
     return tuple(out)

@@ -140,7 +140,9 @@ class Study(Spec):
 
 
 def _cells(sweep: Sweep) -> Iterator[Cell]:
-    for task, model, fmt, distribution, L in product(sweep.task, sweep.model, sweep.format, sweep.distribution, sweep.L):
+    for task, model, fmt, distribution, L in product(
+        sweep.task, sweep.model, sweep.format, sweep.distribution, sweep.L
+    ):
         common: dict[str, Any] = {"task": task, "model": model, "format": fmt}
         low = L if distribution == "fixed" else sweep.min_length
         joint = Job(

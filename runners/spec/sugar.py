@@ -58,7 +58,9 @@ class Sugar:
         if isinstance(data.get("sweep"), list):
             if len(data["sweep"]) == 1:
                 self._origins["sweep", 0] = ("sweep",)
-            data["sweep"] = [self._sweep(v, i) if isinstance(v, dict) else v for i, v in enumerate(data["sweep"])]
+            data["sweep"] = [
+                self._sweep(v, i) if isinstance(v, dict) else v for i, v in enumerate(data["sweep"])
+            ]
         elif isinstance(data.get("job"), dict):
             data["job"] = self._job(data["job"])
         elif "sweep" not in data:
@@ -79,7 +81,9 @@ class Sugar:
             m = sweep.pop("m")
             values = m if isinstance(m, list) else [m]
             for j in range(len(values)):
-                self._origins["sweep", i, "task", j, "m"] = (*at, "m", j) if isinstance(m, list) else (*at, "m")
+                self._origins["sweep", i, "task", j, "m"] = (
+                    (*at, "m", j) if isinstance(m, list) else (*at, "m")
+                )
             self._origins["sweep", i, "task"] = (*at, "m")
             sweep["task"] = [{"kind": "modular_addition", "m": v} for v in values]
         for key in _AXES:
@@ -105,8 +109,14 @@ class Sugar:
         if not isinstance(value, str):
             return value
         if value not in self._models:
-            known = f"one of the [models.NAME] tables: {', '.join(self._models)}" if self._models else "a [models.NAME] table"
-            raise self._error(f"{dotted(self.origin(keys))} is {value!r}; expected an inline table or {known}", keys)
+            known = (
+                f"one of the [models.NAME] tables: {', '.join(self._models)}"
+                if self._models
+                else "a [models.NAME] table"
+            )
+            raise self._error(
+                f"{dotted(self.origin(keys))} is {value!r}; expected an inline table or {known}", keys
+            )
         self._origins[keys] = ("models", value)
         self._count(self._models[value], keys)
         return self._models[value]
@@ -117,7 +127,9 @@ class Sugar:
             self._sizes[id(named)] = len(json.dumps(named))
         self._expanded += self._sizes[id(named)]
         if self._expanded > MAX_BYTES:
-            raise self._error(f"{dotted(self.origin(keys))} makes the file more than {MAX_BYTES} bytes written out", keys)
+            raise self._error(
+                f"{dotted(self.origin(keys))} makes the file more than {MAX_BYTES} bytes written out", keys
+            )
 
     def _task(self, value: Any, keys: Keys) -> Any:
         if not isinstance(value, dict):
@@ -132,7 +144,9 @@ class Sugar:
         """The task with every table file read, those of a product's factors too."""
         if value.get("kind") == "product" and isinstance(value.get("factors"), list):
             at = (*keys, "factors")
-            factors = [self._filed(f, (*at, i)) if isinstance(f, dict) else f for i, f in enumerate(value["factors"])]
+            factors = [
+                self._filed(f, (*at, i)) if isinstance(f, dict) else f for i, f in enumerate(value["factors"])
+            ]
             return {**value, "factors": factors}
         return self._table(value, keys) if value.get("kind") == "automaton" and "file" in value else value
 
@@ -141,10 +155,13 @@ class Sugar:
         extra = sorted(set(value) - {"kind", "file", "name"})
         if extra:
             raise self._error(
-                f"{dotted(self.origin(keys))} has a file and {extra[0]}; expected only kind, file and name", keys
+                f"{dotted(self.origin(keys))} has a file and {extra[0]}; expected only kind, file and name",
+                keys,
             )
         if not isinstance(name, str):
-            raise self._error(f"{dotted(self.origin(keys))}.file is {name!r}; expected a file name in quotes", keys)
+            raise self._error(
+                f"{dotted(self.origin(keys))}.file is {name!r}; expected a file name in quotes", keys
+            )
         path = (self._folder or Path()) / name
         if path not in self._tables:
             self._tables[path] = self._read_table(path)

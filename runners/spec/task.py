@@ -102,7 +102,9 @@ class Automaton(Spec):
                 "expected at least 2, one for each token"
             )
         if not 2 <= width <= MAX_TOKENS:
-            raise ValueError(f"table row 0 has {width} entries; expected 2 to {MAX_TOKENS}, one for each token")
+            raise ValueError(
+                f"table row 0 has {width} entries; expected 2 to {MAX_TOKENS}, one for each token"
+            )
         for s, row in enumerate(self.table):
             if len(row) != width:
                 raise ValueError(f"table row {s} has {len(row)} entries; expected {width} like row 0")
@@ -115,7 +117,9 @@ class Automaton(Spec):
             if names and len(names) != want:
                 raise ValueError(f"{what} has {len(names)} names; expected {want} or none")
         if len(self.unreachable) == n_states - 1:
-            raise ValueError("table never leaves the start state; expected at least 2 states that can be reached")
+            raise ValueError(
+                "table never leaves the start state; expected at least 2 states that can be reached"
+            )
         return self
 
     @cached_property
@@ -132,7 +136,9 @@ class Automaton(Spec):
                 if t not in seen:
                     seen.add(t)
                     todo.append(t)
-        return tuple((self.states[s] if self.states else str(s)) for s in range(len(self.table)) if s not in seen)
+        return tuple(
+            (self.states[s] if self.states else str(s)) for s in range(len(self.table)) if s not in seen
+        )
 
     @property
     def n_tokens(self) -> int:
@@ -156,7 +162,10 @@ class Product(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Product:
-        for what, count, most in (("tokens", self.n_tokens, MAX_TOKENS), ("states", self.n_states, MAX_STATES)):
+        for what, count, most in (
+            ("tokens", self.n_tokens, MAX_TOKENS),
+            ("states", self.n_states, MAX_STATES),
+        ):
             if count > most:
                 raise ValueError(f"factors make a product of {count} {what}; expected at most {most}")
         return self
@@ -167,7 +176,10 @@ class Product(Spec):
         parts = self._flat
         if all(not isinstance(f, Automaton) for f in parts):
             return ()
-        after = [f.successors if isinstance(f, Automaton) else (frozenset(range(f.n_states)),) * f.n_states for f in parts]
+        after = [
+            f.successors if isinstance(f, Automaton) else (frozenset(range(f.n_states)),) * f.n_states
+            for f in parts
+        ]
         start = tuple(f.start if isinstance(f, Automaton) else 0 for f in parts)
         seen, todo = {start}, [start]
         while todo:
@@ -175,12 +187,21 @@ class Product(Spec):
                 if state not in seen:
                     seen.add(state)
                     todo.append(state)
-        names = [f.states if isinstance(f, Automaton) and f.states else tuple(map(str, range(f.n_states))) for f in parts]
+        names = [
+            f.states if isinstance(f, Automaton) and f.states else tuple(map(str, range(f.n_states)))
+            for f in parts
+        ]
         every = product(*(range(f.n_states) for f in parts))
-        return tuple(f"({', '.join(n[s] for n, s in zip(names, state, strict=True))})" for state in every if state not in seen)
+        return tuple(
+            f"({', '.join(n[s] for n, s in zip(names, state, strict=True))})"
+            for state in every
+            if state not in seen
+        )
 
     @property
-    def _flat(self) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton | PluginTask, ...]:
+    def _flat(
+        self,
+    ) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton | PluginTask, ...]:
         """The factors, those of a factor that is a product in its place."""
         return tuple(part for f in self.factors for part in (f._flat if isinstance(f, Product) else (f,)))
 

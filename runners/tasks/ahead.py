@@ -22,7 +22,9 @@ class BatchStream:
 
     def __init__(self, data: TrainingSet, order: BatchOrder) -> None:
         if data.n != order.n:
-            raise ValueError(f"the order is one of {order.n} sequences; expected {data.n}, those of the training set")
+            raise ValueError(
+                f"the order is one of {order.n} sequences; expected {data.n}, those of the training set"
+            )
         self.data = data
         self.order = order
         formatter = data.source.formatter

@@ -116,7 +116,9 @@ class Shuffle:
         for r in range(len(self._rounds) - 1, -1, -1):
             i = r % len(words)
             total -= hashes[i]
-            words[i] = _subtract(words[i], streams.below(self._rounds[r], total, self.bounds[i]), self.bounds[i])
+            words[i] = _subtract(
+                words[i], streams.below(self._rounds[r], total, self.bounds[i]), self.bounds[i]
+            )
             hashes[i] = streams.bits(self._hash[i], words[i])
             total += hashes[i]
         index: Tensor = words[0] + words[1] * self.bounds[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from runners import streams
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.spec import Job
 from runners.tasks.bijection import Digits, Shuffle
 from runners.tasks.formats import Batch, Formatter
@@ -89,7 +89,9 @@ class DataSource:
         total = sum(s.validation for s in shares)
         x = torch.zeros(total, self.job.lengths.length, dtype=self.dtype, device=self.device)
         counts = torch.tensor([s.validation for s in shares], device=self.device)
-        lengths = torch.arange(self._first, self._first + len(shares), device=self.device).repeat_interleave(counts)
+        lengths = torch.arange(self._first, self._first + len(shares), device=self.device).repeat_interleave(
+            counts
+        )
         at = 0
         for place, share in enumerate(shares):
             stream = self._stream(place)
@@ -105,7 +107,9 @@ class DataSource:
             ValueError: n is not in 1..training_space.
         """
         if not 1 <= n <= self.job.training_space:
-            raise ValueError(f"n is {n}; expected 1 to {self.job.training_space}, the sequences that may train")
+            raise ValueError(
+                f"n is {n}; expected 1 to {self.job.training_space}, the sequences that may train"
+            )
         for share in self.job.shares:
             reach = Shuffle.reach_of(self.job.task.n_tokens, share.length) - share.validation
             if share.training > reach and n > reach:
@@ -131,7 +135,9 @@ class DataSource:
         for place, count in enumerate(torch.bincount(which, minlength=len(self.job.shares)).tolist()):
             if count:
                 stream = self._stream(place)
-                stream.write(stream.training(rank[at : at + count]), self._digits, x[at : at + count, : stream.length])
+                stream.write(
+                    stream.training(rank[at : at + count]), self._digits, x[at : at + count, : stream.length]
+                )
                 at += count
         return torch.empty_like(x).index_copy_(0, order, x), which + self._first
 
@@ -144,9 +150,11 @@ class DataSource:
             tokens[:done] = self._tokens
             chunk = self.chunk
             for at in range(done, n, chunk):
-                look_up()
+                check_interrupt()
                 end = min(at + chunk, n)
-                tokens[at:end] = self.sequences(torch.arange(at, end, dtype=torch.int64, device=self.device))[0]
+                tokens[at:end] = self.sequences(torch.arange(at, end, dtype=torch.int64, device=self.device))[
+                    0
+                ]
             self._tokens = tokens  # only now: another thread may be reading a smaller set
         return self._tokens[:n]
 

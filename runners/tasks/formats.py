@@ -44,7 +44,9 @@ class Vocabulary:
         tokens, states = table.n_tokens, table.n_states
         if job.format != "cot":
             return cls(tokens, states, None, 0)
-        return cls(tokens + 1 + (0 if table.shared else states), states, tokens, 0 if table.shared else tokens + 1)
+        return cls(
+            tokens + 1 + (0 if table.shared else states), states, tokens, 0 if table.shared else tokens + 1
+        )
 
     @property
     def dtype(self) -> torch.dtype:

@@ -36,7 +36,9 @@ class Generalisation(NamedTuple):
         return (accuracy - self.chance) / (1.0 - self.chance) if self.chance < 1.0 else accuracy
 
 
-def generalisation_batch(job: Job, seed: int, device: str | torch.device = "cpu", count: int = SEQUENCES) -> Generalisation:
+def generalisation_batch(
+    job: Job, seed: int, device: str | torch.device = "cpu", count: int = SEQUENCES
+) -> Generalisation:
     """``count`` sequences of length 2L, every token uniform and independent, from the seed's validation stream."""
     where = torch.device(device)
     length = 2 * job.lengths.length

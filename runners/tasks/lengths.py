@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from runners import streams
-from runners.interrupt import look_up
+from runners.interrupt import check_interrupt
 from runners.spec import Job
 
 
@@ -77,7 +77,7 @@ class Uniform:
         rank[: self._done] = self._rank[: self._done]
         self._which, self._rank = which, rank
         while self._done < n:
-            look_up()
+            check_interrupt()
             self._draw(min(self.CHUNK, n - self._done))
 
     def _draw(self, count: int) -> None:

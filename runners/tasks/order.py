@@ -45,7 +45,9 @@ class BatchOrder:
         epochs = torch.arange(first, last + 1, dtype=torch.int64, device=self.device)
         entry = torch.arange(self.n, dtype=torch.int64, device=self.device)
         ranks = streams.bits(streams.bits(self._key, epochs)[:, None], entry)
-        return torch.argsort(ranks, dim=1, stable=True).reshape(-1)[begin - first * self.n : end - first * self.n]
+        return torch.argsort(ranks, dim=1, stable=True).reshape(-1)[
+            begin - first * self.n : end - first * self.n
+        ]
 
     def _computed(self, place: Tensor) -> Tensor:
         epoch = torch.div(place, self.n, rounding_mode="floor")

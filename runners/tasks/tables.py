@@ -53,7 +53,9 @@ class TransitionTable:
             SpecError: a plugin that was not resolved on loading.
         """
         if isinstance(task, PluginTask):
-            raise SpecError(f"the plugin task {task.name!r} is not resolved; expected a spec read by runners.spec.load")
+            raise SpecError(
+                f"the plugin task {task.name!r} is not resolved; expected a spec read by runners.spec.load"
+            )
         return _of(task)
 
     def run(self, tokens: npt.ArrayLike) -> Table:

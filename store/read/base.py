@@ -52,7 +52,9 @@ class Connected:
         if self._stat() != self._identity:
             if self._opened.still and self.path.exists():
                 raise LabError(f"{self.path} has been written since it was opened; open it again")
-            raise NotALab(f"{self.path} was moved or replaced; expected the file that was opened: open it again")
+            raise NotALab(
+                f"{self.path} was moved or replaced; expected the file that was opened: open it again"
+            )
         return int(self._rows("PRAGMA data_version")[0][0])
 
     @contextmanager
@@ -80,7 +82,9 @@ class Connected:
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, *self._opened.wal_now()
 
     def _columns_of(self, table: str) -> frozenset[str]:
-        return frozenset(row[1] for row in self._rows(f"PRAGMA table_info({table})") if isinstance(row[1], str))
+        return frozenset(
+            row[1] for row in self._rows(f"PRAGMA table_info({table})") if isinstance(row[1], str)
+        )
 
     def _rows(self, sql: str, values: Bound = ()) -> list[Any]:
         """All rows of a statement; text that is not UTF-8 is read again with replacements."""

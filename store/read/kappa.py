@@ -47,7 +47,9 @@ class KappaReads(Connected):
             columns = ", ".join(c if c in have else "NULL" for c in _JOB)
             columns = f"id, CASE WHEN distribution = 'fixed' THEN length END, {columns}"
             # through the study's own jobs: two sub-queries over its cells would cost more than the scan
-            within = "" if study_id is None else " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+            within = (
+                "" if study_id is None else " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+            )
             jobs = self._rows(f"SELECT {columns} FROM job{within}", () if study_id is None else (study_id,))
         return _assemble(asked, dict(zip(map(_ID, jobs), _n_stars(jobs), strict=True)))
 
@@ -62,14 +64,24 @@ class KappaReads(Connected):
                 values,
             )
             among = f" WHERE cell_id IN (SELECT id FROM cell{only})" if only else ""
-            parts = dict(self._rows(f"SELECT cell_id, group_concat(job_id) FROM cell_part{among} GROUP BY cell_id", values))
+            parts = dict(
+                self._rows(
+                    f"SELECT cell_id, group_concat(job_id) FROM cell_part{among} GROUP BY cell_id", values
+                )
+            )
             known: dict[object, tuple[int, ...]] = {}  # the cells of two distributions have the same sum
             for ids in parts.values():
                 if ids not in known:
                     known[ids] = _numbers(ids)
-            axes = ({name: decode(v) for (name, decode), v in zip(_AXES, cell[2:], strict=True)} for cell in cells)
+            axes = (
+                {name: decode(v) for (name, decode), v in zip(_AXES, cell[2:], strict=True)} for cell in cells
+            )
             self._asked = _Asked(
-                mark, [(d.integer(c[0]), c[1], known.get(parts.get(c[0]), ()), a) for c, a in zip(cells, axes, strict=True)]
+                mark,
+                [
+                    (d.integer(c[0]), c[1], known.get(parts.get(c[0]), ()), a)
+                    for c, a in zip(cells, axes, strict=True)
+                ],
             )
         return self._asked
 
@@ -85,7 +97,9 @@ def _assemble(asked: _Asked, stars: dict[int, NStar]) -> list[CellRow]:
             sums[ids] = _sum(ids, stars)
         # a frozen dataclass is filled through __dict__, as in store/read/mapping.py
         made = object.__new__(CellRow)
-        made.__dict__.update(axes, id=cell_id, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids])
+        made.__dict__.update(
+            axes, id=cell_id, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids]
+        )
         out.append(made)
     return out
 
@@ -127,7 +141,14 @@ def _n_stars(jobs: list[Any]) -> list[NStar]:
 
 
 def _n_star(
-    job_id: int, n: object, state: object, status: object, lo: object, hi: object, n_max: object, *others: object
+    job_id: int,
+    n: object,
+    state: object,
+    status: object,
+    lo: object,
+    hi: object,
+    n_max: object,
+    *others: object,
 ) -> NStar:
     flags, estimate, generalisation = others
     known, most = _STATUS(status), d.maybe_integer(hi)

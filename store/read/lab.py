@@ -26,7 +26,17 @@ from store.filters import (
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaReads
 from store.read.mapping import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, TRIALS
-from store.rows import CommandRow, Curve, DeviceRow, EventRow, JobRow, ProbeRow, StudyRow, SupervisorRow, TrialRow
+from store.rows import (
+    CommandRow,
+    Curve,
+    DeviceRow,
+    EventRow,
+    JobRow,
+    ProbeRow,
+    StudyRow,
+    SupervisorRow,
+    TrialRow,
+)
 
 SILENT_S = 20.0
 """A living supervisor that has written nothing for so long cannot (it writes every two seconds)."""
@@ -57,7 +67,9 @@ class Lab(KappaReads):
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # studies
@@ -81,7 +93,9 @@ class Lab(KappaReads):
         join = "study_job JOIN job ON job.id = study_job.job_id AND job.deleted_at IS NULL"
         only = " WHERE study_job.study_id = ?" if values else ""
         with self.consistent():
-            rows = self._rows(f"SELECT {STUDIES.select(self._columns['study'])} FROM study{where} ORDER BY study.id", values)
+            rows = self._rows(
+                f"SELECT {STUDIES.select(self._columns['study'])} FROM study{where} ORDER BY study.id", values
+            )
             counted = self._rows(
                 f"SELECT study_job.study_id, job.state, count(*) FROM {join}{only} GROUP BY study_job.study_id, job.state",
                 values,
@@ -96,7 +110,10 @@ class Lab(KappaReads):
 
     def studies_of(self, job_id: int) -> list[int]:
         """The studies that asked for a job."""
-        return [d.integer(r[0]) for r in self._rows("SELECT study_id FROM study_job WHERE job_id = ? ORDER BY 1", (job_id,))]
+        return [
+            d.integer(r[0])
+            for r in self._rows("SELECT study_id FROM study_job WHERE job_id = ? ORDER BY 1", (job_id,))
+        ]
 
     # jobs
 
@@ -136,7 +153,10 @@ class Lab(KappaReads):
         columns = JOBS.select(self._columns["job"])
         if ids is None:
             return JOBS.make(self._rows(f"SELECT {columns} FROM job WHERE deleted_at IS NULL ORDER BY id"))
-        found = {job.id: job for job in JOBS.make(self._chunks(f"SELECT {columns} FROM job WHERE id IN ({{}})", ids))}
+        found = {
+            job.id: job
+            for job in JOBS.make(self._chunks(f"SELECT {columns} FROM job WHERE id IN ({{}})", ids))
+        }
         return [found[i] for i in ids if i in found]
 
     def job(self, reference: str | int) -> JobRow:
@@ -151,7 +171,9 @@ class Lab(KappaReads):
             if found:
                 return found[0]
         if not 4 <= len(word) <= 64 or any(c not in "0123456789abcdef" for c in word):
-            raise LabError(f"there is no job {word[:80]!r} in {self.path}; expected an id, or 4 or more digits of a hash")
+            raise LabError(
+                f"there is no job {word[:80]!r} in {self.path}; expected an id, or 4 or more digits of a hash"
+            )
         rows = self._rows("SELECT id FROM job WHERE hash >= ? AND hash < ? LIMIT 2", (word, word + "g"))
         if not rows:
             raise self._missing("job", word)
@@ -181,30 +203,42 @@ class Lab(KappaReads):
     def probes(self, job_id: int) -> list[ProbeRow]:
         """The candidates of a job in the order in which they were begun."""
         columns = PROBES.select(self._columns["probe"])
-        return PROBES.make(self._rows(f"SELECT {columns} FROM probe WHERE job_id = ? ORDER BY ordinal", (job_id,)))
+        return PROBES.make(
+            self._rows(f"SELECT {columns} FROM probe WHERE job_id = ? ORDER BY ordinal", (job_id,))
+        )
 
     def trials(self, job_id: int | None = None, probe_id: int | None = None) -> list[TrialRow]:
         """The trials of a job (through its probes) or of a probe, by id."""
         columns = TRIALS.select(self._columns["trial"])
         if probe_id is not None:
-            return TRIALS.make(self._rows(f"SELECT {columns} FROM trial WHERE probe_id = ? ORDER BY id", (probe_id,)))
+            return TRIALS.make(
+                self._rows(f"SELECT {columns} FROM trial WHERE probe_id = ? ORDER BY id", (probe_id,))
+            )
         if job_id is None:
             raise LabError("trials of what? expected a job or a probe; use trial_ids for all")
         inner = "SELECT id FROM probe WHERE job_id = ?"
-        return TRIALS.make(self._rows(f"SELECT {columns} FROM trial WHERE probe_id IN ({inner}) ORDER BY id", (job_id,)))
+        return TRIALS.make(
+            self._rows(f"SELECT {columns} FROM trial WHERE probe_id IN ({inner}) ORDER BY id", (job_id,))
+        )
 
-    def trial_ids(self, where: Sequence[Condition] = (), order: str = "id", study: int | None = None) -> array[int]:
+    def trial_ids(
+        self, where: Sequence[Condition] = (), order: str = "id", study: int | None = None
+    ) -> array[int]:
         """Ids of the trials that meet all conditions (on trials and on their jobs), as :meth:`job_ids`."""
         conditions = [*where, *([Condition("study", "=", study)] if study is not None else [])]
         sql, values = compile_conditions(conditions, TRIAL_FIELDS)
         ordering = compile_order(order, TRIAL_ORDERS, "trial.id")
         join = " JOIN job ON job.id = trial.job_id" if "job." in sql else ""
-        return self._ids(f"SELECT trial.id FROM trial{join}{' WHERE ' + sql if sql else ''} ORDER BY {ordering}", values)
+        return self._ids(
+            f"SELECT trial.id FROM trial{join}{' WHERE ' + sql if sql else ''} ORDER BY {ordering}", values
+        )
 
     def trials_by_id(self, ids: Sequence[int]) -> list[TrialRow]:
         """The trials of these ids, in their order, missing ones left out."""
         columns = TRIALS.select(self._columns["trial"])
-        found = {t.id: t for t in TRIALS.make(self._chunks(f"SELECT {columns} FROM trial WHERE id IN ({{}})", ids))}
+        found = {
+            t.id: t for t in TRIALS.make(self._chunks(f"SELECT {columns} FROM trial WHERE id IN ({{}})", ids))
+        }
         return [found[i] for i in ids if i in found]
 
     def curve(self, trial_id: int) -> Curve | None:
@@ -215,7 +249,9 @@ class Lab(KappaReads):
     def curves(self, probe_id: int) -> dict[int, Curve]:
         """The losses of all trials of a probe, by trial."""
         inner = "SELECT id FROM trial WHERE probe_id = ?"
-        rows = self._rows(f"SELECT trial_id, points FROM curve WHERE trial_id IN ({inner}) ORDER BY 1", (probe_id,))
+        rows = self._rows(
+            f"SELECT trial_id, points FROM curve WHERE trial_id IN ({inner}) ORDER BY 1", (probe_id,)
+        )
         return {d.integer(i): curve for i, blob in rows if (curve := curves.decode(blob)) is not None}
 
     # what happens
@@ -234,7 +270,9 @@ class Lab(KappaReads):
 
     def devices(self) -> list[DeviceRow]:
         """The devices that the supervisor found."""
-        return DEVICES.make(self._rows(f"SELECT {DEVICES.select(self._columns['device'])} FROM device ORDER BY id"))
+        return DEVICES.make(
+            self._rows(f"SELECT {DEVICES.select(self._columns['device'])} FROM device ORDER BY id")
+        )
 
     def supervisor(self) -> SupervisorRow | None:
         """The supervisor that has the lab, or had it last; None where none ever did."""
@@ -256,7 +294,9 @@ class Lab(KappaReads):
             version=d.text(version),
             started_at=d.real(since),
             heartbeat_at=d.real(beat),
-            state="waiting" if word else d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
+            state="waiting"
+            if word
+            else d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
             message=word or d.text(message),
             alive=alive,
         )

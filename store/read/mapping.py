@@ -35,7 +35,9 @@ class RowMap(Generic[Row]):
         out: list[Row] = []
         for values in found:
             made = new(row)
-            made.__dict__.update(zip(fields, [f(v) for f, v in zip(decoders, values, strict=True)], strict=True))
+            made.__dict__.update(
+                zip(fields, [f(v) for f, v in zip(decoders, values, strict=True)], strict=True)
+            )
             out.append(made)
         return out
 
@@ -171,7 +173,13 @@ EVENTS: RowMap[EventRow] = RowMap(
 DEVICES: RowMap[DeviceRow] = RowMap(
     DeviceRow,
     "device",
-    _same(id=d.text, name=d.text, slots=d.integer, state=d.one_of("active", "excluded", "reserved", "lost"), note=d.text),
+    _same(
+        id=d.text,
+        name=d.text,
+        slots=d.integer,
+        state=d.one_of("active", "excluded", "reserved", "lost"),
+        note=d.text,
+    ),
 )
 COMMANDS: RowMap[CommandRow] = RowMap(
     CommandRow,

@@ -124,7 +124,9 @@ class TxBase:
         columns = ", ".join(rows[0])
         values = ", ".join(f":{name}" for name in rows[0])
         many = [dict(row) for row in rows]
-        done = self.c.exec_driver_sql(f"INSERT INTO {table} ({columns}) VALUES ({values})", many if len(many) > 1 else many[0])
+        done = self.c.exec_driver_sql(
+            f"INSERT INTO {table} ({columns}) VALUES ({values})", many if len(many) > 1 else many[0]
+        )
         return int(done.lastrowid or 0)
 
     def event(

@@ -45,7 +45,9 @@ def create_or_open(path: str | os.PathLike[str]) -> None:
 def _exists(paths: LabPaths) -> bool:
     try:
         found = paths.lab.stat()
-        if not stat.S_ISREG(found.st_mode):  # a new lab takes the place of an empty file, never that of a device or a pipe
+        if not stat.S_ISREG(
+            found.st_mode
+        ):  # a new lab takes the place of an empty file, never that of a device or a pipe
             raise NotALab(f"{paths.lab} is not a file; expected a lab that labtui made, or a new name")
         return found.st_size > 0
     except FileNotFoundError:
@@ -105,7 +107,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def upgrade(
-    path: str | os.PathLike[str], *, schema: int = SCHEMA, scripts: Path = SCRIPTS, revision: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    schema: int = SCHEMA,
+    scripts: Path = SCRIPTS,
+    revision: str | None = None,
 ) -> Path | None:
     """Upgrade a lab in place; the path of the verified backup, None where nothing was to do.
 
@@ -137,7 +143,9 @@ def upgrade(
                 migrate(opened, schema=schema, scripts=scripts, revision=revision)
                 broken = opened.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                 if broken:
-                    raise LabError(f"the upgrade of {paths.lab} would break {len(broken)} references; nothing was changed")
+                    raise LabError(
+                        f"the upgrade of {paths.lab} would break {len(broken)} references; nothing was changed"
+                    )
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise from_sqlite(error, paths.lab) from None

@@ -31,14 +31,18 @@ class EditWrites(TxBase):
             query = text("SELECT id, state FROM job WHERE deleted_at IS NULL AND id IN :ids").bindparams(
                 bindparam("ids", expanding=True)
             )
-            found |= {row[0]: row[1] for row in self.c.execute(query, {"ids": list(ids[start : start + CHUNK])})}
+            found |= {
+                row[0]: row[1] for row in self.c.execute(query, {"ids": list(ids[start : start + CHUNK])})
+            }
         return {i: found[i] for i in ids if i in found}
 
     def _where(self, ids: Sequence[int], condition: str) -> list[int]:
         """Those of the jobs that meet a condition (a constant of ours)."""
         found: set[int] = set()
         for start in range(0, len(ids), CHUNK):
-            query = text(f"SELECT id FROM job WHERE ({condition}) AND id IN :ids").bindparams(bindparam("ids", expanding=True))
+            query = text(f"SELECT id FROM job WHERE ({condition}) AND id IN :ids").bindparams(
+                bindparam("ids", expanding=True)
+            )
             found |= {row[0] for row in self.c.execute(query, {"ids": list(ids[start : start + CHUNK])})}
         return [i for i in ids if i in found]
 
@@ -51,7 +55,9 @@ class EditWrites(TxBase):
     def _known_ids(self, ids: Sequence[int]) -> list[int]:
         found = list(self._states(ids))
         if not found:
-            raise LabError(f"there is no job {ids[0]}" if len(ids) == 1 else f"none of these {len(ids)} jobs is there")
+            raise LabError(
+                f"there is no job {ids[0]}" if len(ids) == 1 else f"none of these {len(ids)} jobs is there"
+            )
         return found
 
     def _priority(self, ids: Sequence[int], value: object) -> tuple[str, list[Any]]:
@@ -59,7 +65,11 @@ class EditWrites(TxBase):
             raise LabError(f"priority is {str(value)[:40]}; expected an integer -1000 to 1000")
         found = self._known_ids(ids)
         self._each("UPDATE job SET priority = :value WHERE id = :id", found, value=value)
-        self.event("job.priority", f"{len(found)} jobs have priority {value}", job_id=found[0] if len(found) == 1 else None)
+        self.event(
+            "job.priority",
+            f"{len(found)} jobs have priority {value}",
+            job_id=found[0] if len(found) == 1 else None,
+        )
         return f"{len(found)} {'job has' if len(found) == 1 else 'jobs have'} priority {value}", []
 
     def _move(self, ids: Sequence[int], before: object) -> tuple[str, list[Any]]:
@@ -67,24 +77,37 @@ class EditWrites(TxBase):
         found = self._known_ids(ids)
         if before is None:
             row = self.rows("SELECT COALESCE(max(position), 0) FROM job")[0]
-            lowest = self.rows("SELECT COALESCE(min(priority), 0) FROM job WHERE state IN ('queued', 'paused', 'running')")[0][
-                0
-            ]
+            lowest = self.rows(
+                "SELECT COALESCE(min(priority), 0) FROM job WHERE state IN ('queued', 'paused', 'running')"
+            )[0][0]
             places = [(float(row[0]) + 1 + k, lowest) for k in range(len(found))]
         else:
             if type(before) is not int or before in found:
-                raise LabError("before is no other job's id; expected the job to go in front of, or none for the end")
-            target = self.rows("SELECT position, priority FROM job WHERE id = :id AND deleted_at IS NULL", id=before)
+                raise LabError(
+                    "before is no other job's id; expected the job to go in front of, or none for the end"
+                )
+            target = self.rows(
+                "SELECT position, priority FROM job WHERE id = :id AND deleted_at IS NULL", id=before
+            )
             if not target:
                 raise LabError(f"there is no job {before} to go in front of")
             position, priority = float(target[0][0]), int(target[0][1])
             places = self._gap(found, before, position, priority)
-        values = [{"id": i, "position": at, "priority": priority} for i, (at, priority) in zip(found, places, strict=True)]
-        self.c.exec_driver_sql("UPDATE job SET position = :position, priority = :priority WHERE id = :id", values)
-        self.event("job.moved", f"{len(found)} jobs moved in the queue", job_id=found[0] if len(found) == 1 else None)
+        values = [
+            {"id": i, "position": at, "priority": priority}
+            for i, (at, priority) in zip(found, places, strict=True)
+        ]
+        self.c.exec_driver_sql(
+            "UPDATE job SET position = :position, priority = :priority WHERE id = :id", values
+        )
+        self.event(
+            "job.moved", f"{len(found)} jobs moved in the queue", job_id=found[0] if len(found) == 1 else None
+        )
         return f"{len(found)} {'job' if len(found) == 1 else 'jobs'} moved", []
 
-    def _gap(self, ids: Sequence[int], before: int, position: float, priority: int) -> list[tuple[float, int]]:
+    def _gap(
+        self, ids: Sequence[int], before: int, position: float, priority: int
+    ) -> list[tuple[float, int]]:
         moved = set(ids)
         below = [
             r[0]
@@ -127,7 +150,10 @@ class EditWrites(TxBase):
     def _edit(self, p: dict[str, Any]) -> tuple[str, list[Any]]:
         job_id, patch = p.get("job"), p.get("patch")
         if type(job_id) is not int or not isinstance(patch, dict) or not patch:
-            raise LabError("an edit needs a job and a patch; expected an id and an object with one of: " + ", ".join(EDITABLE))
+            raise LabError(
+                "an edit needs a job and a patch; expected an id and an object with one of: "
+                + ", ".join(EDITABLE)
+            )
         unknown = set(patch) - set(EDITABLE)
         if unknown:
             raise LabError(f"{sorted(unknown)[0]!r} cannot be edited; expected one of: {', '.join(EDITABLE)}")
@@ -175,14 +201,20 @@ class EditWrites(TxBase):
             values = job_row(job, now=self.now)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise LabError(f"the edited spec is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise LabError(
+                f"the edited spec is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from None
         except (ValueError, RecursionError) as error:
             raise LabError(f"the edited spec is not valid: {str(error)[:300]}") from None
         twin = self.rows("SELECT id FROM job WHERE hash = :hash AND id <> :id", hash=job.hash, id=job_id)
         if twin:
-            raise LabError(f"job {twin[0][0]} is that very search already; expected a spec that is not there yet")
+            raise LabError(
+                f"job {twin[0][0]} is that very search already; expected a spec that is not there yet"
+            )
         sets = ", ".join(f"{name} = :{name}" for name in _DEFINING)
-        self.run(f"UPDATE job SET {sets} WHERE id = :id", id=job_id, **{name: values[name] for name in _DEFINING})
+        self.run(
+            f"UPDATE job SET {sets} WHERE id = :id", id=job_id, **{name: values[name] for name in _DEFINING}
+        )
         self.run("UPDATE job_text SET spec = :spec WHERE job_id = :id", spec=job.to_json(), id=job_id)
 
     def _edit_study(self, p: dict[str, Any]) -> tuple[str, list[Any]]:
@@ -206,7 +238,11 @@ class EditWrites(TxBase):
             if not isinstance(patch["archived"], bool):
                 raise LabError("archived is neither true nor false")
             checked["archived"] = int(patch["archived"])
-        self.run(f"UPDATE study SET {', '.join(f'{k} = :{k}' for k in checked)} WHERE id = :id", id=study_id, **checked)
+        self.run(
+            f"UPDATE study SET {', '.join(f'{k} = :{k}' for k in checked)} WHERE id = :id",
+            id=study_id,
+            **checked,
+        )
         return f"study {study_id} edited: {', '.join(checked)}", []
 
 
@@ -224,6 +260,10 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def _tags(tags: object) -> list[str]:
-    if not isinstance(tags, list) or len(tags) > 50 or not all(isinstance(t, str) and 1 <= len(t) <= 40 for t in tags):
+    if (
+        not isinstance(tags, list)
+        or len(tags) > 50
+        or not all(isinstance(t, str) and 1 <= len(t) <= 40 for t in tags)
+    ):
         raise LabError("the tags are no list of at most 50 words of 1 to 40 characters")
     return list(dict.fromkeys(tags))

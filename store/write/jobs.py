@@ -102,8 +102,18 @@ class JobWrites(TxBase):
         require_legal(job_id, old, state)
         values: dict[str, Any] = {"state": state, "wanted": None}
         if state == "running":
-            values |= {"epoch": self.epoch, "device": device, "reason": None, "progress": 0.0, "not_before": 0.0}
-            self.run("UPDATE job SET started_at = COALESCE(started_at, :now) WHERE id = :id", now=self.now, id=job_id)
+            values |= {
+                "epoch": self.epoch,
+                "device": device,
+                "reason": None,
+                "progress": 0.0,
+                "not_before": 0.0,
+            }
+            self.run(
+                "UPDATE job SET started_at = COALESCE(started_at, :now) WHERE id = :id",
+                now=self.now,
+                id=job_id,
+            )
         else:
             values |= {"epoch": None, "device": None, "current_n": None, "progress": 0.0}
         if old == "running" and state in ("queued", "paused", "failed", "cancelled"):
@@ -128,7 +138,13 @@ class JobWrites(TxBase):
             f"{name}: {old} to {state}" + (f" ({reason})" if reason else ""),
             level=_LEVEL.get(state, "warning" if reason else "info"),
             job_id=job_id,
-            data={"from": old, "to": state, "attempt": attempt, "reason": reason or "", "text": text[-MAX_REASON:]},
+            data={
+                "from": old,
+                "to": state,
+                "attempt": attempt,
+                "reason": reason or "",
+                "text": text[-MAX_REASON:],
+            },
         )
         return attempt
 
@@ -161,7 +177,9 @@ class JobWrites(TxBase):
             )
         )
 
-    def requeue(self, job_id: int, reason: str, text: str = "", *, counts: bool = True, delay_s: float = 0.0) -> JobState:
+    def requeue(
+        self, job_id: int, reason: str, text: str = "", *, counts: bool = True, delay_s: float = 0.0
+    ) -> JobState:
         """A run ended without its job: put it back, or give it up.
 
         Args:
@@ -184,7 +202,9 @@ class JobWrites(TxBase):
         self.c.execute(
             update(JOB)
             .where(JOB.c.id == job_id)
-            .values(crashes=crashes, not_before=self.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0)
+            .values(
+                crashes=crashes, not_before=self.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0
+            )
         )
         new: JobState = "queued"
         if wanted in ("paused", "cancelled"):
@@ -210,18 +230,26 @@ class JobWrites(TxBase):
 
     def take_over(self) -> list[Requeued]:
         """Put back the running jobs of every supervisor but this one; their crashes are not counted."""
-        ids = [r[0] for r in self.rows("SELECT id FROM job WHERE state = 'running' AND epoch IS NOT :epoch", epoch=self.epoch)]
+        ids = [
+            r[0]
+            for r in self.rows(
+                "SELECT id FROM job WHERE state = 'running' AND epoch IS NOT :epoch", epoch=self.epoch
+            )
+        ]
         return [Requeued(i, self.requeue(i, "lost", "its supervisor is gone", counts=False)) for i in ids]
 
     def interrupt(self, job_id: int) -> int:
         """Mark the running probes of a job as interrupted; how many there were."""
-        return self.run("UPDATE probe SET state = 'interrupted' WHERE job_id = :job AND state = 'running'", job=job_id)
+        return self.run(
+            "UPDATE probe SET state = 'interrupted' WHERE job_id = :job AND state = 'running'", job=job_id
+        )
 
     def _end_leftovers(self, job_id: int) -> None:
         """What still runs when the search is over was speculation."""
         unfinished = "SELECT id FROM probe WHERE job_id = :job AND state IN ('running', 'interrupted')"
         self.run(
-            f"UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN ({unfinished})", job=job_id
+            f"UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN ({unfinished})",
+            job=job_id,
         )
         self.run(
             "UPDATE probe SET state = 'cancelled', speculative = 1, ended_at = :now "
@@ -231,7 +259,9 @@ class JobWrites(TxBase):
         )
 
     def _head(self, job_id: int) -> tuple[str, str, int]:
-        row = self.c.execute(select(JOB.c.state, JOB.c.name, JOB.c.attempt).where(JOB.c.id == job_id)).one_or_none()
+        row = self.c.execute(
+            select(JOB.c.state, JOB.c.name, JOB.c.attempt).where(JOB.c.id == job_id)
+        ).one_or_none()
         if row is None:
             raise LabError(f"there is no job {job_id}")
         return row[0], row[1], row[2]

@@ -6,8 +6,8 @@ import os
 
 from store.locks import supervisor_alive
 from store.paths import LabPaths
+from store.write.commands import Applied
 from store.write.create import create_or_open
-from store.write.verbs import Applied
 from store.write.writer import Writer
 
 

@@ -68,17 +68,23 @@ class ProbeWrites(TrialWrites):
         """
         job = self.rows("SELECT state, attempt, epoch FROM job WHERE id = :job", job=job_id)
         if job != [("running", attempt, self.epoch)]:
-            raise Illegal(f"job {job_id} does not run as attempt {attempt} of this supervisor; no probe of it can begin")
+            raise Illegal(
+                f"job {job_id} does not run as attempt {attempt} of this supervisor; no probe of it can begin"
+            )
         key = digest(members)
         if len(set(members)) < len(members) or not members:
-            raise Illegal(f"a probe of job {job_id} has no member, or one twice; expected distinct (learning rate, seed)")
+            raise Illegal(
+                f"a probe of job {job_id} has no member, or one twice; expected distinct (learning rate, seed)"
+            )
         same = "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC LIMIT 1"
         begun = None
         earlier = self.rows(same, job=job_id, n=n, key=key)
         if earlier:
             found = earlier[0]
             if found.state == "done":
-                raise Illegal(f"job {job_id} has finished N = {n} with these members; a finished probe is never trained again")
+                raise Illegal(
+                    f"job {job_id} has finished N = {n} with these members; a finished probe is never trained again"
+                )
             if found.state == "running" and found.epoch == self.epoch and found.attempt == attempt:
                 raise Illegal(f"job {job_id} is training N = {n} with these members already")
             if fresh or kind_of(found.device) != kind_of(device):
@@ -89,11 +95,15 @@ class ProbeWrites(TrialWrites):
             begun = self._begin(job_id, n, key, members, device, slot, attempt, speculative)
         if not speculative:
             self.run(
-                "UPDATE job SET current_n = :n, progress = 0, device = :device WHERE id = :job", n=n, device=device, job=job_id
+                "UPDATE job SET current_n = :n, progress = 0, device = :device WHERE id = :job",
+                n=n,
+                device=device,
+                job=job_id,
             )
         self.event(
             "probe.resumed" if begun.resumed else "probe.begun",
-            f"N = {n} {'goes on' if begun.resumed else 'begins'} on {device}" + (", ahead of its turn" if speculative else ""),
+            f"N = {n} {'goes on' if begun.resumed else 'begins'} on {device}"
+            + (", ahead of its turn" if speculative else ""),
             job_id=job_id,
             probe_id=begun.probe_id,
             data={"n": n, "device": device, "slot": slot, "attempt": attempt},
@@ -111,7 +121,9 @@ class ProbeWrites(TrialWrites):
         attempt: int,
         ahead: bool,
     ) -> Begun:
-        ordinal = self.rows("SELECT COALESCE(max(ordinal), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0]
+        ordinal = self.rows(
+            "SELECT COALESCE(max(ordinal), 0) + 1 FROM probe WHERE job_id = :job", job=job_id
+        )[0][0]
         probe = Probe(
             job_id=job_id,
             ordinal=ordinal,
@@ -129,10 +141,23 @@ class ProbeWrites(TrialWrites):
         first = row_of(Trial(probe_id=probe_id, job_id=job_id, n=n, lr=0.0, seed=0))
         self.put("trial", *({**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members))
         ids = {(lr, seed): i for i, lr, seed, _ in self._trials_of(probe_id)}
-        return Begun(probe_id, tuple(ids[float(lr), int(s)] for lr, s in members), False, None, "", (False,) * len(members))
+        return Begun(
+            probe_id,
+            tuple(ids[float(lr), int(s)] for lr, s in members),
+            False,
+            None,
+            "",
+            (False,) * len(members),
+        )
 
     def _continue(
-        self, found: Any, members: Sequence[tuple[float, int]], device: str, slot: str, attempt: int, ahead: bool
+        self,
+        found: Any,
+        members: Sequence[tuple[float, int]],
+        device: str,
+        slot: str,
+        attempt: int,
+        ahead: bool,
     ) -> Begun:
         if found.state in ("cancelled", "lost"):
             # their trials were cut short by us, not by a success
@@ -160,7 +185,9 @@ class ProbeWrites(TrialWrites):
         return Begun(found.id, ids, True, found.checkpoint, found.plan, ended)
 
     def _trials_of(self, probe_id: int) -> list[Any]:
-        return self.rows("SELECT id, lr, seed, outcome FROM trial WHERE probe_id = :probe ORDER BY id", probe=probe_id)
+        return self.rows(
+            "SELECT id, lr, seed, outcome FROM trial WHERE probe_id = :probe ORDER BY id", probe=probe_id
+        )
 
     def wins(self, job_id: int) -> dict[tuple[float, int], int]:
         """How many finished probes of a job each (learning rate, seed) has succeeded in."""
@@ -184,7 +211,10 @@ class ProbeWrites(TrialWrites):
             probe=probe_id,
         )
         if moved:
-            self.run("UPDATE job SET crashes = 0 WHERE id = (SELECT job_id FROM probe WHERE id = :probe)", probe=probe_id)
+            self.run(
+                "UPDATE job SET crashes = 0 WHERE id = (SELECT job_id FROM probe WHERE id = :probe)",
+                probe=probe_id,
+            )
         else:
             self.run("UPDATE probe SET checkpoint = :path WHERE id = :probe", path=path, probe=probe_id)
 
@@ -253,19 +283,24 @@ class ProbeWrites(TrialWrites):
             self._late(row.job_id, probe_id, f"the end of N = {row.n}", attempt, told_by)
             return None
         trials = self.rows(
-            "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe", probe=probe_id
+            "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe",
+            probe=probe_id,
         )
         outcomes = {t.outcome for t in trials}
         if "running" in outcomes:
             left = sum(t.outcome == "running" for t in trials)
-            raise Illegal(f"probe {probe_id} (N = {row.n}) has {left} running trials; expected all of them to have ended")
+            raise Illegal(
+                f"probe {probe_id} (N = {row.n}) has {left} running trials; expected all of them to have ended"
+            )
         success = "success" in outcomes
         if not success and outcomes & {"superseded", "lost"}:
             raise Illegal(
                 f"probe {probe_id} (N = {row.n}) has no success, yet trials that were cut short; expected a whole grid"
             )
         if verdict is not None and verdict != success:
-            raise Illegal(f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, its trials say {_word(success)}")
+            raise Illegal(
+                f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, its trials say {_word(success)}"
+            )
         seeds = sorted({t.seed for t in trials})
         good = len({t.seed for t in trials if t.outcome == "success"})
         best = None
@@ -303,7 +338,9 @@ class ProbeWrites(TrialWrites):
         )
         if not ahead:
             self.run(
-                "UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n", job=row.job_id, n=row.n
+                "UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n",
+                job=row.job_id,
+                n=row.n,
             )
         self._generalisation(row.job_id, row.n, trials)
         self.event(
@@ -321,11 +358,15 @@ class ProbeWrites(TrialWrites):
         Raises:
             Illegal: the probe is not finished, or is evidence already.
         """
-        row = self.c.execute(select(PROBE.c.job_id, PROBE.c.state, PROBE.c.turn).where(PROBE.c.id == probe_id)).one_or_none()
+        row = self.c.execute(
+            select(PROBE.c.job_id, PROBE.c.state, PROBE.c.turn).where(PROBE.c.id == probe_id)
+        ).one_or_none()
         if row is None or row.state != "done" or row.turn is not None:
             raise Illegal(f"probe {probe_id} cannot become evidence; expected a finished one that is not")
         turn = self._next_turn(row.job_id)
-        self.run("UPDATE probe SET speculative = 0, turn = :turn WHERE id = :probe", turn=turn, probe=probe_id)
+        self.run(
+            "UPDATE probe SET speculative = 0, turn = :turn WHERE id = :probe", turn=turn, probe=probe_id
+        )
         self.run("UPDATE job SET candidates = candidates + 1 WHERE id = :job", job=row.job_id)
 
     def wanted_now(self, probe_id: int) -> None:
@@ -343,11 +384,16 @@ class ProbeWrites(TrialWrites):
         The trials of a cancelled one that still ran become superseded; all trials of a lost one are lost: they will be
         trained anew and must not count twice. A finished probe is left alone (False).
         """
-        row = self.c.execute(select(PROBE.c.job_id, PROBE.c.n, PROBE.c.state).where(PROBE.c.id == probe_id)).one_or_none()
+        row = self.c.execute(
+            select(PROBE.c.job_id, PROBE.c.n, PROBE.c.state).where(PROBE.c.id == probe_id)
+        ).one_or_none()
         if row is None or row.state == "done":
             return False
         if state == "cancelled":
-            self.run("UPDATE trial SET outcome = 'superseded' WHERE probe_id = :probe AND outcome = 'running'", probe=probe_id)
+            self.run(
+                "UPDATE trial SET outcome = 'superseded' WHERE probe_id = :probe AND outcome = 'running'",
+                probe=probe_id,
+            )
         elif state == "lost":
             self.run("UPDATE trial SET outcome = 'lost' WHERE probe_id = :probe", probe=probe_id)
         self.run(
@@ -358,12 +404,20 @@ class ProbeWrites(TrialWrites):
             ahead=int(state == "cancelled"),
             probe=probe_id,
         )
-        self.run("UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n", job=row.job_id, n=row.n)
-        self.event(f"probe.{state}", f"N = {row.n}: {state}", job_id=row.job_id, probe_id=probe_id, data={"n": row.n})
+        self.run(
+            "UPDATE job SET current_n = NULL, progress = 0 WHERE id = :job AND current_n = :n",
+            job=row.job_id,
+            n=row.n,
+        )
+        self.event(
+            f"probe.{state}", f"N = {row.n}: {state}", job_id=row.job_id, probe_id=probe_id, data={"n": row.n}
+        )
         return True
 
     def _next_turn(self, job_id: int) -> int:
-        return int(self.rows("SELECT COALESCE(max(turn), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0])
+        return int(
+            self.rows("SELECT COALESCE(max(turn), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0]
+        )
 
     def _generalisation(self, job_id: int, n: int, trials: list[Any]) -> None:
         tested = [t for t in trials if t.generalisation is not None and t.best_loss is not None]

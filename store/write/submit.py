@@ -43,7 +43,9 @@ class SubmitWrites(TxBase):
             jobs_only: no study row and no cells.
         """
         if isinstance(spec, NamedJob):
-            found = self._jobs([spec.job], priority=spec.priority, name=spec.name, notes=spec.notes, tags=spec.tags)
+            found = self._jobs(
+                [spec.job], priority=spec.priority, name=spec.name, notes=spec.notes, tags=spec.tags
+            )
             return Submitted(None, *found[1:], tuple(found[0].values()))
         cells = spec.cells()
         distinct = list({job.hash: job for cell in cells for job in cell.jobs}.values())
@@ -58,10 +60,20 @@ class SubmitWrites(TxBase):
         return Submitted(study_id, new, reused, requeued, tuple(ids[job.hash] for job in distinct))
 
     def _jobs(
-        self, jobs: Sequence[JobSpec], *, priority: int, name: str = "", notes: str = "", tags: Sequence[str] = ()
+        self,
+        jobs: Sequence[JobSpec],
+        *,
+        priority: int,
+        name: str = "",
+        notes: str = "",
+        tags: Sequence[str] = (),
     ) -> tuple[dict[str, int], int, int, int]:
         known = self._known(job.hash for job in jobs)
-        again = [row for row in known.values() if row["state"] in ("failed", "cancelled") or row["deleted_at"] is not None]
+        again = [
+            row
+            for row in known.values()
+            if row["state"] in ("failed", "cancelled") or row["deleted_at"] is not None
+        ]
         for row in again:
             self._requeue_known(row)
         raised = [
@@ -70,7 +82,9 @@ class SubmitWrites(TxBase):
             if row["state"] != "done" and row["priority"] < priority
         ]
         if raised:
-            self.c.execute(JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised)
+            self.c.execute(
+                JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised
+            )
         fresh = [job for job in jobs if job.hash not in known]
         ids = {digest: int(row["id"]) for digest, row in known.items()}
         if fresh:
@@ -117,7 +131,9 @@ class SubmitWrites(TxBase):
         self.event("job.queued", f"{row['name']}: {was} to queued, submitted again", job_id=row["id"])
 
     def _study(self, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -> int:
-        shape = [[c.task.label, c.format, c.L, c.joint.job.hash, [p.job.hash for p in c.parts]] for c in cells]
+        shape = [
+            [c.task.label, c.format, c.L, c.joint.job.hash, [p.job.hash for p in c.parts]] for c in cells
+        ]
         digest = hashlib.sha256(json.dumps([spec.name, shape]).encode()).hexdigest()[:32]
         found = self.rows("SELECT id FROM study WHERE hash = :hash", hash=digest)
         if found:
@@ -136,7 +152,8 @@ class SubmitWrites(TxBase):
         assert inserted is not None
         study_id = int(inserted[0])
         self.c.execute(
-            insert(STUDY_JOB), [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())]
+            insert(STUDY_JOB),
+            [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())],
         )
         first = int(self.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
         rows, parts = [], []
@@ -156,7 +173,9 @@ class SubmitWrites(TxBase):
                 joint_job_id=ids[cell.joint.job.hash],
             )
             rows.append(row_of(made))
-            parts += [{"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts]
+            parts += [
+                {"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts
+            ]
         if rows:
             self.c.execute(insert(CELL), rows)
         if parts:
@@ -176,7 +195,10 @@ def model_kind(model: Any) -> str:
 
 def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
     """The summary columns of a new job, without its id."""
-    flags = [*(["capped"] if job.capped else []), *([job.training.precision] if job.training.precision != "fp32" else [])]
+    flags = [
+        *(["capped"] if job.capped else []),
+        *([job.training.precision] if job.training.precision != "fp32" else []),
+    ]
     return row_of(
         Job(
             hash=job.hash,

@@ -24,7 +24,9 @@ _CURVE = (
     "INSERT INTO curve (trial_id, points) VALUES (:trial, :points) "
     "ON CONFLICT (trial_id) DO UPDATE SET points = excluded.points"
 )
-LEAST_LOSS = "best_loss = CASE WHEN :loss IS NULL THEN best_loss ELSE min(COALESCE(best_loss, :loss), :loss) END"
+LEAST_LOSS = (
+    "best_loss = CASE WHEN :loss IS NULL THEN best_loss ELSE min(COALESCE(best_loss, :loss), :loss) END"
+)
 
 
 class TrialWrites(TxBase):
@@ -42,7 +44,12 @@ class TrialWrites(TxBase):
     ) -> None:
         """How far a running trial is, for the screen; one that has ended is left alone."""
         changed = self.run(
-            _PROGRESS, trial=trial_id, steps=steps, best=finite(best_loss), at=best_step, last=finite(last_loss)
+            _PROGRESS,
+            trial=trial_id,
+            steps=steps,
+            best=finite(best_loss),
+            at=best_step,
+            last=finite(last_loss),
         )
         if changed and curve is not None and curve.steps:
             self.run(_CURVE, trial=trial_id, points=curves.encode(curve))

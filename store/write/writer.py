@@ -18,10 +18,10 @@ from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqli
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
+from store.write.commands import VerbWrites
 from store.write.create import unwrap
 from store.write.engine import connect, engine_on
 from store.write.probes import ProbeWrites
-from store.write.verbs import VerbWrites
 
 CHECKPOINT_PAGES = 1000
 """Pages in the WAL after which the supervisor's commit, and no other connection's, folds it back into the file."""
@@ -48,7 +48,11 @@ class Writer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, lock_timeout_s: float | None = None, clock: Callable[[], float] = time.time
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lock_timeout_s: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.paths = LabPaths(path)
         self.epoch: int | None = None
@@ -87,7 +91,9 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @contextmanager
@@ -172,7 +178,9 @@ class Writer:
             return
         newest = tx.rows("SELECT max(epoch) FROM supervisor")[0][0]
         if newest != self.epoch:
-            raise Fenced(f"{self.paths.lab} has a newer supervisor (epoch {newest}); this one (epoch {self.epoch}) must end")
+            raise Fenced(
+                f"{self.paths.lab} has a newer supervisor (epoch {newest}); this one (epoch {self.epoch}) must end"
+            )
 
     def _scarce(self) -> bool:
         try:

@@ -10,7 +10,12 @@ from store.rows import CellRow, NStar
 def nstar(n: int | None, lo: int, hi: int | None, **other: Any) -> NStar:
     """An N* that is in: a bracket, or censored at n_max where hi is None."""
     status = other.pop("status", "censored" if hi is None else "bracket")
-    fields: dict[str, Any] = {"job_id": 100 if n is None else n, "state": "done", "n_max": 16_000, "flags": ()}
+    fields: dict[str, Any] = {
+        "job_id": 100 if n is None else n,
+        "state": "done",
+        "n_max": 16_000,
+        "flags": (),
+    }
     return NStar(n=n, lo=lo, hi=hi, status=status, **(fields | other))
 
 

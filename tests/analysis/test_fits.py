@@ -66,7 +66,9 @@ def test_known_exponents_lie_in_their_intervals_nine_times_in_ten() -> None:
     [(1.0, 10**9, 10, 0, 0), (1.0, 10_000, 14, 4, 0), (1e-3, 10**9, 14, 0, 1)],
     ids=["brackets", "right-censored", "left-censored"],
 )
-def test_profile_intervals_hold_the_truth_at_their_level(scale: float, n_max: int, few: int, right: int, left: int) -> None:
+def test_profile_intervals_hold_the_truth_at_their_level(
+    scale: float, n_max: int, few: int, right: int, left: int
+) -> None:
     """150 studies: a 90 % interval holds it 135 times +- 3.7; N* is a whole number, as a search finds it."""
     truth = {"c": 3.0 * scale, "a": 1.7, "b": 2.2, "spread": 0.25}
     hits = dict.fromkeys(truth, 0)
@@ -198,7 +200,12 @@ def test_points_on_one_line_have_no_spread_and_an_open_interval_is_no_number_in_
     assert isinstance(law, Fit)
     assert law.spread.low == 0.0
     steep = fit(
-        [point(4, 3, 9, 10), point(8, 3, 5, None, n_max=5), point(12, 3, 5, None, n_max=5), point(16, 3, 7, None, n_max=7)]
+        [
+            point(4, 3, 9, 10),
+            point(8, 3, 5, None, n_max=5),
+            point(12, 3, 5, None, n_max=5),
+            point(16, 3, 7, None, n_max=7),
+        ]
     )
     assert isinstance(steep, Fit)
     assert steep.a is not None
@@ -225,7 +232,14 @@ def test_points_of_cells_and_jobs_are_counted_once() -> None:
         cell(nstar(None, 0, None, status="open", job_id=8), []),
     ]
     (p,) = points(cells)
-    assert (p.series, p.L, p.m, p.lo, p.hi, p.job_id) == (Series("dense_ssm 16", "acot", "uniform", "Z_m"), 2, 3, 90, 100, 7)
+    assert (p.series, p.L, p.m, p.lo, p.hi, p.job_id) == (
+        Series("dense_ssm 16", "acot", "uniform", "Z_m"),
+        2,
+        3,
+        90,
+        100,
+        7,
+    )
     other = cell(nstar(None, 90, 100, job_id=9), [], m=None, task="S5")
     assert points([other])[0].series.family == "S5"
 

@@ -35,7 +35,10 @@ def test_bounds_hold_for_every_nstar_the_evidence_allows(
 ) -> None:
     """Brute force over all integers in the brackets, from N_max + 1 upward where censored; index 0 is the joint task."""
     n_max, beyond = 10, [11, 12, 1000]
-    rows = [nstar(i + 2, 10, None, n_max=n_max) if i + 1 in censored else nstar(i + 2, *b) for i, b in enumerate(parts)]
+    rows = [
+        nstar(i + 2, 10, None, n_max=n_max) if i + 1 in censored else nstar(i + 2, *b)
+        for i, b in enumerate(parts)
+    ]
     j = nstar(None, 10, None, n_max=n_max) if 0 in censored else nstar(None, *joint)
     k = kappa(cell(j, rows))
 
@@ -178,7 +181,9 @@ def test_the_credible_interval_is_that_of_the_posteriors_themselves() -> None:
 
     def draws(post: Posterior) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         step = post.t[1] - post.t[0]
-        at = rng.choice(post.t, 40_000, p=post.marginal / post.marginal.sum()) + rng.uniform(-step / 2, step / 2, 40_000)
+        at = rng.choice(post.t, 40_000, p=post.marginal / post.marginal.sum()) + rng.uniform(
+            -step / 2, step / 2, 40_000
+        )
         return np.maximum(1.0, np.exp(at))
 
     expected = np.quantile(sum(draws(p) for p in parts) / draws(whole), (0.05, 0.95))

@@ -32,7 +32,9 @@ def by_hand(xs: list[int], ys: list[float]) -> float:
 @given(st.permutations(range(1, 10)), st.permutations(range(9)), st.integers(3, 9))
 def test_rank_correlation_by_hand(xs: list[int], ys: list[int], n: int) -> None:
     values, accuracies = [x**3 for x in xs[:n]], [math.tanh(y / 5) for y in ys[:n]]
-    found = rank_correlation(with_generalisation(i, x, y) for i, (x, y) in enumerate(zip(values, accuracies, strict=True)))
+    found = rank_correlation(
+        with_generalisation(i, x, y) for i, (x, y) in enumerate(zip(values, accuracies, strict=True))
+    )
     assert found.n == n
     assert found.rho == pytest.approx(by_hand(values, accuracies))
 
@@ -45,7 +47,10 @@ def test_what_has_no_rank_does_not_count() -> None:
     assert found.text().startswith("rank correlation 1.00 (n = 3")
     few = rank_correlation(several[:2])
     assert few.rho is None
-    assert few.text() == "no rank correlation: 2 cells have both a kappa and an accuracy at 2L; expected at least 3"
+    assert (
+        few.text()
+        == "no rank correlation: 2 cells have both a kappa and an accuracy at 2L; expected at least 3"
+    )
     flat = rank_correlation([with_generalisation(i, 10 * i + 10, 1.0) for i in range(4)])
     assert flat.reason == "the accuracy at 2L is the same in all 4 cells"
     assert json.dumps(flat.to_dict(), allow_nan=False)
@@ -86,7 +91,9 @@ def test_failures_at_the_top_stay_out_of_the_fit() -> None:
 
 
 def test_counts_of_one_n_add_up_and_speculation_is_no_evidence() -> None:
-    curve = success_curve([probe(10, 5, 2), probe(10, 3, 3), probe(10, 9, 9, speculative=True), probe(7, 4, 0, verdict=None)])
+    curve = success_curve(
+        [probe(10, 5, 2), probe(10, 3, 3), probe(10, 9, 9, speculative=True), probe(7, 4, 0, verdict=None)]
+    )
     (p,) = curve.points
     assert (p.seeds, p.successes, p.share) == (8, 5, 5 / 8)
 

@@ -12,7 +12,18 @@ import pytest
 import labtui.analysis.published as published
 from labtui.analysis.paper import Comparison, compare_paper
 from labtui.analysis.settings import differences
-from runners.spec import LSTM, DenseSSM, Grid, Job, Lengths, ModularAddition, Search, Training, Transformer, load
+from runners.spec import (
+    LSTM,
+    DenseSSM,
+    Grid,
+    Job,
+    Lengths,
+    ModularAddition,
+    Search,
+    Training,
+    Transformer,
+    load,
+)
 from runners.spec.study import Study
 from store.rows import CellRow
 from tests.analysis.conftest import cell, nstar
@@ -21,7 +32,14 @@ from tests.analysis.conftest import cell, nstar
 def cell_of(model: str, fmt: str, ratio: float, **other: Any) -> CellRow:
     """kappa = ratio with a narrow bracket."""
     total = round(1000 * ratio)
-    return cell(nstar(None, 990, 1000), [nstar(2, total - 5, total)], model=model, model_label=model, format=fmt, **other)
+    return cell(
+        nstar(None, 990, 1000),
+        [nstar(2, total - 5, total)],
+        model=model,
+        model_label=model,
+        format=fmt,
+        **other,
+    )
 
 
 def only(found: tuple[Comparison, ...]) -> Comparison:
@@ -53,7 +71,9 @@ def test_kappa(model: str, fmt: str, ratio: float, direction: str, magnitude: st
 def test_what_the_evidence_leaves_open_is_undecided() -> None:
     wide = cell(nstar(None, 100, 1000), [nstar(2, 400, 2000)], model="lstm", format="acot")
     assert only(compare_paper([wide])).direction == "undecided"
-    pending = cell(nstar(None, 0, None, status="open", state="queued"), [nstar(2, 1, 2)], model="lstm", format="acot")
+    pending = cell(
+        nstar(None, 0, None, status="open", state="queued"), [nstar(2, 1, 2)], model="lstm", format="acot"
+    )
     assert only(compare_paper([pending])).direction == "undecided"
     bounded = cell(nstar(None, 99, None, n_max=99), [nstar(2, 30, 40)], model="lstm", format="acot")
     assert only(compare_paper([bounded])).direction == "differs"
@@ -63,13 +83,23 @@ def test_what_the_evidence_leaves_open_is_undecided() -> None:
 
 
 def test_nstar_only_at_the_papers_place() -> None:
-    there = cell(nstar(None, 1_500, 2_000), [nstar(2, 1, 2)], model="transformer", format="cot", m=5, task="Z5", L=20)
+    there = cell(
+        nstar(None, 1_500, 2_000), [nstar(2, 1, 2)], model="transformer", format="cot", m=5, task="Z5", L=20
+    )
     found = [c for c in compare_paper([there]) if c.published.quantity == "nstar"]
     assert (only(tuple(found)).magnitude, found[0].measured) == ("agrees", "N* 2k")
-    other = cell(nstar(None, 1_500, 2_000), [nstar(2, 1, 2)], model="transformer", format="cot", m=5, task="Z5", L=10)
+    other = cell(
+        nstar(None, 1_500, 2_000), [nstar(2, 1, 2)], model="transformer", format="cot", m=5, task="Z5", L=10
+    )
     assert not [c for c in compare_paper([other]) if c.published.quantity == "nstar"]
     censored = cell(
-        nstar(None, 900_000, None, n_max=900_000), [nstar(2, 1, 2)], model="transformer", format="acot", m=5, task="Z5", L=20
+        nstar(None, 900_000, None, n_max=900_000),
+        [nstar(2, 1, 2)],
+        model="transformer",
+        format="acot",
+        m=5,
+        task="Z5",
+        L=20,
     )
     (found_acot,) = [c for c in compare_paper([censored]) if c.published.quantity == "nstar"]
     assert (found_acot.magnitude, found_acot.measured) == ("undecided", "N* > 900k")
@@ -95,7 +125,9 @@ def test_the_trend_needs_cells_that_differ_in_length_alone() -> None:
 
 def test_generalisation() -> None:
     def with_accuracy(model: str, accuracy: float) -> CellRow:
-        return cell(nstar(None, 9, 10, generalisation=accuracy), [nstar(2, 9, 10)], model=model, format="acot")
+        return cell(
+            nstar(None, 9, 10, generalisation=accuracy), [nstar(2, 9, 10)], model=model, format="acot"
+        )
 
     def verdict(c: CellRow) -> str:
         return next(x.direction for x in compare_paper([c]) if x.published.quantity == "generalisation")
@@ -178,7 +210,10 @@ def test_json_form_keeps_published_and_measured_apart() -> None:
 def test_text_tells_both_numbers_and_the_settings() -> None:
     row = cell_of("transformer", "cot", 0.3)
     unknown = only(compare_paper([row])).text()
-    assert "paper kappa = 0.28; measured 0.30 [0.30, 0.30]; direction agrees, order of magnitude agrees" in unknown
+    assert (
+        "paper kappa = 0.28; measured 0.30 [0.30, 0.30]; direction agrees, order of magnitude agrees"
+        in unknown
+    )
     assert unknown.endswith("settings not known: specs are missing")
     reduced = only(compare_paper([row], {2: paper_job(training=Training(steps=9))})).text(ascii=True)
     assert reduced.isascii()

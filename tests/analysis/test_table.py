@@ -15,9 +15,13 @@ from tests.analysis.conftest import cell, nstar
 def grid() -> list[CellRow]:
     models = [("lstm", "lstm 32"), ("transformer", "transformer 2x32"), ("dense_ssm", "dense_ssm 16")]
     out = []
-    for i, ((model, label), fmt, m, L) in enumerate(itertools.product(models, ("acot", "cot", "outcome"), (3, 10), (3, 4))):
+    for i, ((model, label), fmt, m, L) in enumerate(
+        itertools.product(models, ("acot", "cot", "outcome"), (3, 10), (3, 4))
+    ):
         parts = [nstar(n, 10 * n, 10 * n + 10) for n in range(2, L + 1)]
-        row = cell(nstar(None, 90, 100), parts, id=i, model=model, model_label=label, format=fmt, m=m, task=f"Z{m}")
+        row = cell(
+            nstar(None, 90, 100), parts, id=i, model=model, model_label=label, format=fmt, m=m, task=f"Z{m}"
+        )
         out.append(row)
     return out
 
@@ -41,7 +45,10 @@ def test_every_cell_stands_at_exactly_one_place(rows: str, columns: str) -> None
     for page in tables(cells, rows, columns):
         for (row, column), ks in page.cells.items():
             for k in ks:
-                for axis, value in (*zip(page.row_axes, row, strict=True), *zip(page.column_axes, column, strict=True)):
+                for axis, value in (
+                    *zip(page.row_axes, row, strict=True),
+                    *zip(page.column_axes, column, strict=True),
+                ):
                     assert getattr(k.cell, axis) == value
                 assert all(getattr(k.cell, axis) == value for axis, value in page.fixed.items())
 

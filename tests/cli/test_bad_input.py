@@ -38,7 +38,10 @@ ROOT = Path(__file__).resolve().parents[2]
         (("kappa", "--rows", "colour"), "the axis 'colour' does not exist; expected one of task, m, model"),
         (("plot", "kappa", "999"), "there is no cell 999"),
         (("submit", "papr"), "no preset and no file is called 'papr'"),
-        (("submit", "quick", "--devices", "tpu:0", "--start"), "--devices has 'tpu:0'; expected cpu or cuda:0"),
+        (
+            ("submit", "quick", "--devices", "tpu:0", "--start"),
+            "--devices has 'tpu:0'; expected cpu or cuda:0",
+        ),
         (("run", "--slots", "0"), "--slots is 0; expected 1 to 1024"),
         (("pause",), "no job is given; expected ids, hashes or --study"),
         (("pause", "1", "--study", "who shares"), "both jobs and --study are given"),
@@ -72,7 +75,14 @@ def test_no_lab_and_no_lab_file(labtui: Labtui, tmp_path: Path) -> None:
     assert labtui("jobs").err.startswith("labtui: there is no lab at ")
     assert not list(tmp_path.iterdir())
     (tmp_path / "lab.db").write_text("this is no database, but it is long enough to be looked at as one" * 20)
-    for words in (("jobs",), ("submit", "quick"), ("pause", "1"), ("daemon", "start"), ("db", "check"), ("run",)):
+    for words in (
+        ("jobs",),
+        ("submit", "quick"),
+        ("pause", "1"),
+        ("daemon", "start"),
+        ("db", "check"),
+        ("run",),
+    ):
         answer = labtui(*words)
         assert answer.code == 2, words
         assert "lab" in answer.err
@@ -82,7 +92,9 @@ def test_no_lab_and_no_lab_file(labtui: Labtui, tmp_path: Path) -> None:
 
 
 def test_a_bad_spec_queues_nothing(labtui: Labtui, tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text('name = "x"\n[[sweep]]\nm = 1\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n')
+    (tmp_path / "s.toml").write_text(
+        'name = "x"\n[[sweep]]\nm = 1\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
+    )
     answer = labtui("submit", "s.toml")
     assert answer.code == 2
     assert answer.err == "labtui: s.toml, line 3: sweep.m is 1; expected at least 2\n"
@@ -115,13 +127,30 @@ def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path, tmp_path
     read = labtui("jobs")
     assert read.code == 0
     assert "newer labtui (schema 99, this one has 1): update labtui; opened read-only" in read.err
-    for words in ("pause 1", "submit quick", "db upgrade", "db vacuum", "db check", "run", "daemon start", "daemon run"):
+    for words in (
+        "pause 1",
+        "submit quick",
+        "db upgrade",
+        "db vacuum",
+        "db check",
+        "run",
+        "daemon start",
+        "daemon run",
+    ):
         answer = labtui(*words.split())
         assert answer.code == 2, words
         assert answer.err.count("\n") == 1, answer.err
-        assert "newer labtui (schema 99, this one has 1): update labtui; look at it with --read-only, or" in answer.err
+        assert (
+            "newer labtui (schema 99, this one has 1): update labtui; look at it with --read-only, or"
+            in answer.err
+        )
     done = subprocess.run(
-        [sys.executable, "-m", "runners", "--lab", str(lab)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "runners", "--lab", str(lab)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 2
     assert "newer labtui" in done.stderr
@@ -140,7 +169,10 @@ def test_an_older_lab_is_upgraded_by_what_writes(
     for refused in (("hold",), ("db", "check"), ("db", "vacuum")):
         answer = labtui(*refused)
         assert answer.code == 2
-        assert "older labtui (schema 0, this one has 1); upgrade it, with a backup first: `labtui db upgrade`" in answer.err
+        assert (
+            "older labtui (schema 0, this one has 1); upgrade it, with a backup first: `labtui db upgrade`"
+            in answer.err
+        )
     assert labtui("queue").code == 0
     if words.startswith("python"):
         command = [sys.executable, "-m", "runners", "--lab", str(lab_path), "--foreground", "--until-empty"]
@@ -200,7 +232,9 @@ def test_after_an_upgrade_the_older_supervisor_hands_over(
         assert labtui("daemon", "stop").code == 0
 
 
-def test_without_torch_training_says_how_to_add_it(labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_training_says_how_to_add_it(
+    labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writing, "find_spec", lambda name: None)
     with pytest.raises(WorkFailed):
         writing.require_torch()
@@ -215,7 +249,14 @@ def test_hostile_names_do_not_reach_the_terminal(labtui: Labtui, lab: Path) -> N
     evil = "\x1b[31m[red]\u202ename\x07\n]]"
     assert labtui("rename", "1", evil).code == 0
     assert labtui("note", "1", evil).code == 0
-    for words in (("jobs",), ("queue",), ("show", "1"), ("events", "--limit", "5"), ("export", "jobs"), ("studies",)):
+    for words in (
+        ("jobs",),
+        ("queue",),
+        ("show", "1"),
+        ("events", "--limit", "5"),
+        ("export", "jobs"),
+        ("studies",),
+    ):
         out = labtui(*words).out
         assert "\x1b" not in out, words
         assert "\u202e" not in out, words

@@ -100,7 +100,9 @@ n_max = 60
 """
 
 
-def test_kappa_of_what_a_supervisor_wrote(labtui: Labtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kappa_of_what_a_supervisor_wrote(
+    labtui: Labtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of it but the training: spec, submit, supervisor, workers with a stand-in trainer, store, table."""
     monkeypatch.setenv("LABTUI_TRAINER", "tests.support.standin:Trainer")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui.plain.progress import Pace, expected_work, state_line
+from labtui.views.progress import Pace, expected_work, state_line
 from runners.spec import load
 from tests.cli.conftest import Labtui
 from tests.tui.fake import job_row

@@ -30,7 +30,10 @@ IN_MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u7.
         ({}, False),
         ({"etc/systemd/logind.conf": "[Login]\n#KillUserProcesses=yes\n"}, False),
         ({"etc/systemd/logind.conf": "[Login]\nKillUserProcesses = yes\n"}, True),
-        ({"usr/lib/systemd/logind.conf": "KillUserProcesses=yes", "etc/systemd/logind.conf": "[Login]"}, False),
+        (
+            {"usr/lib/systemd/logind.conf": "KillUserProcesses=yes", "etc/systemd/logind.conf": "[Login]"},
+            False,
+        ),
         (
             {
                 "etc/systemd/logind.conf": "KillUserProcesses=no",
@@ -38,7 +41,13 @@ IN_MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u7.
             },
             True,
         ),
-        ({"usr/lib/systemd/logind.conf.d/a.conf": "KillUserProcesses=yes", "etc/systemd/logind.conf.d/a.conf": ""}, False),
+        (
+            {
+                "usr/lib/systemd/logind.conf.d/a.conf": "KillUserProcesses=yes",
+                "etc/systemd/logind.conf.d/a.conf": "",
+            },
+            False,
+        ),
         (
             {
                 "etc/systemd/logind.conf.d/a.conf": "KillUserProcesses=yes",
@@ -70,16 +79,28 @@ LINGERS = {"var/lib/systemd/linger/ada": ""}
 @pytest.mark.parametrize(
     ("group", "more", "level", "remedy"),
     [
-        (IN_SCOPE, KILLS, "problem", "loginctl enable-linger, once; then systemd-run --user --scope labtui daemon start"),
+        (
+            IN_SCOPE,
+            KILLS,
+            "problem",
+            "loginctl enable-linger, once; then systemd-run --user --scope labtui daemon start",
+        ),
         (IN_SCOPE, KILLS | LINGERS, "problem", "systemd-run --user --scope labtui daemon start"),
         (IN_SCOPE, {}, "", ""),
         (IN_MANAGER, KILLS | LINGERS, "", ""),
         (IN_MANAGER, KILLS, "note", "loginctl enable-linger"),
         ("0::/system.slice/cron.service\n", KILLS, "", ""),
-        ("1:name=systemd:/user.slice/user-1000.slice/session-c1.scope\n", KILLS, "problem", "loginctl enable-linger, once; "),
+        (
+            "1:name=systemd:/user.slice/user-1000.slice/session-c1.scope\n",
+            KILLS,
+            "problem",
+            "loginctl enable-linger, once; ",
+        ),
     ],
 )
-def test_what_a_log_out_ends(tmp_path: Path, group: str, more: dict[str, str], level: str, remedy: str) -> None:
+def test_what_a_log_out_ends(
+    tmp_path: Path, group: str, more: dict[str, str], level: str, remedy: str
+) -> None:
     found = list(Session({}, root(tmp_path, {"proc/self/cgroup": group, **more}), "ada").ends())
     assert [f.level for f in found] == ([level] if level else [])
     assert "".join(f.remedy for f in found).startswith(remedy)
@@ -120,12 +141,29 @@ def test_a_machine_without_faults(room: Room) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "sentence", "remedy"),
     [
-        ({"sqlite": (3, 51, 2)}, 0, "· sqlite      3.51.2 has the WAL-reset fault, which", "SQLite 3.51.3 and later"),
-        ({"env": {"SLURM_JOB_ID": "17"}}, 0, "· slurm       inside allocation 17: ", "`labtui run` into the script"),
-        ({"mounts": "srv:/x / nfs4 rw 0 0\n"}, 1, "lies on a network disk (nfs4), where", "a path on a local disk"),
+        (
+            {"sqlite": (3, 51, 2)},
+            0,
+            "· sqlite      3.51.2 has the WAL-reset fault, which",
+            "SQLite 3.51.3 and later",
+        ),
+        (
+            {"env": {"SLURM_JOB_ID": "17"}},
+            0,
+            "· slurm       inside allocation 17: ",
+            "`labtui run` into the script",
+        ),
+        (
+            {"mounts": "srv:/x / nfs4 rw 0 0\n"},
+            1,
+            "lies on a network disk (nfs4), where",
+            "a path on a local disk",
+        ),
     ],
 )
-def test_each_fault_with_its_remedy(room: Room, change: dict[str, object], code: int, sentence: str, remedy: str) -> None:
+def test_each_fault_with_its_remedy(
+    room: Room, change: dict[str, object], code: int, sentence: str, remedy: str
+) -> None:
     vars(room).update(change)
     found, out, err = room.ask()
     assert found == code
@@ -178,8 +216,14 @@ def test_what_else_is_open_to_others(room: Room) -> None:
         place.chmod(mode)
     code, out, _ = room.ask()
     assert code == 1
-    assert f"· modes       {folder} can be entered by its group (mode 0750)\n              → chmod 700 {folder}\n" in out
-    assert f"! modes       {state} can be written by everybody (mode 0777)\n              → chmod 700 {state}\n" in out
+    assert (
+        f"· modes       {folder} can be entered by its group (mode 0750)\n              → chmod 700 {folder}\n"
+        in out
+    )
+    assert (
+        f"! modes       {state} can be written by everybody (mode 0777)\n              → chmod 700 {state}\n"
+        in out
+    )
     assert str(config) not in out  # settings are no secret
     config.chmod(0o664)
     assert (
@@ -189,7 +233,10 @@ def test_what_else_is_open_to_others(room: Room) -> None:
 
 
 def test_a_lab_of_another_version(room: Room) -> None:
-    for schema, sentence, remedy in ((0, "it is of an older labtui", "labtui db upgrade, which"), (99, "a newer labtui", "")):
+    for schema, sentence, remedy in (
+        (0, "it is of an older labtui", "labtui db upgrade, which"),
+        (99, "a newer labtui", ""),
+    ):
         with sqlite3.connect(room.lab) as connection:
             connection.execute(f"PRAGMA user_version = {schema}")
         connection.close()
@@ -219,7 +266,10 @@ def test_lines_stay_within_the_terminal_and_aligned(width: int) -> None:
     found = [
         Finding("a", "ok", "short"),
         Finding(
-            "network", "problem", "a sentence that is rather longer than a terminal is wide " * 3, "its remedy, long " * 9
+            "network",
+            "problem",
+            "a sentence that is rather longer than a terminal is wide " * 3,
+            "its remedy, long " * 9,
         ),
         Finding("hostile", "note", "\x1b[31m\n" + "数" * 90),
     ]

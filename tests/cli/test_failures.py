@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labtui.screens.queuerows import cells
-from labtui.widgets import figures
+from labtui.views import numbers as figures
+from labtui.views.queuerows import cells
 from store.filters import Condition
 from store.read import open_lab
 from store.rows import FAILURES
@@ -44,8 +44,17 @@ def test_each_failure_is_told_and_found(labtui: Labtui, failing: Path) -> None:
             job = lab.job(job_id)
         assert (job.reason or "").split("\n")[0] == word
         assert figures.why(job) == f"{kind}: ValueError: the end"
-        assert cells(job, {})["state"][0][0].split(" ", 1)[1] in ("failed", "no memory", "no device", "lost", "stale")
-    assert [job["id"] for job in labtui("jobs", "state:failed", "failure:lost,stale", "--json").json] == [4, 5]
+        assert cells(job, {})["state"][0][0].split(" ", 1)[1] in (
+            "failed",
+            "no memory",
+            "no device",
+            "lost",
+            "stale",
+        )
+    assert [job["id"] for job in labtui("jobs", "state:failed", "failure:lost,stale", "--json").json] == [
+        4,
+        5,
+    ]
     assert [job["id"] for job in labtui("jobs", "oom", "--json").json] == [2]
 
 

@@ -32,7 +32,9 @@ def test_help_fits_and_explains(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     text = parser.format_help()
     assert max(map(len, text.splitlines())) <= 80
     for action in parser._actions:
-        assert action.help or isinstance(action, argparse._SubParsersAction), f"{name}: {action.dest} is not explained"
+        assert action.help or isinstance(action, argparse._SubParsersAction), (
+            f"{name}: {action.dest} is not explained"
+        )
     if name == "labtui":
         for command in p.build().names:
             assert f"\n  {command} " in text
@@ -57,12 +59,18 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
     looking = {words[0] for words in COMMANDS} | {"snapshot", "watch", "rerun", "compare", "scan", "logs"}
     for name, parser in PARSERS.items():
         words = name.split()[1:]
-        if not parser.get_default("command") or not words or (words[0] in looking and words[0] not in ("daemon", "db")):
+        if (
+            not parser.get_default("command")
+            or not words
+            or (words[0] in looking and words[0] not in ("daemon", "db"))
+        ):
             continue
         if tuple(words) in COMMANDS:
             continue
         example = parser.format_help().rpartition("\nexample: labtui ")[2].splitlines()[0]
-        answer = labtui("--read-only", "--lab", "lab.db", *shlex.split(example.replace("study.toml", "quick")))
+        answer = labtui(
+            "--read-only", "--lab", "lab.db", *shlex.split(example.replace("study.toml", "quick"))
+        )
         assert answer.code == 2, name
         if words[0] != "device":
             assert answer.err == REFUSED, name

@@ -57,7 +57,17 @@ def fill(path: Path, value: object, *, texts_only: bool) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         for table in TABLES:
             for _, column, kind, _, _, key in connection.execute(f"PRAGMA table_info({table})").fetchall():
-                fixed = ("state", "status", "outcome", "level", "kind", "hash", "members", "distribution", "strategy")
+                fixed = (
+                    "state",
+                    "status",
+                    "outcome",
+                    "level",
+                    "kind",
+                    "hash",
+                    "members",
+                    "distribution",
+                    "strategy",
+                )
                 if key or (texts_only and (kind != "VARCHAR" or column in fixed)):
                     continue
                 for row in ("rowid % 2 AND rowid < 80", "1"):  # a table without row ids takes it in every row
@@ -71,7 +81,11 @@ def fill(path: Path, value: object, *, texts_only: bool) -> None:
 
 def harmless(text: str) -> list[str]:
     """The characters that a terminal would obey."""
-    return [hex(ord(c)) for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")]
+    return [
+        hex(ord(c))
+        for c in text
+        if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+    ]
 
 
 def ask_everything(labtui: Labtui) -> None:
@@ -112,13 +126,17 @@ def test_none_of_these_texts_does(labtui: Labtui, lab: Path, word: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "[" * 3_000, 2**63 - 1], ids=lambda v: ascii(v)[:20])
-def test_a_wrong_value_in_every_column_is_an_answer_or_a_sentence(labtui: Labtui, lab: Path, value: object) -> None:
+def test_a_wrong_value_in_every_column_is_an_answer_or_a_sentence(
+    labtui: Labtui, lab: Path, value: object
+) -> None:
     fill(lab, value, texts_only=False)
     ask_everything(labtui)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES, ids=lambda v: ascii(v)[:20])
-def test_any_value_in_every_column_is_an_answer_or_a_sentence(labtui: Labtui, lab: Path, value: object) -> None:
+def test_any_value_in_every_column_is_an_answer_or_a_sentence(
+    labtui: Labtui, lab: Path, value: object
+) -> None:
     fill(lab, value, texts_only=False)
     ask_everything(labtui)

@@ -40,7 +40,11 @@ class NoTorch(MetaPathFinder):
 def held(path: Path) -> Iterator[None]:
     """Another process has the lab open, with something in its WAL."""
     other = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "open\n"
@@ -67,7 +71,9 @@ def state(folder: Path) -> dict[str, tuple[int, int, str]]:
 def test_every_reading_command_writes_not_a_byte(
     labtui: Labtui, lab: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)  # scipy asks after it, and takes a None for a module
+    monkeypatch.delitem(
+        sys.modules, "torch", raising=False
+    )  # scipy asks after it, and takes a None for a module
     monkeypatch.setattr(sys, "meta_path", [NoTorch(), *sys.meta_path])
     away = tmp_path / "away"
     away.mkdir()

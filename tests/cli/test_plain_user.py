@@ -40,7 +40,9 @@ def closed(open_lab: Path) -> Path:
 def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "LANG": "C.UTF-8"}
     command = [*plain_user(), sys.executable, "-m", "labtui", *words]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "Traceback" not in done.stderr
     return done
 
@@ -49,10 +51,14 @@ def test_looking_needs_no_right_to_write(closed: Path) -> None:
     for words in (("--read-only", "lab.db", "queue"), ("queue",), ("kappa",), ("db", "check")):
         done = ask(closed.parent, *words)
         assert done.returncode == 0, done.stderr
-    assert f"{closed} cannot be written by this user; opened read-only\n" in ask(closed.parent, "queue").stderr
+    assert (
+        f"{closed} cannot be written by this user; opened read-only\n" in ask(closed.parent, "queue").stderr
+    )
 
 
-@pytest.mark.parametrize("words", ["pause 1", "submit quick", "run", "daemon start", "daemon run", "db vacuum", "hold"])
+@pytest.mark.parametrize(
+    "words", ["pause 1", "submit quick", "run", "daemon start", "daemon run", "db vacuum", "hold"]
+)
 def test_writing_is_refused_with_the_way_out(closed: Path, words: str) -> None:
     done = ask(closed.parent, *words.split())
     assert (done.returncode, done.stderr) == (2, f"labtui: {closed} cannot be written by this user{LOOK}")
@@ -62,7 +68,9 @@ def test_a_lab_of_ones_own_in_anothers_folder(closed: Path) -> None:
     closed.chmod(0o666)
     done = ask(closed.parent, "pause", "1")
     assert done.returncode == 2
-    assert done.stderr == f"labtui: {closed.parent}, the folder of lab.db, cannot be written by this user{LOOK}"
+    assert (
+        done.stderr == f"labtui: {closed.parent}, the folder of lab.db, cannot be written by this user{LOOK}"
+    )
 
 
 @pytest.mark.parametrize("words", ["--lab new.db submit quick", "--lab new.db daemon start", "db backup"])
@@ -81,4 +89,7 @@ def test_a_lab_that_may_not_be_read(open_lab: Path) -> None:
     for words in ("queue", "--read-only queue", "db check", "doctor", "daemon start"):
         done = ask(lab.parent, "--lab", "lab.db", *words.split())
         assert done.returncode == (1 if words == "doctor" else 2)
-        assert f"{lab} cannot be read by this user; expected a lab of one's own, or a copy" in done.stderr + done.stdout
+        assert (
+            f"{lab} cannot be read by this user; expected a lab of one's own, or a copy"
+            in done.stderr + done.stdout
+        )

@@ -25,7 +25,10 @@ def test_every_package_is_pinned_without_a_place() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    asked = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
     assert {re.split(r"[><=]", r)[0].lower() for r in asked} <= pinned
 
 

@@ -81,7 +81,9 @@ def test_without_a_terminal_the_queue_is_text(labtui: Labtui, lab: Path) -> None
     assert "running" in labtui("--json").json["counts"] or labtui("--json").json["counts"]
 
 
-def test_read_only_takes_a_file_and_writes_nothing_beside_it(labtui: Labtui, lab: Path, tmp_path: Path) -> None:
+def test_read_only_takes_a_file_and_writes_nothing_beside_it(
+    labtui: Labtui, lab: Path, tmp_path: Path
+) -> None:
     assert labtui("snapshot", "shot.db").code == 0
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -95,7 +97,9 @@ def test_read_only_takes_a_file_and_writes_nothing_beside_it(labtui: Labtui, lab
     assert labtui("snapshot", "shot.db").err == "labtui: shot.db is there already; expected a new file\n"
 
 
-def test_the_lab_comes_from_option_then_environment(labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lab_comes_from_option_then_environment(
+    labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = lab.rename(lab.with_name("other.db"))
     lab.with_name("lab.db.d").rename(lab.with_name("other.db.d"))
     assert labtui("jobs").code == 2
@@ -177,19 +181,25 @@ def test_no_cell_is_a_formula(cell: object, shown: object) -> None:
     assert safe(cell) == shown
 
 
-@pytest.mark.parametrize("words", [("jobs", "--json"), ("kappa",), ("queue",), ("trials", "--limit", "3"), ("pause", "99")])
+@pytest.mark.parametrize(
+    "words", [("jobs", "--json"), ("kappa",), ("queue",), ("trials", "--limit", "3"), ("pause", "99")]
+)
 def test_reading_loads_nothing_heavy(lab: Path, words: tuple[str, ...]) -> None:
     heavy = {"torch", "sqlmodel", "sqlalchemy", "alembic", "numpy", "scipy", "textual", "pydantic", "plotext"}
     code = (
         "import sys; from labtui.__main__ import main; main(sys.argv[1:]); "
         f"print('LOADED', sorted(set(sys.modules) & {heavy!r}), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words, "--lab", str(lab)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--lab", str(lab)], capture_output=True, text=True, timeout=60
+    )
     assert done.stderr.splitlines()[-1] == "LOADED []"
 
 
 def test_a_closed_pipe_is_no_fault(lab: Path) -> None:
     command = f"{sys.executable} -m labtui trials --lab {lab} | head -1"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0
     assert done.stderr == ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labtui.plain.repeat import compare_records
+from labtui.views.repeat import compare_records
 from runners.spec import SCIENCE_VERSION
 from tests.cli.conftest import Labtui
 
@@ -29,12 +29,22 @@ def record(strategy: str, probes: list[tuple[int, bool, int, int]], **job: Any) 
         {"n": n, "verdict": verdict, "speculative": False, "seeds": seeds, "successes": successes}
         for n, verdict, seeds, successes in probes
     ]
-    head = {"strategy": strategy, "status": "bracket", "lo": 4, "hi": 8, "n_max": 100, "estimate": None, "n50": None}
+    head = {
+        "strategy": strategy,
+        "status": "bracket",
+        "lo": 4,
+        "hi": 8,
+        "n_max": 100,
+        "estimate": None,
+        "n50": None,
+    }
     return {"job": head | job, "probes": rows, "trials": []}
 
 
 def test_fresh_seeds_are_compared_probe_by_probe_and_by_their_counts() -> None:
-    first = record("adaptive", [(100, True, 5, 5), (8, True, 4, 2), (8, False, 4, 0)], estimate=(8.0, 6.0, 10.0))
+    first = record(
+        "adaptive", [(100, True, 5, 5), (8, True, 4, 2), (8, False, 4, 0)], estimate=(8.0, 6.0, 10.0)
+    )
     assert compare_records(first, copy.deepcopy(first)).same
     assert compare_records(first, first).verdicts == 3, "two probes at one N are two pieces of evidence"
     for change in (
@@ -82,4 +92,6 @@ def test_adaptive_and_scan_by_real_training(labtui: Labtui, tmp_path: Path) -> N
         won = {t["seed"] for t in trials if t["n"] == p["n"] and t["outcome"] == "success"}
         assert len(won) == p["successes"]
         assert len({t["seed"] for t in trials if t["n"] == p["n"]}) == 4
-    assert curve["points"][0]["successes"] < curve["points"][-1]["successes"], "more data, more seeds that learn"
+    assert curve["points"][0]["successes"] < curve["points"][-1]["successes"], (
+        "more data, more seeds that learn"
+    )

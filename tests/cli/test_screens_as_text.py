@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from labtui.actions import SCREENS
 from labtui.cli.twins import TWINS
-from labtui.plain.grid import grid
+from labtui.tui.actions import SCREENS
+from labtui.views.grid import grid
 from tests.cli.conftest import Labtui
 
 SAYS = {
@@ -37,12 +37,17 @@ def test_a_screen_as_text(labtui: Labtui, lab: Path, screen: str) -> None:
 
 def test_words_after_a_screen_say_which(labtui: Labtui, lab: Path) -> None:
     assert labtui("show", "job", "3").out == labtui("show", "3").out
-    assert labtui("show", "trials", "3", "outcome:success").out == labtui("trials", "3", "outcome:success", "--order=-id").out
+    assert (
+        labtui("show", "trials", "3", "outcome:success").out
+        == labtui("trials", "3", "outcome:success", "--order=-id").out
+    )
     assert labtui("show", "compare", "3", "4").out == labtui("compare", "3", "4").out
     assert labtui("show", "new", "paper").out == labtui("submit", "paper", "--dry-run").out
 
 
-def test_what_is_no_screen_is_told_in_one_sentence(labtui: Labtui, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_screen_is_told_in_one_sentence(
+    labtui: Labtui, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words, told in (
         (("kappa", "7"), "show kappa: '7' has no place here"),
         (("3", "4"), "expected one job, or a screen"),
@@ -70,7 +75,9 @@ def test_columns_stay_aligned_whatever_stands_in_them(labtui: Labtui, lab: Path)
 
 
 @given(
-    st.lists(st.tuples(st.text(max_size=60), st.integers(0, 10**9), st.text("名 ab", max_size=40)), max_size=6),
+    st.lists(
+        st.tuples(st.text(max_size=60), st.integers(0, 10**9), st.text("名 ab", max_size=40)), max_size=6
+    ),
     st.integers(30, 160),
 )
 def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, str]], room: int) -> None:
@@ -84,8 +91,8 @@ def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, 
 
 
 def test_signs_of_models_are_those_of_the_screens() -> None:
-    from labtui.plain.scaling import MARKERS
-    from labtui.theme import MODEL_SIGN
+    from labtui.tui.theme import MODEL_SIGN
+    from labtui.views.scaling import MARKERS
 
     assert {kind: signs[0] for kind, signs in MARKERS.items()} == MODEL_SIGN
     assert len("".join(MARKERS.values())) == len(set("".join(MARKERS.values())))

@@ -19,7 +19,12 @@ def first(labtui: Labtui, wanted: str) -> int:
 
 def test_pause_resume_cancel_undo(labtui: Labtui, lab: Path) -> None:
     job = first(labtui, "queued")
-    for verb, after in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled"), ("undo", "queued")):
+    for verb, after in (
+        ("pause", "paused"),
+        ("resume", "queued"),
+        ("cancel", "cancelled"),
+        ("undo", "queued"),
+    ):
         assert labtui(verb, str(job)).code == 0, verb
         assert state(labtui, job) == after
     assert "no supervisor runs" in labtui("retry", str(first(labtui, "failed"))).err
@@ -119,5 +124,7 @@ def test_scan_queues_a_ladder_around_the_bracket(labtui: Labtui, lab: Path) -> N
 
 @pytest.mark.parametrize("bad", ["quick", "s.toml"])
 def test_scan_wants_one_job(labtui: Labtui, lab: Path, tmp_path: Path, bad: str) -> None:
-    (tmp_path / "s.toml").write_text('name = "x"\n[[sweep]]\nm = 3\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n')
+    (tmp_path / "s.toml").write_text(
+        'name = "x"\n[[sweep]]\nm = 3\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
+    )
     assert labtui("scan", bad).code == 2

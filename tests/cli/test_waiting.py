@@ -16,9 +16,7 @@ from store.paths import LabPaths
 from store.read import open_lab
 from tests.cli.conftest import Labtui
 
-FLOCK = (
-    "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
-)
+FLOCK = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
 SQLITE = """
 import sqlite3, sys
 c = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -51,7 +49,9 @@ def test_who_is_waited_for_is_told_and_then_the_verb_is_done(lab: Path, how: str
         queued = next(job.id for job in reader.jobs() if job.state == "queued")
     with locked(lab, how) as other:
         words = [sys.executable, "-m", "labtui", "--lab", str(lab), "pause", str(queued)]
-        verb = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+        verb = subprocess.Popen(
+            words, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+        )
         assert verb.stderr is not None
         said = verb.stderr.readline()
         assert said.startswith(f"waiting up to 30 s for process {other.pid} (")
@@ -68,7 +68,9 @@ def test_who_is_waited_for_is_told_and_then_the_verb_is_done(lab: Path, how: str
     ("how", "verb"),
     [(FLOCK, "hold"), (SQLITE, "hold"), (FLOCK, "submit quick"), (FLOCK, "db vacuum"), (SQLITE, "db vacuum")],
 )
-def test_it_gives_up_in_one_sentence(labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch, how: str, verb: str) -> None:
+def test_it_gives_up_in_one_sentence(
+    labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch, how: str, verb: str
+) -> None:
     monkeypatch.setattr(waits, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(waits, "PATIENCE_S", 0.05)
     before = lab.read_bytes()
@@ -88,7 +90,9 @@ def test_nobody_is_made_up(lab: Path) -> None:
     paths = LabPaths(lab)
     found = paths.write_lock.stat()
     file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    assert waits.writer_of(paths, f"1: FLOCK  ADVISORY  WRITE 999999999 {file} 0 EOF\n") == "process 999999999"
+    assert (
+        waits.writer_of(paths, f"1: FLOCK  ADVISORY  WRITE 999999999 {file} 0 EOF\n") == "process 999999999"
+    )
     for line in (
         "",
         f"1: -> FLOCK  ADVISORY  WRITE 7 {file} 0 EOF",  # waits itself

@@ -19,14 +19,18 @@ MODELS = {
 FORMATS = ("outcome", "cot", "acot")
 
 
-def tiny(model: str = "dense_ssm", format: str = "acot", lengths: tuple[int, int] = (2, 4), **training: Any) -> Job:
+def tiny(
+    model: str = "dense_ssm", format: str = "acot", lengths: tuple[int, int] = (2, 4), **training: Any
+) -> Job:
     low, high = lengths
     settings = {"batch_size": 8, "steps": 23, "eval_every": 5, "validation_size": 24, **training}
     return Job.model_validate(
         {
             "task": ModularAddition(m=3),
             "format": format,
-            "lengths": Lengths(distribution="uniform" if low < high else "fixed", length=high, min_length=low),
+            "lengths": Lengths(
+                distribution="uniform" if low < high else "fixed", length=high, min_length=low
+            ),
             "model": MODELS[model],
             "training": Training(**settings),
         }
@@ -34,7 +38,11 @@ def tiny(model: str = "dense_ssm", format: str = "acot", lengths: tuple[int, int
 
 
 def grid(
-    probe: str = "a", n: int = 20, rates: Iterable[float] = (1e-2, 3e-3), seeds: Iterable[int] = (10, 20), **more: Any
+    probe: str = "a",
+    n: int = 20,
+    rates: Iterable[float] = (1e-2, 3e-3),
+    seeds: Iterable[int] = (10, 20),
+    **more: Any,
 ) -> list[Member]:
     settings = {"eps": 1e-3, "stop": "never", **more}
     return [Member(probe, n, rate, seed, **settings) for rate in rates for seed in seeds]
@@ -66,7 +74,15 @@ class Seen:
     def of(self, i: int, **index: int) -> tuple[Any, ...]:
         """Everything told of one trial, but for its index."""
         e = self.ended[i]
-        return self.curves.get(i), e.outcome, e.steps, e.best_loss, e.best_step, repr(e.last_loss), e.generalisation
+        return (
+            self.curves.get(i),
+            e.outcome,
+            e.steps,
+            e.best_loss,
+            e.best_step,
+            repr(e.last_loss),
+            e.generalisation,
+        )
 
 
 def run(

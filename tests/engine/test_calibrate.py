@@ -34,7 +34,9 @@ def test_fewer_members_where_more_gain_next_to_nothing() -> None:
 def test_a_kernel_that_sums_otherwise_in_company_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Recurrent.step
 
-    def uneven(self: Recurrent, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: None = None) -> Tensor:
+    def uneven(
+        self: Recurrent, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, dropout: None = None
+    ) -> Tensor:
         loss = honest(self, params, tokens, targets, grad, dropout)
         if len(params) > 1:
             grad[-1, 0] *= 1 + 1e-6
@@ -85,7 +87,9 @@ def test_a_slow_model_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_running_out_of_memory_looks_like() -> None:
     assert memory.is_out_of_memory(MemoryError())
     assert memory.is_out_of_memory(torch.OutOfMemoryError("x"))
-    assert memory.is_out_of_memory(RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"))
+    assert memory.is_out_of_memory(
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+    )
     assert memory.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
     assert not memory.is_out_of_memory(RuntimeError("shape mismatch"))
     assert not memory.is_out_of_memory(ValueError("out of memory"))

@@ -82,7 +82,9 @@ def test_a_process_killed_while_writing_leaves_the_last_whole_one(tmp_path: Path
         "checkpoint.os.fsync = lambda _: os._exit(9)\n"
         "checkpoint.write(Path(sys.argv[1]), {}, {'x': torch.zeros(9)})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2]
+    )
     assert done.returncode == 9
     assert checkpoint.files(tmp_path) == [first]
     second = checkpoint.write(tmp_path, STATE, TENSORS)
@@ -122,7 +124,9 @@ def test_the_interval_is_a_minute_or_a_hundred_times_what_was_blocked_and_comput
         clock.now -= 1000.0
 
 
-def test_a_disk_that_is_full_is_told_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeper = saver.Saver(tmp_path)
 
     def full(*_: object) -> Path:

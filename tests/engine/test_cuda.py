@@ -16,7 +16,15 @@ from runners.spec import Job
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def run(job: Job, members: list[Member], *, graph: bool = True, at_once: int = 64, streams: int = 1, **more: object) -> Seen:
+def run(
+    job: Job,
+    members: list[Member],
+    *,
+    graph: bool = True,
+    at_once: int = 64,
+    streams: int = 1,
+    **more: object,
+) -> Seen:
     seen = Seen()
     plan = Plan("cuda:0", at_once, graph=graph, streams=streams)
     control = more.pop("control", Control())

@@ -94,7 +94,9 @@ def test_rows_are_evaluated_on_their_own_sets_and_only_as_far_as_needed() -> Non
         assert near[0][e] == pytest.approx(truth(params[e], tokens[sets[e]], targets[sets[e]]))
     whole = validation.full(model, params, sets).tolist()  # type: ignore[arg-type]
     assert whole == near[0], "to the bit: a sum does not depend on the shortcut"
-    some = validation.losses(model, params, sets, eps=[9.0, 0.0, 9.0, 0.0], wanted=[False] * 4, best=[0.0] * 4)  # type: ignore[arg-type]
+    some = validation.losses(
+        model, params, sets, eps=[9.0, 0.0, 9.0, 0.0], wanted=[False] * 4, best=[0.0] * 4
+    )  # type: ignore[arg-type]
     assert some[1] == [True, False, True, False]
     assert [some[0][0], some[0][2]] == [near[0][0], near[0][2]]
 

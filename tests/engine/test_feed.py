@@ -6,16 +6,19 @@ import pytest
 import torch
 from engine_bench import grid, tiny
 
-from runners.engine import data, feed
+from runners.engine import data
+from runners.engine import loader as feed
 from runners.engine.data import DataCache
-from runners.engine.feed import Feed
+from runners.engine.loader import Feed
 from runners.engine.trainer import Trainer
 from runners.engine.types import Member
 from runners.tasks import BatchOrder, DataSource
 
 
 @pytest.mark.parametrize("longest", [1, 3, 512])
-def test_every_row_gets_the_batches_of_its_seed_n_and_step(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_gets_the_batches_of_its_seed_n_and_step(
+    longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed, "LONGEST", longest)
     job = tiny(steps=40)
     members = [*grid(n=20), Member("b", 9, 1e-2, 10, 0.0), Member("b", 9, 3e-3, 10, 0.0)]
@@ -45,7 +48,9 @@ def test_sets_are_shared_nested_and_forgotten_when_too_many(monkeypatch: pytest.
     assert small.source is large.source
     index = torch.arange(7)
     assert torch.equal(small.batch(index).tokens, large.batch(index).tokens)
-    assert cache.training(tiny("lstm", steps=99), 1, 7, "cpu") is small, "the model and the budget do not matter"
+    assert cache.training(tiny("lstm", steps=99), 1, 7, "cpu") is small, (
+        "the model and the budget do not matter"
+    )
     assert cache.training(tiny(format="cot"), 1, 7, "cpu").source is not large.source
     monkeypatch.setitem(data.CACHE_BYTES, "cpu", 1)
     cache.training(job, 2, 7, "cpu")
@@ -73,7 +78,9 @@ def test_many_threads_make_a_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(data, "DataSource", Counted)
     cache, job, found = DataCache(), tiny(), []
-    threads = [threading.Thread(target=lambda: found.append(cache.training(job, 5, 30, "cpu"))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(cache.training(job, 5, 30, "cpu"))) for _ in range(8)
+    ]
     for t in threads:
         t.start()
     for t in threads:

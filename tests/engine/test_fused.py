@@ -9,20 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runners.engine.calibrate import company_changes_nothing
-from runners.engine.lane import Lane, fresh
-from runners.engine.ledger import Ledger
+from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.schedule import Schedule
+from runners.engine.trials import Ledger
 from runners.engine.types import Member
 from runners.spec import Job
 
 
-def lane(job: Job, members: list[Member]) -> Lane:
+def lane(job: Job, members: list[Member]) -> FusedBatch:
     shape = Schedule(job, "cpu", cpu(), Ledger(members, job.training.steps)).shape()
     batch = min(job.training.batch_size, members[0].n)
-    return Lane(shape, fresh(shape, range(len(members)), members), members, batch)
+    return FusedBatch(shape, fresh(shape, range(len(members)), members), members, batch)
 
 
-def to(target: int, one: Lane) -> Lane:
+def to(target: int, one: FusedBatch) -> FusedBatch:
     while one.steps[0] < target:
         one.advance(target - one.steps[0])
         if rows := one.due():
@@ -52,7 +52,7 @@ def test_composing_a_lane_anew_disturbs_nobody(model: str, format: str) -> None:
     keep = [4, 1]
     newcomer = Member("b", 15, 1e-2, 7, 1e-3)
     rows = first.rows.select(keep).join(fresh(first.shape, [9], [newcomer]))
-    second = Lane(first.shape, rows, [members[4], members[1], newcomer], first.batch)
+    second = FusedBatch(first.shape, rows, [members[4], members[1], newcomer], first.batch)
     to(12, second)
     for a, b in zip(second.rows.select([0, 1]).tensors, whole.select(keep).tensors, strict=True):
         assert torch.equal(a, b)
@@ -105,7 +105,9 @@ def test_of_a_packed_probe_everything_but_superseded_steps_is_as_alone() -> None
 )
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_sizes_of_the_presets(model: dict[str, object], format: str, at_once: int) -> None:
-    job = Job.model_validate({**tiny(format=format, lengths=(2, 7), batch_size=64).model_dump(), "model": model})
+    job = Job.model_validate(
+        {**tiny(format=format, lengths=(2, 7), batch_size=64).model_dump(), "model": model}
+    )
     assert company_changes_nothing(job, cpu(), at_once)
 
 

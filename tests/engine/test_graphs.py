@@ -50,7 +50,9 @@ def test_verdicts_are_those_of_a_cpu(model: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("at_once", "streams"), [(64, 1), (2, 1), (3, 2)])
-def test_lanes_composed_anew_are_captured_anew(at_once: int, streams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_composed_anew_are_captured_anew(
+    at_once: int, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two of three probes end early; the third goes on in a smaller lane, with a graph of its own."""
     job = tiny(steps=30)
     members = [*grid("a", eps=9.0), *grid("b", eps=9.0), *grid("c", eps=0.0)]
@@ -79,7 +81,9 @@ def test_resumed_to_the_bit(model: str, at: int, tmp_path: Path, monkeypatch: py
     assert told(again) == told(whole)
 
 
-def test_a_step_that_cannot_be_captured_runs_without_a_graph_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_cannot_be_captured_runs_without_a_graph_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     job, members = tiny(), grid()
 
     def refuse() -> None:
@@ -108,7 +112,9 @@ def test_memory_that_runs_out_while_capturing_halves_the_members(monkeypatch: py
             try:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             except torch.OutOfMemoryError as error:
-                raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from error
+                raise RuntimeError(
+                    "CUDA error: operation failed due to a previous error during capture"
+                ) from error
 
     fake_gpu.install(monkeypatch, refuse)
     seen = run(job, members, plan=plan(8, streams=2))

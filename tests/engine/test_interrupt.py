@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from runners import interrupt
 from runners.engine import calibrate, data, generalise
+from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.generalise import rescaled_accuracy
-from runners.engine.lane import Lane, fresh
-from runners.engine.ledger import Ledger
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
+from runners.engine.trials import Ledger
 from runners.engine.types import Member, Plan, Stopped
-from runners.interrupt import Interrupted, Listener, look_up
+from runners.interrupt import Interrupted, Listener, check_interrupt
 from runners.models.gemm import Gemm
 from runners.spec import Job
 
@@ -50,7 +50,9 @@ class Arithmetic(TorchDispatchMode):
         self.most, self.now = max(self.most, self.now), 0
         return False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
         if func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm", "addmm_", "baddbmm_"):
             a, b = [x for x in args if isinstance(x, Tensor) and x.dim() > 1][-2:]
             self.now += 2 * a.numel() * b.shape[-1]
@@ -79,11 +81,13 @@ def large(name: str, T: int, format: str = "acot") -> Job:
 @pytest.mark.parametrize("name", LARGE)
 def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step, a part of an evaluation, and the test at twice the length, of the paper's sizes with batch 64 and T = 60."""
-    monkeypatch.setattr(Gemm, "_by_numpy", lambda *_: False)  # the same products by torch, where they can be counted
+    monkeypatch.setattr(
+        Gemm, "_by_numpy", lambda *_: False
+    )  # the same products by torch, where they can be counted
     job = large(name, 60)
     member = Member("a", 100, 1e-3, 1, 0.0)
     shape = Schedule(job, "cpu", cpu(1), Ledger([member], 1000)).shape()
-    lane = Lane(shape, fresh(shape, (0,), [member]), [member], 64)
+    lane = FusedBatch(shape, fresh(shape, (0,), [member]), [member], 64)
     counted = Arithmetic()
     for work in (lambda: lane.advance(1), lane.full):
         with Listener(counted.look), counted:
@@ -111,7 +115,11 @@ def test_the_test_at_twice_the_length_looks_up_at_every_position_or_layer(
 @pytest.mark.parametrize("distribution", ["fixed", "uniform"])
 def test_data_of_millions_of_sequences_looks_up_and_may_be_left(distribution: str) -> None:
     lengths = {"distribution": distribution, "length": 14}
-    content = {"task": {"kind": "modular_addition", "m": 3}, "format": "outcome", "model": {"kind": "lstm", "hidden": 8}}
+    content = {
+        "task": {"kind": "modular_addition", "m": 3},
+        "format": "outcome",
+        "model": {"kind": "lstm", "hidden": 8},
+    }
     job = Job.model_validate({**content, "lengths": lengths})
     n = 400_000
     whole = data.DataCache().training(job, 1, n, "cpu").batch(torch.arange(n))
@@ -176,7 +184,10 @@ def test_a_calibration_is_left_at_once_and_found_nothing_out(tmp_path: Path) -> 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choices=st.data())
 def test_stopped_in_the_middle_of_anything_it_ends_the_same(
-    model: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, choices: st.DataObject
+    model: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    choices: st.DataObject,
 ) -> None:
     monkeypatch.setattr(generalise, "generalisation_batch", lambda *a: honest_test(*a, count=30))
     folder = tmp_path_factory.mktemp("run")
@@ -206,12 +217,12 @@ def test_a_stop_before_the_checkpoint_was_put_back_leaves_it_as_it_was(tmp_path:
 
 
 def test_without_a_listener_nothing_is_asked_and_within_a_deaf_one_nothing_is_heard() -> None:
-    look_up()
+    check_interrupt()
     with Listener(lambda: True), Listener(None):
-        look_up()
+        check_interrupt()
     with pytest.raises(Interrupted), Listener(lambda: True):
-        look_up()
-    thread = threading.Thread(target=look_up)
+        check_interrupt()
+    thread = threading.Thread(target=check_interrupt)
     with Listener(lambda: True):
         thread.start()
     thread.join()
@@ -224,7 +235,7 @@ def test_many_looks_ask_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     with Listener(lambda: bool(asked.append(now))):
         for k in range(100):
             now = k * interrupt.EVERY_S / 10
-            look_up()
+            check_interrupt()
     assert len(asked) in (10, 11)
 
 
@@ -242,8 +253,8 @@ def test_a_large_model_stopped_in_a_step_and_in_an_evaluation_ends_the_same(
     whole = run(job, members, plan=plan)
     seen = Seen()
     where: list[str] = []
-    for name_of, method in (("step", Lane.one), ("evaluation", Lane.evaluate)):
-        monkeypatch.setattr(Lane, method.__name__, _noting(method, name_of, where))
+    for name_of, method in (("step", FusedBatch.one), ("evaluation", FusedBatch.evaluate)):
+        monkeypatch.setattr(FusedBatch, method.__name__, _noting(method, name_of, where))
     looks, stops = 3, 0
     run(job, members, plan=plan, folder=tmp_path, control=StopAfter(looks), seen=seen)
     while stopped(seen) and stops < 12:

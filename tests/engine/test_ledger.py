@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.engine.ledger import CURVE_POINTS, Ledger, Point, Trial, thin
+from runners.engine.trials import CURVE_POINTS, Ledger, Point, Trial, thin
 from runners.engine.types import Member, StopScope
 
 losses = st.one_of(st.floats(1e-6, 1e4), st.sampled_from([0.0, math.nan, math.inf]))
 
 
 def members(stop: StopScope = "probe") -> list[Member]:
-    return [Member(probe, 10, rate, seed, 1e-2, stop) for probe in "ab" for rate in (0.1, 0.01) for seed in (1, 2)]
+    return [
+        Member(probe, 10, rate, seed, 1e-2, stop) for probe in "ab" for rate in (0.1, 0.01) for seed in (1, 2)
+    ]
 
 
 def outcomes(ledger: Ledger) -> list[str]:

@@ -9,7 +9,8 @@ from engine_bench import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runners.engine import checkpoint, feed
+from runners.engine import checkpoint
+from runners.engine import loader as feed
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
 
 
@@ -21,7 +22,9 @@ def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_stopped_anywhere_and_often(model: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_stopped_anywhere_and_often(
+    model: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("run")
     job = tiny(model, data.draw(st.sampled_from(FORMATS)), steps=17, eval_every=4)
     members = [*grid(), *grid("b", n=6, eps=0.9, stop="seed")]
@@ -94,7 +97,9 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(tmp_path: Path, damage:
 
 
 @pytest.mark.parametrize("change", ["member", "job", "kind"])
-def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_runs_checkpoint_is_refused(
+    tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, members = tiny(), grid()
     run(job, members, folder=tmp_path, control=StopAfter(4))
     if change == "member":

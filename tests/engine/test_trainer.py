@@ -8,9 +8,10 @@ import torch
 from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
 from torch import Tensor
 
-from runners.engine import generalise, lane, saver
-from runners.engine.graphs import CaptureRefusedError
-from runners.engine.lane import Lane
+from runners.engine import fused_batch as lane
+from runners.engine import generalise, saver
+from runners.engine.cuda_graphs import CaptureRefusedError
+from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
 from runners.engine.types import (
     Checkpointed,
@@ -79,7 +80,9 @@ def test_the_stop_rule_changes_no_verdict() -> None:
         won = {i: full.ended[i].steps for i in range(4) if full.ended[i].outcome == "success"}
         assert len(won) == winners
         soonest = min(won.values(), default=0)
-        assert {i for i in range(4) if first.ended[i].outcome == "success"} == {i for i, at in won.items() if at == soonest}
+        assert {i for i in range(4) if first.ended[i].outcome == "success"} == {
+            i for i, at in won.items() if at == soonest
+        }
         for i in range(4):
             exact = {at: row for at, row in first.curves[i].items() if row[2]}
             assert exact.items() <= {at: row for at, row in untouched.curves[i].items() if row[2]}.items()
@@ -113,7 +116,9 @@ def test_a_diverged_trial_ends_and_harms_no_other(model: str, monkeypatch: pytes
         assert seen.of(i) == healthy.of(i)
 
 
-def test_a_loss_that_is_not_finite_is_no_success_and_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_is_no_success_and_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     honest = Recurrent.loss_sums
 
     def infinite(self: Recurrent, *args: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,7 +134,9 @@ def test_a_loss_that_is_not_finite_is_no_success_and_training_goes_on(monkeypatc
 
 
 @pytest.mark.parametrize("asked", ["now", "due"])
-def test_checkpoints_are_written_while_training(tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_written_while_training(
+    tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control = Control(checkpoint_now=asked == "now")
     if asked == "due":
         monkeypatch.setattr(saver, "MIN_INTERVAL_S", 0.0)
@@ -169,7 +176,9 @@ class TestOutOfMemory:
             RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         ],
     )
-    def test_halves_the_members_and_begins_again(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def test_halves_the_members_and_begins_again(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
         job, members = tiny(), [*grid("a", eps=9.0, stop="probe"), *grid("b", n=3)]
         whole = run(job, members)
         self._limit(monkeypatch, 1, error, after=7)
@@ -194,31 +203,31 @@ class TestOutOfMemory:
 
     @staticmethod
     def _limit(monkeypatch: pytest.MonkeyPatch, fits: int, error: Exception, after: int = 0) -> None:
-        honest = Lane.one
+        honest = FusedBatch.one
         steps = 0
 
-        def one(self: Lane, tokens: Tensor, targets: Tensor) -> None:
+        def one(self: FusedBatch, tokens: Tensor, targets: Tensor) -> None:
             nonlocal steps
             steps += 1
             if len(self.slots) > fits and steps > after:
                 raise error
             honest(self, tokens, targets)
 
-        monkeypatch.setattr(Lane, "one", one)
+        monkeypatch.setattr(FusedBatch, "one", one)
 
 
 def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Lane.advance
+    honest = FusedBatch.advance
     refused = False
 
-    def advance(self: Lane, limit: int | None = None) -> int:
+    def advance(self: FusedBatch, limit: int | None = None) -> int:
         nonlocal refused
         if not refused:
             refused = True
             raise CaptureRefusedError("operation not permitted when stream is capturing")
         return honest(self, limit)
 
-    monkeypatch.setattr(Lane, "advance", advance)
+    monkeypatch.setattr(FusedBatch, "advance", advance)
     seen = run(tiny(), grid())
     plans = [e.plan for e in seen.events if isinstance(e, Planned)]
     assert len(plans) == 2
@@ -238,7 +247,9 @@ def test_generalisation_is_told_of_trials_that_were_not_superseded(
         return honest(*args, count=40)  # type: ignore[arg-type]
 
     monkeypatch.setattr(generalise, "generalisation_batch", short)
-    seen = run(tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)])
+    seen = run(
+        tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)]
+    )
     for i in range(4):
         value = seen.ended[i].generalisation
         assert value is not None

@@ -23,8 +23,8 @@ from store.check import check
 from store.read import open_lab
 from store.write import apply_pending
 from tests.support import bench
+from tests.support.fake_workers import World
 from tests.support.faults import COUNTS, long
-from tests.support.puppets import World
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -135,7 +135,10 @@ class Courses(RuleBasedStateMachine):
 
     # People
 
-    @rule(verb=st.sampled_from(["pause", "resume", "cancel", "undo_cancel", "retry", "delete", "restore"]), jobs=some_jobs)
+    @rule(
+        verb=st.sampled_from(["pause", "resume", "cancel", "undo_cancel", "retry", "delete", "restore"]),
+        jobs=some_jobs,
+    )
     def ask(self, verb: str, jobs: list[int]) -> None:
         getattr(commands, verb)(self.lab, jobs)
         COUNTS["courses: verbs"] += 1
@@ -156,13 +159,21 @@ class Courses(RuleBasedStateMachine):
     @rule(
         job=st.integers(1, JOBS),
         patch=st.sampled_from(
-            ['{"max_attempts": 1}', '{"max_attempts": 9}', '{"name": "x"}', '{"spec": {"search": {"eps": 0.0003}}}']
+            [
+                '{"max_attempts": 1}',
+                '{"max_attempts": 9}',
+                '{"name": "x"}',
+                '{"spec": {"search": {"eps": 0.0003}}}',
+            ]
         ),
     )
     def edit(self, job: int, patch: str) -> None:
         commands.edit(self.lab, job, patch)
 
-    @rule(state=st.sampled_from(["active", "excluded", "reserved", None]), slots=st.sampled_from([1, 2, 3, None]))
+    @rule(
+        state=st.sampled_from(["active", "excluded", "reserved", None]),
+        slots=st.sampled_from([1, 2, 3, None]),
+    )
     def set_device(self, state: str | None, slots: int | None) -> None:
         commands.device(self.lab, "cpu", state=state, slots=slots)
 
@@ -180,7 +191,11 @@ class Courses(RuleBasedStateMachine):
         assert check(self.lab, replay=bench.replay_stored) == []
         with open_lab(self.lab) as opened:
             now = {
-                (j.id, p.n): (p.id, p.verdict, sorted((t.lr, t.seed, t.outcome) for t in opened.trials(probe_id=p.id)))
+                (j.id, p.n): (
+                    p.id,
+                    p.verdict,
+                    sorted((t.lr, t.seed, t.outcome) for t in opened.trials(probe_id=p.id)),
+                )
                 for j in opened.jobs()
                 for p in opened.probes(j.id)
                 if p.state == "done"
@@ -202,7 +217,13 @@ class Courses(RuleBasedStateMachine):
         world = self.world
         world.faults.clear()
         everything = list(range(1, JOBS + 1))
-        for verb in (commands.restore, commands.resume, commands.undo_cancel, commands.resume, commands.retry):
+        for verb in (
+            commands.restore,
+            commands.resume,
+            commands.undo_cancel,
+            commands.resume,
+            commands.retry,
+        ):
             verb(self.lab, everything)
         commands.release(self.lab)
         commands.device(self.lab, "cpu", state="active", slots=2)
@@ -234,6 +255,10 @@ Courses.TestCase.settings = settings(
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a course takes a second: shrinking one takes an hour
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # a course takes a second: shrinking one takes an hour
 )
 TestCourses = Courses.TestCase

@@ -32,7 +32,9 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C compiler here; test_no_room_on_the_disk limits the size of files instead")
     out = tmp_path_factory.mktemp("shim") / "failing_disk.so"
     source = bench.ROOT / "tests" / "support" / "failing_disk.c"
-    done = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", out, source, "-ldl"], capture_output=True, check=False)
+    done = subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", out, source, "-ldl"], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"the compiler refused: {done.stderr.decode()[:200]}")
     return out
@@ -46,7 +48,9 @@ def said(lab: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "why", [errno.EROFS, errno.EDQUOT, pytest.param(errno.EIO, marks=pytest.mark.slow)], ids=lambda e: errno.errorcode[e]
+    "why",
+    [errno.EROFS, errno.EDQUOT, pytest.param(errno.EIO, marks=pytest.mark.slow)],
+    ids=lambda e: errno.errorcode[e],
 )
 def test_refused_and_allowed_again(
     shim: Path, tmp_path: Path, counts: Counter[str], monkeypatch: pytest.MonkeyPatch, why: int
@@ -90,7 +94,10 @@ def breaking(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     image.write_bytes(bytes(16 << 20))
     place.mkdir()
     maker = shutil.which("mkfs.ext4") or shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")
-    made = maker is not None and subprocess.run([maker, "-q", "-F", image], capture_output=True, check=False).returncode == 0
+    made = (
+        maker is not None
+        and subprocess.run([maker, "-q", "-F", image], capture_output=True, check=False).returncode == 0
+    )
     if not made or not mount("-o", "loop", image, place):
         pytest.skip("this user cannot mount an image")
     yield image, place
@@ -124,14 +131,20 @@ def test_a_disk_that_the_kernel_remounts_read_only(
 
 
 @pytest.mark.slow
-def test_read_only_at_the_start_and_back(breaking: tuple[Path, Path], tmp_path: Path, counts: Counter[str]) -> None:
+def test_read_only_at_the_start_and_back(
+    breaking: tuple[Path, Path], tmp_path: Path, counts: Counter[str]
+) -> None:
     """With nothing open a disk is remounted in both directions: who wants to write says so in a sentence, and looks on."""
     _, place = breaking
     lab = place / "lab.db"
     bench.make(lab, bench.study(3))
     assert mount("-o", "remount,ro", place)
     done = subprocess.run(
-        [*bench.command(lab)], capture_output=True, text=True, cwd=bench.ROOT, env={**os.environ, "STANDIN_DIR": str(tmp_path)}
+        [*bench.command(lab)],
+        capture_output=True,
+        text=True,
+        cwd=bench.ROOT,
+        env={**os.environ, "STANDIN_DIR": str(tmp_path)},
     )
     assert done.returncode == 2
     assert done.stderr.startswith("labtui: ")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor as launcher
+from runners.pool import client as launcher
 from runners.pool.devices import Device
 from runners.pool.options import Options
 from store.locks import SupervisorLock
@@ -55,7 +55,9 @@ def test_locked_by_another_process(lab_path: Path, counts: Counter[str], how: st
         bench.wait(lambda: bench.state_of(lab_path).get("done"), 30)
         target = lab_path if how == "sqlite" else LabPaths(lab_path).write_lock
         code = LOCKER if how == "sqlite" else FLOCKER
-        locker = subprocess.Popen([sys.executable, "-c", code, str(target), str(seconds)], stdout=subprocess.PIPE, text=True)
+        locker = subprocess.Popen(
+            [sys.executable, "-c", code, str(target), str(seconds)], stdout=subprocess.PIPE, text=True
+        )
         assert locker.stdout is not None
         assert locker.stdout.readline() == "locked\n"
         with open_lab(lab_path) as opened:  # a reader is not disturbed
@@ -99,7 +101,9 @@ def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> N
     for _ in range(long(2, 10)):
         running = bench.spawn(lab_path, env=env)
         process = running.process
-        bench.wait(lambda process=process, before=before: whole(folder) - before or process.poll() is not None, 40)
+        bench.wait(
+            lambda process=process, before=before: whole(folder) - before or process.poll() is not None, 40
+        )
         running.kill()
         bench.wait(lambda: not _alive(lab_path), 40, "the end of the workers")
         for file in folder.rglob("assignment.json" if how == "no manifest" else "*.ckpt"):
@@ -197,7 +201,9 @@ def test_a_clock_that_jumps(lab_path: Path, counts: Counter[str], monkeypatch: p
     thread = threading.Thread(target=jump)
     thread.start()
     try:
-        options = Options(lab_path, slots=2, trainer=bench.TRAINER, until_empty=True, lease_s=5.0, backoff_s=0.05)
+        options = Options(
+            lab_path, slots=2, trainer=bench.TRAINER, until_empty=True, lease_s=5.0, backoff_s=0.05
+        )
         lock = SupervisorLock.acquire(LabPaths(lab_path))
         assert Supervisor(options, lock, [Device("cpu", "test")]).run() == 0
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor as launcher
+from runners.pool import client as launcher
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import SupervisorRow
@@ -40,7 +40,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     made = mount("-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", place)
     if made.returncode:
-        pytest.skip("this user cannot mount a disk; test_no_room_on_the_disk limits the size of files instead")
+        pytest.skip(
+            "this user cannot mount a disk; test_no_room_on_the_disk limits the size of files instead"
+        )
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -77,7 +79,9 @@ def filled(disk: Path, *, keep: Path | None = None) -> Iterator[None]:
 def labtui(lab: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "LABTUI_NO_SUPERVISOR": "1"}
     command = [sys.executable, "-m", "labtui", *words, "--lab", str(lab)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=bench.ROOT, env=env, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=bench.ROOT, env=env, timeout=60, check=False
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> None:
@@ -102,7 +106,11 @@ def words(lab: Path) -> str:
 
 
 def leftovers(disk: Path) -> list[str]:
-    return sorted(p.name for p in disk.rglob("*") if p.suffix in (".part", ".tmp", ".aside") or p.name.startswith(".out"))
+    return sorted(
+        p.name
+        for p in disk.rglob("*")
+        if p.suffix in (".part", ".tmp", ".aside") or p.name.startswith(".out")
+    )
 
 
 def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
@@ -164,7 +172,9 @@ def test_at_the_start(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
         assert "dense_ssm" in jobs.stdout
         told_or_done(labtui(lab, "note", "1", "a note"))
         running = bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)})
-        bench.wait(lambda: "cannot be" in launcher.status(lab).message + words(lab), 40, "a word about the disk")
+        bench.wait(
+            lambda: "cannot be" in launcher.status(lab).message + words(lab), 40, "a word about the disk"
+        )
     assert running.ended() == 0
     bench.verify(lab)
     counts["full disks (tmpfs)"] += 1
@@ -186,7 +196,11 @@ def test_no_room_for_checkpoints_alone(tmp_path: Path, counts: Counter[str]) -> 
         bench.wait(lambda: bench.state_of(lab).get("running"), 40)
         folder.rename(tmp_path / "aside")
         folder.write_text("no folder")
-        bench.wait(lambda: row(lab).message.startswith("checkpoints cannot be written"), 40, "a word about checkpoints")
+        bench.wait(
+            lambda: row(lab).message.startswith("checkpoints cannot be written"),
+            40,
+            "a word about checkpoints",
+        )
         with open_lab(lab) as opened:
             before = opened.last_event_id()
         then = row(lab).heartbeat_at

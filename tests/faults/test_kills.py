@@ -39,7 +39,15 @@ SEED = int(os.environ.get("LABTUI_KILL_SEED", "1"))
 TRANSITIONS = tuple(f"{old} to {new}" for old, legal in LEGAL.items() for new in sorted(legal))
 MOMENTS = (
     *TRANSITIONS,
-    *("supervisor.started", "worker", "probe.begun", "probe.resumed", "probe.interrupted", "probe.cancelled", "probe.done"),
+    *(
+        "supervisor.started",
+        "worker",
+        "probe.begun",
+        "probe.resumed",
+        "probe.interrupted",
+        "probe.cancelled",
+        "probe.done",
+    ),
     "a random time",
 )
 """Every change of a job's state that the store allows, the kinds of events that a run goes through, and any other time."""
@@ -49,7 +57,9 @@ ENV = {"STANDIN_EVAL_S": "0.01", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVER
 class Course:
     """One lab, killed about until it is done."""
 
-    def __init__(self, lab: Path, jobs: int, rng: random.Random, counts: Counter[str], moments: list[str]) -> None:
+    def __init__(
+        self, lab: Path, jobs: int, rng: random.Random, counts: Counter[str], moments: list[str]
+    ) -> None:
         self.lab, self.jobs, self.rng, self.counts, self.moments = lab, jobs, rng, counts, moments
         self.running: bench.Supervised | None = None
         self.app: subprocess.Popen[bytes] | None = None
@@ -237,7 +247,9 @@ def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, c
         lab = tmp_path / f"{number}" / "lab.db"
         lab.parent.mkdir()
         # Other eps, other thresholds: each lab is another set of searches.
-        spec = bench.study(5, ("dense_ssm", "lstm"), eps=(1e-4 * number,), strategy=("log", "paper")[number % 2])
+        spec = bench.study(
+            5, ("dense_ssm", "lstm"), eps=(1e-4 * number,), strategy=("log", "paper")[number % 2]
+        )
         bench.make(lab, spec, max_attempts=1000)
         course = Course(lab, len(spec.jobs()), rng, counts, moments)
         try:
@@ -255,4 +267,6 @@ def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, c
         counts["trials verified"] += trials
     counts["labs verified"] += number
     if KILLS >= 220:
-        assert [m for m in TRANSITIONS if not counts[f"kills at {m}"]] == [], "moments at which nothing was killed"
+        assert [m for m in TRANSITIONS if not counts[f"kills at {m}"]] == [], (
+            "moments at which nothing was killed"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor as launcher
+from runners.pool import client as launcher
 from runners.pool.identity import Roster, identify
 from store.paths import LabPaths
 from store.read import open_lab
@@ -27,9 +27,14 @@ def test_two_supervisors_started_together(tmp_path: Path, counts: Counter[str]) 
     command = [sys.executable, "-m", "runners", "--lab", str(lab), "--foreground", "--trainer", bench.TRAINER]
     env = {**os.environ, "STANDIN_DIR": str(tmp_path)}
     for _ in range(long(4, 50)):
-        pair = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=bench.ROOT, env=env) for _ in range(2)]
+        pair = [
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=bench.ROOT, env=env)
+            for _ in range(2)
+        ]
         try:
-            bench.wait(lambda pair=pair: any(p.poll() is not None for p in pair), 40, "one of two to step back")
+            bench.wait(
+                lambda pair=pair: any(p.poll() is not None for p in pair), 40, "one of two to step back"
+            )
             loser, winner = sorted(pair, key=lambda p: p.poll() is None)
             assert loser.returncode == 2
             assert winner.poll() is None
@@ -95,12 +100,16 @@ def test_a_reused_pid_is_never_signalled(tmp_path: Path) -> None:
     me = identify(os.getpid())
     LabPaths(lab).make_folder()
     stranger = type(me)(me.pid, str(int(me.started) + 1), me.boot)
-    Roster(LabPaths(lab).folder / "workers.json").write([stranger, type(me)(me.pid, me.started, "another boot")])
+    Roster(LabPaths(lab).folder / "workers.json").write(
+        [stranger, type(me)(me.pid, me.started, "another boot")]
+    )
     assert bench.spawn(lab, "--grace", "0.1").ended() == 0
     bench.verify(lab)
 
 
-def test_an_older_version_finishes_its_probes_and_hands_over(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_version_finishes_its_probes_and_hands_over(
+    lab_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.make(lab_path, bench.study(4))
     env = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
     old = bench.spawn(lab_path, env={**env, "LABTUI_VERSION": "0.0.1"}, until_empty=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor as launcher
+from runners.pool import client as launcher
 from runners.pool.identity import Roster
 from store.check import check
 from store.paths import LabPaths
@@ -39,7 +39,9 @@ def begun(lab: Path, *options: str) -> bench.Supervised:
 
 def done(lab: Path) -> list[tuple[int, int, bool | None]]:
     with open_lab(lab) as opened:
-        return [(j.id, p.n, p.verdict) for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"]
+        return [
+            (j.id, p.n, p.verdict) for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"
+        ]
 
 
 def test_moved_away_and_back(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:

@@ -85,7 +85,9 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
         with open_lab(storm) as opened:
             last = opened.last_event_id()
         bench.wait(
-            lambda last=last, running=running: _began(storm, last) or running.process.poll() is not None, 60, "training"
+            lambda last=last, running=running: _began(storm, last) or running.process.poll() is not None,
+            60,
+            "training",
         )
         time.sleep(rng.uniform(0.0, 1.5))
         if turn % 2:
@@ -97,7 +99,11 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
             counts["real supervisors killed"] += 1
         if broken:
             workers = Roster(LabPaths(storm).folder / "workers.json")
-            bench.wait(lambda workers=workers: not any(p.alive() for p in workers.read()), 60, "the end of the workers")
+            bench.wait(
+                lambda workers=workers: not any(p.alive() for p in workers.read()),
+                60,
+                "the end of the workers",
+            )
             damage(storm, rng, counts)
     assert bench.spawn(storm, trainer=TRAINER).ended(600) == 0
     assert results(storm) == results(calm)

@@ -36,7 +36,10 @@ TARGETS: dict[str, tuple[contracts.Contract, Any]] = {
     "message": (contracts.message, lambda: [encode(said) for said in test_texts.SAID]),
     "stored": (
         contracts.stored,
-        lambda: [test_texts.lone().job.to_json().encode(), b'{"members": [["7", 4, 1e-3, 1, 1e-3, "probe", false]]}'],
+        lambda: [
+            test_texts.lone().job.to_json().encode(),
+            b'{"members": [["7", 4, 1e-3, 1, 1e-3, "probe", false]]}',
+        ],
     ),
     "settings": (contracts.settings, lambda: [test_texts.SETTINGS]),
     "checkpoint": (

@@ -31,7 +31,9 @@ def _bounded() -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts: Tried = Counter()
     for report in chain.from_iterable(terminalreporter.stats.values()):
-        for name, number in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "teardown" else ():
+        for name, number in (
+            getattr(report, "user_properties", ()) if getattr(report, "when", "") == "teardown" else ()
+        ):
             if name.startswith("tried "):
                 counts[name.removeprefix("tried ")] += int(str(number))
     if counts:

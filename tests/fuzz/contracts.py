@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from labtui.document import document, mapping, stored_job
-from labtui.settings import read_settings
+from labtui.analysis.stored import stored_job
+from labtui.config import read_settings
 from runners.engine import checkpoint, resume
-from runners.engine.ledger import Ledger
+from runners.engine.trials import Ledger
 from runners.engine.types import Member, Plan
 from runners.pool import messages
 from runners.pool.codec import MessageError, encode, from_json
@@ -23,6 +23,7 @@ from runners.spec import Job, SpecError, parse
 from store import curves
 from store.check import check
 from store.errors import LabError
+from store.json import document, mapping
 from store.read import open_lab
 from tests.fuzz.watch import watched
 from tests.store.test_lab_hostile import ask_everything, assert_clean

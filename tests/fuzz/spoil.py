@@ -56,16 +56,44 @@ def _edited(seed: bytes, edits: list[Edit]) -> bytes:
 
 
 LEAVES: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([None, True, False, "", 0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 10**400]),
+    st.sampled_from(
+        [None, True, False, "", 0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 10**400]
+    ),
     st.sampled_from([0.5, -0.0, 1e308, 5e-324, math.inf, -math.inf, math.nan, [], {}, [[]], {"": {}}]),
-    st.sampled_from(["\x1b[2J\x07", "\u202e\u2066", "a\nb\r\v", "[red]", "=1+1", "../../etc/passwd", "\ud800", "x" * 5_000]),
-    st.sampled_from(["kind", "automaton", "plugin", "product", "lstm", "scan", "fixed", "__class__", "{0.__init__}", "%s%n"]),
+    st.sampled_from(
+        [
+            "\x1b[2J\x07",
+            "\u202e\u2066",
+            "a\nb\r\v",
+            "[red]",
+            "=1+1",
+            "../../etc/passwd",
+            "\ud800",
+            "x" * 5_000,
+        ]
+    ),
+    st.sampled_from(
+        [
+            "kind",
+            "automaton",
+            "plugin",
+            "product",
+            "lstm",
+            "scan",
+            "fixed",
+            "__class__",
+            "{0.__init__}",
+            "%s%n",
+        ]
+    ),
     st.integers(),
     st.floats(),
     st.text(max_size=8),
 )
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4), max_leaves=8
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
 )
 
 
@@ -137,7 +165,11 @@ def _inline(value: Any) -> str:
         return "[" + ", ".join(map(_inline, value)) + "]"
     if isinstance(value, str):
         return _text(value)
-    return {None: '""', True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {None: '""', True: "true", False: "false"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
 
 
 def as_json(value: Any) -> bytes:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import strategies as st
 
 from runners.engine import checkpoint, resume
-from runners.engine.ledger import Ledger
+from runners.engine.trials import Ledger
 from store import commands
 from tests.fuzz import contracts, walfile
 from tests.fuzz.spoil import LEAVES, as_json, spoilt, spoilt_tree
@@ -49,7 +49,16 @@ def wal(made: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_lab_files(tried: Counter[str], whole: bytes, tmp_path: Path) -> None:
     contracts.quietly(contracts.lab, whole, tmp_path)
     contracts.quietly(contracts.lab, whole[:-5000], tmp_path)
-    words = [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x00\x00\x00\x01", b"\x0d", b"\x05", b"\x02", b"CREATE", b"[" * 900]
+    words = [
+        b"\x00\x00\x00\x00",
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x01",
+        b"\x0d",
+        b"\x05",
+        b"\x02",
+        b"CREATE",
+        b"[" * 900,
+    ]
     try_all(tried, "lab files", spoilt([whole], words), lambda data: contracts.lab(data, tmp_path), 8)
 
 
@@ -114,7 +123,9 @@ def test_schemas_and_values(tried: Counter[str], whole: bytes, tmp_path: Path) -
                     continue
         contracts.lab(place.read_bytes(), folder)
 
-    assignment = st.tuples(st.sampled_from(columns()), LEAVES | st.binary(max_size=20), st.integers(0, 3)).map(_assignment)
+    assignment = st.tuples(
+        st.sampled_from(columns()), LEAVES | st.binary(max_size=20), st.integers(0, 3)
+    ).map(_assignment)
     change = st.sampled_from([(trap, ()) for trap in TRAPS]) | assignment
     contracts.quietly(contracts.lab, whole, folder)
     try_all(tried, "lab schemas and values", st.lists(change, min_size=1, max_size=6), contract, 8)
@@ -153,7 +164,9 @@ def content(**changed: Any) -> dict[str, Any]:
 def checkpoint_file(tree: Any) -> bytes:
     """A whole checkpoint that says this, its checksum right."""
     text, body = as_json(tree), b"".join(checkpoint._pieces(tensors()))
-    return contracts.sign(checkpoint._HEAD.pack(checkpoint._MAGIC, len(text), len(body), bytes(32)) + text + body)
+    return contracts.sign(
+        checkpoint._HEAD.pack(checkpoint._MAGIC, len(text), len(body), bytes(32)) + text + body
+    )
 
 
 def test_checkpoints(tried: Counter[str], tmp_path: Path) -> None:
@@ -167,7 +180,9 @@ def test_checkpoints(tried: Counter[str], tmp_path: Path) -> None:
     def contract(data: bytes) -> None:
         contracts.saved(data, tmp_path)
 
-    damaged = spoilt([seed], [b"\xff" * 8, bytes(8), b"int64", b"-1", b"[9,9]", b"[]", b"1e999", b"9" * 30, b"[" * 900])
+    damaged = spoilt(
+        [seed], [b"\xff" * 8, bytes(8), b"int64", b"-1", b"[9,9]", b"[]", b"1e999", b"9" * 30, b"[" * 900]
+    )
     try_all(tried, "checkpoints", damaged, contract, 10)
     try_all(tried, "signed checkpoints", damaged.map(contracts.sign), contract, 15)
     try_all(tried, "signed checkpoints", spoilt_tree([content()]).map(checkpoint_file), contract, 15)

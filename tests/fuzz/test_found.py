@@ -40,13 +40,17 @@ def problem(text: str, folder: Path) -> str:
 
 
 def test_a_small_spec_that_would_be_a_large_one_is_refused_before_it_is(tmp_path: Path) -> None:
-    large = '[models.a]\nkind = "plugin"\nname = "a"\nversion = "1"\nparams = { x = "' + "x" * 400_000 + '" }\n'
+    large = (
+        '[models.a]\nkind = "plugin"\nname = "a"\nversion = "1"\nparams = { x = "' + "x" * 400_000 + '" }\n'
+    )
     often = 'name = "x"\n' + large + '[[sweep]]\nm = 3\nL = 3\nformat = "cot"\nmodel = "a"\n' * 9_000
     assert "makes the file more than 16777216 bytes written out" in problem(often, tmp_path)
     rows = [[s, (s + 1) % 500] for s in range(500)]
     (tmp_path / "t.toml").write_text(f"table = {rows}\n")
     files = '{ kind = "automaton", file = "t.toml" }, ' * 20_000
-    assert "makes the file more than" in problem(f'name = "x"\n[[sweep]]\nL = 3\ntask = [{files}]\n', tmp_path)
+    assert "makes the file more than" in problem(
+        f'name = "x"\n[[sweep]]\nL = 3\ntask = [{files}]\n', tmp_path
+    )
     jobs = f'[[sweep]]\nm = {list(range(2, 52))}\nL = 900\nformat = "cot"\nmodel = {{ kind = "lstm" }}\n' * 3
     assert "sweep[2] expands to 135000 jobs with those before it; expected at most 100000" in problem(
         'name = "x"\n' + jobs, tmp_path

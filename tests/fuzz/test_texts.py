@@ -76,7 +76,18 @@ WORDS = (
         b"\x00",
         b"\x1b[2J",
     ),
-    *(b"plugin", b"product", b"automaton", b"file = ", b'"table.toml"', b'"."', b'"/dev/zero"', b"a.a.a.a.a.a", b"_", b"\xff"),
+    *(
+        b"plugin",
+        b"product",
+        b"automaton",
+        b"file = ",
+        b'"table.toml"',
+        b'"."',
+        b'"/dev/zero"',
+        b"a.a.a.a.a.a",
+        b"_",
+        b"\xff",
+    ),
 )
 
 
@@ -144,8 +155,19 @@ ENDED = Ended(0, Outcome.SUCCESS, 10, 1e-4, 5, 1e-4, 0.5)
 MEMBERS = (Member("7", 4, 1e-3, 1, 1e-3), Member("8", 2**40, 1e-3, 2**31, 1e-3, "seed", True))
 SAID: tuple[Any, ...] = (
     m.Train(TAG, "{}", MEMBERS, "cpu", Plan("cpu", 2), "/tmp/x", True, ("7",)),
-    *(m.Prepare("{}", MEMBERS, "cuda:0"), m.Drop(TAG, ("7", "8")), m.Stop(TAG, "discard"), m.Hold(True), m.Quit()),
-    *(m.Ready(1, "a:B", "2.9", "NVIDIA"), m.Beat("7", 0.5, 1 << 30), m.Planned(TAG, Plan("cpu", 1)), m.Saved(TAG, 7, 0.1)),
+    *(
+        m.Prepare("{}", MEMBERS, "cuda:0"),
+        m.Drop(TAG, ("7", "8")),
+        m.Stop(TAG, "discard"),
+        m.Hold(True),
+        m.Quit(),
+    ),
+    *(
+        m.Ready(1, "a:B", "2.9", "NVIDIA"),
+        m.Beat("7", 0.5, 1 << 30),
+        m.Planned(TAG, Plan("cpu", 1)),
+        m.Saved(TAG, 7, 0.1),
+    ),
     m.Progress(TAG, (m.Point(0, 5, 0.5, float("nan")), m.Point(1, 5, 0.1, float("inf")))),
     m.TrialEnded(TAG, ENDED, (1, 2, 3), (0.3, 0.2, 0.1), (0.3, 0.2, 0.1), 3.5),
     *(m.Noted(TAG, "why\nnot", "warning"), m.Halted(TAG, False), m.Finished(TAG, 1, 2, 3)),
@@ -178,7 +200,13 @@ def test_messages(tried: Counter[str], folder: Path) -> None:
 def test_settings(tried: Counter[str], folder: Path) -> None:
     contract = given_to(contracts.settings, folder, [SETTINGS, b"[", b"a = 1"])
     try_all(tried, "settings files", spoilt([SETTINGS], WORDS), contract, 10)
-    try_all(tried, "settings files", spoilt_tree([tomllib.loads(SETTINGS.decode())]).map(toml).map(_bytes), contract, 10)
+    try_all(
+        tried,
+        "settings files",
+        spoilt_tree([tomllib.loads(SETTINGS.decode())]).map(toml).map(_bytes),
+        contract,
+        10,
+    )
 
 
 def _bytes(text: str) -> bytes:

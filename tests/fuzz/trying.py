@@ -17,7 +17,11 @@ ROUND = 2_000
 
 
 def try_all(
-    counts: Counter[str], what: str, inputs: st.SearchStrategy[Any], contract: Callable[[Any], None], short: int
+    counts: Counter[str],
+    what: str,
+    inputs: st.SearchStrategy[Any],
+    contract: Callable[[Any], None],
+    short: int,
 ) -> None:
     """Give ``short`` * LABTUI_FUZZ inputs to a contract; the same ones for the same seed. A failing one is shrunk and printed.
 

@@ -10,8 +10,26 @@ from contextlib import contextmanager
 from typing import Any
 
 _NEVER = (
-    *("exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class"),
-    *("socket.connect", "socket.bind", "ctypes.dlopen", "os.remove", "os.rename", "os.mkdir", "os.truncate", "shutil.rmtree"),
+    *(
+        "exec",
+        "compile",
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.fork",
+        "subprocess.Popen",
+        "pickle.find_class",
+    ),
+    *(
+        "socket.connect",
+        "socket.bind",
+        "ctypes.dlopen",
+        "os.remove",
+        "os.rename",
+        "os.mkdir",
+        "os.truncate",
+        "shutil.rmtree",
+    ),
 )
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 ROOM = 1 << 30

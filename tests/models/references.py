@@ -28,7 +28,9 @@ def lstm(p: dict[str, Tensor], tokens: Tensor) -> Tensor:
     }
     embedded = functional_call(nn.Embedding(V, h), {"weight": p["embedding"]}, (tokens,))
     states, _ = functional_call(model, weights, (embedded,))
-    logits: Tensor = functional_call(nn.Linear(h, S), {"weight": p["head.weight"], "bias": p["head.bias"]}, (states,))
+    logits: Tensor = functional_call(
+        nn.Linear(h, S), {"weight": p["head.weight"], "bias": p["head.bias"]}, (states,)
+    )
     return logits
 
 
@@ -56,7 +58,9 @@ def gpt2(p: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager", use_cache=False,
     )  # fmt: skip
     model = GPT2Model(config).to(p["wte"].dtype).eval()
-    weights = {f"{name}.weight" if name in ("wte", "wpe") else name: v for name, v in p.items() if name != "head"}
+    weights = {
+        f"{name}.weight" if name in ("wte", "wpe") else name: v for name, v in p.items() if name != "head"
+    }
     hidden = functional_call(model, weights, (tokens,), strict=False).last_hidden_state
     logits: Tensor = hidden @ p["head"].T
     return logits

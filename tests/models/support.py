@@ -23,10 +23,18 @@ PAPER: dict[str, dict[str, Any]] = {
 FORMATS = ("outcome", "cot", "acot")
 
 
-def make_job(model: dict[str, Any], form: str = "acot", *, m: int = 3, L: int = 5, fixed: bool = False, **more: Any) -> Job:
+def make_job(
+    model: dict[str, Any], form: str = "acot", *, m: int = 3, L: int = 5, fixed: bool = False, **more: Any
+) -> Job:
     lengths = {"distribution": "fixed" if fixed else "uniform", "length": L}
     return Job.model_validate(
-        {"task": {"kind": "modular_addition", "m": m}, "format": form, "lengths": lengths, "model": model, **more}
+        {
+            "task": {"kind": "modular_addition", "m": m},
+            "format": form,
+            "lengths": lengths,
+            "model": model,
+            **more,
+        }
     )
 
 

@@ -92,7 +92,9 @@ def test_everywhere(data: st.DataObject) -> None:
     order = grouping.Order.of(tokens, V)
     C = grouping.capacity(V, T * B)
     assert C is not None
-    assert order.fits(C) == [int(torch.bincount(tokens[:, e].flatten() + 1)[1:].max()) <= C for e in range(Et)]
+    assert order.fits(C) == [
+        int(torch.bincount(tokens[:, e].flatten() + 1)[1:].max()) <= C for e in range(Et)
+    ]
     buffers = Workspace().group("test", torch.zeros(1))
     index = grouping.everywhere(order, E, T, B, V, buffers).view(E, V, C)
     for e in range(E):
@@ -115,7 +117,9 @@ def test_rows_against_the_reference(form: str, B: int) -> None:
     losses = model.step(params, tokens, targets, grad)
     for e in range(3):
         row = params[e].clone().requires_grad_()
-        loss = cross_entropy(dense_ssm(named(model, row), tokens[e]).flatten(0, 1), targets[e].flatten(), ignore_index=-1)
+        loss = cross_entropy(
+            dense_ssm(named(model, row), tokens[e]).flatten(0, 1), targets[e].flatten(), ignore_index=-1
+        )
         loss.backward()
         torch.testing.assert_close(losses[e], loss.detach(), rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(grad[e], row.grad, rtol=1e-8, atol=1e-10)

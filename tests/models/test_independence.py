@@ -12,11 +12,13 @@ from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, pa
 
 ODD: dict[str, list[dict[str, Any]]] = {
     "dense_ssm": [
-        {"kind": "dense_ssm", "hidden": h, "d": d} for h, d in ((1, 1), (7, 3), (8, 16), (16, 16), (24, 8), (33, 1), (64, 64))
+        {"kind": "dense_ssm", "hidden": h, "d": d}
+        for h, d in ((1, 1), (7, 3), (8, 16), (16, 16), (24, 8), (33, 1), (64, 64))
     ],
     "lstm": [{"kind": "lstm", "hidden": h} for h in (1, 7, 8, 32, 40, 45)],
     "transformer": [
-        {"kind": "transformer", "layers": 1, "d": d, "heads": n, "init_std": 0.2} for d, n in ((1, 1), (6, 3), (32, 4))
+        {"kind": "transformer", "layers": 1, "d": d, "heads": n, "init_std": 0.2}
+        for d, n in ((1, 1), (6, 3), (32, 4))
     ],
 }
 CASES = [(kind, sizes) for kind, variants in ODD.items() for sizes in variants]
@@ -24,7 +26,9 @@ CASES = [(kind, sizes) for kind, variants in ODD.items() for sizes in variants]
 
 @pytest.mark.parametrize("B", [1, 5, 64])
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize(("kind", "sizes"), CASES, ids=lambda x: str(list(x.values())[1:]) if isinstance(x, dict) else x)
+@pytest.mark.parametrize(
+    ("kind", "sizes"), CASES, ids=lambda x: str(list(x.values())[1:]) if isinstance(x, dict) else x
+)
 def test_members_alone_and_together(kind: str, sizes: dict[str, Any], form: str, B: int) -> None:
     m = 5 if B == 64 else 3
     job = make_job(sizes, form, m=m)

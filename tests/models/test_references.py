@@ -22,7 +22,9 @@ def test_logits(kind: str) -> None:
     tokens, _ = batch(job, 2, 7)
     ours = model.logits(params, tokens)
     for e in range(2):
-        torch.testing.assert_close(ours[e], reference(job.model, named(model, params[e]), tokens[e]), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            ours[e], reference(job.model, named(model, params[e]), tokens[e]), rtol=1e-10, atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("fixed", [False, True])

@@ -77,7 +77,9 @@ def test_a_search_goes_back_to_its_slot_and_others_leave_it_alone() -> None:
 
 
 def test_packing_takes_equal_shapes_only_where_it_pays() -> None:
-    same = [run(i, job) for i, job in enumerate((JOBS[0], *(j for j in JOBS[1:] if j.lengths == JOBS[0].lengths)))]
+    same = [
+        run(i, job) for i, job in enumerate((JOBS[0], *(j for j in JOBS[1:] if j.lengths == JOBS[0].lengths)))
+    ]
     twins = [r for r in same if r.job.model == JOBS[0].model]
     assert len(twins) == 2
     others = run(9, JOBS[1])
@@ -122,7 +124,9 @@ def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
     candidate = Candidate(3, (7, 8))
     grid = grid_of(job, candidate)
     assert grid == ((0.01, 7), (0.01, 8), (0.003, 7), (0.003, 8))
-    probe = Probe(5, made, candidate, False, [Trial(i, lr, seed, False) for i, (lr, seed) in enumerate(grid)], 0.0)
+    probe = Probe(
+        5, made, candidate, False, [Trial(i, lr, seed, False) for i, (lr, seed) in enumerate(grid)], 0.0
+    )
     members = members_of(probe, {})
     assert {m.stop for m in members} == {stop}
     assert [(m.probe, m.n, m.lr, m.seed) for m in members] == [("5", 3, lr, seed) for lr, seed in grid]
@@ -151,5 +155,7 @@ def test_a_manifest_reads_back() -> None:
     made = run(1)
     probe = Probe(5, made, Candidate(3, None), False, [Trial(0, 0.01, 1, False)], 0.0)
     members = members_of(probe, {})
-    out = Assignment(m.Tag("5.1", 1, 1), slot(0), made.job, members, "", {"5": probe}, [("5", 0)], None, "cpu", 0.0)
+    out = Assignment(
+        m.Tag("5.1", 1, 1), slot(0), made.job, members, "", {"5": probe}, [("5", 0)], None, "cpu", 0.0
+    )
     assert read_manifest(manifest(out)) == members

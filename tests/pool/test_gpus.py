@@ -55,7 +55,9 @@ def test_searches_of_one_shape_share_a_card(lab_path: Path, supervise: Callable[
     assert max(map(len, begun(lab_path))) >= 4
 
 
-def test_candidates_ahead_of_their_turn_fill_a_load(lab_path: Path, supervise: Callable[..., Supervisor]) -> None:
+def test_candidates_ahead_of_their_turn_fill_a_load(
+    lab_path: Path, supervise: Callable[..., Supervisor]
+) -> None:
     bench.make(lab_path, bench.study(4))
     supervise()
     bench.verify(lab_path)
@@ -74,22 +76,34 @@ def test_a_card_that_goes_is_taken_out_and_its_jobs_move(
     bench.verify(lab_path)
     with open_lab(lab_path) as opened:
         assert {d.id: d.state for d in opened.devices()} == {"cuda:0": "lost", "cuda:1": "active"}
-        assert {p.device for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"} == {"cuda:1"}
+        assert {p.device for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"} == {
+            "cuda:1"
+        }
 
 
 def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path: Path) -> None:
     """Killed in mid-pack: each search goes on by itself from the pack's checkpoint."""
     bench.make(lab_path, bench.study(2, eps=(1e-4, 2e-4, 3e-4)), max_attempts=100)
-    env = {"STANDIN_AT_ONCE": "64", "STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "20", "STANDIN_CHECKPOINT_EVERY": "1"}
+    env = {
+        "STANDIN_AT_ONCE": "64",
+        "STANDIN_EVAL_S": "0.03",
+        "STANDIN_EVALS": "20",
+        "STANDIN_CHECKPOINT_EVERY": "1",
+    }
     folder = LabPaths(lab_path).checkpoints
     running = bench.spawn(lab_path, "--slots", "1", "--no-speculation", env=env)
-    manifests = bench.wait(lambda: [f for f in folder.rglob("assignment.json") if _packed(f)], 60, "a pack's checkpoint")
+    manifests = bench.wait(
+        lambda: [f for f in folder.rglob("assignment.json") if _packed(f)], 60, "a pack's checkpoint"
+    )
     running.kill()
     begun_before = len((tmp_path / "trained.log").read_text().splitlines())
     keys = {row[0] for row in json.loads(manifests[0].read_text())["members"]}
     with open_lab(lab_path) as opened:
         left = {str(p.id) for j in opened.jobs() for p in opened.probes(j.id) if p.state != "done"}
-    assert bench.spawn(lab_path, "--slots", "1", "--no-speculation", env={**env, "STANDIN_AT_ONCE": "1"}).ended() == 0
+    assert (
+        bench.spawn(lab_path, "--slots", "1", "--no-speculation", env={**env, "STANDIN_AT_ONCE": "1"}).ended()
+        == 0
+    )
     bench.verify(lab_path)
     lines = (tmp_path / "trained.log").read_text().splitlines()[begun_before:]
     again = {word.split(":")[0] for line in lines for word in line.split()[1:]}

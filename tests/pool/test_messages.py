@@ -20,9 +20,13 @@ text = st.text(max_size=30)
 integer = st.integers(-(2**63), 2**63 - 1)
 number = st.floats()
 tag = st.builds(m.Tag, text, integer, integer)
-member = st.builds(Member, text, integer, number, integer, number, st.sampled_from(["probe", "seed", "never"]), st.booleans())
+member = st.builds(
+    Member, text, integer, number, integer, number, st.sampled_from(["probe", "seed", "never"]), st.booleans()
+)
 plan = st.builds(Plan, text, integer, integer, st.booleans(), text, integer, text)
-ended = st.builds(Ended, integer, st.sampled_from(Outcome), integer, number, integer, number, st.none() | number)
+ended = st.builds(
+    Ended, integer, st.sampled_from(Outcome), integer, number, integer, number, st.none() | number
+)
 curve = st.lists(st.tuples(integer, number, number), max_size=5)
 
 
@@ -51,8 +55,16 @@ down = st.one_of(
 up = st.one_of(
     st.builds(m.Ready, integer, text, text, text),
     st.builds(m.Beat, text, number, integer),
-    st.builds(m.Progress, tag, st.lists(st.builds(m.Point, integer, integer, number, number), max_size=3).map(tuple)),
-    st.builds(lambda t, e, c, w: m.TrialEnded(t, e, column(c, 0), column(c, 1), column(c, 2), w), tag, ended, curve, number),
+    st.builds(
+        m.Progress, tag, st.lists(st.builds(m.Point, integer, integer, number, number), max_size=3).map(tuple)
+    ),
+    st.builds(
+        lambda t, e, c, w: m.TrialEnded(t, e, column(c, 0), column(c, 1), column(c, 2), w),
+        tag,
+        ended,
+        curve,
+        number,
+    ),
     st.builds(m.Planned, tag, plan),
     st.builds(m.Saved, tag, integer, number),
     st.builds(m.Noted, tag, text, st.sampled_from(["info", "warning"])),

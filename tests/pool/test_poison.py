@@ -7,11 +7,11 @@ from unittest import mock
 
 import pytest
 
-from runners.pool import ledger
+from runners.pool import persist as ledger
 from runners.spec import Job
 from store.read import open_lab
 from tests.support import bench
-from tests.support.puppets import World
+from tests.support.fake_workers import World
 
 
 @pytest.mark.parametrize("where", ["verdict", "beginning"])
@@ -30,9 +30,9 @@ def test_one_job_cannot_hold_up_the_others(lab_path: Path, where: str) -> None:
         return () if job.hash == poisoned else job.grid.members
 
     patch = (
-        mock.patch("runners.pool.ledger.replay", replay)
+        mock.patch("runners.pool.persist.replay", replay)
         if where == "verdict"
-        else mock.patch("runners.pool.dispatch.grid_of", grid_of)
+        else mock.patch("runners.pool.schedule.grid_of", grid_of)
     )
     world = World(lab_path)
     try:

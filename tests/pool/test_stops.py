@@ -38,7 +38,9 @@ def text_of(lab: Path) -> str:
 def test_a_trainer_that_does_not_hear_a_pause_is_killed_and_goes_on_from_its_last_checkpoint(
     lab_path: Path, tmp_path: Path
 ) -> None:
-    assert Options(lab_path).stop_s + COMMANDS_S < 5.0, "a pause is over in five seconds, with half a second for the rest"
+    assert Options(lab_path).stop_s + COMMANDS_S < 5.0, (
+        "a pause is over in five seconds, with half a second for the rest"
+    )
     bench.make(lab_path, bench.study(2))
     deaf = json.dumps([{"kind": "hang", "at": 20, "times": 1}])
     with bench.supervisor(lab_path, "--slots", "1", env={**LONG, "STANDIN_FAULTS": deaf}) as running:
@@ -113,7 +115,11 @@ def test_a_large_model_paused_again_and_again_ends_to_the_bit_as_undisturbed(tmp
             # At once (in the calibration, while the checkpoint is read), or after one more evaluation.
             seen = steps(paused)
             bench.wait(lambda turn=turn: hand_outs(paused) > turn, 120, "training")
-            bench.wait(lambda turn=turn, seen=seen: turn % 2 == 0 or steps(paused) > seen or over(paused), 120, "progress")
+            bench.wait(
+                lambda turn=turn, seen=seen: turn % 2 == 0 or steps(paused) > seen or over(paused),
+                120,
+                "progress",
+            )
             commands.pause(paused, [1])
             bench.wait(lambda: over(paused) or bench.state_of(paused).get("paused"), 60, "the pause")
             if over(paused):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor as launcher
+from runners.pool import client as launcher
 from runners.pool.identity import start_of
 from runners.spec import Job
 from store import commands
@@ -51,7 +51,17 @@ def test_a_study_ends_as_the_sequential_search_does(lab_path: Path, strategy: st
     assert running.workers() == []
     with open_lab(lab_path) as opened:
         told = opened.provenance(1)
-        expected = {"version", "science_version", "commit", "torch", "device", "precision", "plan", "trainer", "host"}
+        expected = {
+            "version",
+            "science_version",
+            "commit",
+            "torch",
+            "device",
+            "precision",
+            "plan",
+            "trainer",
+            "host",
+        }
         assert expected <= set(told)
         assert all(opened.curve(t.id) for t in opened.trials(job_id=1) if t.steps)
 

@@ -43,7 +43,10 @@ def test_a_reader_that_does_not_let_go_is_named(lab_path: Path, monkeypatch: pyt
         watch.look()
         told = len(found.remarks)
         child = subprocess.Popen(
-            [sys.executable, "-c", READER, str(lab_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER, str(lab_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert child.stdout is not None
         assert child.stdin is not None

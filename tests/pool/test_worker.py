@@ -26,12 +26,18 @@ def members(n: int) -> tuple[Member, ...]:
     return tuple(Member("1", n, lr, seed, JOB.search.eps) for lr, seed in JOB.grid.members)
 
 
-def train(folder: Path, n: int, *, resume: bool = False, drop: tuple[str, ...] = (), tag: m.Tag = TAG) -> m.Train:
+def train(
+    folder: Path, n: int, *, resume: bool = False, drop: tuple[str, ...] = (), tag: m.Tag = TAG
+) -> m.Train:
     return m.Train(tag, JOB.to_json(), members(n), "cpu", None, str(folder), resume, drop)
 
 
-FAILS = next(n for n in range(1, JOB.n_max) if not any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members))
-WINS = next(n for n in range(1, JOB.n_max + 1) if any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members))
+FAILS = next(
+    n for n in range(1, JOB.n_max) if not any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members)
+)
+WINS = next(
+    n for n in range(1, JOB.n_max + 1) if any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members)
+)
 
 
 class Driver:
@@ -94,7 +100,9 @@ def test_trains_a_grid_and_stays_for_the_next(start: Callable[..., Driver], tmp_
         assert all(list(c.steps) == sorted(c.steps) and c.steps for c in curves)
 
 
-def test_stops_with_a_checkpoint_and_goes_on_where_it_was(start: Callable[..., Driver], tmp_path: Path) -> None:
+def test_stops_with_a_checkpoint_and_goes_on_where_it_was(
+    start: Callable[..., Driver], tmp_path: Path
+) -> None:
     driver = start(STANDIN_EVAL_S="0.05")
     driver.worker.send(train(tmp_path / "c", FAILS))
     driver.of(m.Progress)
@@ -157,8 +165,12 @@ def test_hold_stands_still_and_goes_on(start: Callable[..., Driver], tmp_path: P
     driver.of(m.Finished)
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("raise", "failed"), ("oom", "out_of_memory"), ("device", "device")])
-def test_an_exception_is_told_and_survived(start: Callable[..., Driver], tmp_path: Path, kind: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("raise", "failed"), ("oom", "out_of_memory"), ("device", "device")]
+)
+def test_an_exception_is_told_and_survived(
+    start: Callable[..., Driver], tmp_path: Path, kind: str, reason: str
+) -> None:
     driver = start(STANDIN_FAULTS=json.dumps([{"kind": kind, "at": 1}]))
     driver.worker.send(train(tmp_path / "c", FAILS))
     failed = driver.of(m.Failed)

@@ -82,7 +82,11 @@ def test_the_posterior_is_bayes_rule_on_the_grid() -> None:
     below = np.cumsum(post.marginal)
     step = post.t[1] - post.t[0]
     for x, level in ((low, 0.05), (middle, 0.5), (high, 0.95)):
-        assert below[np.searchsorted(post.t + step / 2, x) - 1] <= level <= below[np.searchsorted(post.t - step / 2, x) - 1]
+        assert (
+            below[np.searchsorted(post.t + step / 2, x) - 1]
+            <= level
+            <= below[np.searchsorted(post.t - step / 2, x) - 1]
+        )
     estimate = post.n_star()
     assert estimate.low < estimate.value < estimate.high
     assert post.n50().value > estimate.value
@@ -146,7 +150,9 @@ def test_replay_after_every_step_and_seeds_at_one_n_only() -> None:
 def test_narrower_costs_more() -> None:
     q = logistic(700, 0.3)
     wide, _ = measure(make_job("adaptive", 100_000, relative_width=1.0), q, random.Random(5))
-    narrow, end = measure(make_job("adaptive", 100_000, relative_width=0.3, seed_budget=1000), q, random.Random(5))
+    narrow, end = measure(
+        make_job("adaptive", 100_000, relative_width=0.3, seed_budget=1000), q, random.Random(5)
+    )
     assert sum(e.seeds for e in wide) < sum(e.seeds for e in narrow)
     assert end.estimate is not None
     assert end.estimate.relative_width <= 0.3
@@ -154,10 +160,14 @@ def test_narrower_costs_more() -> None:
 
 def test_budget_and_candidates_are_kept_and_flagged() -> None:
     q = logistic(700, 1.2)
-    evidence, end = measure(make_job("adaptive", 100_000, relative_width=0.01, seed_budget=23), q, random.Random(1))
+    evidence, end = measure(
+        make_job("adaptive", 100_000, relative_width=0.01, seed_budget=23), q, random.Random(1)
+    )
     assert sum(e.seeds for e in evidence) == 23
     assert "seed_budget" in end.flags
-    evidence, end = measure(make_job("adaptive", 100_000, relative_width=0.01, max_candidates=4), q, random.Random(1))
+    evidence, end = measure(
+        make_job("adaptive", 100_000, relative_width=0.01, max_candidates=4), q, random.Random(1)
+    )
     assert len(evidence) == 4
     assert "max_candidates" in end.flags
 
@@ -173,7 +183,9 @@ def test_censored_after_the_walk_down() -> None:
 
 def test_fails_above_is_left_out_of_the_fit() -> None:
     rise = logistic(40, 0.15)
-    evidence, end = measure(make_job("adaptive", 4000), lambda n: rise(n) if n < 700 else 0.0, random.Random(2))
+    evidence, end = measure(
+        make_job("adaptive", 4000), lambda n: rise(n) if n < 700 else 0.0, random.Random(2)
+    )
     assert [e.n for e in evidence[:4]] == [4000, 2000, 1000, 500]
     assert max(e.n for e in evidence[4:]) <= 500
     assert "fails_above" in end.flags

@@ -116,7 +116,9 @@ def test_log_is_the_procedure_of_the_science_page(n_max: int, rtol: float, oracl
 
 @given(st.sampled_from(["paper", "log"]), n_maxes, st.integers(1, 20), oracles)
 @settings(max_examples=200, deadline=None)
-def test_resume_after_every_step_and_the_counts(strategy: str, n_max: int, limit: int, oracle: Oracle) -> None:
+def test_resume_after_every_step_and_the_counts(
+    strategy: str, n_max: int, limit: int, oracle: Oracle
+) -> None:
     job = make_job(strategy, n_max, max_candidates=limit)
     evidence, end = run(job, oracle)
     assert len(evidence) <= limit
@@ -135,7 +137,9 @@ def test_resume_after_every_step_and_the_counts(strategy: str, n_max: int, limit
     st.sampled_from(["paper", "log"]),
     st.lists(st.tuples(st.integers(1, 300), st.booleans()), max_size=30),
 )
-def test_the_bracket_agrees_with_all_evidence_whatever_it_is(strategy: str, items: list[tuple[int, bool]]) -> None:
+def test_the_bracket_agrees_with_all_evidence_whatever_it_is(
+    strategy: str, items: list[tuple[int, bool]]
+) -> None:
     job = make_job(strategy, 300)
     evidence = [Evidence(n, ok) for n, ok in items]
     p = replay(job, evidence)
@@ -202,7 +206,12 @@ def test_paper_is_censored_at_once_and_log_after_the_walk() -> None:
     assert (asked(evidence), end.status, end.lo, end.hi) == ([2_941], "censored", 2_941, None)
     job = make_job("log", 2_941)
     evidence, end = run(job, lambda n: n <= 300)
-    assert (asked(evidence), end.status, end.hi, end.flags) == ([2_941, 1_470, 735, 367], "censored", None, ())
+    assert (asked(evidence), end.status, end.hi, end.flags) == (
+        [2_941, 1_470, 735, 367],
+        "censored",
+        None,
+        (),
+    )
     tiny, end = run(make_job("log", 5), lambda n: False)
     assert (asked(tiny), end.status) == ([5, 2, 1], "censored")
 

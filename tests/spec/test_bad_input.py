@@ -39,7 +39,11 @@ def problem(text: str, folder: Path | None = None) -> str:
         ("m = 3", "m = [2, 1]", "sweep[0].m[1] is 1; expected at least 2"),
         ("m = 3", "m = 2.0", "sweep[0].m is 2.0; expected an integer"),
         ("m = 3", "m = 3\ntask = { k = 9 }", "sweep has both m and task; expected one of them"),
-        ("m = 3", 'task = { kind = "permutation_composition", k = 9 }', "sweep[0].task.k is 9; expected at most 6"),
+        (
+            "m = 3",
+            'task = { kind = "permutation_composition", k = 9 }',
+            "sweep[0].task.k is 9; expected at most 6",
+        ),
         (
             "m = 3",
             'task = { kind = "product", factors = [{ kind = "dihedral", n = 40 }, { kind = "modular_addition", m = 13 }] }',
@@ -50,13 +54,21 @@ def problem(text: str, folder: Path | None = None) -> str:
         ("L = 7", "L = '7'", "sweep[0].L is '7'; expected an integer"),
         ("L = 7", "LL = 7", "unknown key sweep[0].LL; did you mean 'L'?"),
         ("min_length = 4", "min_length = 9", "sweep[1].min_length is 9; expected at most L = 6"),
-        ('format = "acot"', 'format = "acott"', "sweep[0].format is 'acott'; expected 'outcome', 'cot' or 'acot'"),
+        (
+            'format = "acot"',
+            'format = "acott"',
+            "sweep[0].format is 'acott'; expected 'outcome', 'cot' or 'acot'",
+        ),
         ('format = "acot"', "format = []", "sweep[0].format has no values; expected at least 1"),
         ("hidden = 16", "hiden = 16", "unknown key models.dense_ssm.hiden; did you mean 'hidden'?"),
         ("hidden = 16", "hidden = 0", "models.dense_ssm.hidden is 0; expected at least 1"),
         ("hidden = 16", "hidden = true", "models.dense_ssm.hidden is true; expected an integer"),
         ("heads = 4", "heads = 5", "models.transformer.heads is 5; expected a divisor of d = 32"),
-        ('model = "dense_ssm"', 'model = "x"', "sweep[0].model is 'x'; expected an inline table or one of the [models.NAME]"),
+        (
+            'model = "dense_ssm"',
+            'model = "x"',
+            "sweep[0].model is 'x'; expected an inline table or one of the [models.NAME]",
+        ),
         (
             'model = "dense_ssm"',
             'model = ["dense_ssm", { kind = "lstm", hiddn = 3 }]',
@@ -75,14 +87,22 @@ def problem(text: str, folder: Path | None = None) -> str:
             "strategy = 'papr'",
             "sweep[0].search.strategy is 'papr'; expected 'log', 'paper', 'adaptive' or 'scan'",
         ),
-        ("eps = 1e-3", "ladder = [3, 3]", "sweep[0].search.ladder has the same value twice; expected distinct values"),
+        (
+            "eps = 1e-3",
+            "ladder = [3, 3]",
+            "sweep[0].search.ladder has the same value twice; expected distinct values",
+        ),
         (
             "eps = 1e-3",
             "strategy = 'paper'\nmax_candidates = 30",
             "sweep[0].search.max_candidates is 30; expected at most 20 for the strategy 'paper'",
         ),
         ("eps = 1e-3", "n_max = 1" + "0" * 300, "; expected at most 1099511627776"),
-        ("seeds = [10, 20, 30]", "seeds = [10, 10]", "sweep[0].grid.seeds has the same value twice; expected distinct values"),
+        (
+            "seeds = [10, 20, 30]",
+            "seeds = [10, 10]",
+            "sweep[0].grid.seeds has the same value twice; expected distinct values",
+        ),
         (
             "validation_size = 256",
             "validation_size = 3",
@@ -124,14 +144,19 @@ def test_a_product_of_too_many_states_is_refused_on_loading() -> None:
 def test_a_table_file_names_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "flip.toml").write_text("start = 0\ntable = [[0, 1], [1, 2]]\n")
     text = QUICK.replace("m = 3", 'task = { kind = "automaton", file = "flip.toml" }', 1)
-    assert problem(text, tmp_path) == f"{tmp_path / 'flip.toml'}, line 2: table[1][1] is 2; expected a state 0 to 1"
+    assert (
+        problem(text, tmp_path)
+        == f"{tmp_path / 'flip.toml'}, line 2: table[1][1] is 2; expected a state 0 to 1"
+    )
     (tmp_path / "flip.toml").write_text("table = [[0, 1], [1, 0], [2, 2]]\n")
     study = parse(text, folder=tmp_path)
     task = study.sweep[0].task[0]  # type: ignore[union-attr]
     assert task.label == "flip"
     assert task.unreachable == ("2",)  # type: ignore[union-attr]
     factors = '[{ kind = "modular_addition", m = 2 }, { kind = "automaton", file = "flip.toml" }]'
-    within = text.replace('{ kind = "automaton", file = "flip.toml" }', f'{{ kind = "product", factors = {factors} }}')
+    within = text.replace(
+        '{ kind = "automaton", file = "flip.toml" }', f'{{ kind = "product", factors = {factors} }}'
+    )
     assert parse(within, folder=tmp_path).sweep[0].task[0].label == "Z2×flip"  # type: ignore[union-attr]
     (tmp_path / "flip.toml").unlink()
     assert "flip.toml: does not exist; expected a TOML file" in problem(text, tmp_path)
@@ -141,7 +166,9 @@ def test_the_line_is_the_one_that_is_wrong() -> None:
     text = QUICK.replace("heads = 4", "heads = 5")
     number = text.splitlines().index("heads = 5") + 1
     assert problem(text).startswith(f"x.toml, line {number}: ")
-    second = "\n".join(QUICK.rsplit("steps = 1500", 1)).replace("\n\neval_every = 50", "\nsteps = 0\neval_every = 50")
+    second = "\n".join(QUICK.rsplit("steps = 1500", 1)).replace(
+        "\n\neval_every = 50", "\nsteps = 0\neval_every = 50"
+    )
     number = second.splitlines().index("steps = 0") + 1
     assert problem(second) == f"x.toml, line {number}: sweep[1].training.steps is 0; expected at least 1"
 
@@ -150,15 +177,20 @@ def test_job_files() -> None:
     assert parse(JOB)
     bad = JOB.replace("length = 5", "length = 5, min_length = 6")
     assert problem(bad) == "x.toml, line 6: job.lengths.min_length is 6; expected at most length = 5"
-    assert "has neither a [[sweep]] nor a [job]; did you mean 'job'?" in problem(JOB.replace("[job]", "[jobb]"))
+    assert "has neither a [[sweep]] nor a [job]; did you mean 'job'?" in problem(
+        JOB.replace("[job]", "[jobb]")
+    )
     assert "job.m is 1; expected at least 2" in problem(JOB.replace("m = 3", "m = 1"))
-    assert "job.training.validation_size is 2; expected at least one sequence for each of 4 lengths" in problem(
-        JOB + "[job.training]\nvalidation_size = 2\n"
+    assert (
+        "job.training.validation_size is 2; expected at least one sequence for each of 4 lengths"
+        in problem(JOB + "[job.training]\nvalidation_size = 2\n")
     )
 
 
 def test_neither_preset_nor_file() -> None:
-    with pytest.raises(SpecError, match="no preset and no file is called 'papr'; expected a TOML file or one of: demo, paper"):
+    with pytest.raises(
+        SpecError, match="no preset and no file is called 'papr'; expected a TOML file or one of: demo, paper"
+    ):
         load("papr")
 
 
@@ -207,13 +239,15 @@ VALUES = st.recursive(
     st.none().map(lambda _: "''")
     | st.booleans().map(lambda b: str(b).lower())
     | st.integers(-(2**70), 2**70).map(str)
-    | st.sampled_from(["nan", "inf", "-inf", "1e-3", "0.5", "1979-05-27", "07:32:00", "'acot'", "'dense_ssm'", "''"])
+    | st.sampled_from(
+        ["nan", "inf", "-inf", "1e-3", "0.5", "1979-05-27", "07:32:00", "'acot'", "'dense_ssm'", "''"]
+    )
     | st.text("abc'\\ é\u202e", max_size=5).map(lambda s: '"' + s.replace("\\", "").replace('"', "") + '"'),
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda v: "[" + ", ".join(v) + "]")
-        | st.dictionaries(st.sampled_from(["kind", "m", "k", "table", "hidden", "x", "factors"]), inner, max_size=3).map(
-            lambda d: "{" + ", ".join(f"{k} = {v}" for k, v in d.items()) + "}"
-        )
+        | st.dictionaries(
+            st.sampled_from(["kind", "m", "k", "table", "hidden", "x", "factors"]), inner, max_size=3
+        ).map(lambda d: "{" + ", ".join(f"{k} = {v}" for k, v in d.items()) + "}")
     ),
     max_leaves=6,
 )
@@ -228,7 +262,9 @@ def test_any_value_in_any_place_never_makes_a_traceback(line: int, value: str, d
         parse("\n".join(lines), source="x.toml")
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60) | st.text("[]{}=.\"'\n#abm3,_ ", max_size=60))
+@given(
+    st.text(alphabet=st.characters(codec="utf-8"), max_size=60) | st.text("[]{}=.\"'\n#abm3,_ ", max_size=60)
+)
 def test_any_text_never_makes_a_traceback(text: str) -> None:
     with contextlib.suppress(SpecError):
         parse(text, source="x.toml")

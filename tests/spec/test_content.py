@@ -77,10 +77,14 @@ def test_everything_that_defines_the_number_is_hashed(changed: Job) -> None:
 
 
 def test_what_does_not_define_the_number_is_not_hashed() -> None:
-    assert job(search=Search(multiplier=10)).hash == job().hash, "the multiplier is the paper strategy's alone"
+    assert job(search=Search(multiplier=10)).hash == job().hash, (
+        "the multiplier is the paper strategy's alone"
+    )
     assert job(search=Search(max_candidates=60)).hash == job().hash, "a default written out is the default"
     space = job().training_space
-    assert job(search=Search(n_max=space)).hash == job(search=Search(n_max=space + 5)).hash, "capped by the training space"
+    assert job(search=Search(n_max=space)).hash == job(search=Search(n_max=space + 5)).hash, (
+        "capped by the training space"
+    )
     flip = ((0, 1), (1, 0))
     named = Automaton(name="a", table=flip, states=("even", "odd"))
     assert job(task=named).hash == job(task=Automaton(name="b", table=flip)).hash
@@ -94,7 +98,9 @@ def test_what_does_not_define_the_number_is_not_hashed() -> None:
     st.floats(1e-6, 1),
     st.sampled_from(["log", "paper", "adaptive"]),
 )
-def test_a_stored_job_is_the_job(task: Any, fmt: Any, length: int, model: Any, eps: float, strategy: Any) -> None:
+def test_a_stored_job_is_the_job(
+    task: Any, fmt: Any, length: int, model: Any, eps: float, strategy: Any
+) -> None:
     one = job(
         task=task,
         format=fmt,
@@ -105,10 +111,14 @@ def test_a_stored_job_is_the_job(task: Any, fmt: Any, length: int, model: Any, e
     again = Job.from_json(one.to_json())
     assert again == one
     assert again.hash == one.hash
-    assert json.loads(one.to_json())["training"]["steps"] == 250_000, "defaults are resolved in what is stored"
+    assert json.loads(one.to_json())["training"]["steps"] == 250_000, (
+        "defaults are resolved in what is stored"
+    )
 
 
-@given(tokens=st.integers(2, 1000), low=st.integers(2, 12), extra=st.integers(0, 12), size=st.integers(13, 5000))
+@given(
+    tokens=st.integers(2, 1000), low=st.integers(2, 12), extra=st.integers(0, 12), size=st.integers(13, 5000)
+)
 def test_validation_shares(tokens: int, low: int, extra: int, size: int) -> None:
     lengths = range(low, low + extra + 1)
     split = shares(tokens, lengths, size)
@@ -171,15 +181,21 @@ def test_a_plugin_task_becomes_its_table(monkeypatch: pytest.MonkeyPatch) -> Non
     def offer(factory: Callable[..., Any]) -> None:
         monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry(factory)])
 
-    text = read_source("quick")[0].replace("m = 3", 'task = { kind = "plugin", name = "flip", params = { k = 2 } }', 1)
+    text = read_source("quick")[0].replace(
+        "m = 3", 'task = { kind = "plugin", name = "flip", params = { k = 2 } }', 1
+    )
     offer(lambda k: Automaton(name=f"flip{k}", table=((0, 1), (1, 0))))
     task = parse(text).sweep[0].task[0]  # type: ignore[union-attr]
     assert task == Automaton(name="flip2", table=((0, 1), (1, 0)))
     offer(lambda k: 1 / 0)
-    with pytest.raises(SpecError, match=r"the task plugin 'flip' failed: ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        SpecError, match=r"the task plugin 'flip' failed: ZeroDivisionError: division by zero"
+    ):
         parse(text)
     offer(lambda k: "nothing")
-    with pytest.raises(SpecError, match=r"the task plugin 'flip' returned str; expected runners\.spec\.Automaton"):
+    with pytest.raises(
+        SpecError, match=r"the task plugin 'flip' returned str; expected runners\.spec\.Automaton"
+    ):
         parse(text)
     with pytest.raises(ValueError, match="not resolved"):
         _ = PluginTask(name="x").n_tokens
@@ -187,7 +203,9 @@ def test_a_plugin_task_becomes_its_table(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_reference_in_docs_is_the_code() -> None:
     page = (ROOT / "docs/specs.md").read_text("utf-8")
-    assert page[page.index(BEGIN) : page.index(END) + len(END) + 1] == reference(), "run python -m runners.spec.document"
+    assert page[page.index(BEGIN) : page.index(END) + len(END) + 1] == reference(), (
+        "run python -m runners.spec.document"
+    )
 
 
 def test_every_key_has_a_meaning() -> None:
@@ -201,7 +219,9 @@ def test_cost_counts_distinct_jobs_and_prefers_measured_speed() -> None:
     both = estimate([one, two])
     assert both.searches == 2
     assert both.trials_most == 2 * 60 * 15
-    assert both.device_seconds == pytest.approx(estimate([one]).device_seconds + estimate([two]).device_seconds)
+    assert both.device_seconds == pytest.approx(
+        estimate([one]).device_seconds + estimate([two]).device_seconds
+    )
     fast = estimate([one], {("lstm 8", 5): 1e6})
     assert fast.measured == 1
     assert fast.device_seconds == pytest.approx(fast.member_steps / 1e6)

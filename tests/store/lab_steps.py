@@ -59,7 +59,13 @@ def begin(tx: Tx, job_id: int, n: int, attempt: int = 1, **more: Any) -> Begun:
 def end_trial(tx: Tx, trial_id: int, outcome: str, attempt: int = 1, **more: Any) -> bool:
     loss = 0.001 if outcome == "success" else 0.5
     curve = Curve((10, 20), (0.9, 0.8), (0.7, loss))
-    values: dict[str, Any] = {"steps": 20, "best_loss": loss, "best_step": 20, "last_loss": loss, "curve": curve}
+    values: dict[str, Any] = {
+        "steps": 20,
+        "best_loss": loss,
+        "best_step": 20,
+        "last_loss": loss,
+        "curve": curve,
+    }
     return tx.trial(trial_id, outcome, attempt=attempt, **(values | more))
 
 

@@ -14,12 +14,16 @@ from store.write import Writer
 from tests.store.lab_steps import by_search, sql
 from tests.support.fakelab import small_lab
 
-IDLE = "(SELECT id FROM job WHERE state = 'queued' AND id NOT IN (SELECT job_id FROM probe) ORDER BY id LIMIT 1)"
+IDLE = (
+    "(SELECT id FROM job WHERE state = 'queued' AND id NOT IN (SELECT job_id FROM probe) ORDER BY id LIMIT 1)"
+)
 AHEAD = "(SELECT id FROM probe WHERE speculative AND state = 'done' ORDER BY id LIMIT 1)"
 RUNNING = "(SELECT id FROM probe WHERE state = 'running' ORDER BY id LIMIT 1)"
 HELD_UP = "(SELECT id FROM probe WHERE state IN ('running', 'interrupted') ORDER BY id LIMIT 1)"
 DONE = "(SELECT id FROM job WHERE state = 'done' AND status = 'bracket' AND lo > 1 ORDER BY id LIMIT 1)"
-FAILED = "(SELECT id FROM probe WHERE state = 'done' AND NOT verdict AND turn IS NOT NULL ORDER BY id LIMIT 1)"
+FAILED = (
+    "(SELECT id FROM probe WHERE state = 'done' AND NOT verdict AND turn IS NOT NULL ORDER BY id LIMIT 1)"
+)
 LAST = f"(SELECT id FROM probe WHERE job_id = {DONE} ORDER BY turn DESC LIMIT 1)"
 PART = "(SELECT min(n) FROM cell_part WHERE cell_id = 1)"
 
@@ -64,9 +68,15 @@ BREAKAGES: dict[str, str] = {
     "job hash": f"DROP INDEX job_hash; UPDATE job SET hash = (SELECT max(hash) FROM job) WHERE id = {IDLE}",
 }
 OTHERS: dict[str, tuple[str, str]] = {
-    "a reference": ("PRAGMA foreign_keys = OFF; INSERT INTO job_text VALUES (999, '{}', '{}')", "refers to a row of job that"),
+    "a reference": (
+        "PRAGMA foreign_keys = OFF; INSERT INTO job_text VALUES (999, '{}', '{}')",
+        "refers to a row of job that",
+    ),
     "a curve": ("UPDATE curve SET points = x'00' WHERE trial_id = 1", "the curve of trial 1 cannot be read"),
-    "a long curve": ("UPDATE curve SET points = zeroblob(4) WHERE trial_id = 2", "the curve of trial 2 cannot be read"),
+    "a long curve": (
+        "UPDATE curve SET points = zeroblob(4) WHERE trial_id = 2",
+        "the curve of trial 2 cannot be read",
+    ),
 }
 
 
@@ -77,10 +87,22 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with Writer(path) as writer:
         writer.epoch = 1
         with writer.transaction() as tx:
-            job, attempt = tx.rows("SELECT id, attempt FROM job WHERE state = 'done' AND lo > 2 ORDER BY id LIMIT 1")[0]
+            job, attempt = tx.rows(
+                "SELECT id, attempt FROM job WHERE state = 'done' AND lo > 2 ORDER BY id LIMIT 1"
+            )[0]
             tx.run("UPDATE job SET state = 'running', epoch = 1 WHERE id = :id", id=job)
-            begun = tx.begin_probe(job, 1, [(1e-2, 10)], device="cpu", slot="cpu/0", attempt=attempt, speculative=True)
-            tx.trial(begun.trial_ids[0], "failure", attempt=attempt, steps=9, best_loss=0.5, best_step=9, last_loss=0.5)
+            begun = tx.begin_probe(
+                job, 1, [(1e-2, 10)], device="cpu", slot="cpu/0", attempt=attempt, speculative=True
+            )
+            tx.trial(
+                begun.trial_ids[0],
+                "failure",
+                attempt=attempt,
+                steps=9,
+                best_loss=0.5,
+                best_step=9,
+                last_loss=0.5,
+            )
             tx.end_probe(begun.probe_id, attempt=attempt)
             tx.set_job(job, "done")
     assert check(path, replay=by_search) == []
@@ -98,11 +120,15 @@ def broken(good: bytes, path: Path, script: str) -> Path:
 
 
 def pattern(sentence: str) -> str:
-    return "".join(".*" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\d[^}]*\})", sentence))
+    return "".join(
+        ".*" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\d[^}]*\})", sentence)
+    )
 
 
 @pytest.mark.parametrize("rule", sorted(set(RULES) | set(BREAKAGES)))
-def test_each_rule_speaks_where_it_is_broken_and_no_other_does(rule: str, good: bytes, lab_path: Path) -> None:
+def test_each_rule_speaks_where_it_is_broken_and_no_other_does(
+    rule: str, good: bytes, lab_path: Path
+) -> None:
     assert rule in RULES, f"there is no rule {rule!r} any more"
     assert rule in BREAKAGES, f"no lab breaks the rule {rule!r}: add one"
     problems = check(broken(good, lab_path, BREAKAGES[rule]))

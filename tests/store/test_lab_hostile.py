@@ -79,7 +79,16 @@ def ask_everything(lab: Lab) -> list[Any]:
     trials = list(ask(lab.trial_ids, order="-best_loss"))[:40]
     ask(lab.trials_by_id, trials)
     ask(lab.curve, 1)
-    for view in (lab.cells, lab.studies, lab.counts, lab.events, lab.last_event_id, lab.devices, lab.supervisor, lab.speed):
+    for view in (
+        lab.cells,
+        lab.studies,
+        lab.counts,
+        lab.events,
+        lab.last_event_id,
+        lab.devices,
+        lab.supervisor,
+        lab.speed,
+    ):
         ask(view)
     for view in (lab.pending_commands, lab.holding, lab.data_version):
         ask(view)
@@ -98,7 +107,10 @@ def assert_clean(value: Any, annotation: str = "") -> None:
             options = [k.strip() for k in str(field.type).split("|")]
             if all(o in kinds or o == "None" for o in options):
                 allowed = tuple(kinds[o] for o in options if o in kinds)
-                assert isinstance(found, allowed) or (found is None and "None" in options), (field.name, found)
+                assert isinstance(found, allowed) or (found is None and "None" in options), (
+                    field.name,
+                    found,
+                )
             assert_clean(found)
     elif isinstance(value, float):
         assert math.isfinite(value)
@@ -130,7 +142,9 @@ def test_wrong_values_in_every_column(table: str, seed_lab: bytes, tmp_path: Pat
         for owner, column in columns():
             if owner == table:
                 try:
-                    connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE rowid % 2 = ?", (value, number % 2))
+                    connection.execute(
+                        f"UPDATE OR IGNORE {table} SET {column} = ? WHERE rowid % 2 = ?", (value, number % 2)
+                    )
                     changed += 1
                 except sqlite3.Error:  # NOT NULL, WITHOUT ROWID, an integer key
                     try:

@@ -109,7 +109,9 @@ def test_a_link_and_its_lab_are_one_lab(lab: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", ["write.lock", "supervisor.lock"])
-def test_nothing_is_written_through_what_stands_in_a_lock_files_place(lab: Path, tmp_path: Path, lock: str) -> None:
+def test_nothing_is_written_through_what_stands_in_a_lock_files_place(
+    lab: Path, tmp_path: Path, lock: str
+) -> None:
     paths = LabPaths(lab)
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -157,7 +159,12 @@ def test_everything_that_is_written_is_its_owners_alone(tmp_path: Path, umask: i
     spec.write_text(SPEC)
     work = tmp_path / "work"
     work.mkdir()
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LABTUI_TRAINER": TRAINER, "XDG_STATE_HOME": str(work / "state")}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LABTUI_TRAINER": TRAINER,
+        "XDG_STATE_HOME": str(work / "state"),
+    }
 
     def labtui(*words: str) -> None:
         done = subprocess.run(
@@ -181,7 +188,14 @@ def test_everything_that_is_written_is_its_owners_alone(tmp_path: Path, umask: i
     with open_lab(work / "lab.db"):
         found = {p.relative_to(work): stat.S_IMODE(p.lstat().st_mode) for p in work.rglob("*")}
     names = {str(p) for p in found}
-    assert {"lab.db", "lab.db-wal", "lab.db-shm", "jobs.csv", "out.db", "lab.db.d/logs/supervisor.log"} <= names
+    assert {
+        "lab.db",
+        "lab.db-wal",
+        "lab.db-shm",
+        "jobs.csv",
+        "out.db",
+        "lab.db.d/logs/supervisor.log",
+    } <= names
     assert any(n.startswith("lab.db.d/backups/lab-") for n in names)
     assert {p: oct(mode) for p, mode in found.items() if mode & 0o077} == {}
     assert {p: oct(mode) for p, mode in found.items() if not mode & 0o400} == {}

@@ -51,7 +51,8 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
         tx.event("after", "")
         assert len(tx.commands()) == 1
     seen = child(
-        "import sys; from store.read import open_lab; print([e.kind for e in open_lab(sys.argv[1]).events()][-1])", lab
+        "import sys; from store.read import open_lab; print([e.kind for e in open_lab(sys.argv[1]).events()][-1])",
+        lab,
     )
     assert seen.communicate(timeout=30)[0].strip() == "after"
 

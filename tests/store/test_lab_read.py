@@ -103,7 +103,11 @@ def test_filters_agree_with_python(reader: Lab, field: str, op: str, value: obje
                 one_by_one.append(False)
             else:
                 number = float(w)
-                one_by_one.append({"<": found < number, "<=": found <= number, ">": found > number, ">=": found >= number}[op])
+                one_by_one.append(
+                    {"<": found < number, "<=": found <= number, ">": found > number, ">=": found >= number}[
+                        op
+                    ]
+                )
         return all(one_by_one) if op == "!=" else any(one_by_one)
 
     ids = reader.job_ids([Condition(field, op, value)], order="id")  # type: ignore[arg-type]
@@ -119,7 +123,13 @@ def test_several_conditions_all_hold(reader: Lab) -> None:
 
 @pytest.mark.parametrize("order", [o for o in JOB_ORDERS if o != "queue"])
 def test_orders_put_unknown_last_and_break_ties_by_id(reader: Lab, order: str) -> None:
-    names = {"n": "hi", "L": "length", "model": "model_label", "created": "created_at", "started": "started_at"}
+    names = {
+        "n": "hi",
+        "L": "length",
+        "model": "model_label",
+        "created": "created_at",
+        "started": "started_at",
+    }
     names |= {"finished": "finished_at"}
     for descending in (False, True):
         jobs = reader.jobs(reader.job_ids(order=("-" if descending else "") + order))
@@ -128,7 +138,9 @@ def test_orders_put_unknown_last_and_break_ties_by_id(reader: Lab, order: str) -
         assert values[len(known) :] == [None] * (len(values) - len(known))
         assert known == sorted(known, reverse=descending)
         if order != "id":
-            assert all(a.id < b.id for a, b, x, y in zip(jobs, jobs[1:], values, values[1:], strict=False) if x == y)
+            assert all(
+                a.id < b.id for a, b, x, y in zip(jobs, jobs[1:], values, values[1:], strict=False) if x == y
+            )
 
 
 def test_trials_in_any_order_and_by_their_jobs(reader: Lab) -> None:
@@ -179,7 +191,13 @@ def test_every_field_can_be_asked_in_every_way(reader: Lab) -> None:
 
 def test_references(reader: Lab) -> None:
     job = reader.jobs()[3]
-    assert reader.job(job.id) == reader.job(str(job.id)) == reader.job(job.hash) == reader.job(job.hash[:10].upper()) == job
+    assert (
+        reader.job(job.id)
+        == reader.job(str(job.id))
+        == reader.job(job.hash)
+        == reader.job(job.hash[:10].upper())
+        == job
+    )
     for word, words in (
         ("0", "no job '0'"),
         ("zzzz", "expected an id"),
@@ -273,7 +291,11 @@ def test_a_newer_schema_opens_read_only_and_is_never_written(lab: Path) -> None:
         assert "newer labtui" in reader.notice
         assert len(reader.jobs()) == 6
         assert len(reader.cells()) == 2
-    for write in (lambda: create_or_open(lab), lambda: Writer(lab), lambda: __import__("store.commands").commands.hold(lab)):
+    for write in (
+        lambda: create_or_open(lab),
+        lambda: Writer(lab),
+        lambda: __import__("store.commands").commands.hold(lab),
+    ):
         with pytest.raises(NewerSchema, match="update labtui"):
             write()
 
@@ -329,7 +351,9 @@ def test_network_disks() -> None:
     assert {path: network_filesystem(path, mounts) for path in kinds} == kinds
 
 
-def test_a_live_lab_on_a_network_disk_is_refused_with_the_way_out(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_lab_on_a_network_disk_is_refused_with_the_way_out(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in ("store.paths", "store.connect"):
         monkeypatch.setattr(f"{module}.network_filesystem", lambda path, mounts=None: "nfs4")
     for write in (lambda: create_or_open(lab.with_name("new.db")), lambda: Writer(lab)):

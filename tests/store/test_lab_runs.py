@@ -38,14 +38,22 @@ def test_one_search_from_queued_to_done(writer: Writer, lab: Path) -> None:
             assert verdict.successes == int(success)
     with writer.transaction() as tx:
         assert [(v.n, v.success) for v in tx.evidence(1)] == [(8, True), (4, False), (6, True), (5, False)]
-        tx.set_bracket(1, lo=5, hi=6, status="bracket", flags=("capped",), best_loss=0.001, estimate=(5.5, 5.0, 6.0))
+        tx.set_bracket(
+            1, lo=5, hi=6, status="bracket", flags=("capped",), best_loss=0.001, estimate=(5.5, 5.0, 6.0)
+        )
         tx.provenance(1, {"torch": "2"})
         tx.provenance(1, {"device": "cpu"})
         tx.set_job(1, "done")
     with open_lab(lab) as reader:
         job = reader.job(1)
         assert (job.state, job.lo, job.hi, job.status, job.flags) == ("done", 5, 6, "bracket", ("capped",))
-        assert (job.candidates, job.wall_s, job.member_steps, job.attempt, job.current_n) == (4, 4.0, 320, attempt, None)
+        assert (job.candidates, job.wall_s, job.member_steps, job.attempt, job.current_n) == (
+            4,
+            4.0,
+            320,
+            attempt,
+            None,
+        )
         assert job.estimate == (5.5, 5.0, 6.0)
         assert reader.provenance(1) == {"torch": "2", "device": "cpu"}
         probes = reader.probes(1)
@@ -78,7 +86,12 @@ def test_an_interrupted_probe_goes_on_under_its_own_rows(writer: Writer, lab: Pa
     with writer.transaction() as tx:
         assert tx.set_job(1, "running") == 2
         again = begin(tx, 1, 8, attempt=2)
-        assert (again.probe_id, again.resumed, again.checkpoint, again.plan) == (begun.probe_id, True, "checkpoints/1", "{}")
+        assert (again.probe_id, again.resumed, again.checkpoint, again.plan) == (
+            begun.probe_id,
+            True,
+            "checkpoints/1",
+            "{}",
+        )
         assert again.trial_ids == begun.trial_ids
         assert again.ended == (False, False, True, False)
         # what the dead run still tells is dropped, and said so
@@ -148,7 +161,11 @@ def test_the_verdict_is_what_the_trials_say(writer: Writer) -> None:
 def test_speculation_is_no_evidence_until_it_is_asked_for(writer: Writer, lab: Path) -> None:
     start(writer)
     with writer.transaction() as tx:
-        needed, ahead, dropped = begin(tx, 1, 8), begin(tx, 1, 4, speculative=True), begin(tx, 1, 12, speculative=True)
+        needed, ahead, dropped = (
+            begin(tx, 1, 8),
+            begin(tx, 1, 4, speculative=True),
+            begin(tx, 1, 12, speculative=True),
+        )
         finish(tx, ahead, False)
         assert tx.evidence(1) == []
         assert [v.n for v in tx.speculated(1)] == [4]
@@ -160,7 +177,11 @@ def test_speculation_is_no_evidence_until_it_is_asked_for(writer: Writer, lab: P
     with pytest.raises(Illegal, match="cannot become evidence"), writer.transaction() as tx:
         tx.consume(ahead.probe_id)
     with open_lab(lab) as reader:
-        assert [(p.state, p.speculative) for p in reader.probes(1)] == [("done", False), ("done", False), ("cancelled", True)]
+        assert [(p.state, p.speculative) for p in reader.probes(1)] == [
+            ("done", False),
+            ("done", False),
+            ("cancelled", True),
+        ]
         assert {t.outcome for t in reader.trials(probe_id=dropped.probe_id)} == {"superseded"}
         assert reader.job(1).candidates == 2
     with writer.transaction() as tx:  # asked for after all: the same rows
@@ -323,7 +344,11 @@ def test_generalisation_of_the_best_trial_at_n_max(writer: Writer, lab: Path) ->
         begun = begin(tx, joint, n_max)
         for k, trial in enumerate(begun.trial_ids):
             end_trial(
-                tx, trial, "success" if k == 2 else "failure", best_loss=0.1 * abs(k - 2) + 0.001, generalisation=0.25 * k
+                tx,
+                trial,
+                "success" if k == 2 else "failure",
+                best_loss=0.1 * abs(k - 2) + 0.001,
+                generalisation=0.25 * k,
             )
         tx.end_probe(begun.probe_id, attempt=1)
     with open_lab(lab) as reader:
@@ -347,4 +372,9 @@ def test_what_the_bench_remembers(writer: Writer, lab: Path) -> None:
         assert reader.speed() == {("lstm 8", 5): pytest.approx(130.0)}
         found = reader.supervisor()
         assert found is not None
-        assert (found.epoch, found.state, found.message, found.alive) == (1, "waiting", "the disk is full", False)
+        assert (found.epoch, found.state, found.message, found.alive) == (
+            1,
+            "waiting",
+            "the disk is full",
+            False,
+        )

@@ -49,13 +49,24 @@ def test_the_cells_of_an_open_reader_follow_what_is_submitted_and_done(lab: Path
         submit(lab, study().model_copy(update={"name": "another"}))
         with open_lab(lab) as fresh:
             assert reader.cells() == fresh.cells()
-            assert reader.cells(study_id=1) == fresh.cells(study_id=1) != fresh.cells(study_id=2) == reader.cells(study_id=2)
+            assert (
+                reader.cells(study_id=1)
+                == fresh.cells(study_id=1)
+                != fresh.cells(study_id=2)
+                == reader.cells(study_id=2)
+            )
         assert len(reader.cells()) == 2 * len(before)
 
 
 def test_the_same_again_changes_nothing(lab: Path) -> None:
     again = submit(lab, study())
-    assert (again.study_id, again.new, again.reused, again.requeued, again.jobs) == (1, 0, 5, 0, (1, 2, 3, 4, 5))
+    assert (again.study_id, again.new, again.reused, again.requeued, again.jobs) == (
+        1,
+        0,
+        5,
+        0,
+        (1, 2, 3, 4, 5),
+    )
     assert submit(lab, lone()).jobs == (6,)
     renamed = submit(lab, study().model_copy(update={"name": "another"}))
     assert (renamed.study_id, renamed.new) == (2, 0)

@@ -46,7 +46,9 @@ def scripts(tmp_path: Path) -> Path:
 
 
 def shape(path: Path) -> set[tuple[str, str]]:
-    rows = sql(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'")
+    rows = sql(
+        path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+    )
     return {(name, " ".join(text.replace('"', "").split())) for name, text in rows}
 
 
@@ -64,7 +66,12 @@ def test_the_migrations_make_what_the_models_say(lab: Path, tmp_path: Path) -> N
     engine.dispose()
 
     def columns(path: Path) -> dict[str, object]:
-        names = [r[0] for r in sql(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'")]
+        names = [
+            r[0]
+            for r in sql(
+                path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'"
+            )
+        ]
         return {name: sorted(tuple(r[1:]) for r in sql(path, f"PRAGMA table_info({name})")) for name in names}
 
     def indices(path: Path) -> set[tuple[str, str]]:
@@ -111,7 +118,9 @@ def test_an_upgrade_keeps_everything_and_a_checked_backup(writer: Writer, lab: P
 
 
 def test_an_upgrade_that_fails_changes_nothing(lab: Path, scripts: Path) -> None:
-    (scripts / "versions" / "0002_next.py").write_text(NEXT.format(more="op.execute('SELECT nonsense FROM nowhere')"))
+    (scripts / "versions" / "0002_next.py").write_text(
+        NEXT.format(more="op.execute('SELECT nonsense FROM nowhere')")
+    )
     before = shape(lab), sql(lab, "SELECT * FROM job")
     with pytest.raises(LabError):
         upgrade(lab, schema=2, scripts=scripts, revision="0002")

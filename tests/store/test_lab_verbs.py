@@ -79,7 +79,11 @@ def test_pausing_what_runs_is_remembered_until_it_has_stopped(writer: Writer, la
     with writer.transaction() as tx:
         assert tx.stopped(1) == "paused"
     with open_lab(lab) as reader:
-        assert (reader.job(1).state, reader.job(1).wanted, reader.probes(1)[0].state) == ("paused", None, "interrupted")
+        assert (reader.job(1).state, reader.job(1).wanted, reader.probes(1)[0].state) == (
+            "paused",
+            None,
+            "interrupted",
+        )
     assert_sound(lab)
 
 
@@ -221,12 +225,23 @@ def test_notes_tags_and_study(lab: Path) -> None:
 def test_editing_a_job_of_its_own(lab: Path) -> None:
     with open_lab(lab) as reader:
         before = reader.job(6)
-    patch = {"name": "wider", "max_attempts": 2, "priority": -4, "spec": {"model": {"hidden": 16}, "search": {"eps": 0.5}}}
+    patch = {
+        "name": "wider",
+        "max_attempts": 2,
+        "priority": -4,
+        "spec": {"model": {"hidden": 16}, "search": {"eps": 0.5}},
+    }
     commands.edit(lab, 6, json.dumps(patch))
     assert apply_pending(lab)[0].ok
     with open_lab(lab) as reader:
         job = reader.job(6)
-        assert (job.name, job.max_attempts, job.priority, job.model_label, job.eps) == ("wider", 2, -4, "lstm 16", 0.5)
+        assert (job.name, job.max_attempts, job.priority, job.model_label, job.eps) == (
+            "wider",
+            2,
+            -4,
+            "lstm 16",
+            0.5,
+        )
         assert job.hash != before.hash
         assert json.loads(reader.job_spec(6))["model"]["hidden"] == 16
     assert submit(lab, lone()).new == 1  # the search that it was is not there any more
@@ -248,7 +263,9 @@ def test_editing_a_job_of_its_own(lab: Path) -> None:
         (99, {"name": "x"}, "no job 99"),
     ],
 )
-def test_a_refused_edit_changes_nothing_and_says_why(lab: Path, job: int, patch: dict[str, object], words: str) -> None:
+def test_a_refused_edit_changes_nothing_and_says_why(
+    lab: Path, job: int, patch: dict[str, object], words: str
+) -> None:
     before = sql(lab, "SELECT * FROM job"), sql(lab, "SELECT * FROM job_text")
     number = commands.edit(lab, job, json.dumps(patch))
     applied = apply_pending(lab)[0]
@@ -278,7 +295,11 @@ def test_a_spec_with_results_is_not_edited(writer: Writer, lab: Path) -> None:
 
 
 def test_hold_release_drain(writer: Writer, lab: Path) -> None:
-    for verb, kinds in ((commands.hold, ["hold"]), (commands.release, ["release", "wake"]), (commands.drain, ["drain"])):
+    for verb, kinds in (
+        (commands.hold, ["hold"]),
+        (commands.release, ["release", "wake"]),
+        (commands.drain, ["drain"]),
+    ):
         verb(lab)
         assert [a.kind for a in apply(writer)[0].actions] == kinds
         with open_lab(lab) as reader, writer.transaction() as tx:
@@ -300,7 +321,9 @@ def test_devices(writer: Writer, lab: Path) -> None:
 
 
 def test_enqueue(writer: Writer, lab: Path) -> None:
-    other = lone().model_copy(update={"job": lone().job.model_copy(update={"format": "acot"}), "name": "by the form"})
+    other = lone().model_copy(
+        update={"job": lone().job.model_copy(update={"format": "acot"}), "name": "by the form"}
+    )
     commands.enqueue(lab, other.model_dump_json())
     commands.enqueue(lab, study().model_dump_json())
     commands.enqueue(lab, '{"sweep": [], "name": "x"}')
@@ -327,5 +350,10 @@ def test_calls_that_make_no_sense(lab: Path, tmp_path: Path) -> None:
         commands.pause(tmp_path / "none.db", [1])
     commands.pause(lab, [99])
     for kind, payload in (("explode", "{}"), ("pause", "[["), ("pause", '{"jobs": ["x"]}')):
-        sql(lab, "INSERT INTO command (at, kind, payload, state, result) VALUES (0, ?, ?, 'pending', '')", kind, payload)
+        sql(
+            lab,
+            "INSERT INTO command (at, kind, payload, state, result) VALUES (0, ?, ?, 'pending', '')",
+            kind,
+            payload,
+        )
     assert [a.ok for a in apply_pending(lab)] == [False] * 4

@@ -119,18 +119,31 @@ class Supervised:
     def workers(self) -> list[int]:
         """Process ids of its workers, as in its roster."""
         try:
-            return [int(row["pid"]) for row in json.loads((LabPaths(self.lab).folder / "workers.json").read_text())]
+            return [
+                int(row["pid"])
+                for row in json.loads((LabPaths(self.lab).folder / "workers.json").read_text())
+            ]
         except (OSError, ValueError):
             return []
 
 
 def command(lab: Path, trainer: str = TRAINER) -> list[str]:
     """The command line of a supervisor in the foreground."""
-    return [*(sys.executable, "-m", "runners", "--lab", str(lab), "--foreground"), "--trainer", trainer, "--backoff", "0.05"]
+    return [
+        *(sys.executable, "-m", "runners", "--lab", str(lab), "--foreground"),
+        "--trainer",
+        trainer,
+        "--backoff",
+        "0.05",
+    ]
 
 
 def spawn(
-    lab: Path, *options: str, env: Mapping[str, str] | None = None, trainer: str = TRAINER, until_empty: bool = True
+    lab: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    trainer: str = TRAINER,
+    until_empty: bool = True,
 ) -> Supervised:
     """Start a supervisor with stand-in workers."""
     process = subprocess.Popen(
@@ -179,7 +192,9 @@ def verify(lab: Path) -> tuple[int, int]:
             assert (row.state, row.lo, row.hi, row.status) == ("done", lo, hi, status), (row, lo, hi, status)
             done = [p for p in opened.probes(row.id) if p.state == "done"]
             counted = [p for p in done if not p.speculative]
-            assert {p.n: p.verdict for p in counted} == {n: success for n, (success, _) in verdicts.items()}, row
+            assert {p.n: p.verdict for p in counted} == {
+                n: success for n, (success, _) in verdicts.items()
+            }, row
             assert row.candidates == len(counted) == len(verdicts), row
             for probe in done:
                 mine = opened.trials(probe_id=probe.id)
@@ -189,7 +204,9 @@ def verify(lab: Path) -> tuple[int, int]:
                 won = {t.seed for t in mine if t.outcome == "success"}
                 for t in mine:
                     alone = job.search.strategy in ("adaptive", "scan")  # each seed counts by itself
-                    _outcome(job, t.n, t.lr, t.seed, t.outcome, t.seed in won if alone else bool(probe.verdict))
+                    _outcome(
+                        job, t.n, t.lr, t.seed, t.outcome, t.seed in won if alone else bool(probe.verdict)
+                    )
                 trials += len(mine)
             assert len({p.n for p in done}) == len(done), "an N was trained to its end twice"
             probes += len(done)
@@ -201,7 +218,11 @@ def verify(lab: Path) -> tuple[int, int]:
 def _kappas(opened: Lab) -> None:
     """kappa of every cell is that of the undisturbed searches, worked out here once more."""
     for cell in opened.cells():
-        jobs = [Job.from_json(opened.job_spec(part.job_id)) for part in (cell.joint, *cell.parts) if part.job_id is not None]
+        jobs = [
+            Job.from_json(opened.job_spec(part.job_id))
+            for part in (cell.joint, *cell.parts)
+            if part.job_id is not None
+        ]
         if jobs[0].search.strategy in ("adaptive", "scan"):
             continue  # made of estimates
         (_, joint, *_), *parts = [truth(job) for job in jobs]
@@ -214,7 +235,9 @@ def _kappas(opened: Lab) -> None:
 
 def replay_stored(job_json: str, evidence: Sequence[Any]) -> tuple[int, int | None, str]:
     """What store.check asks of the search."""
-    progress = replay(Job.from_json(job_json), [Evidence(*e) if isinstance(e, tuple) else e for e in evidence])
+    progress = replay(
+        Job.from_json(job_json), [Evidence(*e) if isinstance(e, tuple) else e for e in evidence]
+    )
     return progress.lo, progress.hi, progress.status
 
 

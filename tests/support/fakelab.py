@@ -104,7 +104,12 @@ def small_lab(path: str | os.PathLike[str], *, seed: int = 0, alive: bool = Fals
             tx.submit(lone)
         with writer.transaction() as tx:
             tx.claim(Identity(4242, BASE_TIME, "bench", "boot", "0.1.0"))
-            tx.devices([DeviceRow("cpu", "16 cores", 2, "active", ""), DeviceRow("cuda:0", "NVIDIA H200", 4, "active", "")])
+            tx.devices(
+                [
+                    DeviceRow("cpu", "16 cores", 2, "active", ""),
+                    DeviceRow("cuda:0", "NVIDIA H200", 4, "active", ""),
+                ]
+            )
             tx.speed("dense_ssm 16", 7, "cpu", 41_000.0)
             tx.speed("lstm 32", 7, "cpu", 9_500.0)
             jobs = tx.queued(1000)
@@ -134,7 +139,10 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
     truth = threshold(job)
     with writer.transaction() as tx:
         attempt = tx.set_job(queued.id, "running", device="cpu")
-        tx.provenance(queued.id, {"version": "0.1.0", "torch": "2.13.0", "device": "cpu", "precision": job.training.precision})
+        tx.provenance(
+            queued.id,
+            {"version": "0.1.0", "torch": "2.13.0", "device": "cpu", "precision": job.training.precision},
+        )
     most = 2 if plan != "done" else 100
     with writer.transaction() as tx:
         evidence: list[Evidence] = []
@@ -157,12 +165,19 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
             return
         progress = replay(job, evidence)
         assert progress.next is not None
-        begun = tx.begin_probe(queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt)
+        begun = tx.begin_probe(
+            queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt
+        )
         for k, trial in enumerate(begun.trial_ids):
             curve = fake_curve(rng, 400, job.training.eval_every, job.search.eps, False)
             loss = min(curve.validation)
             tx.trial_progress(
-                trial, steps=400, best_loss=loss, best_step=400, last_loss=curve.validation[-1] * (1 + k / 10), curve=curve
+                trial,
+                steps=400,
+                best_loss=loss,
+                best_step=400,
+                last_loss=curve.validation[-1] * (1 + k / 10),
+                curve=curve,
             )
         tx.progress(begun.probe_id, step=400, fraction=0.4, best_loss=0.1)
         if plan == "failed":
@@ -176,14 +191,28 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
             tx.set_job(queued.id, plan)  # type: ignore[arg-type]
 
 
-def _probe(tx: Tx, clock: Clock, rng: random.Random, job_id: int, job: Job, n: int, attempt: int, truth: float) -> Evidence:
+def _probe(
+    tx: Tx, clock: Clock, rng: random.Random, job_id: int, job: Job, n: int, attempt: int, truth: float
+) -> Evidence:
     success = n >= truth
     begun = tx.begin_probe(job_id, n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt)
     winner = rng.randrange(len(begun.trial_ids)) if success else -1
     steps = job.training.eval_every * rng.randint(8, 30) if success else job.training.steps
-    order = [winner, *(k for k in range(len(begun.trial_ids)) if k != winner)] if success else range(len(begun.trial_ids))
+    order = (
+        [winner, *(k for k in range(len(begun.trial_ids)) if k != winner)]
+        if success
+        else range(len(begun.trial_ids))
+    )
     for k in order:
-        outcome = "success" if k == winner else "superseded" if success else "diverged" if rng.random() < 0.03 else "failure"
+        outcome = (
+            "success"
+            if k == winner
+            else "superseded"
+            if success
+            else "diverged"
+            if rng.random() < 0.03
+            else "failure"
+        )
         curve = fake_curve(rng, steps, job.training.eval_every, job.search.eps, k == winner)
         best = min(range(len(curve.steps)), key=lambda i: curve.validation[i])
         tested = rng.random() if job.generalisation and n == job.n_max else None

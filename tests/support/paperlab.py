@@ -30,7 +30,10 @@ def fake_curve(rng: random.Random, steps: int, every: int, eps: float, success: 
     count = max(1, steps // every)
     end = eps * 0.6 if success else 0.05 + 0.6 * rng.random()
     at = tuple(every * (i + 1) for i in range(count))
-    losses = [math.exp(math.log(1.1) + (math.log(end) - math.log(1.1)) * ((i + 1) / count) ** 1.5) for i in range(count)]
+    losses = [
+        math.exp(math.log(1.1) + (math.log(end) - math.log(1.1)) * ((i + 1) / count) ** 1.5)
+        for i in range(count)
+    ]
     noisy = [x * math.exp(0.1 * rng.gauss(0, 1)) for x in losses]
     noisy[-1] = losses[-1]
     held = (*(max(x, eps * 1.01) for x in noisy[:-1]), noisy[-1])
@@ -67,7 +70,8 @@ def paper_lab(
         _paper_probes(connection, rng, made, probes, trials, with_curves)
         connection.execute("INSERT INTO device VALUES ('cuda:0', 'NVIDIA H200', 8, 'active', '')")
         connection.execute(
-            "INSERT INTO supervisor VALUES (1, 4242, ?, 'bench', 'boot', '0.1.0', ?, ?, 'stopped', '')", (BASE_TIME,) * 3
+            "INSERT INTO supervisor VALUES (1, 4242, ?, 'bench', 'boot', '0.1.0', ?, ?, 'stopped', '')",
+            (BASE_TIME,) * 3,
         )
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -75,7 +79,9 @@ def paper_lab(
     return lab
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[dict[str, Any]] | Iterator[dict[str, Any]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, table: str, rows: Sequence[dict[str, Any]] | Iterator[dict[str, Any]]
+) -> None:
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
@@ -132,7 +138,9 @@ def _paper_jobs(connection: sqlite3.Connection, rng: random.Random, searches: in
             {
                 **own,
                 "id": number,
-                "hash": own["hash"] if own is not plain else f"{number * 0x9E3779B97F4A7C15 % (1 << 128):032x}",
+                "hash": own["hash"]
+                if own is not plain
+                else f"{number * 0x9E3779B97F4A7C15 % (1 << 128):032x}",
                 "name": f"Z{m} {fmt} {'n=' if distribution == 'fixed' else 'L=2..'}{length} {model[1]}",
                 "state": state,
                 "position": float(number),
@@ -220,7 +228,12 @@ def _paper_jobs(connection: sqlite3.Connection, rng: random.Random, searches: in
 
 
 def _paper_probes(
-    connection: sqlite3.Connection, rng: random.Random, jobs: list[dict[str, Any]], probes: int, trials: int, with_curves: bool
+    connection: sqlite3.Connection,
+    rng: random.Random,
+    jobs: list[dict[str, Any]],
+    probes: int,
+    trials: int,
+    with_curves: bool,
 ) -> None:
     shapes = [curves.encode(fake_curve(rng, 16_000, 500, 1e-4, k % 2 == 0)) for k in range(16)]
     probe_rows: list[tuple[Any, ...]] = []
@@ -229,7 +242,11 @@ def _paper_probes(
         if job["state"] in ("queued", "paused", "cancelled"):
             continue
         hi = job["hi"]
-        ladder = [N_MAX >> k for k in range(probes)] if hi is None else sorted({max(1, hi * 2**k // 4) for k in range(probes)})
+        ladder = (
+            [N_MAX >> k for k in range(probes)]
+            if hi is None
+            else sorted({max(1, hi * 2**k // 4) for k in range(probes)})
+        )
         for k, n in enumerate(ladder[:probes]):
             success = hi is not None and n >= hi
             live = job["state"] == "running" and k == probes - 1
@@ -238,10 +255,19 @@ def _paper_probes(
             fixed = (number, job["id"], k + 1, n, f"{k:016x}")
             state = ("running", None, 0, None) if live else ("done", success, 0, k + 1)
             ran = (1, 1, "cuda:0", "cuda:0/1", since, since + 60, 60.0, 60.0, 16_000 * trials, trials)
-            reached = (0 if live else trials, 16_000, 0.3 if live else 1.0, 5e-5 if success else 0.2, trials, int(success))
+            reached = (
+                0 if live else trials,
+                16_000,
+                0.3 if live else 1.0,
+                5e-5 if success else 0.2,
+                trials,
+                int(success),
+            )
             probe_rows.append((*fixed, *state, *ran, *reached, None, 0, ""))
             for t in range(trials):
-                outcome = "running" if live else "failure" if not success else "success" if t == 0 else "superseded"
+                outcome = (
+                    "running" if live else "failure" if not success else "success" if t == 0 else "superseded"
+                )
                 loss = 5e-5 if outcome == "success" else rng.random()
                 of = (len(trial_rows) + 1, number, job["id"], n, (1e-3, 1e-4, 1e-5)[t % 3], 10 * (t // 3 + 1))
                 trial_rows.append((*of, outcome, loss, 12_000, loss * 1.1, 16_000, 20.0, None))

@@ -55,7 +55,9 @@ def fraction(*parts: object) -> float:
 def succeeds(job: Job, n: int, lr: float, seed: int, eps: float | None = None) -> bool:
     """The truth about one trial; ``eps`` is the member's, in a pack not that of the job that gives the shape."""
     name = f"{shape_key(job)} {job.search.eps if eps is None else eps}"
-    threshold = math.exp(fraction("threshold", name) * math.log(job.training_space + 1)) * (1 + fraction(name, lr, seed))
+    threshold = math.exp(fraction("threshold", name) * math.log(job.training_space + 1)) * (
+        1 + fraction(name, lr, seed)
+    )
     above = n >= threshold
     near = threshold / 2 < n < threshold * 2
     return above != (near and fraction("flip", name, n, lr, seed) < 0.25)
@@ -99,13 +101,17 @@ class Trainer:
                 start, done = state
         yield Planned(self.plan)
         if start == 0:
-            self._log(f"{self.job.hash} " + " ".join(f"{m.probe}:{m.n}:{m.lr}:{m.seed}" for m in self.members))
+            self._log(
+                f"{self.job.hash} " + " ".join(f"{m.probe}:{m.n}:{m.lr}:{m.seed}" for m in self.members)
+            )
         yield from done.values()
         for k in range(start, self.evals):
             if control.stop:
                 yield self._stop(control, k, done)
                 return
-            for ended in self._end(lambda i, _: self.members[i].probe in control.drop, done, k, Outcome.SUPERSEDED):
+            for ended in self._end(
+                lambda i, _: self.members[i].probe in control.drop, done, k, Outcome.SUPERSEDED
+            ):
                 yield ended
             alive = [i for i in range(len(self.members)) if i not in done]
             if not alive:
@@ -114,14 +120,19 @@ class Trainer:
             self._fault(k, control)
             step = max(1, self.job.training.steps * (k + 1) // self.evals)
             losses = [self._loss(i, k) for i in alive]
-            yield Evaluated(step, tuple(alive), tuple(v * 0.9 for v in losses), tuple(losses), (True,) * len(alive))
-            for ended in self._end(lambda i, k: self._loss(i, k) < self.members[i].eps, done, k, Outcome.SUCCESS):
+            yield Evaluated(
+                step, tuple(alive), tuple(v * 0.9 for v in losses), tuple(losses), (True,) * len(alive)
+            )
+            for ended in self._end(
+                lambda i, k: self._loss(i, k) < self.members[i].eps, done, k, Outcome.SUCCESS
+            ):
                 yield ended
                 won = self.members[ended.member]
                 if won.stop != "never":
                     yield from self._end(
                         lambda i, _, won=won: (
-                            self.members[i].probe == won.probe and (won.stop == "probe" or self.members[i].seed == won.seed)
+                            self.members[i].probe == won.probe
+                            and (won.stop == "probe" or self.members[i].seed == won.seed)
                         ),
                         done,
                         k,
@@ -154,13 +165,21 @@ class Trainer:
 
     def _stop(self, control: Control, k: int, done: dict[int, Ended]) -> Stopped:
         try:
-            return Stopped(self._save(k, done) if control.stop == "checkpoint" and self.dir is not None else None)
+            return Stopped(
+                self._save(k, done) if control.stop == "checkpoint" and self.dir is not None else None
+            )
         except OSError:
             return Stopped(None)
 
     def _save(self, k: int, done: dict[int, Ended]) -> str:
         body = json.dumps(
-            [k, [[e.member, e.outcome.value, e.steps, e.best_loss, e.best_step, e.last_loss] for e in done.values()]]
+            [
+                k,
+                [
+                    [e.member, e.outcome.value, e.steps, e.best_loss, e.best_step, e.last_loss]
+                    for e in done.values()
+                ],
+            ]
         )
         assert self.dir is not None
         self.dir.mkdir(exist_ok=True)
@@ -185,7 +204,10 @@ class Trainer:
 
     def _fault(self, k: int, control: Control) -> None:
         for number, fault in enumerate(json.loads(os.environ.get("STANDIN_FAULTS", "[]"))):
-            wanted = fault.get("n") in (None, *(m.n for m in self.members)) and fault.get("hash") in (None, self.job.hash)
+            wanted = fault.get("n") in (None, *(m.n for m in self.members)) and fault.get("hash") in (
+                None,
+                self.job.hash,
+            )
             wanted = wanted and fault.get("device") in (None, self.device)
             if wanted and fault.get("at", 0) == k and self._count(number) < fault.get("times", 1):
                 self._count(number, add=True)

@@ -14,7 +14,9 @@ from tests.tasks.helpers import job
 @pytest.mark.parametrize("form", ["outcome", "cot", "acot"])
 @pytest.mark.parametrize("window", [1, 7, 512])
 @pytest.mark.parametrize("n", [1, 7, 40, 900])
-def test_any_block_is_that_of_its_steps(form: Any, window: int, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_block_is_that_of_its_steps(
+    form: Any, window: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ahead, "LONGEST", window)
     of = job(3, form)
     trained, order = DataSource(of, 10).training(n), BatchOrder(10, n, of.training.batch_size)
@@ -48,7 +50,8 @@ def test_cuda_batches_equal_those_of_the_cpu() -> None:
     of = job(3, "cot", longest=9)
     for n in (1, 40, 6_000):
         cpu, cuda = (
-            BatchStream(DataSource(of, 10, where).training(n), BatchOrder(10, n, 16, where)) for where in ("cpu", "cuda")
+            BatchStream(DataSource(of, 10, where).training(n), BatchOrder(10, n, 16, where))
+            for where in ("cpu", "cuda")
         )
         for a, b in zip(cpu.block(600, 40), cuda.block(600, 40), strict=True):
             assert torch.equal(a, b.cpu())

@@ -22,7 +22,9 @@ def digits_of(shuffle: Shuffle, words: list[torch.Tensor], base: int) -> torch.T
     return torch.cat(parts, 1)
 
 
-@pytest.mark.parametrize(("base", "digits"), [(2, 2), (3, 5), (2, 16), (2, 17), (3, 11), (300, 2), (47, 3), (1000, 2)])
+@pytest.mark.parametrize(
+    ("base", "digits"), [(2, 2), (3, 5), (2, 16), (2, 17), (3, 11), (300, 2), (47, 3), (1000, 2)]
+)
 def test_every_sequence_of_the_space_comes_once(base: int, digits: int) -> None:
     shuffle = Shuffle(base, digits, 7, CPU)
     total = base**digits

@@ -21,14 +21,18 @@ DISTRIBUTIONS: list[Distribution] = ["fixed", "uniform", "short_to_long"]
 @st.composite
 def jobs(draw: st.DrawFn, most: int = 20_000) -> Job:
     """Jobs whose whole training space can be looked at."""
-    task: Any = draw(st.sampled_from([2, 3, 4, 5, 7, 10, 30, 100, Dihedral(n=3), PermutationComposition(k=3), LAMP]))
+    task: Any = draw(
+        st.sampled_from([2, 3, 4, 5, 7, 10, 30, 100, Dihedral(n=3), PermutationComposition(k=3), LAMP])
+    )
     k = task if isinstance(task, int) else task.n_tokens
     longest = 2
     while k ** (longest + 1) <= most:
         longest += 1
     top = draw(st.integers(2, longest))
     low = draw(st.integers(2, top))
-    return job(task, "acot", draw(st.sampled_from(DISTRIBUTIONS)), top, low, validation=draw(st.integers(14, 3000)))
+    return job(
+        task, "acot", draw(st.sampled_from(DISTRIBUTIONS)), top, low, validation=draw(st.integers(14, 3000))
+    )
 
 
 @settings(max_examples=60)
@@ -41,7 +45,9 @@ def test_unique_disjoint_nested_complete(of: Job, seed: int, part: float) -> Non
     assert not set(everything) & set(held)  # disjoint
     k = of.task.n_tokens
     exists = Counter(len(x) for x in [*everything, *held])
-    assert exists == {n: k**n for n in of.lengths.range}  # N = the training space uses every sequence that is not held out
+    assert exists == {
+        n: k**n for n in of.lengths.range
+    }  # N = the training space uses every sequence that is not held out
     assert all(0 <= token < k for x in [*everything, *held] for token in x)
     n = 1 + int(part * (space - 1))
     assert training_rows(of, seed, n) == everything[:n]  # nested
@@ -67,7 +73,9 @@ def test_validation_takes_its_share_of_every_length(of: Job) -> None:
     due = {}
     for n in of.lengths.range:
         exist = (
-            sum(1 for _ in product(range(of.task.n_tokens), repeat=n)) if of.task.n_tokens**n < 3000 else of.task.n_tokens**n
+            sum(1 for _ in product(range(of.task.n_tokens), repeat=n))
+            if of.task.n_tokens**n < 3000
+            else of.task.n_tokens**n
         )
         at_most = 1 if 2 <= exist <= 4 else int(exist * 0.2 + 1e-9)
         due[n] = min(wanted + (rest if n == of.lengths.length else 0), at_most)
@@ -83,7 +91,9 @@ def test_a_length_drops_out_with_its_last_sequence() -> None:
         left[len(x)] -= 1
     assert set(left.values()) == {0}
     # while nothing is exhausted, all lengths are drawn alike; afterwards the rest share its draws
-    first = Counter(len(x) for x in training_rows(job(10, distribution="uniform", longest=5, validation=2000), 10, 12_000))
+    first = Counter(
+        len(x) for x in training_rows(job(10, distribution="uniform", longest=5, validation=2000), 10, 12_000)
+    )
     assert first[2] == 80  # 100 sequences exist, 20 are held out
     assert first[3] == 800
     assert abs(first[4] - first[5]) < 5 * (12_000 - 880) ** 0.5
@@ -113,9 +123,9 @@ def test_a_length_has_the_same_stream_alone_and_in_a_mixture(task: int) -> None:
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_nothing_depends_on_format_model_learning_rate_or_batch(distribution: Distribution) -> None:
     one = job(3, "acot", distribution, longest=8)
-    other = job(3, "cot", distribution, longest=8, batch=5, grid=Grid(learning_rates=(0.5,), seeds=(3,))).model_copy(
-        update={"model": LSTM(hidden=3)}
-    )
+    other = job(
+        3, "cot", distribution, longest=8, batch=5, grid=Grid(learning_rates=(0.5,), seeds=(3,))
+    ).model_copy(update={"model": LSTM(hidden=3)})
     assert training_rows(one, 10, 500) == training_rows(other, 10, 500)
     assert validation_rows(one, 10) == validation_rows(other, 10)
 
@@ -201,7 +211,9 @@ def test_cuda_gives_the_same_integers(distribution: Distribution) -> None:
         of = job(task, "cot", distribution, longest=longest, validation=200, steps=1 << 20)
         n = 5000
         index = torch.arange(n)
-        for a, b in zip(DataSource(of, 10).validation(), DataSource(of, 10, "cuda").validation(), strict=True):
+        for a, b in zip(
+            DataSource(of, 10).validation(), DataSource(of, 10, "cuda").validation(), strict=True
+        ):
             assert torch.equal(a, b.cpu())
         cpu, cuda = DataSource(of, 10).training(n), DataSource(of, 10, "cuda").training(n)
         for a, b in zip(cpu.batch(index), cuda.batch(index.cuda()), strict=True):

@@ -44,7 +44,10 @@ def test_data_is_what_it_was(case: str) -> None:
     of = job(*CASES[case], validation=100)
     n = min(of.training_space, 2000)
     source = DataSource(of, 10)
-    assert (SCIENCE_VERSION, digest(*source.training(n).batch(torch.arange(n)), *source.validation())) == PINNED[case]
+    assert (
+        SCIENCE_VERSION,
+        digest(*source.training(n).batch(torch.arange(n)), *source.validation()),
+    ) == PINNED[case]
 
 
 def test_order_is_what_it_was() -> None:

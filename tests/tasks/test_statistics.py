@@ -28,7 +28,12 @@ def even(counts: torch.Tensor) -> None:
 
 
 def drawn(k: int, n: int, count: int, seed: int = 10) -> torch.Tensor:
-    return DataSource(job(k, distribution="fixed", longest=n), seed).training(count).sequences(torch.arange(count))[0].long()
+    return (
+        DataSource(job(k, distribution="fixed", longest=n), seed)
+        .training(count)
+        .sequences(torch.arange(count))[0]
+        .long()
+    )
 
 
 def few_values(k: int, x: torch.Tensor) -> torch.Tensor:
@@ -43,7 +48,9 @@ def test_tokens_are_even_at_every_position(k: int, n: int) -> None:
     counts = torch.stack([torch.bincount(x[:, i], minlength=k) for i in range(n)]).double()
     p = each.sf((((counts - 20_000 / k) ** 2) / (20_000 / k)).sum(1).numpy())
     assert p.min() > LEVEL / n
-    assert stats.kstest(p, "uniform").pvalue > LEVEL or k**n < 100_000  # without replacement a small space is too even
+    assert (
+        stats.kstest(p, "uniform").pvalue > LEVEL or k**n < 100_000
+    )  # without replacement a small space is too even
 
 
 @pytest.mark.parametrize(("k", "n"), SPACES)
@@ -115,7 +122,9 @@ def test_lengths_are_drawn_evenly_over_seeds() -> None:
         for n in lengths_one_by_one(of, seed, 3):
             counts[n] += 1
     even(counts[2:])
-    many = torch.bincount(torch.tensor([len(x) for x in training_rows(job(30, longest=8, shortest=5), 1, 20_000)]))
+    many = torch.bincount(
+        torch.tensor([len(x) for x in training_rows(job(30, longest=8, shortest=5), 1, 20_000)])
+    )
     even(many[5:])
 
 
@@ -125,7 +134,9 @@ def test_every_entry_is_as_likely_at_every_place_of_an_epoch(n: int) -> None:
     for seed in range(40):
         order = BatchOrder(seed, n, n).block(0, 60 if n == 6 else 4)
         place = torch.arange(n).expand_as(order)
-        counts += torch.bincount((place * 6 // n * 6 + order * 6 // n).reshape(-1), minlength=36).reshape(6, 6)
+        counts += torch.bincount((place * 6 // n * 6 + order * 6 // n).reshape(-1), minlength=36).reshape(
+            6, 6
+        )
     part = torch.bincount(torch.arange(n) * 6 // n).double()
     expected = part[:, None] * part / n * counts.sum() / n
     statistic = float(((counts - expected) ** 2 / expected).sum())

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from sympy.combinatorics import Permutation
 
-from runners.spec import Automaton, Dihedral, ModularAddition, PermutationComposition, PluginTask, Product, SpecError
+from runners.spec import (
+    Automaton,
+    Dihedral,
+    ModularAddition,
+    PermutationComposition,
+    PluginTask,
+    Product,
+    SpecError,
+)
 from runners.tasks import TransitionTable
 from tests.tasks.helpers import LAMP
 
@@ -70,7 +78,9 @@ def test_groups_are_groups_and_share_ids(task: ModularAddition) -> None:
     assert found.shared
     assert found.n_states == n
     assert found.reachable == tuple(range(n))
-    np.testing.assert_array_equal(t[found.start], np.arange(n))  # one token from the start is that token's own state
+    np.testing.assert_array_equal(
+        t[found.start], np.arange(n)
+    )  # one token from the start is that token's own state
     np.testing.assert_array_equal(t[:, found.start], np.arange(n))  # the start is the neutral element
     np.testing.assert_array_equal(np.sort(t, 0), np.tile(np.arange(n)[:, None], n))
     np.testing.assert_array_equal(np.sort(t, 1), np.tile(np.arange(n), (n, 1)))
@@ -117,12 +127,17 @@ def test_unreachable_states_of_a_product_are_those_that_its_table_never_reaches(
     rng = np.random.default_rng(4)
     for _ in range(20):
         a, b = (
-            Automaton(table=tuple(tuple(int(v) for v in r) for r in [[1, 1], *rng.integers(0, n, (n - 1, 2))])) for n in (3, 4)
+            Automaton(
+                table=tuple(tuple(int(v) for v in r) for r in [[1, 1], *rng.integers(0, n, (n - 1, 2))])
+            )
+            for n in (3, 4)
         )
         for factors in ((a, b), (a, ModularAddition(m=3)), (Product(factors=(a, b)), flip)):
             task = Product(factors=factors)
             assert task.n_states == TransitionTable.of(task).n_states
-            names = [f"({', '.join(map(str, np.unravel_index(s, sizes(task))))})" for s in range(task.n_states)]
+            names = [
+                f"({', '.join(map(str, np.unravel_index(s, sizes(task))))})" for s in range(task.n_states)
+            ]
             lost = set(range(task.n_states)) - set(TransitionTable.of(task).reachable)
             told = [name.replace("off", "0").replace("on", "1") for name in task.unreachable]
             assert told == [names[s] for s in sorted(lost)]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from labtui.app import LabApp
-from labtui.settings import Settings
+from labtui.config import Settings
+from labtui.tui.run import LabApp
 from tests.support import fakelab
 from tests.tui.fake import FakeLab, small_lab
 from tests.tui.ptys import Terminal, environment

@@ -43,7 +43,11 @@ def job_row(id: int, **changes: Any) -> JobRow:
     }  # fmt: skip
     values |= changes
     for f in dataclasses.fields(JobRow):
-        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+        if (
+            f.name not in values
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ):
             values[f.name] = 0 if "int" in str(f.type) else None
     return JobRow(**values)
 
@@ -108,7 +112,11 @@ class FakeLab:
         return rows[-limit:]
 
     def job_ids(
-        self, where: Iterable[Any] = (), order: str = "queue", study: int | None = None, archived: bool | None = False
+        self,
+        where: Iterable[Any] = (),
+        order: str = "queue",
+        study: int | None = None,
+        archived: bool | None = False,
     ) -> array[int]:
         rows = [r for r in self.rows if archived is None or r.archived == archived]
         rows = [r for r in rows if all(_holds(r, c) for c in where)]
@@ -162,7 +170,9 @@ class FakeLab:
     def trial_ids(self, where: Iterable[Any] = (), order: str = "id", study: int | None = None) -> array[int]:
         rows = [t for t in self.trial_rows if all(_holds(t, c) for c in where)]
         name = order.lstrip("-")
-        rows.sort(key=lambda t: getattr(t, {"job": "job_id"}.get(name, name)) or 0, reverse=order.startswith("-"))
+        rows.sort(
+            key=lambda t: getattr(t, {"job": "job_id"}.get(name, name)) or 0, reverse=order.startswith("-")
+        )
         return array("q", (t.id for t in rows))
 
     def trials_by_id(self, ids: Sequence[int]) -> list[TrialRow]:
@@ -173,7 +183,11 @@ class FakeLab:
         return self.curve_rows.get(trial_id)
 
     def curves(self, probe_id: int) -> dict[int, Curve]:
-        return {t.id: self.curve_rows[t.id] for t in self.trial_rows if t.probe_id == probe_id and t.id in self.curve_rows}
+        return {
+            t.id: self.curve_rows[t.id]
+            for t in self.trial_rows
+            if t.probe_id == probe_id and t.id in self.curve_rows
+        }
 
     def cells(self, study_id: int | None = None) -> list[CellRow]:
         return [c for c in self.cell_rows if study_id is None or c.study_id == study_id]
@@ -281,7 +295,9 @@ class _Maker:
                 best = job.eps * 0.7 if i == winner else 10 ** self.rng.uniform(-2.8, -1)
             else:
                 outcome, best = "failure", 10 ** self.rng.uniform(-2.7, 0)
-            self.lab.trial_rows.append(TrialRow(tid, id, job.id, n, lr, seed, outcome, best, step, best, step, 0.6, None))
+            self.lab.trial_rows.append(
+                TrialRow(tid, id, job.id, n, lr, seed, outcome, best, step, best, step, 0.6, None)
+            )
             xs = tuple(range(25, max(50, step) + 1, max(25, step // 20 // 25 * 25 or 25)))
             va = tuple(best * 10 ** (1.6 * (1 - x / xs[-1])) * self.rng.uniform(0.85, 1.2) for x in xs)
             self.lab.curve_rows[tid] = Curve(xs, tuple(v * 0.8 for v in va), va)
@@ -314,9 +330,15 @@ def small_lab(seed: int = 3) -> FakeLab:
         for fmt in ("outcome", "cot", "acot"):
             law = TRUE[model, fmt]
             parts = {}
-            state = "done" if (model, fmt) not in {("transformer", "outcome"), ("lstm", "outcome")} else "open"
+            state = (
+                "done" if (model, fmt) not in {("transformer", "outcome"), ("lstm", "outcome")} else "open"
+            )
             for n in range(4, 9):
-                value = None if law is None or (model == "lstm" and n == 4) else law(n) * make.rng.uniform(0.8, 1.2)
+                value = (
+                    None
+                    if law is None or (model == "lstm" and n == 4)
+                    else law(n) * make.rng.uniform(0.8, 1.2)
+                )
                 kind = "done" if state == "done" else ("running" if n == 6 else "done" if n < 6 else "queued")
                 known = {"true": value} if kind != "queued" else {}
                 parts[n] = make.job(
@@ -335,10 +357,23 @@ def small_lab(seed: int = 3) -> FakeLab:
                 if law is not None:
                     factor = {"dense_ssm": 1.1, "lstm": 1.4, "transformer": 5.5}[model]
                     joint_true = law(L) * factor * make.rng.uniform(0.8, 1.2)
-                kind = "done" if state == "done" and L < 8 else "paused" if model == "dense_ssm" and L == 8 else "queued"
+                kind = (
+                    "done"
+                    if state == "done" and L < 8
+                    else "paused"
+                    if model == "dense_ssm" and L == 8
+                    else "queued"
+                )
                 extra = {"true": joint_true} if kind != "queued" else {}
                 joint = make.job(
-                    kind, model=model, model_label=label, format=fmt, length=L, min_length=4, n_max=16_000, **extra
+                    kind,
+                    model=model,
+                    model_label=label,
+                    format=fmt,
+                    length=L,
+                    min_length=4,
+                    n_max=16_000,
+                    **extra,
                 )
                 cells.append(
                     CellRow(
@@ -347,9 +382,28 @@ def small_lab(seed: int = 3) -> FakeLab:
                     )
                 )  # fmt: skip
     lab.cell_rows = cells
-    failed = make.job("failed", model="lstm", model_label="lstm 768", format="cot", length=20, reason="out of memory")
-    make.job("cancelled", model="transformer", model_label="transformer 6x256", format="cot", length=30, task="S5", m=None)
-    make.job("queued", priority=3, task="S5", m=None, name="by night", notes="ask Ada", n_max=16_000_000, trials_per_probe=15)
+    failed = make.job(
+        "failed", model="lstm", model_label="lstm 768", format="cot", length=20, reason="out of memory"
+    )
+    make.job(
+        "cancelled",
+        model="transformer",
+        model_label="transformer 6x256",
+        format="cot",
+        length=30,
+        task="S5",
+        m=None,
+    )
+    make.job(
+        "queued",
+        priority=3,
+        task="S5",
+        m=None,
+        name="by night",
+        notes="ask Ada",
+        n_max=16_000_000,
+        trials_per_probe=15,
+    )
     counts: dict[str, int] = {}
     for r in lab.rows[:-3]:
         counts[r.state] = counts.get(r.state, 0) + 1
@@ -359,10 +413,28 @@ def small_lab(seed: int = 3) -> FakeLab:
     ]
     for i, row in enumerate(r for r in lab.rows if r.state == "done"):
         lab.event_rows.append(
-            EventRow(i + 1, T0 + 30 * i, "done", "info", row.id, None, f"job {row.id} done: N* = {row.hi or 'censored'}", "{}")
+            EventRow(
+                i + 1,
+                T0 + 30 * i,
+                "done",
+                "info",
+                row.id,
+                None,
+                f"job {row.id} done: N* = {row.hi or 'censored'}",
+                "{}",
+            )
         )
     lab.event_rows.append(
-        EventRow(len(lab.event_rows) + 1, T0 + 4000, "failed", "error", failed.id, None, "job failed: out of memory", "{}")
+        EventRow(
+            len(lab.event_rows) + 1,
+            T0 + 4000,
+            "failed",
+            "error",
+            failed.id,
+            None,
+            "job failed: out of memory",
+            "{}",
+        )
     )
     lab.supervisor_row = SupervisorRow(1, 4242, T0, "host", "boot", "0.1.0", T0, T0, "running", "", True)
     return lab

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from labtui.app import LabApp
-from labtui.poller import Snapshot
-from labtui.screens.queue import QueuePane
-from labtui.widgets.chrome import SCREENS
-from labtui.widgets.frame import Banner, Footer, Header, TooSmall
-from labtui.widgets.overlay import Confirm, Help, Prompt
+from labtui.tui.dialogs import Confirm, Help, Prompt
+from labtui.tui.frame import Banner, Footer, Header, TooSmall
+from labtui.tui.header import SCREENS
+from labtui.tui.poller import Snapshot
+from labtui.tui.run import LabApp
+from labtui.tui.screens.queue import QueuePane
 from store.errors import LabError
 from tests.tui.conftest import Opened, seen, until
 from tests.tui.fake import FakeLab, job_row
@@ -48,7 +48,9 @@ async def test_an_empty_lab_says_what_to_press(opened: Opened) -> None:
             await until(pilot, lambda: bool(app.front.text().strip()))
 
 
-async def test_nothing_equal_is_drawn_again_and_nothing_hidden(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_equal_is_drawn_again_and_nothing_hidden(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened() as (app, pilot, lab):
         app.show_screen("kappa")
         await until(pilot, lambda: app.front.key == "kappa" and not app.front.fresh)
@@ -128,7 +130,9 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
 
 
 async def test_a_read_only_lab_offers_no_verb(opened: Opened) -> None:
-    lab = FakeLab(rows=[job_row(1)], read_only=True, notice="lab.db is open read-only: it was written by a newer labtui")
+    lab = FakeLab(
+        rows=[job_row(1)], read_only=True, notice="lab.db is open read-only: it was written by a newer labtui"
+    )
     async with opened(lab=lab) as (app, pilot, _):
         assert "pause" not in app.valid()
         await pilot.press("p")
@@ -178,7 +182,7 @@ async def test_help_and_palette_come_from_the_registry(opened: Opened) -> None:
 
 
 async def test_every_action_has_a_hand(opened: Opened) -> None:
-    from labtui.actions import ACTIONS
+    from labtui.tui.actions import ACTIONS
 
     async with opened() as (app, _, __):
         for screen in SCREENS:
@@ -191,7 +195,18 @@ async def test_every_action_has_a_hand(opened: Opened) -> None:
 async def test_hostile_text_anywhere(opened: Opened) -> None:
     evil = "[bold red]x[/]\x1b[2J\u202eabc\n日本語" * 3
     lab = FakeLab(
-        rows=[replace(job_row(1), name=evil, notes=evil, tags=(evil,), reason=evil, device=evil, model_label=evil, task=evil)]
+        rows=[
+            replace(
+                job_row(1),
+                name=evil,
+                notes=evil,
+                tags=(evil,),
+                reason=evil,
+                device=evil,
+                model_label=evil,
+                task=evil,
+            )
+        ]
     )
     async with opened(lab=lab) as (app, pilot, _):
         text = app.front.text()

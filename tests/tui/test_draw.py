@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.actions import Keymap
-from labtui.eta import candidates_left, job_eta, queue_eta
-from labtui.machine import CardUser, Gpu, Reading
-from labtui.screens.events import kind_span
-from labtui.screens.jobdata import telling
-from labtui.screens.kappas import sharing
-from labtui.screens.queuerows import bracket_spark
-from labtui.theme import MODEL_SIGN, model_sign, model_style
-from labtui.widgets.bracket import bracket_chart, steps
-from labtui.widgets.chrome import footer_line, study_strip, tab_line
-from labtui.widgets.gauges import Gauges, gauge_lines, users_lines
-from labtui.widgets.heat import heat_level, heat_map
-from labtui.widgets.kappacells import cell_spans, level
-from labtui.widgets.lines import bar, plain, size, sparkline, thin_bar
-from labtui.widgets.plot import Axis, Level, Series, plot, span, ticks
+from labtui.analysis.eta import candidates_left, job_eta, queue_eta
+from labtui.tui.actions import Keymap
+from labtui.tui.header import footer_line, study_strip, tab_line
+from labtui.tui.screens.events import kind_span
+from labtui.tui.screens.jobdata import telling
+from labtui.tui.screens.kappas import sharing
+from labtui.tui.theme import MODEL_SIGN, model_sign, model_style
+from labtui.views.bracket import bracket_chart, steps
+from labtui.views.gauges import Gauges, gauge_lines, users_lines
+from labtui.views.heat import heat_level, heat_map
+from labtui.views.kappacells import cell_spans, level
+from labtui.views.lines import bar, plain, size, sparkline, thin_bar
+from labtui.views.plot import Axis, Level, Series, plot, span, ticks
+from labtui.views.queuerows import bracket_spark
+from runners.machine import CardUser, Gpu, Reading
 from store.rows import EventRow, TrialRow
 from tests.tui.fake import job_row, small_lab
 
@@ -56,7 +56,11 @@ values = st.floats(allow_nan=True, allow_infinity=True)
 def test_a_plot_bears_any_number(points: list[tuple[float, float]], width: int, height: int) -> None:
     x, y = span([a for a, _ in points], log=True), span([b for _, b in points], log=True)
     series = Series(
-        tuple(points), "ok", "●", True, tuple((a, b, a) for a, b in points if math.isfinite(a) and math.isfinite(b))
+        tuple(points),
+        "ok",
+        "●",
+        True,
+        tuple((a, b, a) for a, b in points if math.isfinite(a) and math.isfinite(b)),
     )
     lines = plot([series], width, height, x, y, levels=[Level(1.0, "eps")])
     assert lines == [] or (len(lines) == height and all(size(line) == width for line in lines))
@@ -65,7 +69,18 @@ def test_a_plot_bears_any_number(points: list[tuple[float, float]], width: int, 
 def test_a_plot_shows_points_levels_and_censored_arrows() -> None:
     series = Series(((10.0, 100.0), (1000.0, 10_000.0)), "ok", "●", False, (), ((100.0, 50_000.0),))
     text = "\n".join(
-        map(plain, plot([series], 60, 12, Axis(5, 2000), Axis(50, 60_000), levels=[Level(1000, "joint")], y_format="count"))
+        map(
+            plain,
+            plot(
+                [series],
+                60,
+                12,
+                Axis(5, 2000),
+                Axis(50, 60_000),
+                levels=[Level(1000, "joint")],
+                y_format="count",
+            ),
+        )
     )
     assert text.count("●") == 2
     assert text.count("↑") == 1
@@ -74,9 +89,13 @@ def test_a_plot_shows_points_levels_and_censored_arrows() -> None:
 
 
 def test_bars_stand_in_the_column_of_their_sign_and_nothing_hides_a_curve() -> None:
-    series = Series(((3.0, 100.0), (5.0, 100.0)), "ok", "●", True, tuple((x, 20.0, 800.0) for x in (3.0, 5.0)))
+    series = Series(
+        ((3.0, 100.0), (5.0, 100.0)), "ok", "●", True, tuple((x, 20.0, 800.0) for x in (3.0, 5.0))
+    )
     lines = plot([series], 61, 21, Axis(2, 6, False, True), Axis(10, 1000), levels=[Level(100.0, "eps")])
-    at = {i for i, char in enumerate(plain(next(line for line in lines if "●" in plain(line)))) if char == "●"}
+    at = {
+        i for i, char in enumerate(plain(next(line for line in lines if "●" in plain(line)))) if char == "●"
+    }
     assert len(at) == 2
     bars = [{i for i, char in enumerate(plain(line)) if char in "┃╹╻"} for line in lines]
     assert [found for found in bars if found] == [at] * sum(map(bool, bars))
@@ -137,7 +156,16 @@ def trial(lr: float, seed: int, best: float | None, outcome: str = "failure") ->
 
 
 def test_the_heat_map_says_what_colour_says() -> None:
-    assert [heat_level(v, 1e-3) for v in (9e-4, 1e-3, 7e-3, 1.0, 1e4, None, math.inf, math.nan)] == [0, 1, 2, 4, 5, 5, 5, 5]
+    assert [heat_level(v, 1e-3) for v in (9e-4, 1e-3, 7e-3, 1.0, 1e4, None, math.inf, math.nan)] == [
+        0,
+        1,
+        2,
+        4,
+        5,
+        5,
+        5,
+        5,
+    ]
     trials = [trial(1e-2, 10, 5e-4, "success"), trial(1e-2, 20, 0.5), trial(1e-3, 10, math.inf, "diverged")]
     text = "\n".join(map(plain, heat_map(trials, 1e-3, 40, 8)))
     assert "✓ 5.0e-4" in text
@@ -211,7 +239,7 @@ def test_the_frame_fits_every_width() -> None:
 
 
 def test_studies_that_do_not_fit_are_counted() -> None:
-    from labtui.poller import Common
+    from labtui.tui.poller import Common
 
     lab = small_lab()
     studies = tuple(replace(lab.study_rows[0], id=i, name=f"study {i}") for i in range(20))

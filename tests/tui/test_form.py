@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from labtui.screens.checking import Known, check, preset_names, read_preset
-from labtui.screens.form import DEFAULTS, SEARCH, SEARCH_TOML, STUDY, Form, dump
+from labtui.tui.screens.checking import Known, check, preset_names, read_preset
+from labtui.tui.screens.form import DEFAULTS, SEARCH, SEARCH_TOML, STUDY, Form, dump
 from runners.spec import Grid, Search, Sweep, Training, parse
 
 

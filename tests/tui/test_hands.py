@@ -88,7 +88,9 @@ def test_own_keys_are_told_everywhere(terminal: Start, small: Path, tmp_path: Pa
     ],
     ids=["type", "toml", "action", "key"],
 )
-def test_a_bad_config_costs_a_sentence(terminal: Start, small: Path, tmp_path: Path, config: str, told: str) -> None:
+def test_a_bad_config_costs_a_sentence(
+    terminal: Start, small: Path, tmp_path: Path, config: str, told: str
+) -> None:
     file = tmp_path / "c.toml"
     file.write_text(config)
     t = terminal(small, "--read-only", LABTUI_CONFIG=str(file))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from labtui.app import LabApp
-from labtui.settings import Settings
+from labtui.config import Settings
+from labtui.tui.run import LabApp
 from store.read import open_lab
 from tests.cli.test_hostile import VALUES, WORDS, fill, harmless
 from tests.support.fakelab import small_lab

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labtui.analysis.table import AXES, tables
-from labtui.screens.kappadata import KappaRequest, best, layouts
-from labtui.screens.kappas import sharing
-from labtui.widgets.forest import LABEL, forest
-from labtui.widgets.lines import plain, size
+from labtui.tui.screens.kappadata import KappaRequest, best, layouts
+from labtui.tui.screens.kappas import sharing
+from labtui.views.forest import LABEL, forest
+from labtui.views.lines import plain, size
 from store.rows import CellRow
 from tests.tui.fake import small_lab
 
@@ -20,7 +20,15 @@ PATTERN = next(c for c in small_lab().cell_rows if c.parts)
 
 def cell(i: int, m: int, model: str, format: str, length: int) -> CellRow:
     return replace(
-        PATTERN, id=i, task=f"Z{m}", m=m, model=model, model_label=f"{model} 16", format=format, L=length, min_length=2
+        PATTERN,
+        id=i,
+        task=f"Z{m}",
+        m=m,
+        model=model,
+        model_label=f"{model} 16",
+        format=format,
+        L=length,
+        min_length=2,
     )  # type: ignore[arg-type]
 
 
@@ -35,7 +43,9 @@ studies = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(studies)
-def test_a_layout_counts_the_pages_and_places_that_its_tables_have(rows: list[tuple[int, str, str, int]]) -> None:
+def test_a_layout_counts_the_pages_and_places_that_its_tables_have(
+    rows: list[tuple[int, str, str, int]],
+) -> None:
     cells = [cell(i, *row) for i, row in enumerate(rows)]
     found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
     assert 1 <= liked <= len(found)
@@ -49,7 +59,10 @@ def test_a_layout_counts_the_pages_and_places_that_its_tables_have(rows: list[tu
 
 
 def test_any_two_axes_that_differ_can_be_rows_and_columns() -> None:
-    cells = [cell(i, m, model, "cot", 5 + i) for i, (m, model) in enumerate((m, k) for m in (2, 3) for k in ("lstm", "gru"))]
+    cells = [
+        cell(i, m, model, "cot", 5 + i)
+        for i, (m, model) in enumerate((m, k) for m in (2, 3) for k in ("lstm", "gru"))
+    ]
     found, _ = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
     pairs = {one.axes for one in found if len(one.rows) == 1}
     wanted = {"model_label", "m", "L"}
@@ -61,7 +74,12 @@ def test_the_first_table_is_no_sparse_one() -> None:
 
     class Lab:
         def cells(self, study: int | None = None) -> list[CellRow]:
-            rows = [(3, "transformer", "cot", 6), (3, "transformer", "acot", 7), (3, "lstm", "cot", 7), (3, "lstm", "acot", 6)]
+            rows = [
+                (3, "transformer", "cot", 6),
+                (3, "transformer", "acot", 7),
+                (3, "lstm", "cot", 7),
+                (3, "lstm", "acot", 6),
+            ]
             return [cell(i, *row) for i, row in enumerate(rows)]
 
     data = KappaRequest()(Lab())

@@ -10,7 +10,7 @@ from textual.theme import BUILTIN_THEMES
 
 import labtui
 from labtui.text import REPLACEMENT, to_ascii
-from labtui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, RATES, THEMES, Palette, model_style
+from labtui.tui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, RATES, THEMES, Palette, model_style
 
 
 def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:
@@ -39,14 +39,24 @@ def test_models_and_learning_rates_share_no_colour(theme) -> None:  # type: igno
 def test_a_reversed_row_is_one_ground_on_sixteen_colours() -> None:
     for palette in (Palette(ANSI), Palette(DARK, no_color=True)):
         row = {palette.style(f"cursor {name}") for name in ("", "dim", "ok", "state.running", "model.lstm")}
-        assert {(s.color, s.bgcolor, s.reverse) for s in row} == {(palette.base.color, palette.base.bgcolor, True)}
+        assert {(s.color, s.bgcolor, s.reverse) for s in row} == {
+            (palette.base.color, palette.base.bgcolor, True)
+        }
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)
 def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no-untyped-def]
     """Contrast by WCAG's formula: 4.5 for text, 3 for what is dim and for signs, on each ground that they stand on."""
     palette = Palette(theme)
-    for name, least in (("fg", 4.5), ("strong", 7.0), ("dim", 3.0), ("ok", 3.0), ("warn", 3.0), ("bad", 3.0), ("accent", 3.0)):
+    for name, least in (
+        ("fg", 4.5),
+        ("strong", 7.0),
+        ("dim", 3.0),
+        ("ok", 3.0),
+        ("warn", 3.0),
+        ("bad", 3.0),
+        ("accent", 3.0),
+    ):
         for ground in ("fg", "cursor", "panel"):
             style = palette.style(f"{ground} {name}")
             back = palette.style(ground).bgcolor
@@ -68,7 +78,12 @@ def test_the_themes_of_textual_can_be_read_too() -> None:
         back = palette.base.bgcolor
         assert back is not None
         own = _contrast(palette.base.color.triplet, back.triplet) if palette.base.color else 0.0
-        for word, least in (("dim", 2.4), ("model.lstm", 2.4), ("model.transformer", 2.4), ("model.dense_ssm", 2.4)):
+        for word, least in (
+            ("dim", 2.4),
+            ("model.lstm", 2.4),
+            ("model.transformer", 2.4),
+            ("model.dense_ssm", 2.4),
+        ):
             colour = palette.style(word).color
             assert colour is not None
             assert _contrast(colour.triplet, back.triplet) >= min(least, own), (name, word)

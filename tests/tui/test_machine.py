@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from labtui import machine
+from runners import machine
 
 GIB = 2**30
 
@@ -67,7 +67,9 @@ def process(pid: int, memory: int | None) -> Any:
     return SimpleNamespace(pid=pid, usedGpuMemory=memory)
 
 
-def test_a_card_tells_who_computes_on_it(monkeypatch: pytest.MonkeyPatch, strangers: subprocess.Popen[bytes]) -> None:
+def test_a_card_tells_who_computes_on_it(
+    monkeypatch: pytest.MonkeyPatch, strangers: subprocess.Popen[bytes]
+) -> None:
     nobody = 2**22 + 17  # beyond the largest process id
     with_nvml(
         monkeypatch,
@@ -84,7 +86,9 @@ def test_a_card_tells_who_computes_on_it(monkeypatch: pytest.MonkeyPatch, strang
     assert (users[nobody].user, users[nobody].memory) == ("?", None)
 
 
-def test_the_workers_of_our_supervisor_are_ours(monkeypatch: pytest.MonkeyPatch, strangers: subprocess.Popen[bytes]) -> None:
+def test_the_workers_of_our_supervisor_are_ours(
+    monkeypatch: pytest.MonkeyPatch, strangers: subprocess.Popen[bytes]
+) -> None:
     with_nvml(monkeypatch, Nvml([process(strangers.pid, GIB)]))
     (card,) = machine.look(supervisor=os.getpid()).gpus
     assert card.others == ()
@@ -121,7 +125,7 @@ def test_the_first_look_at_the_processor_is_no_zero_by_definition() -> None:
         "import threading\n"
         "def burn():\n    while True: pass\n"
         "threading.Thread(target=burn, daemon=True).start()\n"
-        "from labtui.machine import look\n"
+        "from runners.machine import look\n"
         "assert look().cpu > 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from labtui.query import holds, parse
+from labtui.filters import holds, parse
 
-FIELDS = frozenset({"state", "model", "L", "task", "format", "id", "label", "name", "notes", "hi", "eps", "tag", "status"})
+FIELDS = frozenset(
+    {"state", "model", "L", "task", "format", "id", "label", "name", "notes", "hi", "eps", "tag", "status"}
+)
 
 
 def read(text: str) -> list[tuple[str, str, object]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from labtui import supervisor
-from labtui.widgets.chrome import SCREENS
+from labtui.tui.header import SCREENS
+from runners.pool import client as supervisor
 from store import commands
 from tests.tui.conftest import Opened, seen, until
 from tests.tui.fake import small_lab

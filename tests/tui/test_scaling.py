@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from labtui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
-from labtui.theme import model_sign, model_style
+from labtui.tui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
+from labtui.tui.theme import model_sign, model_style
 from tests.tui.fake import small_lab
 
 
@@ -63,5 +63,7 @@ def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
     data = ScalingRequest()(small_lab())
     for curve in data.curves:
         text = tail(curve, data.request.axis)
-        assert ("^" in text) == (getattr(curve.law, "a", None) is not None or getattr(curve.law, "b", None) is not None)
+        assert ("^" in text) == (
+            getattr(curve.law, "a", None) is not None or getattr(curve.law, "b", None) is not None
+        )
         assert text

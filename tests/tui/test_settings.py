@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 from textual.theme import BUILTIN_THEMES
 
-from labtui.actions import ACTIONS, RESERVED, Keymap, on_pane
-from labtui.settings import choose_glyphs, choose_theme, read_settings
-from labtui.theme import ANSI, DARK, LIGHT, Palette
-from labtui.widgets.chrome import SCREENS
+from labtui.config import choose_glyphs, choose_theme, read_settings
+from labtui.tui.actions import ACTIONS, RESERVED, Keymap, on_pane
+from labtui.tui.header import SCREENS
+from labtui.tui.theme import ANSI, DARK, LIGHT, Palette
 
 
 def test_file_and_environment(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('theme = "nord"\nmouse = false\nslow = 3\n[keys]\npause = ["P"]\nfly = "f"\n')
-    found = read_settings({"LABTUI_CONFIG": str(file), "LABTUI_THEME": "labtui-light", "LABTUI_KEY_QUIT": "Q,ctrl+q"})
+    found = read_settings(
+        {"LABTUI_CONFIG": str(file), "LABTUI_THEME": "labtui-light", "LABTUI_KEY_QUIT": "Q,ctrl+q"}
+    )
     assert (found.theme, found.mouse, found.slow) == ("labtui-light", False, False)
     assert found.keys == {"pause": ("P",), "quit": ("Q", "ctrl+q")}
     assert any("slow is 3" in p for p in found.problems)
@@ -38,7 +40,12 @@ def test_no_key_means_two_things() -> None:
         for action in on_pane(pane):
             for key in keymap.keys[action.id]:
                 assert key not in RESERVED
-                assert key not in seen or not (action.panes and on_pane_of(seen[key])), (pane, key, action.id, seen[key])
+                assert key not in seen or not (action.panes and on_pane_of(seen[key])), (
+                    pane,
+                    key,
+                    action.id,
+                    seen[key],
+                )
                 seen[key] = action.id
 
 
@@ -106,7 +113,10 @@ def test_no_color_has_none_and_ansi_only_sixteen() -> None:
         style = Palette(ANSI, no_color=True).style(key)
         assert all(c is None or c.is_default for c in (style.color, style.bgcolor))
         ansi = Palette(ANSI).style(key)
-        assert all(c is None or c.is_default or (c.number is not None and c.number < 16) for c in (ansi.color, ansi.bgcolor))
+        assert all(
+            c is None or c.is_default or (c.number is not None and c.number < 16)
+            for c in (ansi.color, ansi.bgcolor)
+        )
 
 
 @pytest.mark.parametrize("name", sorted(BUILTIN_THEMES))

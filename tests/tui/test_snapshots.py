@@ -9,12 +9,15 @@ import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 
-from labtui import machine
-from labtui.widgets.chrome import SCREENS
+from labtui.tui.header import SCREENS
+from runners import machine
 from tests.tui.conftest import Opened, until
 
 GB = 2.0**30
-USERS = (machine.CardUser(4242, "ada", "python", 20 * GB, True), machine.CardUser(77, "bob", "jupyter", 21 * GB, False))
+USERS = (
+    machine.CardUser(4242, "ada", "python", 20 * GB, True),
+    machine.CardUser(77, "bob", "jupyter", 21 * GB, False),
+)
 CARD = machine.Gpu(0, "NVIDIA H200", 0.87, 41 * GB, 141 * GB, 61, 540.0, USERS)
 MACHINE = machine.Reading(0.4, 8, 6 * GB, 32 * GB, (CARD,))
 
@@ -47,7 +50,10 @@ async def test_screens(
         await until(pilot, lambda: app.gauges.last is not None)
         for screen in screens:
             app.show_screen(screen)
-            await until(pilot, lambda: not app.front.fresh and app.poller._free.is_set() and app.screen.focused is app.front)
+            await until(
+                pilot,
+                lambda: not app.front.fresh and app.poller._free.is_set() and app.screen.focused is app.front,
+            )
             picture = app.export_screenshot(title=f"labtui {screen}", simplify=True)
             if picture != snapshot(name=screen, extension_class=SVGImageExtension):
                 changed.append(screen)

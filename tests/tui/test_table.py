@@ -7,8 +7,8 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.widgets.lines import Line, changed_spans, crop, plain, size
-from labtui.widgets.table import PAGE, Column, Window, layout, table_lines
+from labtui.tui.table import PAGE, Column, Window, layout, table_lines
+from labtui.views.lines import Line, changed_spans, crop, plain, size
 
 COLUMNS = (Column("id", "id", 6, ">"), Column("name", "name", 10, grow=1), Column("more", "more", 20, rank=3))
 
@@ -27,7 +27,10 @@ def lines(w: Window[str], width: int = 40, height: int = 11) -> list[Line]:
     return table_lines(w, layout(COLUMNS, width - 2), width, height, cells)
 
 
-@given(st.lists(st.sampled_from(["up", "down", "pgdn", "pgup", "home", "end", "half"]), max_size=60), st.integers(0, 500))
+@given(
+    st.lists(st.sampled_from(["up", "down", "pgdn", "pgup", "home", "end", "half"]), max_size=60),
+    st.integers(0, 500),
+)
 def test_the_cursor_is_always_in_the_window(moves: list[str], n: int) -> None:
     w = window(n)
     for move in moves:

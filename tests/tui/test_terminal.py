@@ -72,10 +72,14 @@ def test_a_day_at_the_bench(terminal: Callable[..., Terminal], small: Path, tmp_
     assert b"\x1b[?1049l" in t.raw[-4000:]
 
 
-def test_a_search_is_submitted_watched_paused_resumed_and_cancelled(terminal: Callable[..., Terminal], lab_path: Path) -> None:
+def test_a_search_is_submitted_watched_paused_resumed_and_cancelled(
+    terminal: Callable[..., Terminal], lab_path: Path
+) -> None:
     """From the form to a real supervisor; only its trainer trains nothing."""
     create_or_open(lab_path)
-    with bench.supervisor(lab_path, until_empty=False, env={"STANDIN_EVAL_S": "0.1", "STANDIN_EVALS": "1000"}):
+    with bench.supervisor(
+        lab_path, until_empty=False, env={"STANDIN_EVAL_S": "0.1", "STANDIN_EVALS": "1000"}
+    ):
         t = terminal(lab_path)
         t.sees("The bench is clear", "● idle")
         t.type("n")
@@ -128,10 +132,16 @@ def test_idle_sends_nothing(terminal: Callable[..., Terminal], small: Path) -> N
 
 @pytest.mark.parametrize(
     ("env", "sign"),
-    [({"LANG": "C"}, "+ done"), ({"NO_COLOR": "1"}, "✓ done"), ({"TERM": "xterm", "COLORTERM": ""}, "✓ done")],
+    [
+        ({"LANG": "C"}, "+ done"),
+        ({"NO_COLOR": "1"}, "✓ done"),
+        ({"TERM": "xterm", "COLORTERM": ""}, "✓ done"),
+    ],
     ids=["ascii", "no-color", "ansi"],
 )
-def test_poor_terminals(terminal: Callable[..., Terminal], small: Path, env: dict[str, str], sign: str) -> None:
+def test_poor_terminals(
+    terminal: Callable[..., Terminal], small: Path, env: dict[str, str], sign: str
+) -> None:
     t = terminal(small, "--read-only", columns=80, rows=24, **env)
     text = t.sees(sign, "^p palette")
     if "LANG" in env:
@@ -185,7 +195,9 @@ def test_detach_and_attach_from_another_size(small: Path, tmp_path: Path) -> Non
         second.resize(200, 50)
         second.sees("bracket", "grid", "device", "^p palette")
         second.type("q")
-        assert os.waitstatus_to_exitcode(second.ended()) == 0  # the last program of the last session: tmux ends too
+        assert (
+            os.waitstatus_to_exitcode(second.ended()) == 0
+        )  # the last program of the last session: tmux ends too
     finally:
         subprocess.run([*socket, "kill-server"], capture_output=True, timeout=20, check=False)
         for client in (first, second):
@@ -193,7 +205,9 @@ def test_detach_and_attach_from_another_size(small: Path, tmp_path: Path) -> Non
                 client.close()
 
 
-def test_a_change_sends_its_cells_not_its_row(terminal: Callable[..., Terminal], small: Path, tmp_path: Path) -> None:
+def test_a_change_sends_its_cells_not_its_row(
+    terminal: Callable[..., Terminal], small: Path, tmp_path: Path
+) -> None:
     lab = copy(small, tmp_path)
     t = terminal(lab)
     t.sees("^p palette", "dense_ssm 16")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labtui.text import clean, clean_lines, fit, to_ascii, to_blocks, wrap
-from labtui.widgets.figures import bracket, duration, loss, rate
+from labtui.views.numbers import bracket, duration, loss, rate
 
 
 @given(st.text())

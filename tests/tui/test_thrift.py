@@ -14,10 +14,10 @@ from rich.style import Style
 from textual._compositor import Compositor
 from textual.strip import Strip
 
-from labtui.widgets.compositor import ThriftyCompositor
-from labtui.widgets.ink import ink, paint
-from labtui.widgets.screen import LabScreen
-from labtui.widgets.thrift import Terminal
+from labtui.tui.terminal.cell_diff import Terminal
+from labtui.tui.terminal.compositor import ThriftyCompositor
+from labtui.tui.terminal.screen import LabScreen
+from labtui.tui.terminal.sgr import ink, paint
 from tests.tui.conftest import Opened
 
 WIDTH, HEIGHT = 16, 3
@@ -34,7 +34,9 @@ def updates(draw: st.DrawFn) -> tuple[int, int, Strip]:
     """A strip somewhere on the screen, often a whole row."""
     x = draw(st.sampled_from((0, 0, 3, 9)))
     width = draw(st.integers(1, WIDTH - x)) if x else draw(st.sampled_from((WIDTH, 5)))
-    strip = Strip(draw(st.lists(segments, max_size=5))).adjust_cell_length(width, draw(st.sampled_from(STYLES)))
+    strip = Strip(draw(st.lists(segments, max_size=5))).adjust_cell_length(
+        width, draw(st.sampled_from(STYLES))
+    )
     return x, draw(st.integers(0, HEIGHT - 1)), strip
 
 
@@ -90,7 +92,8 @@ def test_the_same_again_is_nothing(update: tuple[int, int, Strip]) -> None:
 def test_a_colour_is_named_when_it_changes() -> None:
     dim, loud = Style.parse("#808080 on #101010"), Style.parse("#ff0000 on #101010")
     text = paint(
-        [(0, 0, [Segment("a", dim), Segment("  ", loud), Segment("b", dim), Segment("c", loud)])], ColorSystem.TRUECOLOR
+        [(0, 0, [Segment("a", dim), Segment("  ", loud), Segment("b", dim), Segment("c", loud)])],
+        ColorSystem.TRUECOLOR,
     )
     assert text == "\x1b[1;1H\x1b[38;2;128;128;128;48;2;16;16;16ma  b\x1b[38;2;255;0;0mc\x1b[0m"
 
@@ -118,8 +121,10 @@ async def test_the_app_is_thrifty(opened: Opened) -> None:
         assert "running" in app.export_screenshot()
 
 
-async def test_another_textual_costs_bytes_not_the_app(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "labtui.widgets.compositor", None)
+async def test_another_textual_costs_bytes_not_the_app(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "labtui.tui.terminal.compositor", None)
     async with opened() as (app, _, __):
         assert type(app.screen._compositor) is Compositor
         assert "running" in app.front.text()

@@ -25,7 +25,9 @@ def test_every_picture_of_the_tour_is_made_by_its_command() -> None:
 def test_braille_becomes_squares_at_their_places() -> None:
     line = '<text class="t-r1" x="12.2" y="20" textLength="36.6">a\u2801\u28c0&#160;b</text>'
     drawn = dotted(line)
-    assert drawn.startswith('<text class="t-r1" x="12.2" y="20" textLength="36.6">a&#160;&#160;&#160;b</text>')
+    assert drawn.startswith(
+        '<text class="t-r1" x="12.2" y="20" textLength="36.6">a&#160;&#160;&#160;b</text>'
+    )
     places = [(float(x), float(y)) for x, y in re.findall(r"M(\S+) (\S+?)h3", drawn)]
     assert places == [(25.9, 3.0), (38.1, 21.3), (44.2, 21.3)]
     assert dotted("<text>plain</text>") == "<text>plain</text>"

@@ -29,7 +29,9 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("command_pending", "command", ["id"], unique=False, sqlite_where=sa.text("state = 'pending'"))
+    op.create_index(
+        "command_pending", "command", ["id"], unique=False, sqlite_where=sa.text("state = 'pending'")
+    )
 
     op.create_table(
         "device",
@@ -52,7 +54,9 @@ def upgrade() -> None:
         sa.Column("data", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("event_job", "event", ["job_id", "id"], unique=False, sqlite_where=sa.text("job_id IS NOT NULL"))
+    op.create_index(
+        "event_job", "event", ["job_id", "id"], unique=False, sqlite_where=sa.text("job_id IS NOT NULL")
+    )
 
     op.create_table(
         "job",
@@ -221,7 +225,11 @@ def upgrade() -> None:
     )
     op.create_index("probe_job", "probe", ["job_id", "ordinal"], unique=True)
     op.create_index(
-        "probe_live", "probe", ["state"], unique=False, sqlite_where=sa.text("state IN ('running', 'interrupted')")
+        "probe_live",
+        "probe",
+        ["state"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('running', 'interrupted')"),
     )
     op.create_index(
         "probe_once",

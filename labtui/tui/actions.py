@@ -1,0 +1,231 @@
+"""The one registry of what a person can do: footer, help, palette and keys all come from here.
+
+An action has a stable id, so that keys can be given to it in the config file (``[keys]``) or by ``LABTUI_KEY_<ID>``. Its
+handler is the method ``do_<id>`` of the screen in front, or else of the app; whether it is valid now is ``can_<id>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+RESERVED = frozenset({"ctrl+b", "ctrl+a"})
+"""Prefixes of tmux and screen: never ours by default."""
+
+SCREENS = ("queue", "job", "kappa", "scaling", "trials", "new", "compare", "events")
+"""The screens, in the order of their keys."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that a key, the palette or a click does."""
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    """One word for the footer."""
+    help: str
+    """What it does, for help and palette."""
+    group: str
+    panes: tuple[str, ...] = ()
+    """The screens that have it; empty: all."""
+    footer: int = 0
+    """Place in the footer, small ones stay longest; 0: not there."""
+    writes: bool = False
+    """Changes the lab: not offered where it is read-only."""
+    palette: bool = True
+
+
+_JOBS = ("queue", "job")
+_LISTS = ("queue", "trials", "events")
+_PAGED = ("queue", "kappa", "scaling", "job", "trials")
+
+ACTIONS: tuple[Action, ...] = (
+    # Screens
+    Action(
+        "show_queue", ("1",), "Queue", "Queue: what is running, what is next, when is it done?", "Screens"
+    ),
+    Action("show_job", ("2",), "Job", "Job: how is it closing in?", "Screens"),
+    Action("show_kappa", ("3",), "Kappa", "Kappa: who shares, who doesn't?", "Screens"),
+    Action("show_scaling", ("4",), "Scaling", "Scaling: how does it grow?", "Screens"),
+    Action("show_trials", ("5",), "Trials", "Trials: every training run", "Screens"),
+    Action("show_new", ("n", "6"), "new", "New: submit a preset, a study or a search", "Screens", footer=4),
+    Action("show_compare", ("7",), "Compare", "Compare: two jobs, or two labs, side by side", "Screens"),
+    Action("show_events", ("8",), "Events", "Events: what happened while you were away", "Screens"),
+    # Moving
+    Action("up", ("k", "up"), "up", "one up", "Move", palette=False),
+    Action("down", ("j", "down"), "down", "one down", "Move", palette=False),
+    Action("left", ("h", "left"), "left", "one to the left", "Move", palette=False),
+    Action("right", ("l", "right"), "right", "one to the right", "Move", palette=False),
+    Action("page_down", ("pagedown", "ctrl+f", "space"), "page", "a page down", "Move", palette=False),
+    Action("page_up", ("pageup",), "page", "a page up", "Move", palette=False),
+    Action("half_down", ("ctrl+d",), "half", "half a page down", "Move", palette=False),
+    Action("half_up", ("ctrl+u",), "half", "half a page up", "Move", palette=False),
+    Action("home", ("g", "home"), "top", "to the first", "Move", palette=False),
+    Action("end", ("G", "end"), "end", "to the last", "Move", palette=False),
+    Action("next_panel", ("tab",), "panel", "the next panel, page or series", "Move", palette=False),
+    Action(
+        "prev_panel", ("shift+tab",), "panel", "the previous panel, page or series", "Move", palette=False
+    ),
+    Action("open", ("enter",), "open", "open what the cursor is on", "Move", footer=1, palette=False),
+    Action(
+        "back", ("escape",), "back", "one layer back: prompt, filter, marks, screen", "Move", palette=False
+    ),
+    # Looking
+    Action(
+        "filter", ("/",), "filter", "filter: state:running model:lstm L>=10 kappa<1", "Look", _LISTS, footer=3
+    ),
+    Action("sort", ("o",), "sort", "sort by the next column", "Look", ("queue", "trials")),
+    Action("reverse", ("O",), "reverse", "turn the order round", "Look", ("queue", "trials")),
+    Action(
+        "prev_study",
+        ("[",),
+        "study",
+        "the previous study, page or job",
+        "Look",
+        ("queue", "kappa", "scaling", "job", "trials"),
+    ),
+    Action("next_study", ("]",), "study", "the next study, page or job", "Look", _PAGED, 6),
+    Action(
+        "axes", ("v",), "axes", "other axes for rows and columns, or for x", "Look", ("kappa", "scaling"), 2
+    ),
+    Action(
+        "choose_axes", ("a",), "any axes", "choose any two axes for rows and columns", "Look", ("kappa",), 3
+    ),
+    Action("toggle_series", ("s",), "series", "show or hide this series", "Look", ("scaling",), 3),
+    Action("zoom_in", ("z",), "zoom", "zoom in around the cursor", "Look", ("scaling",), 5),
+    Action("zoom_out", ("Z",), "zoom out", "zoom out", "Look", ("scaling",)),
+    Action(
+        "all_events", ("v",), "all", "show every candidate too, or only what matters", "Look", ("events",), 2
+    ),
+    Action("job_trials", ("T",), "trials", "the trials of this job", "Look", _JOBS),
+    Action("curve", ("c",), "curve", "show or hide the loss curve of this trial", "Look", ("trials",), 2),
+    Action("follow", ("f",), "follow", "follow the end of the log", "Look", ("job",)),
+    Action(
+        "compare",
+        ("C",),
+        "compare",
+        "compare the two marked jobs, or this one with the last opened",
+        "Look",
+        _JOBS,
+    ),
+    Action("other_lab", ("L",), "lab", "compare with another lab file", "Look", ("compare",), 2),
+    # Marking
+    Action("mark", ("m",), "mark", "mark or unmark, for verbs on many", "Mark", ("queue",), 5),
+    Action("mark_all", ("M",), "mark all", "mark everything that the filter shows", "Mark", ("queue",)),
+    # Verbs
+    Action("pause", ("p",), "pause", "pause: checkpoint and stop, to go on later", "Jobs", _JOBS, 2, True),
+    Action("resume", ("r",), "resume", "resume what is paused", "Jobs", _JOBS, 7, True),
+    Action("cancel", ("x",), "cancel", "cancel; undone by u while it can be", "Jobs", _JOBS, 8, True),
+    Action("retry", ("R",), "retry", "queue again what failed or was cancelled", "Jobs", _JOBS, writes=True),
+    Action("undo", ("u",), "undo", "take back the last cancel, archive or delete", "Jobs", writes=True),
+    Action(
+        "raise_priority", ("plus", "+"), "priority+", "raise the priority by one", "Jobs", _JOBS, writes=True
+    ),
+    Action(
+        "lower_priority", ("minus", "-"), "priority-", "lower the priority by one", "Jobs", _JOBS, writes=True
+    ),
+    Action("move_first", ("F",), "first", "to the front of its priority", "Jobs", ("queue",), writes=True),
+    Action("note", ("N",), "note", "write a note on it", "Jobs", _JOBS, writes=True),
+    Action("tag", ("t",), "tag", "set its tags", "Jobs", _JOBS, writes=True),
+    Action(
+        "archive", ("A",), "archive", "archive: out of sight, kept; undone by u", "Jobs", _JOBS, writes=True
+    ),
+    Action("delete", ("D",), "delete", "delete; undone by u", "Jobs", _JOBS, writes=True),
+    Action(
+        "study_verbs",
+        ("V",),
+        "study",
+        "a verb on the whole study that is shown",
+        "Jobs",
+        ("queue",),
+        9,
+        True,
+    ),
+    # New
+    Action("submit", ("ctrl+s",), "submit", "submit it to the queue", "New", ("new",), 1, True),
+    Action("load_preset", ("ctrl+o",), "preset", "start from a preset or a file", "New", ("new",), 2),
+    Action("edit_toml", ("ctrl+e",), "editor", "edit the TOML in $EDITOR", "New", ("new",), 3),
+    Action("save_toml", ("ctrl+w",), "save", "write the TOML to a file", "New", ("new",), 4),
+    # The lab
+    Action("start_supervisor", ("S",), "start", "start the supervisor", "Lab", writes=True),
+    Action("hold", ("H",), "hold", "hold: start nothing new; again: go on", "Lab", writes=True),
+    Action("switch_lab", ("ctrl+l",), "lab", "open another lab", "Lab"),
+    Action(
+        "copy", ("y",), "copy", "copy what the cursor is on (OSC 52); w writes it to a file instead", "Lab"
+    ),
+    Action("write_file", ("w",), "write", "write this screen as text to a file", "Lab"),
+    Action("archived", ("a",), "archived", "show what is archived, or hide it", "Look", ("queue",)),
+    Action(
+        "devices", ("d",), "devices", "each card, and who else uses it: pid, user, memory", "Look", ("queue",)
+    ),
+    Action("theme", ("ctrl+t",), "theme", "the next theme: dark, light, ANSI", "Lab"),
+    Action("bell", (), "bell", "ring or stay silent when something finishes", "Lab"),
+    Action("redraw", ("ctrl+r",), "redraw", "draw the screen again", "Lab"),
+    Action("suspend", ("ctrl+z",), "suspend", "back to the shell; fg returns", "Lab"),
+    Action(
+        "palette",
+        ("ctrl+p", ":"),
+        "palette",
+        "everything that can be done here",
+        "Lab",
+        footer=10,
+        palette=False,
+    ),
+    Action("help", ("question_mark", "?", "f1"), "help", "the keys of this screen", "Lab", footer=11),
+    Action("quit", ("q", "ctrl+q", "ctrl+c"), "quit", "quit; the work goes on", "Lab", footer=12),
+)
+BY_ID = {action.id: action for action in ACTIONS}
+_NAMES = {
+    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-", "up": "↑",
+    "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[", "right_square_bracket": "]", "slash": "/",
+    "colon": ":",
+}  # fmt: skip
+
+
+def key_name(key: str) -> str:
+    """A key as a person knows it: ``ctrl+p`` -> ``^p``."""
+    if key.startswith("ctrl+"):
+        return "^" + key[5:]
+    return _NAMES.get(key, key)
+
+
+class Keymap:
+    """Keys to actions, with the user's own keys in place of the given ones."""
+
+    def __init__(self, changes: Mapping[str, Iterable[str]] | None = None) -> None:
+        """
+        Raises:
+            ValueError: an unknown action, in one sentence.
+        """
+        own = {k: tuple(v) for k, v in (changes or {}).items()}
+        for name in own:
+            if name not in BY_ID:
+                raise ValueError(
+                    f"keys.{name} is no action; expected one of those that ? shows, such as pause or show_queue"
+                )
+        self.keys: dict[str, tuple[str, ...]] = {a.id: own.get(a.id, a.keys) for a in ACTIONS}
+        taken = {key for keys in own.values() for key in keys}
+        for action_id, keys in self.keys.items():
+            if action_id not in own:
+                self.keys[action_id] = tuple(k for k in keys if k not in taken)
+
+    def find(self, key: str, character: str | None, pane: str) -> Action | None:
+        """The action that a key means on a screen; one of that screen goes before one of all screens."""
+        names = {key, character} if character else {key}
+        found = [a for a in ACTIONS if names & set(self.keys[a.id]) and (not a.panes or pane in a.panes)]
+        return max(found, key=lambda a: bool(a.panes), default=None)
+
+    def name(self, action_id: str) -> str:
+        """The first key of an action, as a person knows it; empty where it has none."""
+        keys = self.keys[action_id]
+        return key_name(keys[0]) if keys else ""
+
+    def names(self, action_id: str) -> str:
+        """All keys of an action."""
+        return " ".join(dict.fromkeys(key_name(k) for k in self.keys[action_id]))
+
+
+def on_pane(pane: str) -> list[Action]:
+    """The actions of one screen, and those of all."""
+    return [a for a in ACTIONS if not a.panes or pane in a.panes]

@@ -1,0 +1,299 @@
+"""What lies over a screen for a moment: a line of input, a question, a list, help. Esc closes it.
+
+Not Textual's modal screens: those repaint everything behind them, which is 20 kB over a slow link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual import events
+from textual.geometry import Offset
+
+from labtui.text import clean, fit, wrap
+from labtui.tui.actions import ACTIONS, Keymap, on_pane
+from labtui.tui.lineedit import LineEdit
+from labtui.tui.pane import Pane
+from labtui.views.lines import Line, based, crop, ends, rule, text_line
+
+
+class Overlay(Pane, can_focus=True):
+    """A box over the screen that has the keyboard."""
+
+    DEFAULT_CSS = "Overlay { layer: over; }"
+    at_foot = False
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        """The size that it wants in a terminal of this size."""
+        return width, 2
+
+    def place(self) -> None:
+        width, height = self.app.size
+        w, h = self.wants(width, height)
+        w, h = min(w, width), min(h, height)
+        self.styles.width, self.styles.height = w, h
+        y = height - h if self.at_foot else max(0, (height - h) // 3)
+        self.styles.offset = Offset(max(0, (width - w) // 2), y)
+
+    def on_mount(self) -> None:
+        self.place()
+        self.redraw()
+
+    def close(self) -> None:
+        self.lab_app.pop(self)
+
+    def on_key(self, event: events.Key) -> None:
+        target = self.lab_app.target()
+        if target is not self:
+            target.on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key in ("escape", "ctrl+c"):
+            self.close()
+        else:
+            self.key(event)
+            self.redraw()
+
+    def key(self, event: events.Key) -> None:
+        """A key other than Esc."""
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+
+    def framed(self, title: str, body: Sequence[Line], width: int, height: int, note: str = "") -> list[Line]:
+        """``body`` on a panel with a heading."""
+        lines: list[Line] = [(), ((" ", ""), *rule(title, width - 2, note, hot=True))]
+        lines += [((" ", ""), *line) for line in body]
+        lines = lines[:height] + [()] * (height - len(lines))
+        return [based(crop(line, width), "panel") for line in lines]
+
+
+class Prompt(Overlay):
+    """One line of input; what is wrong with it stands below as it is typed."""
+
+    at_foot = True
+
+    def __init__(
+        self,
+        title: str,
+        then: Callable[[str], None],
+        *,
+        text: str = "",
+        check: Callable[[str], str] | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__()
+        self.title_text = title
+        self.then = then
+        self.check = check or (lambda _text: "")
+        self.hint = hint
+        self.edit = LineEdit(text, len(text))
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        head = f" {self.title_text} "
+        problem = self.check(self.edit.text) if self.edit.text else ""
+        note = (f" {problem}", "warn") if problem else (f" {self.hint}", "dim")
+        line: Line = ((head, "title"), *self.edit.line(width - cell_len(head) - 1))
+        return [based(crop(line, width), "panel"), based(crop((note,), width), "panel")]
+
+    def key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            if not (self.edit.text and self.check(self.edit.text)):
+                self.close()
+                self.then(self.edit.text)
+        else:
+            self.edit.key(event.key, event.character, event.is_printable)
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self.edit.insert(event.text)
+        self.redraw()
+
+
+class Confirm(Overlay):
+    """A question that counts what it is about; y or enter says yes."""
+
+    at_foot = True
+
+    def __init__(self, question: str, then: Callable[[], None], detail: str = "") -> None:
+        super().__init__()
+        self.question = clean(question)
+        self.detail = clean(detail)
+        self.then = then
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        keys: Line = (("y", "key"), (" yes   ", "dim"), ("n", "key"), (" no ", "dim"))
+        first = ends(((f" {self.question}", "title"),), keys, width)
+        return [based(first, "panel"), based(crop(text_line(f" {self.detail}", "dim"), width), "panel")]
+
+    def key(self, event: events.Key) -> None:
+        if event.key in ("y", "Y", "enter"):
+            self.close()
+            self.then()
+        elif event.key in ("n", "N", "q"):
+            self.close()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of a list."""
+
+    label: str
+    then: Callable[[], None]
+    note: str = ""
+    key: str = ""
+
+
+class Chooser(Overlay):
+    """A list to choose from, narrowed by typing."""
+
+    def __init__(self, title: str, choices: Sequence[Choice], empty: str = "nothing fits") -> None:
+        super().__init__()
+        self.title_text = title
+        self.choices = list(choices)
+        self.empty = empty
+        self.edit = LineEdit()
+        self.cursor = 0
+        self.top = 0
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        return min(84, width - 4), min(len(self.choices) + 5, max(8, height - 6))
+
+    def found(self) -> list[Choice]:
+        """What fits: all words typed occur, those at the start of the label first."""
+        words = self.edit.text.lower().split()
+        fitting = [c for c in self.choices if all(w in f"{c.label} {c.note}".lower() for w in words)]
+        return (
+            sorted(fitting, key=lambda c: not c.label.lower().startswith(self.edit.text.lower()))
+            if words
+            else fitting
+        )
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        found = self.found()
+        self.cursor = min(self.cursor, max(0, len(found) - 1))
+        room = height - 4
+        self.top = min(max(self.top, self.cursor - room + 1), self.cursor)
+        body: list[Line] = [((" ", ""), *self.edit.line(width - 4)), ()]
+        column = min(26, max((len(c.label) for c in self.choices), default=0))
+        for i, choice in enumerate(found[self.top : self.top + room], self.top):
+            left: Line = (
+                (f" {fit(clean(choice.label), column)}", "strong" if i == self.cursor else ""),
+                (f"  {clean(choice.note)}", "dim"),
+            )
+            line = ends(
+                crop(left, max(10, width - 12 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2
+            )
+            body.append(based(line, "cursor") if i == self.cursor else line)
+        if not found:
+            body.append(text_line(f" {self.empty}", "dim"))
+        return self.framed(self.title_text, body, width, height, f"{len(found)}" if self.edit.text else "")
+
+    def key(self, event: events.Key) -> None:
+        found = self.found()
+        if event.key == "enter":
+            self.close()
+            if found:
+                found[self.cursor].then()
+        elif event.key in ("down", "ctrl+n"):
+            self.cursor = (self.cursor + 1) % max(1, len(found))
+        elif event.key in ("up", "ctrl+p"):
+            self.cursor = (self.cursor - 1) % max(1, len(found))
+        elif event.key == "pagedown":
+            self.cursor = min(self.cursor + 10, max(0, len(found) - 1))
+        elif event.key == "pageup":
+            self.cursor = max(0, self.cursor - 10)
+        elif self.edit.key(event.key, event.character, event.is_printable):
+            self.cursor = 0
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self.edit.insert(event.text)
+        self.redraw()
+
+
+def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> list[Line]:
+    """The keys of a screen, by group, as they are now; what cannot be done at the moment is dim."""
+    groups: dict[str, list[Line]] = {}
+    order = ("Look", "Jobs", "Mark", "New", "Move", "Screens", "Lab")
+    here = on_pane(pane)
+    for action in ACTIONS:
+        if action in here and keymap.keys[action.id]:
+            style = "" if action.id in valid else "dim"
+            names = keymap.names(action.id)
+            first, *more = wrap(action.help, max(20, width - 16))
+            lines = groups.setdefault(action.group, [])
+            lines.append(((f"  {names:<13.13} ", "key"), (first, style)))
+            lines += [((" " * 16, ""), (word, style)) for word in more]
+    out: list[Line] = []
+    for group in order:
+        if group in groups:
+            out += [text_line(f" {group}", "heading"), *groups[group], ()]
+    return out
+
+
+class Listing(Overlay):
+    """Lines to read; any other key than scrolling closes them."""
+
+    def __init__(self, title: str, lines: Callable[[], Sequence[Line]]) -> None:
+        super().__init__()
+        self.title_text = title
+        self.lines = lines
+        self.top = 0
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        return min(100, width - 4), min(len(self.lines()) + 4, height - 4)
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        lines, room = self.lines(), height - 3
+        self.top = max(0, min(self.top, len(lines) - room))
+        more = "j k scrolls" if len(lines) > room else ""
+        return self.framed(self.title_text, lines[self.top : self.top + room], width, height, more)
+
+    def key(self, event: events.Key) -> None:
+        self.top, closes = scrolled(self.top, event.key)
+        if closes:
+            self.close()
+
+
+def scrolled(top: int, key: str) -> tuple[int, bool]:
+    """The first line after a key of scrolling, and whether the key was none."""
+    by = {"j": 1, "down": 1, "k": -1, "up": -1, "pagedown": 10, "space": 10, "pageup": -10}.get(key)
+    return (top, True) if by is None else (top + by, False)
+
+
+class Help(Overlay):
+    """All keys of the screen in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = 0
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        return min(132, width - 2) if width >= 130 else min(78, width - 2), height - 2
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        app = self.lab_app
+        columns = 2 if width >= 120 else 1
+        each = (width - 4) // columns
+        lines = help_lines(app.front.key, app.keymap, each, app.valid())
+        room = height - 3
+        if columns == 2:
+            half = (len(lines) + 1) // 2
+            # A group is not torn apart where its heading is near.
+            cut = next((i + 1 for i in range(half, len(lines)) if not lines[i]), half)
+            pairs = zip(lines[:cut], lines[cut:] + [()] * (2 * cut - len(lines)), strict=False)
+            lines = [(*crop(a, each), *crop(b, each)) for a, b in pairs]
+        self.top = max(0, min(self.top, len(lines) - room))
+        more = "j k scrolls" if len(lines) > room else ""
+        return self.framed(
+            f"{app.front.key.capitalize()}: keys", lines[self.top : self.top + room], width, height, more
+        )
+
+    def key(self, event: events.Key) -> None:
+        self.top, closes = scrolled(self.top, event.key)
+        if closes:
+            self.close()

@@ -1,0 +1,254 @@
+"""Compare: two jobs, or two labs, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labtui.text import clean, fit
+from labtui.tui.poller import Loader
+from labtui.tui.screens.kappas import sharing
+from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
+from labtui.views import numbers as figures
+from labtui.views.bracket import bracket_chart
+from labtui.views.jobtext import literal
+from labtui.views.kappacells import cell_spans
+from labtui.views.lines import Line, Span, beside, crop, inset, rule, text_line
+from store.json import mapping
+from store.rows import CellRow, JobRow, ProbeRow
+
+_AXES = ("task", "model_label", "format", "distribution", "L", "min_length")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One job of the two."""
+
+    job: JobRow
+    probes: tuple[ProbeRow, ...]
+    spec: str
+
+
+@dataclass(frozen=True)
+class CompareData:
+    """Two jobs, or the cells of two labs."""
+
+    sides: tuple[Side, ...] = ()
+    here: tuple[CellRow, ...] = ()
+    there: tuple[CellRow, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What to read."""
+
+    jobs: tuple[int, ...] = ()
+    other: str = ""
+
+    def __call__(self, lab: Any) -> CompareData:
+        if self.other:
+            return self._labs(lab)
+        sides = tuple(Side(lab.job(i), tuple(lab.probes(i)), lab.job_spec(i)) for i in self.jobs)
+        return CompareData(sides)
+
+    def _labs(self, lab: Any) -> CompareData:
+        from store.errors import LabError
+        from store.read import open_lab
+
+        here = tuple(c for c in lab.cells() if c.parts)
+        try:
+            with open_lab(self.other, read_only=True) as second:
+                return CompareData((), here, tuple(c for c in second.cells() if c.parts))
+        except LabError as error:
+            return CompareData((), here, (), str(error))
+
+
+def spec_rows(first: str, second: str) -> list[tuple[str, str, str]]:
+    """(key, first, second) of every leaf of two specs, those that differ before those that agree."""
+    a, b = _leaves(first), _leaves(second)
+    keys = list(dict.fromkeys([*a, *b]))
+    rows = [(k, a.get(k, figures.NONE), b.get(k, figures.NONE)) for k in keys]
+    return sorted(rows, key=lambda r: r[1] == r[2])
+
+
+def _leaves(spec: str) -> dict[str, str]:
+    out: dict[str, str] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, f"{path}.{key}" if path else key)
+        elif value is not None:
+            out[path] = literal(value)
+
+    walk(mapping(spec), "")
+    return out
+
+
+class ComparePane(ScreenPane):
+    """Two jobs, or two labs."""
+
+    key = "compare"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = CompareRequest()
+        self.data = CompareData()
+        self.top = 0
+
+    def compare(self, first: int, second: int) -> None:
+        """Show two jobs."""
+        self.request = CompareRequest((first, second))
+        self.top = 0
+        self.reload()
+
+    def loader(self) -> Loader:
+        return self.request
+
+    def show(self, data: CompareData) -> None:
+        self.data = data
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        data = self.data
+        if self.problem or data.problem:
+            return empty_state([clean(self.problem or data.problem)], width, height)
+        if self.request.other:
+            return inset(self._labs(width - 2, height))
+        if len(data.sides) < 2:
+            name = self.lab_app.keymap.name
+            return empty_state(
+                [
+                    "Two jobs, or two labs, side by side.",
+                    f"mark two jobs in the Queue with {name('mark')}, then {name('compare')}",
+                    f"or {name('other_lab')} for another lab file",
+                ],
+                width,
+                height,
+            )
+        return inset(self._jobs(data.sides[0], data.sides[1], width - 2, height))
+
+    def _jobs(self, a: Side, b: Side, width: int, height: int) -> list[Line]:
+        each = (width - 3) // 2
+        chart = min(max(9, height // 2), 4 + max(len(a.probes), len(b.probes)) + 3)
+        top = beside(
+            (self._side(a, each, chart), each), (self._side(b, each, chart), each), height=chart, gap=3
+        )
+        rows = spec_rows(a.spec, b.spec)
+        differ = sum(x != y for _, x, y in rows)
+        label = min(30, width // 3)
+        room = (width - label) // 2
+        lines = [rule("spec", width, f"{differ} differ, {len(rows) - differ} agree")]
+        space = height - chart - 1
+        self.top = max(0, min(self.top, len(rows) - space))
+        for key, x, y in rows[self.top : self.top + space]:
+            style = "strong" if x != y else "dim"
+            name = (fit(clean(key), label - 2) + "  ", "dim")
+            lines.append((name, (fit(clean(x), room - 1) + " ", style), (fit(clean(y), room), style)))
+        return [*top, *lines]
+
+    def _side(self, side: Side, width: int, height: int) -> list[Line]:
+        job = side.job
+        style = model_style(job.model)
+        title = f"{job.id}  {clean(job.model_label)} {clean(job.task)} {job.format}"
+        found = figures.bracket(job.lo, job.hi, job.n_max, job.status)
+        facts: Line = (
+            (f"{model_sign(job.model)} ", style),
+            (f"{figures.lengths(job.distribution, job.length, job.min_length)}  ", ""),
+            (f"{STATE_SIGN[job.state]} {job.state}  ", state_style(job.state)),
+            ("N* ", "dim"),
+            (f"{found}  ", "strong"),
+            (f"in ({figures.count(job.lo)}, {figures.count(job.hi)}]" if job.hi else "", "dim"),
+            (f"  {job.candidates} tried, {figures.duration(job.wall_s)}", "dim"),
+        )
+        return [
+            rule(title, width),
+            crop(facts, width),
+            *bracket_chart(job, side.probes, width, height - 3, style=style),
+        ]
+
+    def _labs(self, width: int, height: int) -> list[Line]:
+        here = {_axes(c): c for c in self.data.here}
+        there = {_axes(c): c for c in self.data.there}
+        keys = [*here, *(k for k in there if k not in here)]
+        both = sum(k in there for k in here)
+        label = min(44, width // 2)
+        room = max(10, (width - label) // 2)
+        each = min(20, room - 3)
+        lines = [
+            rule("κ in two labs", width, f"{both} in both, {len(keys) - both} in one"),
+            (
+                (fit("", label), ""),
+                (fit("  here", room), "heading"),
+                (fit(f"  {clean(self.request.other)}", room), "heading"),
+            ),
+        ]
+        space = height - len(lines)
+        self.top = max(0, min(self.top, len(keys) - space))
+        for key in keys[self.top : self.top + space]:
+            cell = here.get(key) or there[key]
+            kappas = [sharing(c) if c is not None else None for c in (here.get(key), there.get(key))]
+            known = [k.text() for k in kappas if k is not None]
+            name = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} {cell.min_length}..{cell.L}"
+            line: list[Span] = [
+                (f"{model_sign(cell.model)} ", model_style(cell.model)),
+                (fit(name, label - 2), ""),
+            ]
+            for kappa in kappas:
+                line += (
+                    cell_spans([kappa], each)
+                    if kappa is not None
+                    else [(fit(f"     {figures.NONE}", each), "dim")]
+                )
+                line.append((" " * (room - each), ""))
+            line[-1] = (" ≠" if len(set(known)) == 2 else "", "warn")
+            lines.append(crop(tuple(line), width))
+        if not keys:
+            lines.append(text_line("neither lab has a kappa yet", "dim"))
+        return lines
+
+    # Hands
+
+    def _scroll(self, by: int) -> None:
+        self.top = max(0, self.top + by)
+        self.redraw()
+
+    def do_up(self) -> None:
+        self._scroll(-1)
+
+    def do_down(self) -> None:
+        self._scroll(1)
+
+    def do_page_down(self) -> None:
+        self._scroll(max(1, self.size.height // 2))
+
+    def do_page_up(self) -> None:
+        self._scroll(-max(1, self.size.height // 2))
+
+    def wheel(self, by: int) -> None:
+        self._scroll(by)
+
+    def do_other_lab(self) -> None:
+        def then(path: str) -> None:
+            self.request = replace(self.request, other=path.strip())
+            self.top = 0
+            self.reload()
+
+        self.lab_app.ask(
+            "other lab", then, text=self.request.other, hint="path of a lab file; it is opened read-only"
+        )
+
+    def do_back(self) -> None:
+        if self.request.other and self.request.jobs:
+            self.request = replace(self.request, other="")
+            self.reload()
+        else:
+            self.lab_app.do_back()
+
+
+def _axes(cell: CellRow) -> tuple[Any, ...]:
+    return tuple(getattr(cell, axis) for axis in _AXES)

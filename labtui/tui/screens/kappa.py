@@ -1,0 +1,395 @@
+"""Kappa: who shares, who doesn't?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from labtui.text import clean, fit
+from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.poller import Loader
+from labtui.tui.screens.kappadata import Axes, KappaData, KappaRequest, named
+from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
+from labtui.views import numbers as figures
+from labtui.views.forest import forest
+from labtui.views.kappacells import cell_spans, terms_plot
+from labtui.views.lines import Line, Span, beside, crop, ends, inset, rule, text_line
+
+if TYPE_CHECKING:
+    from labtui.analysis.kappa import Kappa, Term
+    from labtui.analysis.table import KappaTable, Key
+
+DETAIL = 14
+"""Lines that the drill-down keeps before anything else is drawn above it."""
+
+
+class KappaPane(ScreenPane):
+    """The table and, below or beside it, what one kappa is made of."""
+
+    key = "kappa"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = KappaRequest()
+        self.data: KappaData | None = None
+        self.page = 0
+        self.row = 0
+        self.column = 0
+        self.left = 0
+        self.deep = False
+        """The drill-down has the cursor."""
+        self.term = 0
+
+    # Reading
+
+    def loader(self) -> Loader:
+        return self.request
+
+    def show(self, data: KappaData) -> None:
+        if data.request.study != self.request.study or self.request.axes not in (None, data.request.axes):
+            return
+        first = self.data is None or self.data.request != data.request
+        self.data = data
+        self._clamp()
+        table = self._table()
+        if first and table is not None and self.chosen() is None:
+            filled = (
+                (i, j)
+                for i, r in enumerate(table.rows)
+                for j, c in enumerate(table.columns)
+                if table.at(r, c)
+            )
+            self.row, self.column = next(filled, (0, 0))
+
+    def _table(self) -> KappaTable | None:
+        if self.data is None or not self.data.tables:
+            return None
+        return self.data.tables[self.page % len(self.data.tables)]
+
+    def _clamp(self) -> None:
+        table = self._table()
+        if table is not None:
+            self.row = min(self.row, len(table.rows) - 1)
+            self.column = min(self.column, len(table.columns) - 1)
+
+    def chosen(self) -> Kappa | None:
+        """The kappa under the cursor."""
+        table = self._table()
+        found = table.at(table.rows[self.row], table.columns[self.column]) if table else ()
+        return found[0] if found else None
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        if self.problem and self.data is None:
+            return empty_state([clean(self.problem)], width, height)
+        if self.data is None:
+            return ()
+        table = self._table()
+        if table is None:
+            name = self.lab_app.keymap.name
+            return empty_state(
+                ["No kappa yet.", f"{name('show_new')} submits a study that measures one"], width, height
+            )
+        inner = width - 2
+        if width >= 180:
+            left = min(inner * 55 // 100, inner - 70)
+            right = inner - left - 4
+            matrix = self._matrix(table, left, min(height, len(table.rows) + 4))
+            below = self._forest(table, left, height - len(matrix) - 1)
+            lines = beside(
+                ([*matrix, (), *below], left), (self._detail(right, height), right), height=height, gap=4
+            )
+        else:
+            top = min(len(table.rows) + 4, max(7, height - 10))
+            matrix = self._matrix(table, inner, top)
+            below = self._forest(table, inner, height)
+            if below and len(matrix) + len(below) + DETAIL + 2 <= height:
+                matrix = [*matrix, (), *below]
+            lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
+        return inset(lines)
+
+    def _matrix(self, table: KappaTable, width: int, height: int) -> list[Line]:
+        labels = [_labels(table.row_axes, key) for key in table.rows]
+        wide = [max(len(part) for part in column) for column in zip(*labels, strict=True)]
+        gutter = sum(wide) + 2 * len(wide) - 1
+        each = min(20, max(7, (width - gutter - 1) // max(1, len(table.columns)) - 1))
+        shown = max(1, (width - gutter - 1) // (each + 1))
+        self.left = min(max(self.left, self.column - shown + 1), self.column)
+        columns = table.columns[self.left : self.left + shown]
+        room = height - (4 if len(table.rows) + 4 <= height else 3)
+        top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
+        note = self._page_note(table)
+        lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
+        head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
+        axis = named(table.column_axes)
+        for key in columns:
+            head.append(
+                (
+                    fit(f"  {axis} {_name(key)}" if axis in ("L", "m") else f"  {_name(key)}", each) + " ",
+                    "dim",
+                )
+            )
+        if self.left + shown < len(table.columns):
+            head[-1] = (head[-1][0][:-1] + "›", "dim")
+        lines.append(tuple(head))
+        for i in range(top, min(len(table.rows), top + room)):
+            lines.append(self._matrix_row(table, i, labels[i], wide, columns, each))
+        hidden = len(table.rows) - min(len(table.rows), room)
+        if hidden or room == height - 4:
+            lines += [()] * (height - 1 - len(lines))
+        lines.append(ends(self._legend(width), ((f"{hidden} more rows" if hidden else "", "warn"),), width))
+        return lines
+
+    def _forest(self, table: KappaTable, width: int, height: int) -> list[Line]:
+        here = self.chosen()
+        every = [k for row in table.rows for column in table.columns for k in table.at(row, column)]
+        return forest(every, width, height, here.cell.id if here else None)
+
+    def _matrix_row(
+        self, table: KappaTable, i: int, label: list[str], wide: list[int], columns: Sequence[Key], each: int
+    ) -> Line:
+        key = table.rows[i]
+        kappas = [k for c in table.columns for k in table.at(key, c)]
+        spans: list[Span] = []
+        for axis, part, room in zip(table.row_axes, label, wide, strict=True):
+            same = (
+                i > 0
+                and axis == table.row_axes[0]
+                and len(table.row_axes) > 1
+                and table.rows[i - 1][0] == key[0]
+            )
+            style = ""
+            if axis == "model_label" and kappas:
+                style = model_style(kappas[0].cell.model)
+                part = f"{model_sign(kappas[0].cell.model)} {part[2:]}"
+            spans.append((fit("" if same else part, room) + "  ", style))
+        spans[-1] = (spans[-1][0][:-1], spans[-1][1])
+        frame = "dim" if self.deep else "mark"
+        for j, column in enumerate(columns, self.left):
+            here = i == self.row and j == self.column
+            after = i == self.row and j == self.column + 1 and j > self.left
+            spans.append(("┃" if here or after else " ", frame))
+            spans.extend(cell_spans(table.at(key, column), each))
+        spans.append(("┃" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
+        return tuple(spans)
+
+    def _legend(self, width: int) -> Line:
+        swatches = [
+            (f" {text} ", f"kappa.{k:+d}")
+            for k, text in ((-3, "1/4"), (-2, "1/2"), (0, "1"), (2, "2"), (3, "4"))
+        ]
+        left: list[Span] = [("interferes ", "dim"), *swatches, (" shares", "dim")]
+        more = "   ≤ ≥ bounds   n/n pending   ! fails above" if width >= 90 else ""
+        return (*left, (more, "dim"))
+
+    def _page_note(self, table: KappaTable) -> str:
+        assert self.data is not None
+        parts = []
+        if self.common is not None and self.request.study is not None:
+            parts += [clean(s.name) for s in self.common.studies if s.id == self.request.study]
+        if table.title:
+            parts.append(f"{table.title}  ({self.page % len(self.data.tables) + 1}/{len(self.data.tables)})")
+        keys = self.lab_app.keymap.name
+        if len(self.data.layouts) > 1:
+            parts.append(f"{keys('axes')}, {keys('choose_axes')}: other axes")
+        return "   ".join(parts)
+
+    def _detail(self, width: int, height: int) -> list[Line]:
+        kappa = self.chosen()
+        if kappa is None or height < 3:
+            return []
+        cell = kappa.cell
+        title = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} L={cell.min_length}..{cell.L}"
+        head = rule(title, width, f"κ {kappa.text()}", hot=self.deep)
+        notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
+        room = height - 1 - len(notes)
+        if (width >= 100 or (width >= 74 and room >= 8)) and room < 36:
+            left = 38
+            lines = beside(
+                (self._terms(kappa, left, room), left), (self._chart(kappa, width - left - 3, room), width - left - 3),
+                height=room, gap=3,
+            )  # fmt: skip
+        else:
+            terms = self._terms(kappa, width, room)
+            space = min(room - len(terms) - 1, max(24, width // 3))
+            chart = self._chart(kappa, width, space) if space >= 8 and (not self.deep or width >= 60) else []
+            lines = [*terms, (), *chart]
+        return [head, *notes, *lines]
+
+    def _chart(self, kappa: Kappa, width: int, height: int) -> list[Line]:
+        chosen = kappa.terms[self.term].n if self.deep and self.term < len(kappa.terms) else None
+        return terms_plot(kappa, width, height, chosen)
+
+    def _terms(self, kappa: Kappa, width: int, height: int) -> list[Line]:
+        """N*_n per length and the joint one, each a job that enter opens."""
+        entries: list[Term | None] = [*kappa.terms, None]
+        top = min(max(0, self.term - height + 2), max(0, len(entries) - height + 1)) if self.deep else 0
+        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 11, ">"), "dim"), ("  state", "dim"))]
+        for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
+            part = term or kappa.cell.joint
+            here = self.deep and i == self.term
+            value = figures.bracket(part.lo, part.hi, part.n_max, part.status)
+            style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
+            spans: Line = (
+                ("▸ " if here else "  ", "accent"),
+                (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
+                (fit(value, 11, ">"), style),
+                (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
+                (f"  {figures.flags(part.flags)}", "warn"),
+            )
+            lines.append(
+                tuple((t, f"cursor {k}") for t, k in crop(spans, width)) if here else crop(spans, width)
+            )
+        if kappa.cell.joint.generalisation is not None and len(lines) < height:
+            lines.append(text_line(f"  at 2L: accuracy {kappa.cell.joint.generalisation:.2f}", "dim"))
+        return lines
+
+    # Hands
+
+    def selection(self) -> list[int]:
+        kappa = self.chosen()
+        return [] if kappa is None else [*(t.job_id for t in kappa.terms), kappa.cell.joint.job_id]
+
+    def copy_text(self) -> str:
+        kappa = self.chosen()
+        return (
+            ""
+            if kappa is None
+            else f"{kappa.cell.model_label} {kappa.cell.format} L={kappa.cell.L}: {kappa.text()}\n"
+        )
+
+    def _go(self, rows: int, columns: int) -> None:
+        table = self._table()
+        kappa = self.chosen()
+        if self.deep and kappa is not None:
+            self.term = max(0, min(len(kappa.terms), self.term + rows))
+        elif table is not None:
+            self.row = max(0, min(len(table.rows) - 1, self.row + rows))
+            self.column = max(0, min(len(table.columns) - 1, self.column + columns))
+        self.redraw()
+
+    def do_up(self) -> None:
+        self._go(-1, 0)
+
+    def do_down(self) -> None:
+        self._go(1, 0)
+
+    def do_left(self) -> None:
+        self._go(0, -1)
+
+    def do_right(self) -> None:
+        self._go(0, 1)
+
+    def do_home(self) -> None:
+        self._go(-(10**6), -(10**6))
+
+    def do_end(self) -> None:
+        self._go(10**6, 10**6)
+
+    def wheel(self, by: int) -> None:
+        self._go(1 if by > 0 else -1, 0)
+
+    def do_open(self) -> None:
+        """Into the lengths of this kappa; then into the job of one."""
+        kappa = self.chosen()
+        if kappa is None:
+            return
+        if not self.deep:
+            self.deep, self.term = True, 0
+            self.redraw()
+            return
+        terms = kappa.terms
+        self.lab_app.open_job(terms[self.term].job_id if self.term < len(terms) else kappa.cell.joint.job_id)
+
+    def do_back(self) -> None:
+        if self.deep:
+            self.deep = False
+            self.redraw()
+        elif self.request.study is not None:
+            self._change(study=None)
+        else:
+            self.lab_app.do_back()
+
+    def do_axes(self) -> None:
+        """The next of the pairs that are liked."""
+        if self.data is not None and self.data.liked > 1:
+            pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
+            at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
+            self._change(axes=pairs[(at + 1) % len(pairs)])
+
+    def can_axes(self) -> bool:
+        return self.data is not None and self.data.liked > 1
+
+    def do_choose_axes(self) -> None:
+        """Any axes that differ, one as rows or two, another as columns."""
+        if self.data is None:
+            return
+
+        def take(axes: tuple[Axes, Axes]) -> None:
+            self._change(axes=axes)
+
+        choices = [
+            Choice(f"{named(one.rows)} × {named(one.columns)}", partial(take, one.axes), one.words())
+            for one in self.data.layouts
+        ]
+        self.lab_app.push(Chooser("Rows × columns", choices, "no such pair of axes"))
+
+    def can_choose_axes(self) -> bool:
+        return self.data is not None and len(self.data.layouts) > 1
+
+    def do_next_panel(self) -> None:
+        """The next page, where axes are left over."""
+        self._page(1)
+
+    def do_prev_panel(self) -> None:
+        self._page(-1)
+
+    def _page(self, by: int) -> None:
+        if self.data is not None and self.data.tables:
+            self.page = (self.page + by) % len(self.data.tables)
+            self.deep = False
+            self._clamp()
+            self.redraw()
+
+    def can_open(self) -> bool:
+        return self.chosen() is not None
+
+    def can_next_study(self) -> bool:
+        return self.common is not None and bool(self.common.studies)
+
+    can_prev_study = can_next_study
+
+    def do_next_study(self) -> None:
+        self._study(1)
+
+    def do_prev_study(self) -> None:
+        self._study(-1)
+
+    def _study(self, by: int) -> None:
+        ids: list[int | None] = (
+            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
+        )
+        at = ids.index(self.request.study) if self.request.study in ids else 0
+        self._change(study=ids[(at + by) % len(ids)])
+
+    def _change(self, **changes: Any) -> None:
+        self.request = replace(self.request, **changes)
+        self.page = self.row = self.column = self.left = 0
+        self.deep = False
+        self.reload()
+
+
+def _name(key: Key) -> str:
+    return " ".join("–" if v is None else clean(str(v)) for v in key)
+
+
+def _labels(axes: Sequence[str], key: Key) -> list[str]:
+    out = []
+    for axis, value in zip(axes, key, strict=True):
+        text = "–" if value is None else clean(str(value))
+        out.append(f"  {text}" if axis == "model_label" else f"{axis} {text}" if axis in ("L", "m") else text)
+    return out

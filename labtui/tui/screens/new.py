@@ -1,0 +1,346 @@
+"""New: submit a preset, a study or a search; checked as you type, its TOML beside it, its cost before you submit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from textual import events
+from textual.message import Message
+
+from labtui.text import clean, fit, wrap
+from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.poller import Loader
+from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, read_preset
+from labtui.tui.screens.form import SEARCH_TOML, Form
+from labtui.tui.screens.screen_pane import ScreenPane
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, stack, text_line
+
+LABEL = 13
+EDITING = frozenset({"backspace", "delete", "left", "right", "home", "end", "ctrl+u", "ctrl+k"})
+
+
+class CheckedSpec(Message, bubble=False):
+    """The checker read the newest text."""
+
+    def __init__(self, checked: Checked) -> None:
+        super().__init__()
+        self.checked = checked
+
+
+@dataclass(frozen=True)
+class NewRequest:
+    """What the lab knows already; read again only when the number of jobs has changed."""
+
+    count: int = -1
+    hashes: frozenset[str] = frozenset()
+
+    def __call__(self, lab: Any) -> tuple[int, Known]:
+        count = sum(lab.counts().values())
+        hashes = self.hashes
+        if count != self.count:
+            hashes = frozenset(j.hash for j in lab.jobs() if j.state not in ("failed", "cancelled"))
+        return count, Known(hashes, dict(lab.speed()))
+
+
+class NewPane(ScreenPane):
+    """The form."""
+
+    key = "new"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = Form.of(read_preset("quick"))
+        self.source = "preset quick"
+        self.known = Known()
+        self.count = -1
+        self.checked: Checked | None = None
+        self.checker = Checker(self._deliver)
+        self.toml_shown = False
+        self.top = 0
+
+    # Reading
+
+    def loader(self) -> Loader:
+        return NewRequest(self.count, self.known.hashes)
+
+    def show(self, data: tuple[int, Known]) -> None:
+        changed = data[1] != self.known or self.checked is None
+        self.count, self.known = data
+        if changed:
+            self._check()
+
+    def _check(self) -> None:
+        self.checker.ask(self.form.toml(), self.known)
+
+    def _deliver(self, checked: Checked) -> None:
+        self.post_message(CheckedSpec(checked))
+
+    def on_checked_spec(self, message: CheckedSpec) -> None:
+        self.checked = message.checked
+        self.redraw()
+        self.lab_app.refresh_frame()
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        inner = width - 2
+        cost = self._cost(inner)
+        room = height - len(cost) - 1
+        if width >= 100:
+            left = min(72, inner * 55 // 100)
+            right = inner - left - 3
+            body = beside(
+                (self._fields(left, room), left), (self._toml(right, room), right), height=room, gap=3
+            )
+        else:
+            body = stack(
+                self._toml(inner, room) if self.toml_shown else self._fields(inner, room), inner, room
+            )
+        return inset([*body, (), *cost])
+
+    def _fields(self, width: int, height: int) -> list[Line]:
+        form = self.form
+        note = f"sweep {form.which + 1} of {form.sweeps}, pgdn next" if form.sweeps > 1 else ""
+        head = rule(clean(self.source), width, note, hot=True)
+        rows: list[tuple[int | None, Line]] = []
+        section = ""
+        for i, f in enumerate(form.fields):
+            name = {"sweep": "what", "job": "what"}.get(f.path[0], f.path[0]) if len(f.path) > 1 else ""
+            name = f.path[1] if len(f.path) > 2 and f.path[1] != "lengths" else name
+            if name and name != section:
+                rows.append((None, text_line(name, "heading")))
+                section = name
+            rows.append((i, self._field_line(i, width)))
+        at = next(k for k, (i, _) in enumerate(rows) if i == form.cursor)
+        room = height - 3
+        self.top = max(0, min(self.top, at, len(rows) - room))
+        self.top = max(self.top, at - room + 1)
+        shown = [line for _, line in rows[self.top : self.top + room]]
+        return [head, *shown, *([()] * (room - len(shown))), *self._word(width)]
+
+    def _field_line(self, i: int, width: int) -> Line:
+        f = self.form.fields[i]
+        here = i == self.form.cursor
+        wrong = self._wrong(i)
+        label: Line = (
+            ("▸ " if here else "  ", "accent"),
+            (fit(f.label, LABEL), "bad" if wrong else "strong" if here else "dim"),
+        )
+        room = width - LABEL - 2
+        if here:
+            line = crop((*label, *self.form.edit.line(room, "strong")), width)
+            return based(line, "cursor")
+        text = clean(self.form.text(f))
+        return (*label, (fit(text or f.default or "·", room), "bad" if wrong else "" if text else "faint"))
+
+    def _wrong(self, i: int) -> bool:
+        """Whether the spec's sentence is about this field."""
+        checked = self.checked
+        if checked is None or not checked.problem:
+            return False
+        f = self.form.fields[i]
+        place = checked.problem.split(" ", 1)[0].rstrip(":;,")
+        keys = [k for k in place.replace("]", "").replace("[", ".").split(".") if k and not k.isdecimal()]
+        path = [k for k in f.path if k not in ("sweep", "job")]
+        keys = [k for k in keys if k not in ("sweep", "job")]
+        if not keys or not path:
+            return False
+        return keys[: len(path)] == path or (len(path) == 1 and keys[-1] == path[-1])
+
+    def _word(self, width: int) -> list[Line]:
+        """What the field means, or what is wrong."""
+        f = self.form.field
+        checked = self.checked
+        if checked is not None and checked.problem:
+            lines = [text_line(part, "bad") for part in wrap(clean(checked.problem), width)[:2]]
+            return [*lines, *([()] * (2 - len(lines)))]
+        choices = f"   ctrl+n: {', '.join(f.choices)}" if f.choices else ""
+        return [text_line(fit(f.help, width), "dim"), text_line(choices.strip(), "dim")]
+
+    def _toml(self, width: int, height: int) -> list[Line]:
+        lines = self.form.toml().splitlines()
+        bad = self.checked.line if self.checked is not None and self.checked.problem else None
+        room = height - 1
+        top = 0
+        if len(lines) > room:
+            want = (bad or self._toml_line(lines) or 1) - 1
+            top = max(0, min(want - room // 2, len(lines) - room))
+        out = [rule("TOML", width, f"{len(lines)} lines" if len(lines) > room else "")]
+        for number, line in enumerate(lines[top : top + room], top + 1):
+            style = "bad" if number == bad else "title" if line.startswith("[") else ""
+            key, sep, value = clean(line).partition(" = ")
+            text: Line = (
+                ((key, "dim"), (sep, "faint"), (value, "")) if sep and not style else ((clean(line), style),)
+            )
+            out.append(crop(((f"{number:>3} ", "bad" if number == bad else "faint"), *text), width))
+        return out
+
+    def _toml_line(self, lines: list[str]) -> int | None:
+        """About where the field being edited stands in the TOML."""
+        f = self.form.field
+        sweep = -1
+        for number, line in enumerate(lines, 1):
+            sweep += line == "[[sweep]]"
+            if line.startswith(f"{f.path[-1]} =") and (f.path[0] != "sweep" or sweep == self.form.which):
+                return number
+        return None
+
+    def _cost(self, width: int) -> list[Line]:
+        """What submitting would queue."""
+        checked = self.checked
+        if checked is None:
+            return [text_line("checking…", "dim")]
+        if checked.problem:
+            return [text_line("not ready to submit", "bad")]
+        new = checked.searches - checked.reused
+        spans: list[Span] = [(f"{figures.exact(new)} searches", "strong")]
+        if checked.reused:
+            spans.append((f" + {figures.exact(checked.reused)} known already", "ok"))
+        if checked.cells:
+            spans.append((f", {figures.exact(checked.cells)} kappas", ""))
+        short = width < 100
+        spans.append((f", {'~' if short else 'about '}{figures.count(checked.trials)} trials", ""))
+        gpu, cpu = figures.duration(checked.gpu_hours * 3600), figures.duration(checked.cpu_hours * 3600)
+        if new and checked.measured == new:
+            spans += [("   ~" + gpu, "strong"), (" of one device, as measured here", "dim")]
+        elif new:
+            why = "" if short else f" (reckoned; {checked.measured} of {new} measured here)"
+            of_gpu, of_core = (" GPU or ", " core") if short else (" of one GPU, ", " of one CPU core")
+            spans += [
+                (f"   ~{gpu}", "strong"),
+                (of_gpu, "dim"),
+                (f"~{cpu}", "strong"),
+                (f"{of_core}{why}", "dim"),
+            ]
+        return [tuple(spans)]
+
+    # Hands: all plain keys are typing
+
+    def pressed(self, event: events.Key) -> None:
+        form = self.form
+        key = event.key
+        if key in ("down", "tab", "enter"):
+            form.move(1)
+        elif key in ("up", "shift+tab"):
+            form.move(-1)
+        elif key in ("pagedown", "pageup"):
+            form.turn(1 if key == "pagedown" else -1)
+        elif key in ("ctrl+n", "ctrl+g"):
+            if key == "ctrl+g":
+                self.toml_shown = not self.toml_shown
+            else:
+                form.cycle(1)
+                self._check()
+        elif event.is_printable or key in EDITING:
+            form.key(key, event.character, event.is_printable)
+            self._check()
+        else:
+            self.lab_app.press(event)
+            return
+        event.stop()
+        event.prevent_default()
+        self.redraw()
+
+    def paste(self, text: str) -> None:
+        self.form.edit.insert(text)
+        self.form.commit()
+        self._check()
+        self.redraw()
+
+    def wheel(self, by: int) -> None:
+        self.form.move(1 if by > 0 else -1)
+        self.redraw()
+
+    def copy_text(self) -> str:
+        return self.form.toml()
+
+    export_text = copy_text
+
+    def load(self, toml: str, source: str) -> None:
+        """Another document."""
+        try:
+            self.form = Form.of(toml)
+        except tomllib.TOMLDecodeError as error:
+            self.lab_app.say(f"{source}: not valid TOML: {error}", "bad", 8.0)
+            return
+        self.source = source
+        self.top = 0
+        self.checked = None
+        self._check()
+        self.redraw()
+
+    def do_load_preset(self) -> None:
+        choices = [
+            Choice(n, partial(self._load_preset, n), _first_comment(read_preset(n))) for n in preset_names()
+        ]
+        choices.append(
+            Choice("one search", partial(self.load, SEARCH_TOML, "one search"), "N* of one model on one task")
+        )
+        choices.append(Choice("a file…", self._load_file, "a TOML file of yours"))
+        self.lab_app.push(Chooser("Start from", choices))
+
+    def _load_preset(self, name: str) -> None:
+        self.load(read_preset(name), f"preset {name}")
+
+    def _load_file(self) -> None:
+        def then(name: str) -> None:
+            try:
+                self.load(Path(name).expanduser().read_text("utf-8"), name)
+            except (OSError, UnicodeDecodeError) as error:
+                self.lab_app.say(f"{name} cannot be read: {error}", "bad", 8.0)
+
+        self.lab_app.ask("file", then, hint="a TOML file that holds a study or a search")
+
+    def do_save_toml(self) -> None:
+        def then(name: str) -> None:
+            try:
+                with Path(name).expanduser().open("x", encoding="utf-8") as file:
+                    file.write(self.form.toml())
+            except OSError as error:
+                self.lab_app.say(f"{name} was not written: {error.strerror}", "bad", 8.0)
+            else:
+                self.lab_app.say(f"written: {name}")
+
+        self.lab_app.ask(
+            "save to", then, text="study.toml", hint="a new file; an existing one is never replaced"
+        )
+
+    def do_edit_toml(self) -> None:
+        """The TOML in $EDITOR; what it leaves becomes the form."""
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "spec.toml"
+            path.write_text(self.form.toml(), "utf-8")
+            try:
+                with self.app.suspend():
+                    subprocess.run([*shlex.split(editor), str(path)], check=False)
+                text = path.read_text("utf-8")
+            except Exception as error:  # no terminal to suspend, no such editor
+                self.lab_app.say(f"the editor {editor} did not run: {error}", "bad", 8.0)
+                return
+        self.load(text, self.source)
+
+    def can_submit(self) -> bool:
+        return self.checked is not None and not self.checked.problem
+
+    def do_submit(self) -> None:
+        checked = self.checked
+        if checked is not None and not checked.problem and checked.toml == self.form.toml():
+            self.lab_app.submit(checked)
+
+    def do_back(self) -> None:
+        self.lab_app.do_back() if self.lab_app.trail else self.lab_app.show_screen("queue")
+
+
+def _first_comment(toml: str) -> str:
+    return next((line.lstrip("# ") for line in toml.splitlines() if line.startswith("#")), "")

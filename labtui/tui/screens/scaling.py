@@ -1,0 +1,310 @@
+"""Scaling: how does it grow?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from labtui.text import clean, fit, wrap
+from labtui.tui.poller import Loader
+from labtui.tui.screens.scalingdata import (
+    AXES,
+    SAMPLES,
+    Curve,
+    ScalingData,
+    ScalingRequest,
+    known,
+    middle,
+    series_of,
+    tail,
+)
+from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.theme import model_sign, model_style
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, text_line
+from labtui.views.plot import Axis, plot, span
+
+if TYPE_CHECKING:
+    from labtui.analysis.points import Point
+
+
+class ScalingPane(ScreenPane):
+    """N* over L, m or n, log against log."""
+
+    key = "scaling"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = ScalingRequest()
+        self.data: ScalingData | None = None
+        self.hidden: set[str] = set()
+        self.at = 0
+        self.point = 0
+        self.zoom = 1.0
+
+    # Reading
+
+    def loader(self) -> Loader:
+        return self.request
+
+    def show(self, data: ScalingData) -> None:
+        if data.request.study == self.request.study and self.request.axis in ("", data.request.axis):
+            self.data = data
+            self.at = min(self.at, max(0, len(data.curves) - 1))
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        data = self.data
+        if data is None:
+            return empty_state([clean(self.problem)], width, height) if self.problem else ()
+        if not data.curves:
+            name = self.lab_app.keymap.name
+            return empty_state(
+                ["No N* yet.", f"{name('show_new')} submits a study; points appear as searches end"],
+                width,
+                height,
+            )
+        inner = width - 2
+        keys = self.lab_app.keymap.name
+        others = ", ".join(a for a in data.axes if a != data.request.axis)
+        note = f"{keys('axes')}: against {others}" if others else ""
+        head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
+        foot = self._reading(inner)
+        if width >= 110:
+            side = min(50, inner * 2 // 5)
+            room = height - 2
+            legend = self._legend(side, min(len(data.curves), max(6, room - 8)))
+            right = [*legend, (), *self._points(side, room - len(legend) - 1)]
+            body = beside(
+                (self._plot(inner - side - 3, room), inner - side - 3), (right, side), height=room, gap=3
+            )
+        else:
+            rows = min(len(data.curves), max(3, height // 3))
+            body = [*self._plot(inner, height - rows - 2), *self._legend(inner, rows)]
+        return inset([head, *body, foot])
+
+    def _ranges(self) -> tuple[Axis, Axis]:
+        assert self.data is not None
+        axis = self.data.request.axis
+        shown = [c for c in self.data.curves if c.key not in self.hidden]
+        xs = [c.x(p, axis) for c in shown for p in c.points]
+        ys: list[float] = []
+        for curve in shown:
+            for p in curve.points:
+                ys += [float(p.n_max)] if p.hi is None else [max(0.7, float(p.lo + 1)), float(p.hi)]
+        x, y = span(xs, log=True), span(ys, log=True)
+        x = Axis(x.low, x.high, True, True)
+        found = self._here()
+        if self.zoom > 1 and found is not None:
+            cx, cy = x.place(found[1].L if axis != "m" else found[1].m or 1), y.place(middle(found[1]))
+            half = 0.5 / self.zoom
+            x = Axis(x.value(cx - half), x.value(cx + half), True, True)
+            y = Axis(y.value(cy - half), y.value(cy + half), True)
+        return x, y
+
+    def _plot(self, width: int, height: int) -> list[Line]:
+        assert self.data is not None
+        axis = self.data.request.axis
+        x, y = self._ranges()
+        # The chosen line is drawn last, so that nothing lies on it.
+        order = [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i != self.at]
+        order += [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i == self.at]
+        found = self._here()
+        cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
+        return plot(
+            [series_of(c, axis) for c in order],
+            width,
+            height,
+            x,
+            y,
+            x_label=axis,
+            y_format="count",
+            cursor=cursor,
+        )
+
+    def _legend(self, width: int, height: int) -> list[Line]:
+        assert self.data is not None
+        axis = self.data.request.axis
+        curves = self.data.curves
+        hidden = max(0, len(curves) - height)
+        if hidden:
+            height, hidden = height - 1, hidden + 1
+        top = min(max(0, self.at - height + 1), max(0, len(curves) - height))
+        lines: list[Line] = []
+        tails = [tail(c, axis) for c in curves]
+        law_room = max(map(len, tails), default=0) + 1 if width >= 40 else 0
+        for i, curve in enumerate(curves[top : top + height], top):
+            off = curve.key in self.hidden
+            style = "faint" if off else model_style(curve.kind)
+            label: list[Span] = [
+                (f"{model_sign(curve.kind)} ", style),
+                (f"{SAMPLES.get(curve.format, '━━')} ", style),
+                (fit(curve.label, width - 7 - law_room), "faint" if off else ""),
+            ]
+            if law_room:
+                label.append((fit(tails[i], law_room, ">"), "faint" if off else "dim"))
+            line = crop((("▸ " if i == self.at else "  ", "accent"), *label), width)
+            lines.append(based(line, "cursor") if i == self.at else line)
+        if hidden:
+            lines.append(text_line(f"  {hidden} more", "warn"))
+        return lines
+
+    def _points(self, width: int, height: int) -> list[Line]:
+        """The points of the chosen line as numbers, and its law in words."""
+        found = self._here()
+        if found is None or height < 4 or self.data is None:
+            return []
+        curve, here = found
+        axis = self.data.request.axis
+        text = "" if curve.law is None else curve.law.text()
+        law = wrap(text.replace(" L^", " n^") if axis == "n" else text, width) if text else []
+        room = height - 2 - len(law) - bool(law)
+        at = curve.points.index(here)
+        top = max(0, min(at - room + 1, len(curve.points) - room))
+        lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
+        lines.append(text_line(f"  {axis:<6}{'N*':>8}{'bracket':>20}{'job':>8}", "dim"))
+        for point in curve.points[top : top + max(0, room)]:
+            value, rest = known(point)
+            line: Line = (
+                ("▸ " if point is here else "  ", "accent"),
+                (f"{curve.x(point, axis):<6g}", ""),
+                (fit(value, 8, ">"), "warn" if point.hi is None else "strong"),
+                (fit(rest, 20, ">"), "dim"),
+                (f"{point.job_id:>8}", "dim"),
+            )
+            lines.append(based(crop(line, width), "cursor") if point is here else line)
+        return [*lines, *([()] if law else []), *(text_line(part, "dim") for part in law)]
+
+    def _here(self) -> tuple[Curve, Point] | None:
+        if self.data is None or not self.data.curves:
+            return None
+        curve = self.data.curves[self.at]
+        if curve.key in self.hidden or not curve.points:
+            return None
+        return curve, curve.points[min(self.point, len(curve.points) - 1)]
+
+    def _reading(self, width: int) -> Line:
+        """What the cursor stands on."""
+        found = self._here()
+        if found is None:
+            return text_line("hidden: " + self.lab_app.keymap.name("toggle_series") + " shows it", "dim")
+        curve, p = found
+        m = f" m={p.m}" if p.m is not None else ""
+        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
+        if p.hi is None:
+            told = f"N* > {figures.exact(p.n_max)}"
+        if p.estimate is not None:
+            told = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
+        spans: list[Span] = [
+            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (told, "strong"),
+            (f"  job {p.job_id}", "dim"), (f"  {figures.flags(p.flags)}", "warn"),
+        ]  # fmt: skip
+        if self.zoom > 1:
+            spans.append((f"   zoom {self.zoom:g}×", "accent"))
+        return tuple(spans)
+
+    # Hands
+
+    def selection(self) -> list[int]:
+        found = self._here()
+        return [] if found is None else [found[1].job_id]
+
+    def copy_text(self) -> str:
+        found = self._here()
+        return (
+            ""
+            if found is None
+            else f"{found[0].label}: {found[0].law.text() if found[0].law else 'no law'}\n"
+        )
+
+    def _move(self, curves: int, points: int) -> None:
+        found = self.data.curves if self.data else ()
+        if found:
+            self.at = max(0, min(len(found) - 1, self.at + curves))
+            self.point = max(0, min(len(found[self.at].points) - 1, self.point + points))
+        self.redraw()
+
+    def do_up(self) -> None:
+        self._move(-1, 0)
+
+    def do_down(self) -> None:
+        self._move(1, 0)
+
+    def do_left(self) -> None:
+        self._move(0, -1)
+
+    def do_right(self) -> None:
+        self._move(0, 1)
+
+    def wheel(self, by: int) -> None:
+        self._move(1 if by > 0 else -1, 0)
+
+    def do_open(self) -> None:
+        found = self._here()
+        if found is not None and found[1].job_id:
+            self.lab_app.open_job(found[1].job_id)
+
+    def can_open(self) -> bool:
+        return bool(self.data and self.data.curves)
+
+    can_toggle_series = can_zoom_in = can_zoom_out = can_open
+
+    def do_toggle_series(self) -> None:
+        if self.data and self.data.curves:
+            self.hidden ^= {self.data.curves[self.at].key}
+            self.redraw()
+
+    def do_zoom_in(self) -> None:
+        self.zoom = min(16.0, self.zoom * 2)
+        self.redraw()
+
+    def do_zoom_out(self) -> None:
+        self.zoom = max(1.0, self.zoom / 2)
+        self.redraw()
+
+    def do_back(self) -> None:
+        if self.zoom > 1:
+            self.zoom = 1.0
+            self.redraw()
+        elif self.hidden:
+            self.hidden.clear()
+            self.redraw()
+        elif self.request.study is not None:
+            self._change(study=None)
+        else:
+            self.lab_app.do_back()
+
+    def do_axes(self) -> None:
+        if self.data is not None:
+            axes = self.data.axes
+            at = axes.index(self.data.request.axis) if self.data.request.axis in axes else 0
+            self._change(axis=axes[(at + 1) % len(axes)])
+
+    def can_axes(self) -> bool:
+        return self.data is not None and len(self.data.axes) > 1
+
+    def can_next_study(self) -> bool:
+        return self.common is not None and bool(self.common.studies)
+
+    can_prev_study = can_next_study
+
+    def do_next_study(self) -> None:
+        self._study(1)
+
+    def do_prev_study(self) -> None:
+        self._study(-1)
+
+    def _study(self, by: int) -> None:
+        ids: list[int | None] = (
+            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
+        )
+        at = ids.index(self.request.study) if self.request.study in ids else 0
+        self._change(study=ids[(at + by) % len(ids)], axis="")
+
+    def _change(self, **changes: Any) -> None:
+        self.request = replace(self.request, **changes)
+        self.at = self.point = 0
+        self.zoom = 1.0
+        self.reload()

@@ -1,0 +1,121 @@
+"""What every screen has: a request for the poller, a snapshot, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+
+from labtui.tui.pane import Pane
+from labtui.tui.poller import Common, Loader
+from labtui.views.lines import Line, text_line
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
+
+
+class ScreenPane(Pane, can_focus=True):
+    """One screen. Subclasses say what to load, how to draw it, and what their keys do (``do_<action>``)."""
+
+    key: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__(id=self.key)
+        self.problem = ""
+        self.fresh = True
+        """Nothing has been read yet."""
+
+    def loader(self) -> Loader:
+        """What to read now: a frozen function of a lab, run in the poller's thread."""
+        raise NotImplementedError(type(self).__name__)
+
+    def show(self, data: Any) -> None:
+        """Take what the loader returned. The pane is drawn afterwards."""
+
+    def arrived(self) -> None:
+        """The screen came to the front."""
+
+    def receive(self, data: Any, problem: str) -> None:
+        """A snapshot (or the sentence why there is none) from the poller."""
+        self.problem = problem
+        if data is not None:
+            self.fresh = False
+            self.show(data)
+        self.redraw()
+
+    def reload(self) -> None:
+        """Ask for other data: another filter, page, job."""
+        if self.lab_app.front is self:
+            self.lab_app.poller.watch(self.key, self.loader())
+
+    @property
+    def common(self) -> Common | None:
+        return self.lab_app.common
+
+    def selection(self) -> list[int]:
+        """The jobs that a verb means."""
+        return []
+
+    def selected_rows(self) -> list[JobRow]:
+        """The loaded rows among the selection."""
+        return []
+
+    def can(self, action_id: str) -> bool:
+        """Whether an action of this screen is valid now."""
+        check = getattr(self, f"can_{action_id}", None)
+        return bool(check()) if check is not None else True
+
+    def copy_text(self) -> str:
+        """What ``copy`` takes: what the cursor is on."""
+        return self.text()
+
+    def export_text(self) -> str:
+        """What ``write`` takes: the screen as text."""
+        return self.text()
+
+    def paste(self, text: str) -> None:
+        """Text pasted by the terminal; most screens have no use for it."""
+
+    def on_key(self, event: events.Key) -> None:
+        target = self.lab_app.target()
+        if target is self:
+            self.pressed(event)
+        else:
+            target.on_key(event)
+
+    def pressed(self, event: events.Key) -> None:
+        """A key for this screen."""
+        self.lab_app.press(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self.paste(event.text)
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.focus()
+        self.click(event.x, event.y)
+
+    def click(self, x: int, y: int) -> None:
+        """A click at a cell."""
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.wheel(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.wheel(-3)
+
+    def wheel(self, by: int) -> None:
+        """The mouse wheel, in lines."""
+
+
+def empty_state(lines: list[str], width: int, height: int) -> list[Line]:
+    """A calm middle of the screen that says what to press."""
+    top = max(0, (height - len(lines)) // 2 - 1)
+    out: list[Line] = [()] * top
+    for i, line in enumerate(lines):
+        pad = " " * max(0, (width - len(line)) // 2)
+        out.append(text_line(pad + line, "strong" if i == 0 else "dim"))
+    return out

@@ -1,0 +1,297 @@
+"""Trials: all of them, sorted and filtered in SQL; a trial's curve at a key."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labtui.filters import EVERYTHING, Query, parse
+from labtui.text import clean
+from labtui.tui.poller import Loader
+from labtui.tui.screens.screen_pane import empty_state
+from labtui.tui.screens.table_pane import TablePane
+from labtui.tui.table import PAGE, Column, layout, table_lines
+from labtui.tui.theme import OUTCOME_SIGN, model_sign, model_style, state_style
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span, beside, rule
+from labtui.views.plot import Axis, Level, Series, plot, span
+from store.rows import Curve, JobRow, TrialRow
+
+COLUMNS = (
+    Column("id", "trial", 7, ">", sort="id"),
+    Column("outcome", "outcome", 12, sort="outcome"),
+    Column("job", "job", 6, ">", sort="job"),
+    Column("model", "model", 18, rank=3),
+    Column("format", "format", 7, rank=4),
+    Column("lengths", "lengths", 9, rank=5),
+    Column("n", "N", 11, ">", sort="n"),
+    Column("lr", "lr", 7, ">", rank=1, sort="lr"),
+    Column("seed", "seed", 6, ">", rank=1, sort="seed"),
+    Column("best", "best loss", 9, ">", sort="best_loss"),
+    Column("at", "at step", 9, ">", rank=6),
+    Column("steps", "steps", 9, ">", rank=2, sort="steps"),
+    Column("wall", "time", 7, ">", rank=7, sort="wall_s"),
+    Column("gen", "acc 2L", 6, ">", rank=8),
+)
+SORTS = ("-id", "job", "n", "lr", "seed", "best_loss", "-best_loss", "-steps", "-wall_s", "outcome", "id")
+EXAMPLE = "outcome:success  lr<1e-3  model:lstm  n>=1000  job:12"
+
+
+@dataclass(frozen=True)
+class TrialRowPlus:
+    """A trial and its job."""
+
+    trial: TrialRow
+    job: JobRow | None
+
+
+@dataclass(frozen=True)
+class TrialsData:
+    """What Trials shows."""
+
+    ids: array[int]
+    rows: tuple[TrialRowPlus, ...]
+    curve: Curve | None
+    curve_of: int | None
+    request: TrialsRequest
+
+
+@dataclass(frozen=True)
+class TrialsRequest:
+    """What to read; called with a lab in the poller's thread."""
+
+    query: Query = EVERYTHING
+    order: str = "-id"
+    study: int | None = None
+    top: int = 0
+    height: int = 50
+    keep: int | None = None
+    curve: bool = False
+    known: array[int] | None = None
+    """The ids of the last reading where only another page is wanted."""
+
+    def __call__(self, lab: Any) -> TrialsData:
+        ids = (
+            self.known if self.known is not None else lab.trial_ids(self.query.where, self.order, self.study)
+        )
+        first = max(0, self.top // PAGE - 1) * PAGE
+        wanted = ids[first : (self.top + self.height) // PAGE * PAGE + 2 * PAGE]
+        trials = lab.trials_by_id(wanted)
+        jobs = {j.id: j for j in lab.jobs(sorted({t.job_id for t in trials}))}
+        rows = tuple(TrialRowPlus(t, jobs.get(t.job_id)) for t in trials)
+        shown = self.keep if self.keep is not None else (ids[0] if len(ids) else None)
+        curve = lab.curve(shown) if self.curve and shown is not None else None
+        return TrialsData(ids, rows, curve, shown if self.curve else None, self)
+
+
+def cells(row: TrialRowPlus, room: dict[str, int]) -> dict[str, Line]:
+    """A trial's row."""
+    t, job = row.trial, row.job
+    good = t.outcome == "success"
+    out: dict[str, Line] = {
+        "id": ((str(t.id), "dim"),),
+        "outcome": ((f"{OUTCOME_SIGN.get(t.outcome, '?')} {clean(t.outcome)}", state_style(t.outcome)),),
+        "job": ((str(t.job_id), "dim"),),
+        "n": ((figures.exact(t.n), ""),),
+        "lr": ((figures.rate(t.lr), ""),),
+        "seed": ((str(t.seed), ""),),
+        "best": ((figures.loss(t.best_loss), "ok" if good else ""),),
+        "at": ((figures.exact(t.best_step), "dim"),),
+        "steps": ((figures.exact(t.steps), "dim"),),
+        "wall": ((figures.duration(t.wall_s or None), "dim"),),
+        "gen": ((f"{t.generalisation:.2f}" if t.generalisation is not None else "", "accent"),),
+    }
+    if job is not None:
+        out["model"] = ((f"{model_sign(job.model)} ", model_style(job.model)), (clean(job.model_label), ""))
+        out["format"] = ((job.format, ""),)
+        out["lengths"] = ((figures.lengths(job.distribution, job.length, job.min_length), ""),)
+    return out
+
+
+def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
+    """Training and validation loss of one trial, with eps."""
+    steps = [float(s) for s in curve.steps]
+    eps = row.job.eps if row.job else None
+    values = [*curve.validation, *curve.train] + ([eps] if eps else [])
+    style = model_style(row.job.model) if row.job else "accent"
+    series = [
+        Series(tuple(zip(steps, curve.train, strict=False)), "dim"),
+        Series(tuple(zip(steps, curve.validation, strict=False)), style),
+    ]
+    legend: Line = (("━ ", style), ("validation  ", "dim"), ("━ ", "dim"), ("training", "dim"))
+    x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
+    levels = [Level(eps, f"ε {figures.rate(eps)}")] if eps else []
+    return [
+        legend,
+        *plot(series, width, height - 1, x, span(values, log=True), levels=levels, x_label="step"),
+    ]
+
+
+class TrialsPane(TablePane[TrialRowPlus]):
+    """Every training run of the lab."""
+
+    key = "trials"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = TrialsRequest()
+        self.curve: Curve | None = None
+        self.curve_of: int | None = None
+        self.curve_shown = False
+
+    # Reading
+
+    def loader(self) -> Loader:
+        return replace(
+            self.request,
+            top=self.window.top,
+            height=max(1, self.window.height),
+            keep=self.window.id,
+            curve=self.curve_shown,
+            known=None,
+        )
+
+    def show(self, data: TrialsData) -> None:
+        if (data.request.query, data.request.order) != (self.request.query, self.request.order):
+            return
+        if data.request.known is None:
+            self.window.replace(data.ids)
+        self.window.feed((row.trial.id, row) for row in data.rows)
+        self.curve, self.curve_of = data.curve, data.curve_of
+
+    def moved(self) -> None:
+        self.redraw()
+        if self.window.missing() or (self.curve_shown and self.curve_of != self.window.id):
+            # Only the page is read again, not the ids of 190,000 trials.
+            loader = replace(
+                self.request,
+                top=self.window.top,
+                height=max(1, self.window.height),
+                keep=self.window.id,
+                curve=self.curve_shown,
+                known=self.window.ids,
+            )
+            self.lab_app.poller.turn(self.key, loader, self.loader())
+
+    # Drawing
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        lines: list[Line] = [self._state_line()]
+        room = height - 1
+        plot_room = 0
+        if self.curve_shown and width < 130:
+            plot_room = min(16, room // 2)
+        table_width = width if not self.curve_shown or width < 130 else width * 3 // 5
+        self.table_top = 1
+        columns = layout(COLUMNS, table_width - 2)
+        table = table_lines(
+            self.window, columns, table_width, room - plot_room, cells, sort=self.request.order
+        )
+        if self.window.loaded and not self.window.ids:
+            name = self.lab_app.keymap.name
+            words = [
+                "No trial yet.",
+                f"{name('show_new')} starts from a preset; each run stands here once it began",
+            ]
+            if self.request.query.text:
+                words = ["No trial fits.", f"{name('back')} takes the filter away"]
+            table[1:] = empty_state(words, table_width, room - 1)
+        if not self.curve_shown:
+            return lines + table
+        if plot_room:
+            table += [()] * (room - plot_room - len(table))
+            return [*lines, *table, *self._curve(width, plot_room)]
+        side = width - table_width - 3
+        return [*lines, *beside((table, table_width), (self._curve(side, room), side), height=room, gap=3)]
+
+    def _curve(self, width: int, height: int) -> list[Line]:
+        row = self.window.row
+        if row is None:
+            return []
+        head = rule(
+            f"trial {row.trial.id}",
+            width,
+            f"N = {row.trial.n:,}  lr {figures.rate(row.trial.lr)}  seed {row.trial.seed}",
+        )
+        if self.curve is None or self.curve_of != row.trial.id:
+            return [head, (), ((" no curve was kept" if self.curve_of == row.trial.id else "", "dim"),)]
+        return [head, *curve_plot(row, self.curve, width, height - 1)]
+
+    def _state_line(self) -> Line:
+        n = len(self.window.ids)
+        spans: list[Span] = [(f" {n:,} trials" if self.window.loaded else " …", "strong")]
+        if self.request.query.text:
+            spans += [("   filter ", "dim"), (clean(self.request.query.text), "accent")]
+        if n:
+            spans.append((f"   {self.window.cursor + 1:,} of {n:,}", "dim"))
+        return tuple(spans)
+
+    # Hands
+
+    def selection(self) -> list[int]:
+        return []
+
+    def copy_text(self) -> str:
+        row = self.window.row
+        return "" if row is None else f"trial {row.trial.id}, job {row.trial.job_id}\n"
+
+    def do_open(self) -> None:
+        row = self.window.row
+        if row is not None:
+            self.lab_app.open_job(row.trial.job_id, row.trial.probe_id)
+
+    def do_curve(self) -> None:
+        self.curve_shown = not self.curve_shown
+        self.redraw()
+        self.moved()
+
+    def can_curve(self) -> bool:
+        return self.has_rows()
+
+    def do_filter(self) -> None:
+        self.lab_app.ask(
+            "filter", self.set_filter, text=self.request.query.text, check=check_filter, hint=EXAMPLE
+        )
+
+    def set_filter(self, text: str) -> None:
+        """Show what ``text`` says; it has been checked."""
+        self._change(query=read_filter(text))
+
+    def do_sort(self) -> None:
+        at = SORTS.index(self.request.order) if self.request.order in SORTS else 0
+        self._change(order=SORTS[(at + 1) % len(SORTS)])
+
+    def do_reverse(self) -> None:
+        order = self.request.order
+        self._change(order=order[1:] if order.startswith("-") else f"-{order}")
+
+    def _change(self, **changes: Any) -> None:
+        self.request = replace(self.request, **changes)
+        self.window.go(0)
+        self.redraw()
+        self.reload()
+
+    def do_back(self) -> None:
+        if self.curve_shown:
+            self.do_curve()
+        elif self.request.query.text:
+            self._change(query=EVERYTHING)
+        else:
+            self.lab_app.do_back()
+
+
+def read_filter(text: str) -> Query:
+    from store.filters import FIELDS
+
+    return parse(text, frozenset(FIELDS) | TRIAL_FIELDS)
+
+
+def check_filter(text: str) -> str:
+    """What is wrong with a filter; empty: nothing."""
+    query = read_filter(text)
+    return query.problem or ("kappa is no field of a trial" if query.kappa else "")
+
+
+TRIAL_FIELDS = frozenset({"outcome", "lr", "seed", "trial", "probe", "loss"})

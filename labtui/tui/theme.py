@@ -1,0 +1,316 @@
+"""Colours and signs: our themes, and the palette that turns style names into styles.
+
+Drawing functions name styles by meaning (``ok``, ``model.lstm``, ``kappa.+2``); a palette gives each a colour in the present
+theme. Several names may be joined by spaces, later ones win. Meaning never rests on colour alone: each state, verdict and
+model also has a sign of its own.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from rich.color import Color as RichColor
+from rich.style import Style
+from textual.color import Color
+from textual.theme import Theme
+
+STATE_SIGN = {"queued": "○", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "⊘"}
+OUTCOME_SIGN = {
+    "running": "▶",
+    "success": "✓",
+    "failure": "✗",
+    "diverged": "∞",
+    "superseded": "·",
+    "lost": "?",
+    "interrupted": "‖",
+}
+MODEL_SIGN = {"transformer": "▲", "lstm": "■", "dense_ssm": "●"}
+_PLUGIN_SIGNS = "◆★✚⬟"
+PLUGIN_HUES = ("plugin.0", "plugin.1", "plugin.2", "plugin.3")
+
+
+def model_sign(model: str) -> str:
+    """The one sign of a kind of model, the same on every screen."""
+    return MODEL_SIGN.get(model) or _PLUGIN_SIGNS[_slot(model)]
+
+
+def model_style(model: str) -> str:
+    """The style name of a kind of model's one colour."""
+    return f"model.{model}" if model in MODEL_SIGN else PLUGIN_HUES[_slot(model)]
+
+
+def _slot(model: str) -> int:
+    import hashlib
+
+    return hashlib.sha256(model.encode("utf-8", "replace")).digest()[0] % len(_PLUGIN_SIGNS)
+
+
+def state_style(state: str) -> str:
+    """The style name of a job's or trial's state."""
+    return f"state.{state}"
+
+
+_DARK = {
+    "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#8491a0", "faint": "#3b4652",
+    "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479", "accent": "#79b8ff", "ok": "#7ecb8f", "warn": "#e5b95c",
+    "bad": "#f47b72", "tab": "#233245", "shade": "#203040",
+    "transformer": "#f0a35e", "lstm": "#6cb8ff", "dense_ssm": "#c79bf2",
+    "plugin0": "#5fd0b8", "plugin1": "#e3d16a", "plugin2": "#f58fb4", "plugin3": "#a8c76b",
+}  # fmt: skip
+_LIGHT = {
+    "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#66717c", "faint": "#c3cad0",
+    "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#9a6700", "accent": "#0a5fb4", "ok": "#1f7a3a", "warn": "#8f5d00",
+    "bad": "#b3261e", "tab": "#dbe7f3", "shade": "#dbe6ef",
+    "transformer": "#b3560a", "lstm": "#0b63b0", "dense_ssm": "#7a3db8",
+    "plugin0": "#0d7a66", "plugin1": "#7a6500", "plugin2": "#b02a62", "plugin3": "#4c6b12",
+}  # fmt: skip
+_KAPPA_DARK = {
+    -3: "#93501b",
+    -2: "#6d401c",
+    -1: "#463221",
+    0: "#262d35",
+    1: "#1e3a52",
+    2: "#1d5079",
+    3: "#216aa6",
+}
+_KAPPA_LIGHT = {
+    -3: "#e8a165",
+    -2: "#f1c49a",
+    -1: "#f7e2cc",
+    0: "#eceeed",
+    1: "#d3e5f5",
+    2: "#a8cdec",
+    3: "#78b1e0",
+}
+_HEAT_DARK = ("#3f7d4f", "#3d6f73", "#375a75", "#32466a", "#2c3453", "#242a3c")
+_RATES_DARK = ("#f2cf63", "#8fcf6a", "#45b39d", "#5b9bd1", "#a58be0")
+_RATES_LIGHT = ("#9a7400", "#4c8a1c", "#0c7f6b", "#1f62a8", "#6a48b0")
+_HEAT_LIGHT = ("#a6d8b0", "#b7dcd8", "#c6dcec", "#d5dcef", "#e2e2f0", "#eeeef3")
+_ANSI = {
+    "fg": "default", "strong": "default bold", "dim": "bright_black", "faint": "bright_black", "track": "bright_black",
+    "cursor": "reverse", "mark": "yellow bold", "accent": "blue", "ok": "green", "warn": "yellow", "bad": "red",
+    "tab": "reverse", "transformer": "yellow", "lstm": "cyan", "dense_ssm": "magenta",
+    "plugin0": "green", "plugin1": "bright_yellow", "plugin2": "bright_red", "plugin3": "bright_green",
+}  # fmt: skip
+
+
+def _theme(name: str, colours: dict[str, str], *, dark: bool) -> Theme:
+    return Theme(
+        name=name,
+        primary=colours["accent"],
+        secondary=colours["dim"],
+        accent=colours["accent"],
+        foreground=colours["fg"],
+        background=colours["bg"],
+        surface=colours["bg"],
+        panel=colours["panel"],
+        success=colours["ok"],
+        warning=colours["warn"],
+        error=colours["bad"],
+        dark=dark,
+    )
+
+
+DARK = _theme("labtui-dark", _DARK, dark=True)
+LIGHT = _theme("labtui-light", _LIGHT, dark=False)
+ANSI = Theme(
+    name="labtui-ansi",
+    primary="ansi_blue",
+    secondary="ansi_bright_black",
+    accent="ansi_blue",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    success="ansi_green",
+    warning="ansi_yellow",
+    error="ansi_red",
+    boost="ansi_default",
+    dark=True,
+    ansi=True,
+    variables={
+        "ansi-background": "ansi_black",
+        "ansi-foreground": "ansi_white",
+        "border-blurred": "ansi_black",
+        "block-cursor-foreground": "ansi_black",
+        "block-cursor-background": "ansi_white",
+        "input-cursor-background": "ansi_black",
+        "input-cursor-foreground": "ansi_bright_white",
+        "input-cursor-text-style": "none",
+        "input-selection-background": "ansi_bright_blue",
+        "input-selection-foreground": "ansi_black",
+        "screen-selection-background": "ansi_bright_blue",
+        "screen-selection-foreground": "ansi_black",
+    },
+)
+THEMES = (DARK, LIGHT, ANSI)
+
+
+RATES = tuple(f"rate.{i}" for i in range(5))
+"""Learning rates in order, the largest first: a ramp, since they are a scale and no names; no model has these colours."""
+
+
+class Palette:
+    """Style names to rich styles, for one theme."""
+
+    def __init__(self, theme: Theme, *, no_color: bool = False) -> None:
+        self._cache: dict[str, Style] = {}
+        self._flat_cursor = no_color or theme.ansi or "ansi" in theme.name
+        if no_color:
+            self._names = _mono()
+        elif theme.ansi or "ansi" in theme.name:
+            self._names = _ansi()
+        else:
+            own = {"labtui-dark": _DARK, "labtui-light": _LIGHT}.get(theme.name)
+            self._names = _colours(own or _borrowed(theme), dark=theme.dark)
+
+    @cached_property
+    def base(self) -> Style:
+        """What every cell has: foreground and background."""
+        return self._names["fg"]
+
+    def style(self, key: str) -> Style:
+        """The style of one or more names joined by spaces; unknown names count for nothing."""
+        found = self._cache.get(key)
+        if found is None:
+            found = self.base
+            for name in key.split():
+                found += self._names.get(name, Style.null())
+            if self._flat_cursor and found.reverse:
+                # Turned round, each colour would be a ground of its own: a row in patches.
+                found = self.base + Style(reverse=True, bold=found.bold)
+            self._cache[key] = found
+        return found
+
+
+def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
+    def on(fg: str, bg: str | None = None, **more: bool) -> Style:
+        return Style(color=fg, bgcolor=bg, **more)  # type: ignore[arg-type]
+
+    names = {
+        "fg": on(c["fg"], c["bg"]),
+        "strong": on(c["strong"], bold=True),
+        "dim": on(c["dim"]),
+        "faint": on(c["faint"]),
+        "track": Style(bgcolor=c["track"]),
+        "panel": Style(bgcolor=c["panel"]),
+        "heading": on(c["dim"]),
+        "title": on(c["strong"], bold=True),
+        "head": on(c["dim"], c["panel"]),
+        "accent": on(c["accent"]),
+        "key": on(c["accent"]),
+        "ok": on(c["ok"]),
+        "warn": on(c["warn"]),
+        "bad": on(c["bad"]),
+        "mark": on(c["mark"]),
+        "cursor": Style(bgcolor=c["cursor"]),
+        "tab": on(c["strong"], c["tab"], bold=True),
+        "caret": on(c["bg"], c["accent"]),
+        "banner": on(c["bg"], c["warn"]),
+        "alarm": on(c["bg"], c["bad"]),
+        "bold": Style(bold=True),
+        "under": Style(underline=True),
+        "reverse": Style(reverse=True),
+        "shade": Style(bgcolor=c["shade"]),
+        "state.queued": on(c["dim"]),
+        "state.running": on(c["accent"]),
+        "state.paused": on(c["warn"]),
+        "state.done": on(c["ok"]),
+        "state.failed": on(c["bad"]),
+        "state.cancelled": on(c["dim"]),
+        "state.success": on(c["ok"]),
+        "state.failure": on(c["dim"]),
+        "state.diverged": on(c["warn"]),
+        "state.superseded": on(c["dim"]),
+        "state.lost": on(c["bad"]),
+    }
+    names |= {f"model.{kind}": on(c[kind]) for kind in MODEL_SIGN}
+    names |= {f"plugin.{i}": on(c[f"plugin{i}"]) for i in range(4)}
+    names |= {name: on(hue) for name, hue in zip(RATES, _RATES_DARK if dark else _RATES_LIGHT, strict=True)}
+    ink = c["strong"]
+    kappa = _KAPPA_DARK if dark else _KAPPA_LIGHT
+    names |= {f"kappa.{k:+d}": on(ink, bg) for k, bg in kappa.items()}
+    names |= {f"heat.{i}": on(ink, bg) for i, bg in enumerate(_HEAT_DARK if dark else _HEAT_LIGHT)}
+    return names
+
+
+def _ansi() -> dict[str, Style]:
+    c = _ANSI
+    parse = Style.parse
+    names = {
+        name: parse(c[name])
+        for name in ("strong", "dim", "faint", "accent", "ok", "warn", "bad", "mark", "cursor")
+    }
+    names |= {
+        "fg": Style(color=RichColor.default(), bgcolor=RichColor.default()),
+        "track": parse(c["track"]),
+        "panel": Style.null(),
+        "heading": parse("bright_black"),
+        "title": parse("bold"),
+        "head": parse("bold underline"),
+        "key": parse("bold"),
+        "tab": parse("reverse bold"),
+        "caret": parse("reverse"),
+        "banner": parse("reverse yellow"),
+        "alarm": parse("reverse red"),
+        "bold": parse("bold"),
+        "under": parse("underline"),
+        "reverse": parse("reverse"),
+        "shade": parse("underline"),
+    }
+    for state, colour in {
+        "queued": "default", "running": "blue bold", "paused": "yellow", "done": "green", "failed": "red bold",
+        "cancelled": "bright_black", "success": "green", "failure": "default", "diverged": "yellow",
+        "superseded": "bright_black", "lost": "red",
+    }.items():  # fmt: skip
+        names[f"state.{state}"] = parse(colour)
+    names |= {f"model.{kind}": parse(c[kind]) for kind in MODEL_SIGN}
+    names |= {f"plugin.{i}": parse(c[f"plugin{i}"]) for i in range(4)}
+    names |= dict(zip(RATES, map(parse, ("bright_yellow", "green", "cyan", "blue", "magenta")), strict=True))
+    for k, colour in {
+        -3: "yellow bold",
+        -2: "yellow",
+        -1: "yellow",
+        0: "default",
+        1: "cyan",
+        2: "cyan",
+        3: "cyan bold",
+    }.items():
+        names[f"kappa.{k:+d}"] = parse(colour)
+    for i, colour in enumerate(("green bold", "green", "cyan", "blue", "default", "bright_black")):
+        names[f"heat.{i}"] = parse(colour)
+    return names
+
+
+def _mono() -> dict[str, Style]:
+    """No colour at all (NO_COLOR): bold, underline and reverse carry what the signs do not."""
+    names = {
+        name: Style(bold=True)
+        for name in ("strong", "title", "key", "mark", "bold", "bad", "state.running", "state.failed")
+    }
+    names |= {name: Style(reverse=True) for name in ("cursor", "tab", "caret", "reverse", "banner", "alarm")}
+    names |= {
+        "fg": Style(color=RichColor.default(), bgcolor=RichColor.default()),
+        "head": Style(underline=True),
+    }
+    names |= {"under": Style(underline=True)}
+    return names
+
+
+def _borrowed(theme: Theme) -> dict[str, str]:
+    """Our colour names from a theme that is not ours (Textual's own, or a user's)."""
+    made = theme.to_color_system().generate()
+    c = dict(_DARK if theme.dark else _LIGHT)
+    pairs = {
+        "bg": "background", "panel": "panel", "fg": "foreground", "strong": "foreground", "accent": "primary",
+        "ok": "success", "warn": "warning", "bad": "error", "mark": "warning",
+        "cursor": "primary-muted", "tab": "primary-muted",
+    }  # fmt: skip
+    for ours, theirs in pairs.items():
+        value = made.get(theirs, "")
+        if value.startswith("#") and len(value) >= 7:
+            c[ours] = value[:7]
+    ink, ground = Color.parse(c["fg"]), Color.parse(c["bg"])
+    for ours, share in (("dim", 0.3), ("faint", 0.75), ("track", 0.88), ("shade", 0.8)):
+        c[ours] = ink.blend(ground, share).hex[:7]
+    return c

@@ -1,0 +1,109 @@
+"""All values of kappa beside each other on one log axis around 1: what shares to the right, what interferes to the left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from labtui.text import clean, fit
+from labtui.tui.theme import model_sign, model_style
+from labtui.views.lines import Line, Span, based, crop, rule
+
+if TYPE_CHECKING:
+    from labtui.analysis.kappa import Kappa
+
+LABEL = 34
+_TICKS = (
+    (0.125, "1/8"),
+    (0.25, "1/4"),
+    (0.5, "1/2"),
+    (1.0, "1"),
+    (2.0, "2"),
+    (4.0, "4"),
+    (8.0, "8"),
+    (16.0, "16"),
+)
+
+
+def reach(kappas: Sequence[Kappa]) -> float:
+    """Half the axis in powers of two: what the values need, at least 2 and at most 4."""
+    ends = [
+        abs(math.log2(v))
+        for k in kappas
+        for v in (k.value, k.low, k.high)
+        if v is not None and 0 < v < math.inf
+    ]
+    return float(min(4, max(2, math.ceil(max(ends, default=2.0)))))
+
+
+def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None = None) -> list[Line]:
+    """One row for each kappa that says something, ``chosen`` being the id of its cell; those that do not fit are counted."""
+    told = [k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound")]
+    inner = width - LABEL - 1
+    room = height - 2
+    if not told or inner < 24 or room < 1:
+        return []
+    half = reach(told)
+    at = next((i for i, k in enumerate(told) if k.cell.id == chosen), 0)
+    top = max(0, min(at - room + 1, len(told) - room))
+    shown = told[top : top + room]
+    head = rule(
+        "κ", width, f"{len(shown)} of {len(told)}" if len(shown) < len(told) else "interferes ← 1 → shares"
+    )
+    return [head, *(_row(k, inner, half, k.cell.id == chosen) for k in shown), _axis(inner, half)]
+
+
+def _place(value: float, half: float, inner: int) -> int:
+    share = (math.log2(value) + half) / (2 * half) if value > 0 else 0.0
+    return min(inner - 1, max(0, round(share * (inner - 1))))
+
+
+def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
+    cell = kappa.cell
+    style = model_style(cell.model)
+    cells: list[Span] = [(" ", "")] * inner
+    for value, _ in _TICKS:
+        if abs(math.log2(value)) <= half:
+            cells[_place(value, half, inner)] = ("│", "dim") if value == 1.0 else ("┊", "faint")
+    low = kappa.low if kappa.low is not None else kappa.value
+    high = kappa.high if kappa.high is not None else kappa.value
+    if kappa.status == "lower_bound" and low is not None:
+        first = _place(low, half, inner)
+        cells[first:] = [("╌", style)] * (inner - first)
+        cells[-1], cells[first] = ("▸", style), ("├", style)
+    elif kappa.status == "upper_bound" and high is not None:
+        last = _place(high, half, inner)
+        cells[: last + 1] = [("╌", style)] * (last + 1)
+        cells[0], cells[last] = ("◂", style), ("┤", style)
+    elif kappa.value is not None and low is not None and high is not None:
+        first, last = _place(low, half, inner), _place(high, half, inner)
+        cells[first : last + 1] = [("━", style)] * (last + 1 - first)
+        cells[_place(kappa.value, half, inner)] = ("◆", f"{style} bold")
+    name = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} {cell.min_length}..{cell.L}"
+    line: Line = (
+        (f"{model_sign(cell.model)} ", style),
+        (fit(name, LABEL - 2), ""),
+        (" ", ""),
+        *_joined(cells),
+    )
+    return based(line, "cursor") if here else line
+
+
+def _joined(cells: Sequence[Span]) -> list[Span]:
+    out: list[Span] = []
+    for text, style in cells:
+        if out and out[-1][1] == style:
+            out[-1] = (out[-1][0] + text, style)
+        else:
+            out.append((text, style))
+    return out
+
+
+def _axis(inner: int, half: float) -> Line:
+    text = [" "] * inner
+    for value, name in _TICKS:
+        if abs(math.log2(value)) <= half:
+            start = min(inner - len(name), max(0, _place(value, half, inner) - len(name) // 2))
+            text[start : start + len(name)] = list(name)
+    return crop(((" " * (LABEL + 1), ""), ("".join(text), "dim")), LABEL + 1 + inner)

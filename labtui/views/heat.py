@@ -1,0 +1,74 @@
+"""The grid of one candidate as a heat map: learning rates down, seeds across, each trial's best loss and how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from labtui.text import fit
+from labtui.tui.theme import OUTCOME_SIGN, state_style
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span
+from store.rows import TrialRow
+
+LABEL = 7
+
+
+def heat_level(best: float | None, eps: float) -> int:
+    """0: below eps; then one level for each factor of about six above it, up to 5."""
+    if best is None or not math.isfinite(best):
+        return 5
+    if best < eps:
+        return 0
+    above = best / eps if eps > 0 else math.inf
+    return min(5, 1 + int(math.log(above) / math.log(6))) if math.isfinite(above) else 5
+
+
+def heat_map(trials: Sequence[TrialRow], eps: float, width: int, height: int) -> list[Line]:
+    """At most ``height`` lines; seeds that do not fit are counted."""
+    rates = sorted({t.lr for t in trials}, reverse=True)
+    seeds = sorted({t.seed for t in trials})
+    if not trials or width < LABEL + 4:
+        return []
+    room = width - LABEL
+    cell = min(11, max(3, room // len(seeds)))
+    if cell < 9:
+        cell = 3 if cell < 5 else cell
+    shown = seeds[: max(1, room // cell)]
+    by_place = {(t.lr, t.seed): t for t in trials}
+    step = 3 if height >= len(rates) * 3 + 1 and cell >= 9 else 2 if height >= len(rates) * 2 + 1 else 1
+    more = len(seeds) - len(shown)
+    head: list[Span] = [(fit("lr", LABEL - 1), "dim"), (" ", "")]
+    head += [(fit(f"{s}", cell, "^") if cell >= 4 else fit(str(s)[-2:], cell, "^"), "dim") for s in shown]
+    if more > 0:
+        head.append((f" +{more}", "dim"))
+    lines: list[Line] = [tuple(head)]
+    for rate in rates:
+        block: list[list[Span]] = [[(" " * LABEL, "")] for _ in range(step)]
+        middle = step // 2 if step == 3 else 0
+        block[middle][0] = (fit(figures.rate(rate), LABEL - 1, ">") + " ", "dim")
+        for seed in shown:
+            trial = by_place.get((rate, seed))
+            for i, spans in enumerate(block):
+                spans.extend(
+                    _cell(trial, eps, cell - 1, i == middle)
+                    if not (step == 2 and i == 1)
+                    else [(" " * (cell - 1), "")]
+                )
+                spans.append((" ", ""))
+        lines += [tuple(spans) for spans in block]
+    return lines[:height]
+
+
+def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[Span]:
+    if trial is None:
+        return [(" " * width, "track")]
+    ground = f"heat.{heat_level(trial.best_loss, eps)}"
+    if not middle:
+        return [(" " * width, ground)]
+    sign = OUTCOME_SIGN.get(trial.outcome, "?")
+    colour = state_style(trial.outcome) if trial.outcome in ("running", "diverged", "lost") else ""
+    if width < 5:
+        return [(fit(sign, width, "^"), f"{ground} {colour} bold")]
+    text = figures.loss(trial.best_loss)
+    return [(f" {sign} ", f"{ground} {colour} bold"), (fit(text, width - 3), ground)]

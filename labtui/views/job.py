@@ -1,0 +1,144 @@
+"""The Job screen as text: how it is closing in, candidate by candidate, trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log1p
+
+from labtui.analysis import format as show
+from labtui.analysis.eta import job_eta
+from labtui.views.grid import grid, pairs, when
+from labtui.views.queue import label
+from store.rows import JobRow, ProbeRow, TrialRow
+
+VERDICTS = {True: "succeeds", False: "fails", None: ""}
+
+
+def summary_lines(job: JobRow) -> list[str]:
+    """What is known of a job."""
+    eta = job_eta(job)
+    result = {
+        "open": "open",
+        "bracket": f"N* = {job.hi} in {show.bracket(job.lo, job.hi)}",
+        "censored": f"N* > {job.n_max}",
+    }
+    exact = f"({job.lo}, {job.hi}]" if job.hi is not None else ""
+    return pairs(
+        [
+            ("job", f"{job.id}  {job.name or label(job)}"),
+            ("searches", label(job)),
+            ("hash", job.hash),
+            ("state", job.state + (f", asked to be {job.wanted}" if job.wanted else "")),
+            ("result", result[job.status]),
+            ("bracket", exact),
+            ("estimate", show.count_interval(job.estimate) + " (90 %)" if job.estimate else None),
+            ("N_50", show.count_interval(job.n50) + " (90 %)" if job.n50 else None),
+            ("flags", " ".join(job.flags)),
+            ("best loss", None if job.best_loss is None else f"{job.best_loss:.3g} (eps {job.eps:g})"),
+            (
+                "strategy",
+                f"{job.strategy}, N_max {job.n_max}, {job.trials_per_probe} trials of {job.steps} steps for each N",
+            ),
+            ("candidates", job.candidates),
+            ("training", f"N = {job.current_n}, {job.progress:.0%}" if job.current_n is not None else None),
+            ("eta", f"{show.seconds(eta.seconds)} ({eta.basis})" if eta.seconds is not None else None),
+            ("device", job.device),
+            (
+                "time",
+                f"{show.seconds(job.wall_s)} wall, {show.seconds(job.device_s)} device, {job.member_steps} member-steps",
+            ),
+            ("began, ended", f"{when(job.started_at)}, {when(job.finished_at)}"),
+            ("attempt", job.attempt if job.attempt > 1 else None),
+            ("failure", job.failure),
+            ("reason", job.reason),
+            ("notes", job.notes),
+            ("tags", " ".join(job.tags)),
+        ]
+    )
+
+
+def probe_lines(probes: Sequence[ProbeRow]) -> list[str]:
+    """The candidates in the order in which they were begun."""
+    rows = [
+        [
+            p.ordinal,
+            p.n,
+            (VERDICTS[p.verdict] or p.state) + (" (speculative)" if p.speculative else ""),
+            f"{p.trials_ended}/{p.trials}",
+            f"{p.successes}/{p.seeds}" if p.seeds else "",
+            "" if p.best_loss is None else f"{p.best_loss:.3g}",
+            p.step,
+            show.seconds(p.wall_s),
+            p.device,
+        ]
+        for p in probes
+    ]
+    return grid(
+        ["#", "N", "verdict", "trials", "seeds", "best loss", "step", "time", "device"],
+        rows,
+        right="# N trials seeds step",
+    )
+
+
+def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
+    """Trials, one line each."""
+    heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
+    rows = [
+        [
+            t.id,
+            t.job_id,
+            t.n,
+            f"{t.lr:g}",
+            t.seed,
+            t.outcome,
+            "" if t.best_loss is None else f"{t.best_loss:.3g}",
+            t.best_step,
+            t.steps,
+            show.seconds(t.wall_s),
+            "" if t.generalisation is None else f"{t.generalisation:.2f}",
+        ]
+        for t in trials
+    ]
+    return grid(heads, rows, right="id job N lr seed steps")
+
+
+def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> list[str]:
+    """How the bracket closed: one row for each candidate on a log axis of N, failing ones left, succeeding ones right.
+
+    ``x`` fails, ``o`` succeeds, ``?`` runs, ``·`` did not count; the bar is what was left of the bracket after it.
+    """
+    if not probes:
+        return ["no candidate was trained yet"]
+    left = max(10, len(str(max(p.n for p in probes))) + 2)
+    room = max(20, width - left - 12)
+    top = log1p(max(job.n_max, 0, *(p.n for p in probes)))
+
+    def column(n: float) -> int:
+        return min(room - 1, int(room * log1p(max(0, n)) / top)) if top > 0 else 0
+
+    lines = []
+    successes: list[int] = []
+    failures: list[int] = []
+    for p in probes:
+        counts = p.verdict is not None and not p.speculative
+        if counts:
+            (successes if p.verdict else failures).append(p.n)
+        hi = min(successes) if successes else None
+        lo = max((f for f in failures if hi is None or f < hi), default=0)
+        row = [" "] * room
+        for i in range(column(lo), column(hi if hi is not None else job.n_max) + 1):
+            row[i] = "─"
+        row[column(p.n)] = ("o" if p.verdict else "x") if counts else "?" if p.state == "running" else "·"
+        lines.append(f"{p.n:>{left}}  {''.join(row)}  {'' if not counts else VERDICTS[p.verdict]}".rstrip())
+    ticks = [" "] * room
+    for exponent in range(19):
+        n = 10**exponent
+        name = show.count(n, ascii=True)
+        at = column(n)
+        if (
+            n <= max(job.n_max, *(p.n for p in probes))
+            and at + len(name) <= room
+            and all(c == " " for c in ticks[max(0, at - 1) : at + len(name)])
+        ):
+            ticks[at : at + len(name)] = name
+    return [*lines, " " * (left + 2) + "".join(ticks).rstrip()]

@@ -1,0 +1,140 @@
+"""Two runs of one search side by side: where they agree, and by how much they do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Record = Mapping[str, Any]
+RESULT = ("status", "lo", "hi")
+ESTIMATES = ("estimate", "n50")
+FRESH_SEEDS = ("adaptive", "scan")
+"""Strategies whose evidence is how many of a probe's seeds succeed."""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What a second run of a job gave."""
+
+    same: bool
+    """Bracket, status, every verdict and, where seeds are fresh, their counts and the estimates are equal."""
+    before: dict[str, Any]
+    after: dict[str, Any]
+    verdicts: int
+    """Candidates of the first run that count as evidence."""
+    verdicts_equal: int
+    trials: int
+    """Trials of both runs with one (N, learning rate, seed), both trained to their own end."""
+    trials_equal: int
+    """Of these, those with the same outcome, number of steps and best loss, to the bit."""
+    largest_difference: float | None
+    """Largest relative difference of a best loss among them; None where there is none to compare."""
+    provenance: tuple[str, ...]
+    """What the two ran with that differs."""
+
+    def lines(self) -> list[str]:
+        """The comparison as text."""
+        out = [
+            "identical: result and every verdict" if self.same else "DIFFERENT",
+            f"before  {result_text(self.before)}",
+            f"after   {result_text(self.after)}",
+            f"verdicts: {self.verdicts_equal} of {self.verdicts} equal",
+            f"trials: {self.trials_equal} of {self.trials} equal to the bit",
+        ]
+        if self.largest_difference:
+            out.append(f"largest relative difference of a best loss: {self.largest_difference:.2g}")
+        return [*out, *(f"ran with another {line}" for line in self.provenance)]
+
+
+def compare_records(old: Record, new: Record) -> Repeat:
+    """Compare what ``labtui show JOB --json`` wrote of two runs.
+
+    Not compared: speculative candidates, which are no evidence, and trials that ended when a sibling superseded them.
+    """
+    before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max")} for r in (old, new))
+    first, second = _verdicts(old), _verdicts(new)
+    equal = sum(second.get(key) == verdict for key, verdict in first.items())
+    mine, others = _trials(old), _trials(new)
+    both = [key for key in mine if key in others]
+    same_trials = sum(mine[key] == others[key] for key in both)
+    differences = [_difference(mine[key][2], others[key][2]) for key in both]
+    same = all(before[k] == after[k] for k in RESULT) and all(_close(before[k], after[k]) for k in ESTIMATES)
+    same = same and first == second
+    return Repeat(
+        same=same,
+        before=dict(before),
+        after=dict(after),
+        verdicts=len(first),
+        verdicts_equal=equal,
+        trials=len(both),
+        trials_equal=same_trials,
+        largest_difference=max(differences, default=None),
+        provenance=tuple(_provenance(old.get("provenance") or {}, new.get("provenance") or {})),
+    )
+
+
+def _verdicts(record: Record) -> dict[tuple[int, int], tuple[Any, ...]]:
+    """(N, how many probes at that N came before) -> verdict; with its counts of seeds where these are the evidence."""
+    found: dict[tuple[int, int], tuple[Any, ...]] = {}
+    times: dict[int, int] = {}
+    counted = record.get("job", {}).get("strategy") in FRESH_SEEDS
+    for p in record.get("probes") or []:
+        if p.get("verdict") is None or p.get("speculative"):
+            continue
+        n = p["n"]
+        times[n] = times.get(n, 0) + 1
+        found[n, times[n]] = (
+            (p["verdict"], p.get("seeds"), p.get("successes")) if counted else (p["verdict"],)
+        )
+    return found
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Two estimates (value, low, high), equal but for the last digits of another machine's arithmetic."""
+    if a is None or b is None:
+        return a is b
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=1e-6) for x, y in zip(a, b, strict=True))
+
+
+def _trials(record: Record) -> dict[tuple[int, float, int], tuple[str, int, float | None]]:
+    rows = record.get("trials") or []
+    ended = ("success", "failure", "diverged")
+    return {
+        (t["n"], t["lr"], t["seed"]): (t["outcome"], t["steps"], t["best_loss"])
+        for t in rows
+        if t.get("outcome") in ended
+    }
+
+
+def _difference(a: float | None, b: float | None) -> float:
+    if a is None or b is None:
+        return 0.0 if a is b else math.inf
+    top = max(abs(a), abs(b))
+    return abs(a - b) / top if top else 0.0
+
+
+def _provenance(old: Record, new: Record) -> list[str]:
+    told = (
+        "labtui",
+        "version",
+        "commit",
+        "git_commit",
+        "torch",
+        "device",
+        "device_name",
+        "precision",
+        "science_version",
+    )
+    return [f"{k}: {old[k]}, now {new[k]}" for k in told if k in old and k in new and old[k] != new[k]]
+
+
+def result_text(job: Record) -> str:
+    """``N* = 30 in (28, 30]``, with its interval where the search gives one."""
+    if job["status"] == "censored":
+        return f"N* > {job['n_max']}"
+    if job.get("estimate"):
+        value, low, high = job["estimate"]
+        return f"N* = {value:.0f}, 90 % interval [{low:.0f}, {high:.0f}]"
+    return f"N* = {job['hi']} in ({job['lo']}, {job['hi']}]"

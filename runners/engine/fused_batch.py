@@ -1,0 +1,375 @@
+"""A lane: members that train together in one fused batch, one per slot."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from runners.engine.adam import Adam
+from runners.engine.cuda_graphs import Graphs
+from runners.engine.data import validation_stack
+from runners.engine.device import is_gpu, new_event, new_stream, tf32
+from runners.engine.evaluate import Thoroughness, Validation
+from runners.engine.loader import Feed
+from runners.engine.types import Member
+from runners.interrupt import check_interrupt
+from runners.models import DropoutKeys, StackedModel, dropout_keys
+from runners.spec import Job
+
+POLL_S = 0.25
+"""A block of steps is kept shorter than this, so that a request is heard within a second."""
+FIRST_BLOCKS = (1, 4)
+"""Steps of a lane's first blocks: the first one may capture a graph, the second one is a fair timing."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a lane trains, and on what."""
+
+    job: Job
+    model: StackedModel
+    """Used by this lane alone on a GPU, where its graphs point into the model's work space."""
+    device: str
+    graph: bool = False
+
+    @property
+    def cuda(self) -> bool:
+        return is_gpu(self.device)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The state of some slots: what a checkpoint holds of them."""
+
+    slots: tuple[int, ...]
+    """Indices of the trials."""
+    live: tuple[bool, ...]
+    steps: tuple[int, ...]
+    """Optimiser steps done."""
+    marks: tuple[int, ...]
+    """The step of the last evaluation."""
+    params: Tensor
+    mean: Tensor
+    square: Tensor
+    loss: Tensor
+    """float64 [E]: training loss summed since the last evaluation."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.params, self.mean, self.square, self.loss
+
+    def select(self, keep: Sequence[int]) -> Rows:
+        """Some of the rows, copied."""
+        index = torch.tensor(keep, dtype=torch.int64, device=self.params.device)
+        return Rows(
+            tuple(self.slots[k] for k in keep),
+            tuple(self.live[k] for k in keep),
+            tuple(self.steps[k] for k in keep),
+            tuple(self.marks[k] for k in keep),
+            *(t.index_select(0, index) for t in self.tensors),
+        )
+
+    def join(self, other: Rows) -> Rows:
+        """These rows and then those."""
+        return Rows(
+            self.slots + other.slots,
+            self.live + other.live,
+            self.steps + other.steps,
+            self.marks + other.marks,
+            torch.cat((self.params, other.params)),
+            torch.cat((self.mean, other.mean)),
+            torch.cat((self.square, other.square)),
+            torch.cat((self.loss, other.loss)),
+        )
+
+
+def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows:
+    """Rows at step 0: initial parameters of each member's seed."""
+    initial: dict[int, Tensor] = {}
+    for member in members:
+        if member.seed not in initial:
+            check_interrupt()
+            initial[member.seed] = shape.model.init(member.seed)
+    params = torch.stack([initial[m.seed] for m in members]).to(shape.device)
+    count = len(slots)
+    return Rows(
+        tuple(slots),
+        (True,) * count,
+        (0,) * count,
+        (0,) * count,
+        params,
+        torch.zeros_like(params),
+        torch.zeros_like(params),
+        torch.zeros(count, dtype=torch.float64, device=shape.device),
+    )
+
+
+@dataclass(frozen=True)
+class Supply:
+    """The data of a lane, made before it: that may take long, and be interrupted."""
+
+    feed: Feed
+    seeds: tuple[int, ...]
+    tokens: Tensor
+    """int64 [D, V, T]: the validation set of each of the D seeds."""
+    targets: Tensor
+
+    @classmethod
+    def of(cls, shape: Shape, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
+        """For members that stand at these steps.
+
+        Raises:
+            Interrupted: nothing was made.
+        """
+        seeds = tuple(dict.fromkeys(m.seed for m in members))
+        return cls(
+            Feed(shape.job, members, steps, batch, shape.device),
+            seeds,
+            *validation_stack(shape.job, seeds, shape.device),
+        )
+
+
+class FusedBatch:
+    """One fused batch. Rows never see one another; ended ones are dead weight until the lane is composed anew.
+
+    Args:
+        rows: taken over, not copied.
+        members: one per row.
+        batch: B of all of them.
+        supply: their data; None: made here.
+    """
+
+    def __init__(
+        self, shape: Shape, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None
+    ) -> None:
+        self.shape, self.members, self.batch = shape, tuple(members), batch
+        job, device = shape.job, shape.device
+        self.slots, self.live = list(rows.slots), list(rows.live)
+        self.steps, self.marks = list(rows.steps), list(rows.marks)
+        self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
+        self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
+        self.loss = rows.loss
+        supply = supply or Supply.of(shape, members, rows.steps, batch)
+        self.feed = supply.feed
+        self.dropout = None
+        if shape.model.uses_dropout:
+            position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
+            self.dropout = DropoutKeys(dropout_keys([m.seed for m in members], device), position)
+        interval = min(job.training.eval_every, job.training.steps)
+        size = supply.tokens.shape[1]
+        self.thorough = Thoroughness.of(size, batch, interval)
+        self.validation = Validation(
+            supply.tokens, supply.targets, size if shape.cuda else self.thorough.first
+        )
+        self.sets = torch.tensor([supply.seeds.index(m.seed) for m in members], device=device)
+        self.stream = new_stream(device) if shape.cuda else None
+        self.graphs = Graphs(self) if shape.graph else None
+        self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+        self._step_s = 0.0
+        self._timed = 0
+        self._queued: deque[tuple[torch.cuda.Event, int]] = deque()
+
+    @property
+    def params(self) -> Tensor:
+        return self.adam.params
+
+    @property
+    def rows(self) -> Rows:
+        """The state itself, not a copy."""
+        return Rows(
+            tuple(self.slots),
+            tuple(self.live),
+            tuple(self.steps),
+            tuple(self.marks),
+            self.params,
+            self.adam.mean,
+            self.adam.square,
+            self.loss,
+        )
+
+    def until_due(self) -> int:
+        """Steps until the next evaluation of a live row; 0: one is due now."""
+        training = self.shape.job.training
+        ahead = []
+        for step, mark, live in zip(self.steps, self.marks, self.live, strict=True):
+            if live:
+                ahead.append(
+                    min((mark // training.eval_every + 1) * training.eval_every, training.steps) - step
+                )
+        return min(ahead)
+
+    def advance(self, limit: int | None = None) -> int:
+        """Train some steps, up to the next evaluation or ``limit`` at most; how many. Does not wait for a GPU.
+
+        Raises:
+            Interrupted: in the middle of a step, which then has not begun; those before it are done.
+        """
+        begun = perf_counter()
+        with torch.cuda.stream(self.stream):
+            if not self.feed.left:
+                self.feed.refill()
+                if self.graphs is not None:
+                    self.graphs.rewind()
+            count = min(self.until_due(), self.feed.left, limit or self.feed.left)
+            count = min(count, self._bearable())
+            if self.graphs is not None:
+                self.graphs.train(count)
+                self._stepped(count)
+            else:
+                self._train(count)
+            if not self.feed.left:
+                self.feed.ahead()
+            if self.stream is not None:
+                self._hold_back(count)
+            if self.stream is None or self._timed < len(FIRST_BLOCKS):
+                self._step_s = (perf_counter() - begun) / count
+                self._timed += 1
+        return count
+
+    def _train(self, count: int) -> None:
+        at = self.feed.cursor
+        done = 0
+        try:
+            for tokens, targets in zip(
+                self.feed.tokens[at : at + count], self.feed.targets[at : at + count], strict=True
+            ):
+                self.one(tokens, targets)
+                done += 1
+        finally:
+            self._stepped(done)
+
+    def _stepped(self, count: int) -> None:
+        self.feed.cursor += count
+        self.steps = [s + count for s in self.steps]
+
+    def one(self, tokens: Tensor, targets: Tensor) -> None:
+        """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
+        with self._precision:
+            loss = self.shape.model.step(self.params, tokens, targets, self.adam.grad, self.dropout)
+        self.adam.step()
+        self.loss.add_(loss)
+        if self.dropout is not None:
+            self.dropout.step.add_(1)
+
+    def due(self) -> list[int]:
+        """Live rows that are to be evaluated now."""
+        every, budget = self.shape.job.training.eval_every, self.shape.job.training.steps
+        return [
+            e
+            for e, (step, mark, live) in enumerate(zip(self.steps, self.marks, self.live, strict=True))
+            if live and step > mark and (step % every == 0 or step == budget)
+        ]
+
+    def evaluate(
+        self, rows: Sequence[int], counts: Sequence[int], best: Sequence[float]
+    ) -> tuple[list[float], list[float], list[bool], list[bool]]:
+        """Evaluate some rows.
+
+        Args:
+            counts, best: evaluations and best exact loss of each of these rows so far.
+
+        Returns:
+            mean training loss since the last evaluation, validation loss, whether that is exact (it is where a parameter is
+            not finite), whether every parameter is finite; one per row.
+
+        Raises:
+            Interrupted: the evaluation has not taken place.
+        """
+        budget = self.shape.job.training.steps
+        done = [self.steps[e] - self.marks[e] for e in rows]
+        if self.stream is not None:
+            with torch.cuda.stream(self.stream):
+                validation = self.graphs.evaluate() if self.graphs is not None else self.full()
+                finite = torch.isfinite(self.params).all(1)
+                table = torch.stack((validation, self.loss, finite.to(torch.float64))).tolist()
+                losses, sums = [table[0][e] for e in rows], [table[1][e] for e in rows]
+                sound, exact = [bool(table[2][e]) for e in rows], [True] * len(rows)
+                self._clear(rows)
+        else:
+            everyone = len(rows) == len(self.slots)
+            index = torch.tensor(rows)
+            params = self.params if everyone else self.params.index_select(0, index)
+            sets = self.sets if everyone else self.sets.index_select(0, index)
+            losses, exact = self.validation.losses(
+                self.shape.model,
+                params,
+                sets,
+                eps=[self.members[e].eps for e in rows],
+                wanted=[
+                    self.thorough.wanted(c, self.steps[e] == budget)
+                    for e, c in zip(rows, counts, strict=True)
+                ],
+                best=best,
+            )
+            sums = self.loss.index_select(0, index).tolist()
+            sound = torch.isfinite(params).all(1).tolist()
+            for k, e in enumerate(rows):
+                if not exact[k] and not sound[k]:
+                    losses[k], exact[k] = self._exact(e), True
+            self._clear(rows)
+        for e in rows:
+            self.marks[e] = self.steps[e]
+        return [s / d for s, d in zip(sums, done, strict=True)], losses, exact, sound
+
+    def _exact(self, row: int) -> float:
+        one = self.params[row : row + 1]
+        return float(self.validation.full(self.shape.model, one, self.sets[row : row + 1]))
+
+    def end(self, trials: Sequence[int]) -> None:
+        """These trials, where they are in the lane, are over."""
+        for e, slot in enumerate(self.slots):
+            if slot in trials:
+                self.live[e] = False
+
+    def wait(self) -> None:
+        """Wait until everything asked of a GPU is done."""
+        if self.stream is not None:
+            self.stream.synchronize()
+            self.feed.wait()
+            self._queued.clear()
+
+    def release(self) -> None:
+        """Free what the lane holds, once nothing is under way; it trains no more."""
+        self.graphs = None
+        del self.feed, self.adam, self.loss, self.validation
+
+    def full(self) -> Tensor:
+        """float64 [E]: exact validation loss of every row."""
+        return self.validation.full(self.shape.model, self.params, self.sets)
+
+    def _clear(self, rows: Sequence[int]) -> None:
+        if len(rows) == len(self.slots):
+            self.loss.zero_()
+        else:
+            self.loss.index_fill_(0, torch.tensor(rows, device=self.loss.device), 0.0)
+
+    def _bearable(self) -> int:
+        """Steps that keep the next block short; nothing is known of a lane before its first blocks, so they are short."""
+        most = max(1, int(POLL_S / self._step_s)) if self._timed else 1
+        if self._timed >= len(FIRST_BLOCKS):
+            return most
+        # What a GPU's first block took was mostly the capture.
+        return FIRST_BLOCKS[self._timed] if self.shape.cuda else min(most, FIRST_BLOCKS[self._timed])
+
+    def _hold_back(self, count: int) -> None:
+        # Requests are heard on the host, so it may not run far ahead; waiting for the block before the last one costs
+        # the device nothing.
+        if self.stream is not None and self._timed < len(FIRST_BLOCKS):
+            self.stream.synchronize()
+            return
+        event = new_event()
+        event.record(self.stream)
+        begun = perf_counter()
+        if len(self._queued) >= 2:
+            old, steps = self._queued.popleft()
+            old.synchronize()
+            self._step_s = max(self._step_s * 0.5, (perf_counter() - begun) / steps)
+        self._queued.append((event, count))

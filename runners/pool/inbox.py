@@ -1,0 +1,131 @@
+"""What comes up the pipes, put into the bench. No transaction here: the ledger writes it down a moment later."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from runners.pool import checkpoints
+from runners.pool import messages as m
+from runners.pool.bench import Bench, Returned, log
+from runners.pool.codec import MessageError
+from runners.pool.state import Assignment, Slot
+
+
+def read(bench: Bench, slot: Slot) -> None:
+    """Take everything that a slot's worker has said."""
+    worker = slot.worker
+    if worker is None:
+        return
+    try:
+        for message in worker.receive():
+            take(bench, slot, message)
+    except MessageError as error:
+        bench.remark("worker", f"{slot.name}: {error}; the worker is killed", "warning")
+        slot.ending = ("failed", str(error))
+        worker.kill()
+
+
+def take(bench: Bench, slot: Slot, message: m.Up) -> None:
+    """One message."""
+    if isinstance(message, m.Beat):
+        return
+    if isinstance(message, m.Ready):
+        bench.wake = True
+        slot.idle_since = bench.clock()
+        log.info("%s: worker %d is ready (%s)", slot.name, message.pid, message.library or message.trainer)
+        return
+    assignment = slot.assignment
+    if assignment is None or message.tag != assignment.tag:
+        bench.late += 1
+        log.info("%s: dropped a late %s of %s", slot.name, type(message).__name__, message.tag)
+        return
+    if isinstance(message, m.Progress):
+        for point in message.points:
+            _point(assignment, point)
+    elif isinstance(message, m.TrialEnded):
+        found = assignment.trial(message.ended.member)
+        if found is not None:
+            probe, trial = found
+            trial.ended = trial.ended or message
+            probe.changed = True
+    elif isinstance(message, m.Planned):
+        if assignment.plan is not None and assignment.trained and message.plan != assignment.plan:
+            _begin_again(assignment)
+        assignment.plan = message.plan
+        bench.plans.append((assignment, message.plan))
+    elif isinstance(message, m.Saved):
+        bench.saved.append((assignment, message.step))
+    elif isinstance(message, m.Noted):
+        job = next((p.run.id for p in assignment.probes.values()), None)
+        bench.remark("worker", f"{slot.name}: {message.text}", message.level, job_id=job)
+    else:
+        _over(bench, slot, assignment, message)
+
+
+def _point(assignment: Assignment, point: m.Point) -> None:
+    found = assignment.trial(point.member)
+    if found is None:
+        return
+    probe, trial = found
+    assignment.trained = True
+    trial.step, trial.train, trial.validation = point.step, point.train, point.validation
+    trial.curve.add(point.step, point.train, point.validation)
+    if math.isfinite(point.validation) and point.validation < trial.best:
+        trial.best, trial.best_step = point.validation, point.step
+    trial.changed = probe.changed = True
+
+
+def _begin_again(assignment: Assignment) -> None:
+    """A new plan in mid-run: trials that are not over start at step 0."""
+    for probe in assignment.probes.values():
+        for trial in probe.trials:
+            if trial.ended is None and not trial.over:
+                trial.step, trial.best = 0, float("inf")
+                trial.curve = type(trial.curve)()
+
+
+def _over(
+    bench: Bench, slot: Slot, assignment: Assignment, message: m.Finished | m.Failed | m.Halted
+) -> None:
+    slot.assignment = None
+    slot.idle_since = bench.clock()
+    bench.wake = True
+    if isinstance(message, m.Finished):
+        slot.failures = 0
+        _measure(bench, slot, assignment, message)
+        text = "the trainer ended without an end of every trial"
+        give_back(bench, assignment, "failed", text)
+    elif isinstance(message, m.Halted):
+        give_back(bench, assignment, "stopped", kept=message.kept)
+    else:
+        give_back(bench, assignment, message.reason, f"{message.text}\n{message.trace}")
+        if message.reason == "device" and slot.worker is not None:
+            slot.ending = ("device", message.text)
+            slot.worker.kill()  # a broken context heals only with its process
+
+
+def give_back(
+    bench: Bench,
+    assignment: Assignment,
+    reason: str,
+    text: str = "",
+    *,
+    kept: bool = False,
+    died: bool = False,
+) -> None:
+    """Every probe of an assignment that has no end goes back; one that was asked to stop did not fail."""
+    if assignment.stopping and (died or reason == "stopped"):
+        reason, text = "stopped", ""
+    for probe in assignment.probes.values():
+        if not probe.complete and not probe.dropped:
+            bench.returned.append(Returned(probe, assignment, reason, text, kept))  # type: ignore[arg-type]
+    if not assignment.probes and not any(a.folder == assignment.folder for a in bench.assignments):
+        checkpoints.remove(Path(assignment.folder))  # what it still wrote after it was told to forget it all
+
+
+def _measure(bench: Bench, slot: Slot, assignment: Assignment, message: m.Finished) -> None:
+    steps = sum(p.steps() for p in assignment.probes.values())
+    if message.train_s > 0.2 and steps and not assignment.resumed:
+        job = assignment.job
+        bench.speeds.append((job.model.label, job.lengths.length, slot.plan_key, steps / message.train_s))

@@ -1,0 +1,388 @@
+"""From the bench into the lab: each function is one transaction, and memory follows only what was committed.
+
+A transaction that finds no room or no lock raises; the bench is as before, and the same call is made again later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from runners.engine.types import Outcome, shape_key
+from runners.pool import checkpoints
+from runners.pool.bench import Bench, Returned, log
+from runners.pool.codec import to_json
+from runners.pool.identity import machine
+from runners.pool.state import Assignment, Probe, Run, Trial
+from runners.search import Candidate, Evidence, Progress, replay, speculate
+from runners.spec import SCIENCE_VERSION
+from store.errors import Illegal
+from store.rows import Curve
+from store.write import Tx, Verdict, Writer
+
+ENDED_TRIALS = 30
+"""Ends of trials in one transaction, about: a verb and a screen wait for the longest one. A job's are never taken apart."""
+LIVE_TRIALS = 256
+"""Running trials whose curves are brought up to date in one transaction, at most."""
+
+
+class Poisoned(Exception):  # noqa: N818 - says what happened
+    """A transaction cannot go through because of one job: without it, it can."""
+
+    def __init__(self, run: Run, why: Exception) -> None:
+        super().__init__(f"{type(why).__name__}: {why}")
+        self.run = run
+
+
+@contextmanager
+def blaming(run: Run) -> Iterator[None]:
+    """What the store or the search refuses in here is this job's fault.
+
+    Raises:
+        Poisoned: it was refused.
+    """
+    try:
+        yield
+    except (Illegal, ValueError) as error:
+        raise Poisoned(run, error) from error
+
+
+def fail(bench: Bench, writer: Writer, poisoned: Poisoned) -> None:
+    """Take a poisoned job out, so that it blocks nobody: failed, with the reason in its row."""
+    run = poisoned.run
+    with writer.transaction() as tx:
+        if run.id not in bench.runs:
+            tx.set_job(run.id, "running")
+        tx.set_job(run.id, "failed", reason="failed", text=f"its search cannot go on: {poisoned}"[:2000])
+    log.error("job %d cannot go on and is failed: %s", run.id, poisoned)
+    for probe in list(run.probes.values()):
+        bench.forget(probe)
+    bench.runs.pop(run.id, None)
+    bench.wake = True
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A search after its evidence was read."""
+
+    evidence: tuple[Evidence, ...]
+    known: dict[int, tuple[int, bool]]
+    progress: Progress
+
+
+def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
+    """Replay a job's search from what is stored, consuming speculative verdicts whose turn has come; stores the bracket.
+
+    Args:
+        write: store the bracket even if nothing was consumed and the search is not over.
+
+    Raises:
+        ValueError: the stored evidence and the job do not fit together.
+    """
+    evidence = tuple(_evidence(v) for v in tx.evidence(run.id))
+    ahead = {v.n: v for v in tx.speculated(run.id)}
+    progress = replay(run.job, evidence)
+    before = len(evidence)
+    while progress.next is not None and _answers(ahead.get(progress.next.n), progress.next):
+        verdict = ahead.pop(progress.next.n)
+        tx.consume(verdict.probe_id)
+        evidence = (*evidence, _evidence(verdict))
+        progress = replay(run.job, evidence)
+    if not write and len(evidence) == before and progress.next is not None:
+        return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
+    tx.set_bracket(
+        run.id,
+        lo=progress.lo,
+        hi=progress.hi,
+        status=progress.status,
+        flags=progress.flags,
+        best_loss=progress.best_loss,
+        estimate=progress.estimate.as_tuple() if progress.estimate else None,
+        n50=progress.n50.as_tuple() if progress.n50 else None,
+    )
+    return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
+
+
+def _answers(verdict: Verdict | None, asked: Candidate) -> bool:
+    """A verdict ahead of its turn is about the very seeds that are asked for now."""
+    return verdict is not None and (asked.seeds is None or set(asked.seeds) == set(verdict.seed_list))
+
+
+def _evidence(v: Verdict) -> Evidence:
+    return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss)
+
+
+def adopt(run: Run, standing: Standing) -> None:
+    """After the commit."""
+    run.evidence, run.known, run.progress = standing.evidence, dict(standing.known), standing.progress
+
+
+def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
+    """Write what has come in: events, plans, progress, ends of trials, verdicts; True if anything was written.
+
+    Where much has come in it is written in several transactions, each of whole jobs.
+
+    Args:
+        live: also the curves of running trials, for the screens.
+
+    Raises:
+        Poisoned: one job's verdict cannot be written; nothing of its transaction was.
+    """
+    wrote = False
+    while _write(bench, writer, live=live and not wrote):
+        wrote = True
+    return wrote
+
+
+def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
+    """One transaction of it; False where nothing is left."""
+    probes = [p for run in bench.runs.values() for p in run.probes.values()]
+    ended = _ends(bench.runs.values())
+    taken = {id(p.run) for p, _ in ended}
+    # A probe may be complete with nothing left to write of its trials: all had ended before it was resumed.
+    complete = [
+        p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(bench, p)
+    ]
+    changed = [p for p in probes if p.changed] if live else []
+    remarks, plans, saved, speeds = bench.remarks[:], bench.plans[:], bench.saved[:], bench.speeds[:]
+    if not (complete or ended or changed or remarks or plans or saved or speeds):
+        return False
+    closed: list[tuple[Run, Standing, list[Probe]]] = []
+    fresh = [t for p in changed for t in p.trials if t.changed and t.ended is None and not t.over][
+        :LIVE_TRIALS
+    ]
+    with writer.transaction(durable=bool(ended or complete)) as tx:
+        for r in remarks:
+            tx.event(r.kind, r.text, level=r.level, job_id=r.job_id, probe_id=r.probe_id)
+        for assignment, plan in plans:
+            _plan(bench, tx, assignment, to_json(plan))
+        for assignment, step in saved:
+            for probe in assignment.probes.values():
+                tx.checkpointed(probe.id, assignment.folder, step)
+        for speed in speeds:
+            tx.speed(*speed)
+        for probe in changed:
+            _progress(bench, tx, probe)
+        for trial in fresh:
+            _trial_progress(tx, trial)
+        for probe, trial in ended:
+            _end(bench, tx, probe, trial)
+        for run in {id(p.run): p.run for p in complete}.values():
+            with blaming(run):
+                closed.append(_close(bench, tx, run, [p for p in complete if p.run is run]))
+    for done, number in ((bench.remarks, len(remarks)), (bench.plans, len(plans)), (bench.saved, len(saved))):
+        del done[:number]
+    del bench.speeds[: len(speeds)]
+    for probe in changed:
+        probe.changed = False
+    for trial in fresh:
+        trial.changed = False
+    for _, trial in ended:
+        trial.over = True
+        trial.stored = trial.ended.ended.outcome.value if trial.ended is not None else ""
+    for run, standing, unneeded in closed:
+        _closed(bench, run, standing, [p for p in complete if p.run is run], unneeded)
+    return True
+
+
+def _unwritten(probe: Probe) -> list[Trial]:
+    return [t for t in probe.trials if t.ended is not None and not t.over]
+
+
+def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
+    """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
+    ended: list[tuple[Probe, Trial]] = []
+    for run in sorted(runs, key=lambda r: not any(p.complete for p in r.probes.values())):
+        if len(ended) >= ENDED_TRIALS:
+            break
+        ended += [(probe, trial) for probe in run.probes.values() for trial in _unwritten(probe)]
+    return ended
+
+
+def _sound(bench: Bench, probe: Probe) -> bool:
+    """Superseded trials need a success that superseded them; an engine that says otherwise is not believed."""
+    outcomes = {t.ended.ended.outcome for t in probe.trials if t.ended is not None} | {
+        t.stored for t in probe.trials
+    }
+    if Outcome.SUPERSEDED not in outcomes or Outcome.SUCCESS in outcomes:
+        return True
+    if probe.home is not None and not any(r.probe is probe for r in bench.returned):
+        text = "trials were superseded and none succeeded"
+        bench.returned.append(Returned(probe, probe.home, "failed", text, void=True))
+    return False
+
+
+def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
+    slot = assignment.slot
+    for probe in assignment.probes.values():
+        tx.plan(probe.id, plan)
+        library = (
+            slot.worker.ready.library if slot.worker is not None and slot.worker.ready is not None else ""
+        )
+        tx.provenance(
+            probe.run.id,
+            {
+                **machine(),
+                "science_version": SCIENCE_VERSION,
+                "torch": library,
+                "trainer": bench.options.trainer,
+                "device": slot.device.id,
+                "device_name": slot.device.name,
+                "threads": slot.threads,
+                "precision": probe.run.job.training.precision,
+                "plan": plan,
+            },
+        )
+    shape = shape_key(assignment.job)
+    tx.set_calibration(shape, slot.plan_key, plan)
+    if slot.kind != "cpu":  # a GPU's plan is made for so many members
+        tx.set_calibration(shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
+
+
+def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
+    best = min(
+        (t.ended.ended.best_loss if t.ended is not None else t.best for t in probe.trials), default=math.inf
+    )
+    tx.progress(
+        probe.id,
+        step=max((t.step for t in probe.trials), default=0),
+        fraction=probe.fraction(probe.run.job.training.steps),
+        best_loss=best if math.isfinite(best) else None,
+        member_steps=probe.steps(),
+        wall_s=bench.clock() - probe.began,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _trial_progress(tx: Tx, trial: Trial) -> None:
+    tx.trial_progress(
+        trial.id,
+        steps=trial.step,
+        best_loss=_finite(trial.best),
+        best_step=trial.best_step,
+        last_loss=_finite(trial.validation),
+        curve=Curve(*trial.curve.columns()),
+    )
+
+
+def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
+    assert trial.ended is not None
+    message, ended = trial.ended, trial.ended.ended
+    tx.trial(
+        trial.id,
+        ended.outcome.value,
+        attempt=probe.run.attempt,
+        epoch=bench.epoch,
+        steps=ended.steps,
+        best_loss=_finite(ended.best_loss),
+        best_step=ended.best_step,
+        last_loss=_finite(ended.last_loss),
+        wall_s=message.wall_s,
+        generalisation=ended.generalisation,
+        curve=Curve(message.steps, message.train, message.validation) if message.steps else None,
+    )
+
+
+def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run, Standing, list[Probe]]:
+    """The verdicts of a job's complete probes; ends the job if its search is over."""
+    for probe in probes:
+        wall = bench.clock() - probe.began
+        share = len(probe.trials) / len(probe.home.members) if probe.home is not None else 1.0
+        tx.end_probe(
+            probe.id,
+            attempt=run.attempt,
+            epoch=bench.epoch,
+            wall_s=wall,
+            device_s=wall * share,
+            speculative=probe.speculative,
+        )
+    standing = stand(tx, run)
+    left = [p for p in run.probes.values() if p not in probes]
+    over = standing.progress.next is None
+    if not over:
+        known = {n: success for n, (_, success) in standing.known.items()}
+        running = [p.candidate.n for p in left]
+        needed = {c.n for c in speculate(run.job, standing.evidence, known, bench.width, running)}
+        if standing.progress.next is not None:
+            needed.add(standing.progress.next.n)
+        left = [p for p in left if p.speculative and p.candidate.n not in needed]
+    for probe in left:
+        tx.drop_probe(probe.id, "cancelled")
+    if over:
+        tx.set_job(run.id, "done")
+    return run, standing, left
+
+
+def _closed(
+    bench: Bench, run: Run, standing: Standing, complete: Sequence[Probe], unneeded: Sequence[Probe]
+) -> None:
+    adopt(run, standing)
+    run.solo, run.crashes = False, 0
+    bench.wake = True
+    for probe in complete:
+        run.probes.pop(probe.candidate.n, None)
+        if probe.home is not None:
+            probe.home.probes.pop(probe.key, None)
+        checkpoints.discard(bench, probe)
+    for probe in unneeded:
+        bench.forget(probe)
+        checkpoints.discard(bench, probe)
+    if standing.progress.next is None:
+        bench.runs.pop(run.id, None)
+
+
+def settle(bench: Bench, writer: Writer) -> bool:
+    """Write down what came back without its end: put jobs back, pause, cancel or fail them."""
+    back = [r for r in bench.returned if not r.probe.dropped]
+    leaving = [
+        r
+        for r in bench.runs.values()
+        if r.leaving and all(any(b.probe is p for b in back) for p in r.probes.values())
+    ]
+    if not back and not leaving:
+        bench.returned.clear()
+        return False
+    for returned in back:
+        checkpoints.part(bench, returned)
+    gone: dict[int, Run] = {}
+    orphans: list[Probe] = []
+    with writer.transaction() as tx:
+        for r in back:
+            if r.kept:
+                own = checkpoints.own_folder(bench, r.probe, r.assignment)
+                tx.checkpointed(r.probe.id, str(own), max(t.step for t in r.probe.trials))
+            tx.drop_probe(r.probe.id, "lost" if r.void else "interrupted")
+        for r in back:
+            run = r.probe.run
+            if r.reason == "stopped" or r.probe.speculative or run.leaving or run.id in gone:
+                continue
+            orphans += [p for p in run.probes.values() if not any(b.probe is p for b in back)]
+            delay = min(bench.options.backoff_max_s, bench.options.backoff_s * 2 ** min(run.crashes, 20))
+            tx.requeue(run.id, r.reason, r.text[-4000:], counts=True, delay_s=delay)
+            gone[run.id] = run
+        for probe in orphans:
+            tx.drop_probe(probe.id, "interrupted")
+        for run in leaving:
+            if run.id not in gone and run.leaving is not None:
+                tx.stopped(run.id)
+                gone[run.id] = run
+    bench.returned.clear()
+    bench.wake = True
+    for r in back:
+        run = r.probe.run
+        r.probe.dropped = True
+        run.probes.pop(r.probe.candidate.n, None)
+        r.assignment.probes.pop(r.probe.key, None)
+        if r.reason != "stopped":
+            run.solo, run.crashes = True, run.crashes + 1
+            run.speculate = run.speculate and not r.probe.speculative
+    for probe in orphans:
+        bench.forget(probe)
+    for run in gone.values():
+        bench.runs.pop(run.id, None)
+    return True

@@ -1,0 +1,228 @@
+"""Slots and their workers: made from devices, staffed when there is work, watched, taken out."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterable
+
+from runners.pool import inbox as intake
+from runners.pool.bench import Bench, log
+from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, cores, shortage
+from runners.pool.identity import ProcessId, Roster
+from runners.pool.process import Worker, trim
+from runners.pool.state import Slot
+from store.rows import DeviceRow
+
+START_FAILURES = 5
+"""Workers of one slot that died before they were ready, in a row, until it is given up."""
+DEVICE_FAILURES = 3
+QUIT_S = 10.0
+"""How long a worker may take to end after it closed its pipe or was told to quit idle."""
+
+
+class NoWorker(Exception):  # noqa: N818 - says what happened
+    """No slot can keep a worker alive; ``str(e)`` says why."""
+
+
+class Staff:
+    """All workers of a bench."""
+
+    def __init__(self, bench: Bench, selector: selectors.BaseSelector, roster: Roster) -> None:
+        self.bench = bench
+        self.selector = selector
+        self.roster = roster
+        self.devices: list[Device] = []
+        self.leftovers: list[ProcessId] = []
+        """Workers of the supervisor before, not yet seen dead."""
+
+    def furnish(self, devices: Iterable[Device], rows: dict[str, DeviceRow]) -> list[DeviceRow]:
+        """Make the slots; what the lab says about a device (slots, excluded, reserved) counts.
+
+        Returns:
+            The rows of the devices as they are now.
+        """
+        out = []
+        self.devices = list(devices)
+        for device in self.devices:
+            row = rows.get(device.id)
+            default = (self.bench.options.slots or cores()) if device.kind == "cpu" else 1
+            asked = self.bench.options.slots if device.kind == "cpu" else None
+            count = asked or (row.slots if row is not None and row.slots else default)
+            state = row.state if row is not None and row.state != "lost" else "active"
+            self.resize(device, count if state == "active" else 0)
+            out.append(DeviceRow(device.id, device.name, count, state, row.note if row is not None else ""))
+        return out
+
+    def resize(self, device: Device, count: int) -> None:
+        """Give a device so many slots; those too many take nothing new and go when they are free."""
+        mine = [s for s in self.bench.slots if s.device.id == device.id]
+        threads = max(1, cores() // max(1, count)) if device.kind == "cpu" else 1
+        for index, slot in enumerate(mine):
+            slot.retired = index >= count
+            if slot.threads != threads and slot.worker is None:
+                slot.threads = threads
+        for index in range(len(mine), count):
+            self.bench.slots.append(Slot(f"{device.id}.{index}", device, threads))
+        self.bench.wake = True
+
+    def start(self, most: int) -> None:
+        """Start up to so many workers, where they fit into the memory and no backoff runs."""
+        now = self.bench.clock()
+        for slot in self.bench.slots:
+            if most <= 0:
+                return
+            if slot.worker is not None or slot.retired or slot.not_before > now:
+                continue
+            if (reason := self._shortage(slot)) != "":
+                slot.not_before = now + 5.0
+                self.bench.waiting = reason
+                log.warning("%s: %s; trying again", slot.name, reason)
+                continue
+            self._spawn(slot)
+            most -= 1
+
+    def _shortage(self, slot: Slot) -> str:
+        base = CPU_WORKER if slot.kind == "cpu" else CUDA_WORKER
+        seen = [s.worker.rss for s in self.bench.slots if s.worker is not None and s.kind == slot.kind]
+        need = max(base, *seen) if seen else base
+        starting = sum(base for s in self.bench.slots if s.worker is not None and s.worker.ready is None)
+        try:
+            return shortage(slot.device, need + starting, self.bench.options.memory_reserve)
+        except LookupError as error:
+            self.lose(slot.device, str(error))
+            return str(error)
+
+    def _spawn(self, slot: Slot) -> None:
+        options, paths = self.bench.options, self.bench.paths
+        log_file = paths.logs / f"{slot.name.replace(':', '')}.log"
+        try:
+            worker = Worker(slot.name, options.trainer, slot.threads, log_file, self.bench.clock)
+        except OSError as error:
+            slot.not_before = self.bench.clock() + 2.0
+            self.bench.waiting = f"no worker can be started: {error.strerror}"
+            log.warning("%s: %s", slot.name, self.bench.waiting)
+            return
+        slot.worker, slot.ending = worker, None
+        self.selector.register(worker.up, selectors.EVENT_READ, slot)
+        self.enroll()
+        log.info("%s: worker %d started, %d threads", slot.name, worker.pid, slot.threads)
+
+    def enroll(self) -> None:
+        """Write the roster; a disk without room must not stop the work."""
+        self.leftovers = [p for p in self.leftovers if p.alive()]
+        mine = [s.worker.id for s in self.bench.slots if s.worker is not None]
+        try:
+            self.roster.write([*self.leftovers, *mine])
+        except OSError as error:
+            log.warning("the roster of workers could not be written: %s", error)
+
+    def watch(self) -> None:
+        """Leases, ends of processes, overdue stops, idle workers."""
+        now, options = self.bench.clock(), self.bench.options
+        for slot in list(self.bench.slots):
+            worker, assignment = slot.worker, slot.assignment
+            if worker is None:
+                continue
+            worker.flush()
+            if slot.ending is None and not worker.closed:
+                if now - worker.heard > options.lease_s:
+                    self._kill(slot, "stale", f"no heartbeat for {now - worker.heard:.0f} s")
+                elif assignment is not None and worker.silent_s > options.stall_s:
+                    self._kill(slot, "stale", f"the trainer has not looked up for {worker.silent_s:.0f} s")
+                elif assignment is not None and assignment.stopping and now > assignment.stop_by:
+                    self._kill(
+                        slot,
+                        "stopped",
+                        f"it has not stopped {now - assignment.stop_by:.1f} s after it had to",
+                    )
+            if worker.closed or worker.exit_code() is not None:
+                if not worker.closed:
+                    intake.read(self.bench, slot)  # its last words
+                self._bury(slot)
+            elif slot.retired and assignment is None and not worker.quitting:
+                worker.quit()
+        self.bench.slots[:] = [s for s in self.bench.slots if not (s.retired and s.worker is None)]
+
+    def _kill(self, slot: Slot, reason: str, text: str) -> None:
+        assert slot.worker is not None
+        log.warning("%s: worker %d is killed: %s", slot.name, slot.worker.pid, text)
+        slot.ending = (reason, text)
+        slot.worker.kill()
+
+    def _bury(self, slot: Slot) -> None:
+        worker, assignment = slot.worker, slot.assignment
+        assert worker is not None
+        self.selector.unregister(worker.up)
+        if worker.exit_code() is None:
+            worker.kill()
+        worker.close()
+        code = worker.exit_code() or 0
+        slot.worker, slot.assignment = None, None
+        ending, slot.ending = slot.ending, None
+        self.bench.wake = True
+        self.enroll()
+        if worker.quitting and assignment is None:
+            log.info("%s: worker %d ended", slot.name, worker.pid)
+            return
+        how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        reason, text = ending or ("lost", f"the worker {how}\n{worker.tail()}")
+        level = "info" if reason == "stopped" else "warning"
+        job = next((p.run.id for p in assignment.probes.values()), None) if assignment is not None else None
+        self.bench.remark("worker", f"{slot.name}: worker {worker.pid} {how} ({reason})", level, job_id=job)  # type: ignore[arg-type]
+        if assignment is not None:
+            intake.give_back(self.bench, assignment, reason, text, died=True)
+        if reason == "stopped":
+            return
+        slot.failures += 1
+        slot.not_before = self.bench.clock() + min(
+            30.0, self.bench.options.backoff_s / 8 * 2 ** min(slot.failures - 1, 10)
+        )
+        if reason == "device" and slot.failures >= DEVICE_FAILURES:
+            self.lose(slot.device, text)
+        elif worker.ready is None:
+            self.bench.waiting = (
+                f"workers do not start: {(worker.tail(400).strip().splitlines() or [how])[-1]}"
+            )
+            if all(
+                s.failures >= START_FAILURES and (s.worker is None or s.worker.ready is None)
+                for s in self.bench.slots
+            ):
+                raise NoWorker(self.bench.waiting)
+
+    def lose(self, device: Device, text: str) -> None:
+        """A device has gone: its slots take nothing any more, its jobs move."""
+        if any(s.device.id == device.id and not s.retired for s in self.bench.slots):
+            self.bench.remark(
+                "device", f"{device.id} is lost and taken out: {text.splitlines()[0][:300]}", "error"
+            )
+            self.bench.lost.append(device)
+            self.vacate(device)
+
+    def vacate(self, device: Device) -> None:
+        """Stop everything on a device and give it no slots."""
+        self.resize(device, 0)
+        for assignment in self.bench.assignments:
+            if assignment.slot.device.id == device.id:
+                self.bench.stop(assignment, "checkpoint")
+
+    def rest(self, kind: str, idle_s: float) -> None:
+        """Send home the workers on a kind of device that have had nothing to do for so long."""
+        now = self.bench.clock()
+        for slot in self.bench.slots:
+            worker = slot.worker
+            if (
+                worker is None
+                or slot.kind != kind
+                or slot.assignment is not None
+                or worker.ready is None
+                or worker.quitting
+            ):
+                continue
+            if now - slot.idle_since > idle_s:
+                worker.quit()
+
+    def trim_logs(self) -> None:
+        """Keep the logs of running workers within their size."""
+        for file in self.bench.paths.logs.glob("*.log"):
+            if file.name != "supervisor.log":
+                trim(file)
