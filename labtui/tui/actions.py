@@ -183,6 +183,60 @@ _NAMES = {
 }  # fmt: skip
 
 
+_MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
+_KEYS = frozenset(
+    [
+        "escape",
+        "enter",
+        "tab",
+        "space",
+        "backspace",
+        "delete",
+        "insert",
+        "home",
+        "end",
+        "pageup",
+        "pagedown",
+        "up",
+        "down",
+        "left",
+        "right",
+        "plus",
+        "minus",
+    ]
+) | {f"f{n}" for n in range(1, 25)}
+
+
+def key_problem(key: str) -> str:
+    """Why no terminal sends such a key, as the end of a sentence; empty: it may."""
+    *modifiers, last = key.split("+") if key != "+" else ["plus"]
+    known = (len(last) == 1 and last.isprintable() and not last.isspace()) or last in _KEYS or _is_sign(last)
+    if any(m not in _MODIFIERS for m in modifiers) or not known or len(set(modifiers)) < len(modifiers):
+        return "which is no key; expected one such as P, f5, ctrl+p or shift+tab, in small letters"
+    return ""
+
+
+def _is_sign(name: str) -> bool:
+    """Whether it is Textual's name of a sign: question_mark, left_square_bracket."""
+    import unicodedata
+
+    words = name.replace("_", " ").upper()
+    if name != name.lower():
+        return False
+    for text in (words, words.replace(" ", "-"), f"{words} SIGN"):
+        try:
+            return len(unicodedata.lookup(text)) == 1
+        except KeyError:
+            continue
+    return name in {*_NAMES, "slash", "at", "minus", "underscore", "percent_sign", "hash"}
+
+
+def apart(first: str, second: str) -> bool:
+    """Whether two actions may have the same key: they share no screen, or one is of all screens and gives way."""
+    a, b = BY_ID[first].panes, BY_ID[second].panes
+    return bool(a) != bool(b) or (bool(a) and not set(a) & set(b))
+
+
 def key_name(key: str) -> str:
     """A key as a person knows it: ``ctrl+p`` -> ``^p``."""
     if key.startswith("ctrl+"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -18,18 +19,24 @@ from textual.message import Message
 from textual.screen import Screen
 
 from labtui.config import Settings, choose_glyphs, choose_theme, read_settings
-from labtui.text import clean
+from labtui.text import clean, wrap
 from labtui.tui.actions import BY_ID, Action, Keymap, on_pane
-from labtui.tui.dialogs import Overlay, Prompt
+from labtui.tui.dialogs import Confirm, Listing, Overlay, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
 from labtui.tui.machine_watch import Measuring
 from labtui.tui.poller import Common, LabReader, Poller, Snapshot
 from labtui.tui.screens.queue import QueuePane
 from labtui.tui.screens.screen_pane import ScreenPane
-from labtui.tui.terminal import hangup as terminal
+from labtui.tui.terminal import hangup
+from labtui.tui.terminal.bursts import in_burst
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.theme import THEMES, Palette
+from labtui.views.lines import text_line
 from store.waits import tell_waits
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.driver import Driver
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 _PANES = {
@@ -103,6 +110,10 @@ class Host(Measuring, inherit_bindings=False):
         self._open_lab = open_lab or self._really_open
         self.poller = self._new_poller()
         self.startup_ms: float | None = None
+        self.burst = False
+        """The key that is obeyed came together with others, as in a paste: what changes the lab asks first."""
+        self.panicked = False
+        """A fault ended the app."""
 
     # Start and end
 
@@ -117,12 +128,21 @@ class Host(Measuring, inherit_bindings=False):
             self._open_lab,
             self._deliver,
             interval=2.0 if self.settings.slow else 0.2,
-            alive=lambda: self.is_headless or terminal.alive(),
-            gone=lambda: self.call_from_thread(self.exit),
         )
 
     def _deliver(self, snapshot: Snapshot) -> None:
         self.post_message(Arrived(snapshot))
+
+    def get_driver_class(self) -> type[Driver]:
+        if os.name != "posix" or "TEXTUAL_DRIVER" in os.environ:
+            return super().get_driver_class()
+        from labtui.tui.terminal.driver import LabDriver
+
+        return LabDriver
+
+    def panic(self, *renderables: RenderableType) -> None:
+        self.panicked = True
+        super().panic(*renderables)
 
     def get_default_screen(self) -> Screen[None]:
         return LabScreen()
@@ -146,8 +166,7 @@ class Host(Measuring, inherit_bindings=False):
         gc.enable()
         self.startup_ms = (time.perf_counter() - self.started) * 1000
         self.log(f"first paint after {self.startup_ms:.0f} ms")
-        if self.settings.problems:
-            self.say(self.settings.problems[0], "warn", 10.0)
+        self._tell_settings(self.settings.problems)
         screen, study, job = self._first
         if study is not None and isinstance(self.front, QueuePane):
             self.front.request = replace(self.front.request, study=study)
@@ -161,7 +180,15 @@ class Host(Measuring, inherit_bindings=False):
             self.poller.watch(self.front.key, self.front.loader())
         self.set_interval(5.0 if self.settings.slow else 1.0, self._measure)
         if not self.is_headless:
-            terminal.on_loss(lambda: self.call_later(self.exit))
+            hangup.Watch(lambda: self.call_later(self.exit)).start()
+
+    def _tell_settings(self, problems: Sequence[str]) -> None:
+        """What of the settings was not understood: one sentence in the footer, several as a list."""
+        if len(problems) == 1:
+            self.say(problems[0], "warn", 10.0)
+        elif problems:
+            lines = [text_line(f" {part}", "warn") for p in problems for part in wrap(clean(p), 90)]
+            self.push(Listing(f"Settings: {len(problems)} things were not understood", lambda: lines))
 
     def on_unmount(self) -> None:
         self.poller.stop()
@@ -287,7 +314,9 @@ class Host(Measuring, inherit_bindings=False):
         if action is not None:
             event.stop()
             event.prevent_default()
+            self.burst = in_burst(event)
             self.perform(action.id)
+            self.burst = False
 
     def allowed(self, action: Action) -> bool:
         """Whether an action is valid now."""
@@ -310,6 +339,15 @@ class Host(Measuring, inherit_bindings=False):
                 self.say("this lab is open read-only", "warn")
             elif action.palette:
                 self.say(f"{action.label}: not possible here now", "dim")
+            return
+        if action.writes and self.burst:
+            self.push(
+                Confirm(
+                    f"{action.help}?",
+                    partial(self.perform, action_id),
+                    "this key came together with others, as in a paste",
+                )
+            )
             return
         handler = getattr(self.front, f"do_{action_id}", None) or getattr(self, f"do_{action_id}")
         handler()
@@ -335,9 +373,10 @@ class Host(Measuring, inherit_bindings=False):
         text: str = "",
         check: Callable[[str], str] | None = None,
         hint: str = "",
+        lines: bool = False,
     ) -> None:
-        """One line of input at the foot of the screen."""
-        self.push(Prompt(title, then, text=text, check=check, hint=hint))
+        """One line of input at the foot of the screen; ``lines``: it may hold line ends."""
+        self.push(Prompt(title, then, text=text, check=check, hint=hint, lines=lines))
 
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
         """A word in the footer, for a few seconds."""

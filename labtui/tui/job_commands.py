@@ -61,7 +61,7 @@ class Verbs(Supervising, inherit_bindings=False):
             self.say(f"queued {checked.name or 'it'}: {new:,} searches{known}")
             self.show_screen("queue")
             self.poller.poke()
-            self.ensure_supervisor(submitted=True)
+            self.start_for_submission()
 
         self._send(send, then)
 
@@ -74,7 +74,6 @@ class Verbs(Supervising, inherit_bindings=False):
         what = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
         self.say(said or f"{_PAST.get(verb, verb)}: {what}{undo}")
         self.poller.poke()
-        self.ensure_supervisor()
 
     def verb(self, name: str, *args: Any, ask: bool = False) -> None:
         """A verb on what is selected; on many jobs, or where it takes something away, after a question that counts."""
@@ -161,11 +160,11 @@ class Verbs(Supervising, inherit_bindings=False):
     def do_note(self) -> None:
         ids = self.front.selection()
         rows = self.front.selected_rows()
-        text = clean(rows[0].notes) if len(rows) == 1 else ""
         self.ask(
             f"note on {len(ids)} jobs" if len(ids) > 1 else "note",
             lambda t: self.command("note", ids, t),
-            text=text,
+            text=rows[0].notes if len(rows) == 1 else "",
+            lines=True,
         )
 
     def do_tag(self) -> None:

@@ -36,4 +36,4 @@ def run(
         lab_path, read_only=read_only, settings=settings, screen=screen, study=study, job=job, started=started
     )
     app.run(mouse=settings.mouse)
-    return app.return_code or 0
+    return 1 if app.panicked else app.return_code or 0

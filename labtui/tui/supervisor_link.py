@@ -75,21 +75,28 @@ class Supervising(Host, inherit_bindings=False):
             return "", ""
         if common.notice:
             return common.notice, "banner"
-        live = common.counts.get("queued", 0) + common.counts.get("running", 0)
         row = common.supervisor
         if row is not None and row.alive:
+            if self._older():
+                key = self.keymap.name("start_supervisor")
+                return f"the supervisor is labtui {row.version}: {key} hands over to {__version__}", "banner"
             return (row.message, "banner") if row.state == "waiting" and row.message else ("", "")
-        if live and not self.read_only and not self.supervisor_starting:
+        stopped, queued = common.counts.get("running", 0), common.counts.get("queued", 0)
+        if (stopped or queued) and not (self.read_only or common.read_only or self.supervisor_starting):
             why = f" ({self.supervisor_problem})" if self.supervisor_problem else ""
-            gone = "The supervisor is gone" if self._had_supervisor else "No supervisor runs"
-            return (
-                f"{gone}{why}: {live:,} jobs wait. {self.keymap.name('start_supervisor')} starts one.",
-                "banner",
-            )
+            gone = "the supervisor is gone" if self._had_supervisor else "no supervisor"
+            counts = [f"{stopped:,} stopped"] * bool(stopped) + [f"{queued:,} queued"] * bool(queued)
+            key = self.keymap.name("start_supervisor")
+            return f"{', '.join(counts)}, {gone}{why}: {key} starts one", "banner"
         return "", ""
 
+    def _older(self) -> bool:
+        """Whether the supervisor that lives is of an older labtui."""
+        row = self.common.supervisor if self.common is not None else None
+        return row is not None and row.alive and newer(__version__, row.version) and not self.read_only
+
     def after_common(self, first: bool) -> None:
-        """Each time the lab was read: start what is missing, tell what finished."""
+        """Each time the lab was read: tell what finished. Looking at a lab starts nothing."""
         common = self.common
         assert common is not None
         alive = common.supervisor is not None and common.supervisor.alive
@@ -97,8 +104,6 @@ class Supervising(Host, inherit_bindings=False):
             self._had_supervisor = True
             self.supervisor_starting = False
             self.supervisor_problem = ""
-        if first:
-            self.ensure_supervisor()
         self._tell(common.ended)
 
     def _tell(self, ended: Sequence[JobRow]) -> None:
@@ -118,24 +123,18 @@ class Supervising(Host, inherit_bindings=False):
         elif self.notify_mode == "desktop" and self._driver is not None and not self.is_headless:
             self._driver.write(f"\x1b]9;labtui: {text}\x07")
 
-    def ensure_supervisor(self, *, submitted: bool = False) -> None:
-        """Start a supervisor where work is queued and none runs, or one of an older labtui, which then hands over."""
+    def start_for_submission(self) -> None:
+        """Who submits wants it done: start a supervisor where none runs."""
         common = self.common
         if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return
-        waiting = common.counts.get("queued", 0) + common.counts.get("running", 0) + common.pending
-        row = common.supervisor
-        if row is not None and row.alive:
-            if waiting and not submitted and newer(__version__, row.version):
-                self.do_start_supervisor()
-        elif (waiting or submitted) and (submitted or not self._had_supervisor):
+        if common.supervisor is None or not common.supervisor.alive:
             self.do_start_supervisor()
 
     def can_start_supervisor(self) -> bool:
         row = self.common.supervisor if self.common else None
-        return (
-            self.common is not None and not (row is not None and row.alive) and not self.supervisor_starting
-        )
+        alive = row is not None and row.alive and not self._older()
+        return self.common is not None and not alive and not self.supervisor_starting
 
     def do_start_supervisor(self) -> None:
         if self.supervisor_starting:

@@ -235,7 +235,7 @@ async def test_a_supervisor_that_is_gone_has_a_banner(opened: Opened) -> None:
         lab.supervisor_row = replace(lab.supervisor_row, alive=False)
         lab.touch()
         await until(pilot, lambda: "S starts one" in app.query_one(Banner).text())
-        assert "The supervisor is gone" in app.query_one(Banner).text()
+        assert "the supervisor is gone" in app.query_one(Banner).text()
 
 
 async def test_a_supervisor_that_cannot_write_says_so_although_the_lab_stands_still(opened: Opened) -> None:

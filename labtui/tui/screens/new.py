@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
+from textual.app import SuspendNotSupported
 from textual.message import Message
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.editor import EditorError, edit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, read_preset
 from labtui.tui.screens.form import SEARCH_TOML, Form
@@ -66,6 +64,8 @@ class NewPane(ScreenPane):
         self.checked: Checked | None = None
         self.checker = Checker(self._deliver)
         self.toml_shown = False
+        self.draft = ""
+        """What the editor left where that was no TOML: it is not lost."""
         self.top = 0
 
     # Reading
@@ -266,18 +266,20 @@ class NewPane(ScreenPane):
 
     export_text = copy_text
 
-    def load(self, toml: str, source: str) -> None:
-        """Another document."""
+    def load(self, toml: str, source: str) -> bool:
+        """Another document; False where it is none, which is told and changes nothing."""
         try:
             self.form = Form.of(toml)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             self.lab_app.say(f"{source}: not valid TOML: {error}", "bad", 8.0)
-            return
+            return False
         self.source = source
         self.top = 0
         self.checked = None
+        self.draft = ""
         self._check()
         self.redraw()
+        return True
 
     def do_load_preset(self) -> None:
         choices = [
@@ -316,19 +318,15 @@ class NewPane(ScreenPane):
         )
 
     def do_edit_toml(self) -> None:
-        """The TOML in $EDITOR; what it leaves becomes the form."""
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "spec.toml"
-            path.write_text(self.form.toml(), "utf-8")
-            try:
-                with self.app.suspend():
-                    subprocess.run([*shlex.split(editor), str(path)], check=False)
-                text = path.read_text("utf-8")
-            except Exception as error:  # no terminal to suspend, no such editor
-                self.lab_app.say(f"the editor {editor} did not run: {error}", "bad", 8.0)
-                return
-        self.load(text, self.source)
+        """The TOML in $EDITOR; what it leaves becomes the form. A text that is no TOML yet is what it opens next time."""
+        try:
+            text = edit(self.draft or self.form.toml(), self.app.suspend)
+        except (EditorError, SuspendNotSupported, OSError) as error:
+            self.lab_app.say(str(error) or "this terminal cannot be given to an editor", "bad", 8.0)
+            return
+        finally:
+            self.lab_app.repaint()
+        self.draft = "" if self.load(text, self.source) else text
 
     def can_submit(self) -> bool:
         return self.checked is not None and not self.checked.problem

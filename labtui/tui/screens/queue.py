@@ -280,17 +280,17 @@ class QueuePane(TablePane["JobRow"]):
 
     def do_filter(self) -> None:
         def check(text: str) -> str:
-            from store.filters import FIELDS
+            from store.filters import JOB_FIELDS
 
-            return parse(text, frozenset(FIELDS)).problem
+            return parse(text, frozenset(JOB_FIELDS)).problem
 
         self.lab_app.ask("filter", self.set_filter, text=self.request.query.text, check=check, hint=EXAMPLES)
 
     def set_filter(self, text: str) -> None:
         """Show what ``text`` says; it has been checked."""
-        from store.filters import FIELDS
+        from store.filters import JOB_FIELDS
 
-        self._change(query=parse(text, frozenset(FIELDS)))
+        self._change(query=parse(text, frozenset(JOB_FIELDS)))
 
     def do_sort(self) -> None:
         at = SORTS.index(self.request.order) if self.request.order in SORTS else 0
