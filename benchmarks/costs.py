@@ -1,9 +1,9 @@
 """What is spent beside training: python -m benchmarks.costs [--quick] [--json FILE].
 
-Shares of one core's time. Evaluations: of the paper's models with 2,000 sequences every 500 steps (a step and an evaluation
-timed apart, for 500 steps of the largest take minutes), and of every model and format of the presets, where two candidates of
-the longest lengths are trained as a search trains them. Checkpoints: what one blocks, and what writing it takes of the
-processor, against the interval that the engine then keeps.
+Shares of one core's time. Evaluations: of the paper's models with 2,000 sequences every 500 steps (a step and
+an evaluation timed apart, for 500 steps of the largest take minutes), and of every model and format of the
+presets, where two candidates of the longest lengths are trained as a search trains them. Checkpoints: what
+one blocks, and what writing it takes of the processor, against the interval that the engine then keeps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The filter language of Queue and Trials: ``state:running model:lstm L>=10 kappa<1 "a name"``.
 
-Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a bare word that is
-looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words must hold.
+Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a
+bare word that is looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words
+must hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""``python -m runners --lab FILE``: the supervisor of a lab, detached from the terminal unless told otherwise."""
+"""``python -m runners --lab FILE``: the supervisor of a lab,
+detached from the terminal unless told otherwise.
+"""
 
 # Not even __future__ is imported before the module path is in order; os and sys are loaded when Python starts.
 import os

@@ -46,7 +46,8 @@ def ready(context: Context) -> Lab:
         writing.create_or_open(context.lab_path)
         lab = context.lab
         context.say(
-            f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}"
+            f"{context.lab_path}: upgraded to schema {lab.schema}; "
+            f"the backup is in {LabPaths(lab.path).backups}"
         )
     if lab.no_room:
         raise WorkFailed(lab.notice.removesuffix(OPENED))
@@ -138,7 +139,9 @@ class Foreground:
         )
 
     def end(self) -> None:
-        """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""
+        """Let it checkpoint: it ends by itself when there is nothing left,
+        and an interrupt has reached it too.
+        """
         for patience, act in ((GRACE_S, self._child.terminate), (STOP_S, self._child.kill)):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=patience)

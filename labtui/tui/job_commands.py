@@ -1,4 +1,7 @@
-"""The verbs: what the app asks of the lab. Each is one command row that the supervisor obeys; none blocks the screen."""
+"""The verbs: what the app asks of the lab.
+
+Each is one command row that the supervisor obeys; none blocks the screen.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,9 @@ class Verbs(Supervising, inherit_bindings=False):
         self.ensure_supervisor()
 
     def verb(self, name: str, *args: Any, ask: bool = False) -> None:
-        """A verb on what is selected; on many jobs, or where it takes something away, after a question that counts."""
+        """A verb on what is selected; on many jobs, or where it takes something away,
+        after a question that counts.
+        """
         ids = self.front.selection()
         if not ids:
             return

@@ -1,8 +1,8 @@
 """Colours and signs: our themes, and the palette that turns style names into styles.
 
-Drawing functions name styles by meaning (``ok``, ``model.lstm``, ``kappa.+2``); a palette gives each a colour in the present
-theme. Several names may be joined by spaces, later ones win. Meaning never rests on colour alone: each state, verdict and
-model also has a sign of its own.
+Drawing functions name styles by meaning (``ok``, ``model.lstm``, ``kappa.+2``); a palette gives each a colour
+in the present theme. Several names may be joined by spaces, later ones win. Meaning never rests on colour
+alone: each state, verdict and model also has a sign of its own.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ THEMES = (DARK, LIGHT, ANSI)
 
 
 RATES = tuple(f"rate.{i}" for i in range(5))
-"""Learning rates in order, the largest first: a ramp, since they are a scale and no names; no model has these colours."""
+"""Learning rates in order, the largest first: a ramp, since they are a scale and no names;
+no model has these colours.
+"""
 
 
 class Palette:

@@ -46,7 +46,9 @@ def job_lines(jobs: Sequence[JobRow], *, eta: bool = True) -> list[str]:
 
 
 def state_of(job: JobRow) -> str:
-    """``failed: out of memory``, ``failed: ValueError: ...``, ``queued again: lost``, else the state alone."""
+    """``failed: out of memory``, ``failed: ValueError: ...``, ``queued again: lost``,
+    else the state alone.
+    """
     if job.state == "failed" and job.failure in ("failed", None):
         lines = (job.reason or "").strip().splitlines()
         return f"failed: {lines[-1]}" if lines and lines[-1] != "failed" else "failed"

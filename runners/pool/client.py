@@ -1,4 +1,6 @@
-"""Start, stop and ask after the supervisor of a lab, with the standard library alone: it runs as ``python -m runners``."""
+"""Start, stop and ask after the supervisor of a lab, with the standard library alone:
+it runs as ``python -m runners``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Status:
     message: str = ""
     """What it waits for (room on the disk, memory), or why the last one ended; empty: nothing to say."""
     started: str = ""
-    """Its start time in ticks since boot, where the system tells it: a pid alone could be another process by now."""
+    """Its start time in ticks since boot, where the system tells it:
+    a pid alone could be another process by now.
+    """
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def status(lab: Path) -> Status:
 
 
 def outdated(lab: Path) -> str:
-    """That an older labtui supervises the lab and will hand over to this one, as a sentence; empty where it is not so."""
+    """That an older labtui supervises the lab and will hand over to this one, as a sentence;
+    empty where it is not so.
+    """
     told = status(lab)
     if told.running and newer(version(), told.version):
         return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {version()} takes over"

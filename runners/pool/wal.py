@@ -1,4 +1,6 @@
-"""A reader that holds an old state of the lab keeps the WAL from being used again: that is told, the reader never stopped."""
+"""A reader that holds an old state of the lab keeps the WAL from being used again:
+that is told, the reader never stopped.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ c.execute("ROLLBACK")
 
 @contextmanager
 def locked(lab: Path, how: str) -> Iterator[subprocess.Popen[str]]:
-    """The write lock, or a write transaction of a foreign program, held by another process until its stdin is closed."""
+    """The write lock, or a write transaction of a foreign program,
+    held by another process until its stdin is closed.
+    """
     target = lab if how == SQLITE else LabPaths(lab).write_lock
     other = subprocess.Popen(
         [sys.executable, "-c", how, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

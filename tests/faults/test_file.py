@@ -1,4 +1,6 @@
-"""The lab file under stress: locked, without room, copied while live, with broken checkpoints, with the clock set about."""
+"""The lab file under stress: locked, without room, copied while live, with broken checkpoints,
+with the clock set about.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ MODELS = (("dense_ssm", "dense_ssm 16"), ("lstm", "lstm 32"), ("transformer", "t
 
 
 def job_row(id: int, **changes: Any) -> JobRow:
-    """A job with plain values; ``changes`` replace them (fields of later schemas are filled with their defaults)."""
+    """A job with plain values; ``changes`` replace them
+    (fields of later schemas are filled with their defaults).
+    """
     import dataclasses
 
     values: dict[str, Any] = {

@@ -70,7 +70,9 @@ def test_any_two_axes_that_differ_can_be_rows_and_columns() -> None:
 
 
 def test_the_first_table_is_no_sparse_one() -> None:
-    """Each model and format at a length of its own: lengths as columns would leave half of the places empty."""
+    """Each model and format at a length of its own: lengths as columns would leave half of the
+    places empty.
+    """
 
     class Lab:
         def cells(self, study: int | None = None) -> list[CellRow]:

@@ -1,4 +1,6 @@
-"""A screen that is open for weeks: its lab moves, its terminal shrinks, its supervisor dies, names are hostile."""
+"""A screen that is open for weeks: its lab moves, its terminal shrinks, its supervisor dies,
+names are hostile.
+"""
 
 from __future__ import annotations
 

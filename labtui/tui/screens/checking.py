@@ -1,4 +1,6 @@
-"""Reading a spec while it is typed, and what it would cost; runs in a thread, loads pydantic at its first call (0.2 s)."""
+"""Reading a spec while it is typed, and what it would cost;
+runs in a thread, loads pydantic at its first call (0.2 s).
+"""
 
 from __future__ import annotations
 
