@@ -74,7 +74,10 @@ def outdated(lab: Path) -> str:
     """
     told = status(lab)
     if told.running and newer(_version(), told.version):
-        return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {_version()} takes over"
+        return (
+            f"the supervisor {told.version} (process {told.pid}) finishes its probes, "
+            f"then {_version()} takes over"
+        )
     return ""
 
 
