@@ -258,14 +258,14 @@ def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) ->
     mine = a.cost, a.cost + PROBE_COST * a.probes
     lines = [
         f"  {'':<31}{'one bisection':>16}{'repeated':>27}{'adaptive':>19}{'adaptive/repeated':>20}",
-        f"  {'':<31}{'bias':>8}{'spread':>8}{'times':>9}{'training':>9}{'+probes':>9}{'training':>10}{'+probes':>9}"
-        f"{'training':>11}{'+probes':>9}",
+        f"  {'':<31}{'bias':>8}{'spread':>8}{'times':>9}{'training':>9}{'+probes':>9}"
+        f"{'training':>10}{'+probes':>9}{'training':>11}{'+probes':>9}",
     ]
     for name, m in strata(oracles, a).items():
         r, r_all, x, x_all = (v[m].mean() for v in (*theirs, *mine))
         lines.append(
-            f"  {name:<31}{bias[m].mean():>+8.3f}{spread[m].mean():>8.3f}{needed[m].mean():>9.1f}{r:>9.1f}{r_all:>9.1f}"
-            f"{x:>10.1f}{x_all:>9.1f}{x / r:>11.2f}{x_all / r_all:>9.2f}"
+            f"  {name:<31}{bias[m].mean():>+8.3f}{spread[m].mean():>8.3f}{needed[m].mean():>9.1f}"
+            f"{r:>9.1f}{r_all:>9.1f}{x:>10.1f}{x_all:>9.1f}{x / r:>11.2f}{x_all / r_all:>9.2f}"
         )
     m = a.valid
     error = np.log(a.value[m]) - oracles.log_nstar[m]

@@ -153,7 +153,10 @@ def main() -> None:
         out["checkpoint"][name] = checkpoint(schedule, ledger)
     print("checkpoints while training (wanted: < 1 % of the time)")
     for name, row in out["checkpoint"].items():
-        told = f"blocked {row['blocked_s']:.2f} s, {row['cost_s']:.2f} s of a core in all, every {row['interval_s']:.0f} s"
+        told = (
+            f"blocked {row['blocked_s']:.2f} s, {row['cost_s']:.2f} s of a core in all, "
+            f"every {row['interval_s']:.0f} s"
+        )
         print(f"  {name:18} {row['mb']:.0f} MB: {told}: {100 * row['share']:.2f} %")
     if not args.quick:
         print("evaluations in the presets (wanted: <= 10 %)")

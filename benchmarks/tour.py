@@ -115,7 +115,8 @@ def _dots(found: re.Match[str]) -> str:
     letters = (
         html.escape(re.sub("[\u2800-\u28ff]", " ", cells)).replace(" ", "&#160;").replace("\xa0", "&#160;")
     )
-    return f'<text class="{style}" x="{x}" y="{y}" {rest}>{letters}</text><path class="{style}" d="{"".join(squares)}"/>'
+    text = f'<text class="{style}" x="{x}" y="{y}" {rest}>{letters}</text>'
+    return f'{text}<path class="{style}" d="{"".join(squares)}"/>'
 
 
 def _bench() -> list[Reading]:

@@ -150,6 +150,7 @@ def holds(value: float | None, conditions: tuple[tuple[str, float], ...]) -> boo
     if value is None:
         return not conditions
     compare = {
-        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__, ">=": value.__ge__,
+        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__,
+        ">=": value.__ge__,
     }  # fmt: skip
     return all(compare[op](bound) for op, bound in conditions)

@@ -270,7 +270,10 @@ def _replayed(connection: sqlite3.Connection, replay: Replay) -> list[str]:
     )
     for job_id, n, verdict, seeds, successes, loss in connection.execute(query):
         evidence.setdefault(job_id, []).append((n, bool(verdict), seeds, successes, loss))
-    jobs = "SELECT job.id, spec, lo, hi, status FROM job JOIN job_text ON job_text.job_id = job.id ORDER BY job.id"
+    jobs = (
+        "SELECT job.id, spec, lo, hi, status FROM job JOIN job_text ON job_text.job_id = job.id ORDER BY "
+        "job.id"
+    )
     wrong = []
     for job_id, spec, lo, hi, status in connection.execute(jobs):
         have = (lo, hi, status)

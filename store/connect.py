@@ -33,8 +33,8 @@ from store.paths import LabPaths, network_filesystem, refuse_network
 
 SCHEMA = 1
 TABLES = (
-    "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab", "probe", "speed",
-    "study", "study_job", "supervisor", "trial",
+    "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab",
+    "probe", "speed", "study", "study_job", "supervisor", "trial",
 )  # fmt: skip
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory

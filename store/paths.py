@@ -12,8 +12,9 @@ from pathlib import Path
 from store.errors import LabError, NotALab, from_os
 
 _NETWORK = {
-    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs", "beegfs_nodev", "gpfs",
-    "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs", "vboxsf", "prl_fs", "davfs", "acfs",
+    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs",
+    "beegfs_nodev", "gpfs", "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs",
+    "vboxsf", "prl_fs", "davfs", "acfs",
 }  # fmt: skip
 _NETWORK_FUSE = (
     "sshfs",

@@ -51,7 +51,10 @@ class Comparison:
     def text(self, ascii: bool = False) -> str:
         """Two lines: published beside measured with both verdicts, then at whose settings it was measured."""
         size = f", order of magnitude {self.magnitude}" if self.magnitude is not None else ""
-        told = f"{self.where}: paper {self.published.text}; measured {self.measured}; direction {self.direction}{size}"
+        told = (
+            f"{self.where}: paper {self.published.text}; measured {self.measured}; "
+            f"direction {self.direction}{size}"
+        )
         if self.settings == "reduced":
             settings = "reduced settings: " + ", ".join(self.differences)
         else:

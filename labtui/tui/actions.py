@@ -178,9 +178,9 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 _NAMES = {
-    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-", "up": "↑",
-    "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[", "right_square_bracket": "]", "slash": "/",
-    "colon": ":",
+    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[",
+    "right_square_bracket": "]", "slash": "/", "colon": ":",
 }  # fmt: skip
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 MANY = 1
 """Verbs on more jobs than this ask first."""
 _PAST = {
-    "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again", "archive": "archived",
-    "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted", "tag": "tagged",
+    "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again",
+    "archive": "archived", "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted",
+    "tag": "tagged",
 }  # fmt: skip
 _UNDO = {"cancel": "undo_cancel", "archive": "unarchive", "delete": "restore"}
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")

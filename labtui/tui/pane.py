@@ -101,7 +101,8 @@ class Pane(Widget, inherit_bindings=False):
         app = self.lab_app
         width, height = self.size
         if self._drawn_at != (width, height):
-            self._draw_lines()  # the first frame of a new size is the right one: a blank one would be sent for nothing
+            # The first frame of a new size is the right one: a blank one would be sent for nothing
+            self._draw_lines()
         strip = self._strips.get(y)
         if strip is None:
             line = self._lines[y] if y < len(self._lines) else ()

@@ -214,8 +214,8 @@ class Poller:
         over = {e.job_id for e in fresh if e.kind in ("job.done", "job.failed") and e.job_id is not None}
         ended = tuple(lab.jobs(sorted(over))) if over else ()
         return Common(
-            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh, ended,
-            lab.read_only, lab.notice,
+            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh,
+            ended, lab.read_only, lab.notice,
         )  # fmt: skip
 
 

@@ -109,7 +109,12 @@ def users_lines(reading: Reading | None) -> list[Line]:
         for one in (*(u for u in card.users if u.ours), *card.others):
             memory = figures.size_bytes(one.memory) if one.memory is not None else figures.NONE
             whose: Span = ("  this lab", "ok") if one.ours else ("", "")
-            lines.append(((f"   {one.pid:>8}  {memory:>7}  {fit(clean(one.user), 16)} {clean(one.program)}", ""), whose))
+            lines.append(
+                (
+                    (f"   {one.pid:>8}  {memory:>7}  {fit(clean(one.user), 16)} {clean(one.program)}", ""),
+                    whose,
+                )
+            )
         lines += [*([] if card.users else [text_line("   nobody computes on it", "dim")]), ()]
     return lines[:-1]
 

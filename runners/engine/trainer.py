@@ -124,7 +124,10 @@ class Trainer:
                     yield from self._train(control, plan, saved)
                     return
                 except CaptureRefusedError as error:
-                    why = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
+                    why = (
+                        f"the GPU refused to capture the training step ({error}); "
+                        "it runs without a CUDA graph"
+                    )
                     plan = replace(plan, graph=False, note=why)
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):

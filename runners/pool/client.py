@@ -75,7 +75,10 @@ def outdated(lab: Path) -> str:
     """
     told = status(lab)
     if told.running and newer(version(), told.version):
-        return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {version()} takes over"
+        return (
+            f"the supervisor {told.version} (process {told.pid}) finishes its probes, "
+            f"then {version()} takes over"
+        )
     return ""
 
 

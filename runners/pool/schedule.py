@@ -165,7 +165,10 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         _refuse(tx, row, f"the stored job or its evidence cannot be read: {error}"[:2000])
         return None
     if job.hash != row.hash:
-        text = "it was queued under another version of the science, whose numbers would differ; submit its spec again"
+        text = (
+            "it was queued under another version of the science, whose numbers would differ; "
+            "submit its spec again"
+        )
         _refuse(tx, row, text)
         return None
     if standing.progress.next is None:

@@ -17,8 +17,9 @@ _JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisa
 _ID = itemgetter(0)
 _LENGTH = itemgetter(1)
 _AXES = (
-    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text), ("model_label", d.text),
-    ("format", d.word), ("distribution", d.word), ("L", d.integer), ("min_length", d.integer),
+    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text),
+    ("model_label", d.text), ("format", d.word), ("distribution", d.word), ("L", d.integer),
+    ("min_length", d.integer),
 )  # fmt: skip
 
 

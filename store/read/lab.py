@@ -313,7 +313,10 @@ class Lab(KappaReads):
         told = d.text(str(last_holder(self._opened.paths).get("message", "")))[:1000]
         if told or time.time() - heartbeat_at < SILENT_S:
             return told.removeprefix("waiting: ")
-        return f"nothing was written for more than {SILENT_S:.0f} s; is the disk of {self.path} read-only or failing?"
+        return (
+            f"nothing was written for more than {SILENT_S:.0f} s; "
+            f"is the disk of {self.path} read-only or failing?"
+        )
 
     def pending_commands(self) -> int:
         """How many verbs wait for the supervisor."""

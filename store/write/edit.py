@@ -17,8 +17,8 @@ from store.write.base import CHUNK, TxBase
 from store.write.submit import job_row
 
 _DEFINING = (
-    "hash", "task", "m", "model", "model_label", "format", "distribution", "length", "min_length", "strategy", "eps", "n_max",
-    "trials_per_probe", "steps", "flags",
+    "hash", "task", "m", "model", "model_label", "format", "distribution", "length", "min_length", "strategy",
+    "eps", "n_max", "trials_per_probe", "steps", "flags",
 )  # fmt: skip
 EDITABLE = ("name", "notes", "tags", "priority", "max_attempts", "spec")
 

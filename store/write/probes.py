@@ -78,7 +78,10 @@ class ProbeWrites(TrialWrites):
                 f"a probe of job {job_id} has no member, or one twice; "
                 "expected distinct (learning rate, seed)"
             )
-        same = "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC LIMIT 1"
+        same = (
+            "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC "
+            "LIMIT 1"
+        )
         begun = None
         earlier = self.rows(same, job=job_id, n=n, key=key)
         if earlier:

@@ -221,7 +221,8 @@ class Writer:
         try:
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
         except sqlite3.Error:
-            return  # no room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
+            # No room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
+            return
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -16,7 +16,10 @@ from store.paths import LabPaths
 from store.read import open_lab
 from tests.cli.conftest import Labtui
 
-FLOCK = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+FLOCK = (
+    "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); "
+    "sys.stdin.read()"
+)
 SQLITE = """
 import sqlite3, sys
 c = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -40,7 +40,8 @@ time.sleep(float(sys.argv[2])); c.execute("ROLLBACK")
 """
 FLOCKER = """
 import fcntl, sys, time
-f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print("locked", flush=True); time.sleep(float(sys.argv[2]))
+f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
 """
 
 

@@ -34,8 +34,8 @@ def cell(i: int, m: int, model: str, format: str, length: int) -> CellRow:
 
 studies = st.lists(
     st.tuples(
-        st.sampled_from([2, 3, 5]), st.sampled_from(["transformer", "lstm"]), st.sampled_from(["cot", "acot"]),
-        st.sampled_from([5, 7, 10]),
+        st.sampled_from([2, 3, 5]), st.sampled_from(["transformer", "lstm"]),
+        st.sampled_from(["cot", "acot"]), st.sampled_from([5, 7, 10]),
     ),
     min_size=1, max_size=14, unique=True,
 )  # fmt: skip

@@ -73,8 +73,9 @@ def check(toml: str, known: Known) -> Checked:
     new = [job for job in jobs if job.hash not in known.hashes]
     gpu, cpu = (estimate(new, known.speed, flops=f) for f in (GPU_FLOPS, CPU_FLOPS))
     return Checked(
-        toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs), len(jobs) - len(new),
-        gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured, json.dumps(spec.model_dump(mode="json")),
+        toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs),
+        len(jobs) - len(new), gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured,
+        json.dumps(spec.model_dump(mode="json")),
     )  # fmt: skip
 
 
