@@ -1,6 +1,6 @@
 """The command ``labtui``: see ``labtui.cli``."""
 
-# Not even __future__ is imported before the module path is in order; os and sys are loaded when Python starts.
+# Not even __future__ is imported before the module path is in order; Python has loaded os and sys by now.
 import os
 import sys
 
@@ -10,7 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 
 def leave_current_folder_out() -> None:
-    """Take the current folder off the module path where nothing but an empty entry of PYTHONPATH put it there."""
+    """Take the current folder off the module path where an empty entry of PYTHONPATH put it there."""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if len(named) == 1 or "" not in named:
         return

@@ -2,7 +2,7 @@
 detached from the terminal unless told otherwise.
 """
 
-# Not even __future__ is imported before the module path is in order; os and sys are loaded when Python starts.
+# Not even __future__ is imported before the module path is in order; Python has loaded os and sys by now.
 import os
 import sys
 
