@@ -1,4 +1,4 @@
-"""The current folder is data: no module that lies in it is ever run, whatever its name and whatever is started there."""
+"""The current folder is data: no module that lies in it is ever run, whatever is started there."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BEFORE_US = ("sitecustomize", "usercustomize", "__future__", "importlib", "encod
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Iterator[Path]:
-    """A lab with two searches and, in its folder, modules and packages that tell of themselves when they are run."""
+    """A lab and, in its folder, modules and packages that tell of themselves when they are run."""
     folder = tmp_path / "trap"
     folder.mkdir()
     for name in (*NAMES, *OURS):
@@ -99,7 +99,7 @@ def nothing_was_run(folder: Path) -> None:
 
 @pytest.mark.parametrize("path", ["", os.pathsep, os.pathsep + str(bench.ROOT)])
 def test_supervisor_and_workers_take_no_module_of_the_current_folder(trap: Path, path: str) -> None:
-    """In the foreground, in whatever way PYTHONPATH has an empty entry (which means the current folder to Python)."""
+    """In the foreground; an empty entry of PYTHONPATH means the current folder to Python."""
     if path:  # what Python itself runs with such a PYTHONPATH before labtui's first line
         remove(trap, "labtui", "typing", "platform", *BEFORE_US)
     env = {"PYTHONPATH": path} if path else {}
@@ -133,7 +133,7 @@ def test_a_rerun(trap: Path) -> None:
 
 
 def test_python_m_labtui(trap: Path) -> None:
-    """(A package of labtui's own name, and what Python itself imports before it, nobody can keep ``python -m`` from.)"""
+    """(``python -m`` itself runs a package called labtui there, and what Python imports before it.)"""
     remove(trap, "labtui", *BEFORE_US)
     done = call(trap, sys.executable, "-m", "labtui", "run")
     assert done.returncode == 0, done.stderr
