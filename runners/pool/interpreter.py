@@ -1,7 +1,7 @@
 """How a Python process of ours is started: the current folder is data, so no module is ever taken from it.
 
-Standard library alone. ``-P`` keeps the current folder off the module path; the user's PYTHONPATH stays, but for
-empty entries, which would mean the current folder again.
+Standard library alone. ``-P`` keeps the current folder off the module path; the user's PYTHONPATH stays, but
+for empty entries, which would mean the current folder again.
 """
 
 from __future__ import annotations
