@@ -1,6 +1,8 @@
-"""Numbers as a person reads them, on screens, in tables and in texts alike: short, and never lying about what is unknown.
+"""Numbers as a person reads them, on screens, in tables and in texts alike: short, and never lying about what
+is unknown.
 
-One writer for each kind of number. Signs beyond ASCII are spelled by :func:`labtui.text.to_ascii` where a terminal has none.
+One writer for each kind of number. Signs beyond ASCII are spelled by :func:`labtui.text.to_ascii` where a
+terminal has none.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _SUFFIXES = ("", "k", "M", "G", "T", "P")
 
 
 class Searched(Protocol):
-    """What :func:`nstar` and :func:`bracket` read: a JobRow, an NStar, a term of kappa's sum, a point of a fit."""
+    """What :func:`nstar` and :func:`bracket` read: a JobRow, an NStar, a term of kappa's sum, a point of a
+    fit.
+    """
 
     @property
     def status(self) -> Status: ...
@@ -34,7 +38,9 @@ class Searched(Protocol):
 
 
 def count(n: float | None, digits: int = 3) -> str:
-    """A number of sequences in at most five cells: exact below 1,000, else ``digits`` significant ones: 312, 2.94k, 16M."""
+    """A number of sequences in at most five cells: exact below 1,000, else ``digits`` significant ones: 312,
+    2.94k, 16M.
+    """
     if n is None or math.isnan(n):
         return NONE
     if math.isinf(n):
@@ -133,7 +139,8 @@ def bound(sign: str, x: float) -> str:
 def interval(value: float | None, low: float | None, high: float | None) -> str:
     """A kappa with its interval, the ends rounded outward: ``3.1 [2.9, 3.4]``.
 
-    The point and its ends get a third digit where two do not tell them apart; where three do not either, there is no interval:
+    The point and its ends get a third digit where two do not tell them apart; where three do not either,
+    there is no interval:
     brackets of one sequence say nothing of how N* scatters over seeds.
     """
     if value is None or low is None or high is None:
@@ -152,7 +159,9 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def bracket(row: Searched) -> str:
-    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was learned."""
+    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was
+    learned.
+    """
     if row.hi is None:
         return (
             f"> {count(row.n_max)}" if row.status == "censored" else f"> {exact(row.lo)}" if row.lo else NONE
@@ -169,7 +178,9 @@ def short_bracket(row: Searched, width: int = 13) -> str:
 
 
 def nstar(row: Searched) -> str:
-    """N* in a table: ``1.3k``; ``≈ 28`` where it is an estimate; ``> 16M`` where censored; an open one by its bracket."""
+    """N* in a table: ``1.3k``; ``≈ 28`` where it is an estimate; ``> 16M`` where censored; an open one by its
+    bracket.
+    """
     if row.status == "censored":
         return f"> {count(row.n_max)}"
     if row.estimate is not None:
@@ -187,7 +198,9 @@ def nstar_exact(row: Searched) -> str:
 
 
 def left_open(row: Searched) -> str:
-    """What is known around N*: ``in (940, 1,118]`` from a bisection, ``90 % in [21, 34]`` from the posterior of its seeds."""
+    """What is known around N*: ``in (940, 1,118]`` from a bisection, ``90 % in [21, 34]`` from the posterior
+    of its seeds.
+    """
     if row.estimate is not None:
         return f"90 % in {count_ends(row.estimate)}"
     return f"in {bracket(row)}" if row.hi is not None else ""
@@ -303,7 +316,9 @@ def name(job: JobRow) -> str:
 
 
 def why(job: JobRow) -> str:
-    """What ended a job's last run, and the last line that was said of it: ``out of memory: CUDA out of memory. Tried ...``."""
+    """What ended a job's last run, and the last line that was said of it:
+    ``out of memory: CUDA out of memory. Tried ...``.
+    """
     kind, *rest = (job.reason or "").strip().split("\n")
     return clean(": ".join(filter(None, (job.failure or kind, *rest[-1:]))))
 
