@@ -98,7 +98,7 @@ def daemon_run(context: Context) -> None:
     supervise.ready(context)
     context.close()
     command = supervise.command(context, "--daemon")
-    os.execv(command[0], command)
+    os.execve(command[0], command, supervisor.environment())
 
 
 def watch(context: Context) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
 from labtui.cli.session import Session
+from runners.pool.client import environment
 from store.errors import OPENED, refusal
 from store.locks import supervisor_alive
 from store.paths import LabPaths
@@ -105,8 +105,9 @@ def start(context: Context) -> None:
 
 def command(context: Context, *words: str) -> list[str]:
     """The command line of a supervisor in the foreground."""
-    start = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground"]
-    return [*start, *options(context), *words]
+    from runners.pool import client as supervisor
+
+    return supervisor.command(context.lab_path, "--foreground", *options(context), *words)
 
 
 class Foreground:
@@ -116,7 +117,11 @@ class Foreground:
         writing.require_torch()
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
         self._child = subprocess.Popen(
-            command(context, *words), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+            command(context, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            env=environment(),
         )
 
     def running(self) -> bool:
