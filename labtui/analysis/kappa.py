@@ -1,5 +1,5 @@
 """The sharing factor: kappa = (sum of N*_n over n) / N*_joint,
-with what its brackets leave open (SCIENCE.md).
+with what its brackets leave open (docs/science.md).
 """
 
 from __future__ import annotations
