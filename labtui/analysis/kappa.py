@@ -92,7 +92,7 @@ class Kappa:
         return None
 
     def text(self, ascii: bool = False) -> str:
-        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``, ``incomplete``."""
+        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``."""
         text = self._text()
         return spelled(text) if ascii else text
 

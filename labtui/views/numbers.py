@@ -311,7 +311,7 @@ def own_name(job: JobRow) -> str:
 
 
 def name(job: JobRow) -> str:
-    """What a job is called where there is room for one thing: the name that a person gave it, else its label."""
+    """What a job is called where there is room for one thing: the name a person gave it, else its label."""
     return own_name(job) or label(job)
 
 
