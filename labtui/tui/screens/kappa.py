@@ -223,16 +223,16 @@ class KappaPane(ScreenPane):
         """N*_n per length and the joint one, each a job that enter opens."""
         entries: list[Term | None] = [*kappa.terms, None]
         top = min(max(0, self.term - height + 2), max(0, len(entries) - height + 1)) if self.deep else 0
-        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 11, ">"), "dim"), ("  state", "dim"))]
+        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 13, ">"), "dim"), ("  state", "dim"))]
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
-            value = figures.bracket(part.lo, part.hi, part.n_max, part.status)
+            value = figures.nstar(part)
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
-                (fit(value, 11, ">"), style),
+                (fit(value, 13, ">"), style),
                 (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )
