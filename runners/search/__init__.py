@@ -5,6 +5,7 @@ Importing this needs the standard library and pydantic alone; the strategies ``a
 
 from runners.search.replay import replay
 from runners.search.speculative import speculate
-from runners.search.types import Candidate, Evidence, Interval, Progress, Status
+from runners.search.types import Candidate, Interval, Progress
+from runners.verdict import Evidence
 
-__all__ = ["Candidate", "Evidence", "Interval", "Progress", "Status", "replay", "speculate"]
+__all__ = ["Candidate", "Evidence", "Interval", "Progress", "replay", "speculate"]
