@@ -1,8 +1,9 @@
 """Decide what trials, candidates and searches have shown. Standard library only.
 
-The one answer to "where is it decided?": :func:`trial_outcome` (how a trial ended), :func:`probe_verdict` (whether a
-candidate N succeeds), :func:`bracket` (lo and hi), :func:`flags` (what needs a second look) and :func:`answer` (what a job
-says of N*). Engine, store, search, screens and commands ask here; the rules are those of docs/science.md, "N* and the search".
+The one answer to "where is it decided?": :func:`trial_outcome` (how a trial ended), :func:`probe_verdict`
+(whether a candidate N succeeds), :func:`bracket` (lo and hi), :func:`flags` (what needs a second look) and
+:func:`answer` (what a job says of N*). Engine, store, search, screens and commands ask here; the rules are those
+of docs/science.md, "N* and the search".
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Status = Literal["open", "bracket", "censored"]
 """Of a search. open: not over yet; bracket: N* in (lo, hi]; censored: nothing succeeded, N* > n_max."""
 
 FLAGS = {
-    "diverged": "every trial diverged at the N on which the answer rests: too large a learning rate, not too few sequences",
-    "coarse": "a length has fewer than 20 sequences to train on, or N_max is below 10: N* of one digit says little",
+    "diverged": "every trial diverged at an N on which the answer rests: that says nothing of N",
+    "coarse": "a length has fewer than 20 sequences to train on, or N_max is below 10",
     "capped": "the task has fewer sequences than N_max asks for",
     "fails_above": "it fails at its N_max and is learned with fewer samples",
     "contradicted": "a failing N lies between two that succeed",
@@ -143,7 +144,7 @@ def bracket(verdicts: Mapping[int, bool]) -> Bracket:
 
 
 def brackets(verdicts: Iterable[tuple[int, bool | None]]) -> Iterator[Bracket]:
-    """The bracket after each of these (N, verdict), in order; None adds nothing (running, or ahead of its turn)."""
+    """The bracket after each of these (N, verdict), in order; None (running, or ahead of its turn) adds nothing."""
     so_far: dict[int, bool] = {}
     for n, ok in verdicts:
         if ok is not None:

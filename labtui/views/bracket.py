@@ -1,4 +1,6 @@
-"""The bracket chart: one row per candidate on a log axis of N, and the shaded range in which N* can still lie, closing in."""
+"""The bracket chart: one row per candidate on a log axis of N,
+and the shaded range in which N* can still lie, closing in.
+"""
 
 from __future__ import annotations
 

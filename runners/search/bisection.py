@@ -1,4 +1,7 @@
-"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N. Exact integers, the same on every machine."""
+"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N.
+
+Exact integers, the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def next_paper(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
-    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol; None: it is over."""
+    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol;
+    None: it is over.
+    """
     if job.n_max not in verdicts:
         return job.n_max
     b = bracket(verdicts)
@@ -51,7 +56,7 @@ def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_n(job: Job, verdicts: Mapping[int, bool]) -> tuple[int | None, bool]:
-    """(next N or None, whether the search has used up its candidates: as many as it may have, needed or not)."""
+    """(next N or None, whether the search has had as many candidates as it may have, needed or not)."""
     n = (next_paper if job.search.strategy == "paper" else next_log)(job, verdicts)
     used_up = len(verdicts) >= job.search.candidates
     return None if used_up else n, used_up

@@ -20,7 +20,8 @@ def check(job: Job, evidence: Sequence[Evidence]) -> None:
             raise ValueError(f"evidence {i} has n = {e.n}; expected 1..{n_max}")
         if not 0 <= e.successes <= e.seeds:
             raise ValueError(
-                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; expected at most as many as seeds"
+                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; "
+                "expected at most as many as seeds"
             )
 
 

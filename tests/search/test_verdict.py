@@ -1,4 +1,4 @@
-"""runners.verdict: the rules of a trial, a candidate, a bracket and a job's answer, against other ways to say them."""
+"""runners.verdict: the rules of a trial, a candidate, a bracket and a job's answer, said another way."""
 
 from __future__ import annotations
 
