@@ -2,8 +2,8 @@
 
 The one answer to "where is it decided?": :func:`trial_outcome` (how a trial ended), :func:`probe_verdict`
 (whether a candidate N succeeds), :func:`bracket` (lo and hi), :func:`flags` (what needs a second look) and
-:func:`answer` (what a job says of N*). Engine, store, search, screens and commands ask here; the rules are those
-of docs/science.md, "N* and the search".
+:func:`answer` (what a job says of N*). Engine, store, search, screens and commands ask here; the rules are
+those of docs/science.md, "N* and the search".
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def bracket(verdicts: Mapping[int, bool]) -> Bracket:
 
 
 def brackets(verdicts: Iterable[tuple[int, bool | None]]) -> Iterator[Bracket]:
-    """The bracket after each of these (N, verdict), in order; None (running, or ahead of its turn) adds nothing."""
+    """The bracket after each of these (N, verdict), in order; None (running, ahead of its turn) adds nothing."""
     so_far: dict[int, bool] = {}
     for n, ok in verdicts:
         if ok is not None:
