@@ -144,7 +144,7 @@ def bracket(verdicts: Mapping[int, bool]) -> Bracket:
 
 
 def brackets(verdicts: Iterable[tuple[int, bool | None]]) -> Iterator[Bracket]:
-    """The bracket after each of these (N, verdict), in order; None (running, ahead of its turn) adds nothing."""
+    """The bracket after each (N, verdict), in order; None (running, ahead of its turn) adds nothing."""
     so_far: dict[int, bool] = {}
     for n, ok in verdicts:
         if ok is not None:
