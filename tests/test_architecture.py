@@ -31,6 +31,7 @@ PURE_RUNNERS = (
     "runners.streams",
     "runners.interrupt",
     "runners.spec",
+    "runners.verdict",
 )
 
 ARROWS: dict[str, tuple[str, ...]] = {
@@ -50,6 +51,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.pool.interpreter": (),
     "runners.spec": ("runners.spec",),
     "runners.streams": (),
+    "runners.verdict": (),
     "runners.interrupt": (),
     "runners.engine": PURE_RUNNERS,
     "runners.search": PURE_RUNNERS,
@@ -58,7 +60,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners": ("runners", "store"),
     "store.read": LIGHT_STORE,
     "store.commands": LIGHT_STORE,
-    "store": ("store", "runners.spec"),
+    "store": ("store", "runners.spec", "runners.verdict"),
 }
 """Module prefix -> what of ours it may import; the longest prefix decides."""
 
@@ -197,6 +199,7 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
         ("store.read", HEAVY | {"textual"}),
         ("store.commands", HEAVY | {"textual"}),
         ("runners.search", {"torch", "sqlmodel", "sqlalchemy", "textual"}),
+        ("runners.verdict", HEAVY | {"textual", "sqlite3"}),
         ("store", HEAVY | {"sqlite3", "textual"}),
     ],
 )
