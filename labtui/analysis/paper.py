@@ -131,7 +131,7 @@ def _compare(p: Published, k: Kappa, specs: Mapping[int, Job]) -> Comparison | N
             return None
         low, high = _nstar_range(k.cell)
         text = f"N* {numbers.nstar(joint)}"
-    direction, magnitude = _judge(p, low, high, k.value if p.quantity == "kappa" else None)
+    direction, magnitude = _judge(p, low, high)
     return Comparison(p, (k,), text, direction, magnitude, settings, differing)
 
 
@@ -147,7 +147,7 @@ def _nstar_range(c: CellRow) -> tuple[float, float]:
     return (j.estimate[1], j.estimate[2]) if j.estimate is not None else (j.lo + 1, j.hi)
 
 
-def _judge(p: Published, low: float, high: float, value: float | None) -> tuple[Verdict, Verdict | None]:
+def _judge(p: Published, low: float, high: float) -> tuple[Verdict, Verdict | None]:
     """(direction, order of magnitude): undecided where the range of what was measured holds both answers."""
     if p.relation == "at_most_about":
         return _inside(low, high, 0.0, SAME_ORDER * p.value), None

@@ -126,18 +126,13 @@ class KappaPane(ScreenPane):
         lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
-        for key in columns:
-            head.append(
-                (
-                    fit(f"  {axis} {_name(key)}" if axis in ("L", "m") else f"  {_name(key)}", each) + " ",
-                    "dim",
-                )
-            )
+        before = f"  {axis} " if axis in ("L", "m") else "  "
+        head += [(fit(before + _name(key), each) + " ", "dim") for key in columns]
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
-        for i in range(top, min(len(table.rows), top + room)):
-            lines.append(self._matrix_row(table, i, labels[i], wide, columns, each))
+        shown_rows = range(top, min(len(table.rows), top + room))
+        lines += [self._matrix_row(table, i, labels[i], wide, columns, each) for i in shown_rows]
         hidden = len(table.rows) - min(len(table.rows), room)
         if hidden or room == height - 4:
             lines += [()] * (height - 1 - len(lines))
