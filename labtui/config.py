@@ -128,7 +128,8 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
         values = [value] if isinstance(value, str) else value
         if name not in BY_ID:
             problems.append(
-                f"keys.{_shown(name)} is no action; expected one of those that ? shows, such as pause or show_queue"
+                f"keys.{_shown(name)} is no action; expected one of those that ? shows, "
+                "such as pause or show_queue"
             )
         elif not isinstance(values, list) or not all(isinstance(v, str) for v in values):
             problems.append(f"keys.{name} is {_shown(value)}; expected a key or a list of keys")
@@ -138,16 +139,19 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
                 told = key_problem(key)
                 if told:
                     problems.append(f"keys.{name} has {_shown(key)}, {told}")
-                for other in (n for n, keys in out.items() if key in keys and not apart(n, name)):
-                    problems.append(
-                        f"{_shown(key)} is given to both keys.{other} and keys.{name}; expected one"
-                    )
+                problems += [
+                    f"{_shown(key)} is given to both keys.{other} and keys.{name}; expected one"
+                    for other, keys in out.items()
+                    if key in keys and not apart(other, name)
+                ]
             out[name] = tuple(key for key in found if not key_problem(key))
     return out
 
 
 def choose_glyphs(wanted: str, env: Mapping[str, str]) -> Glyphs:
-    """``auto``: ASCII where the locale says C or POSIX or a non-UTF-8 encoding, or the terminal is the Linux console's."""
+    """``auto``: ASCII where the locale says C or POSIX or a non-UTF-8 encoding,
+    or the terminal is the Linux console's.
+    """
     if wanted == "unicode" or wanted == "blocks" or wanted == "ascii":
         return wanted  # type: ignore[return-value]
     # Python sets LC_CTYPE itself under LANG=C (PEP 538), so LANG goes before a bare C.UTF-8 there.
@@ -164,7 +168,9 @@ def choose_glyphs(wanted: str, env: Mapping[str, str]) -> Glyphs:
 
 
 def choose_theme(wanted: str, env: Mapping[str, str]) -> str:
-    """``auto``: ANSI with NO_COLOR or 16 colours, light where the terminal says that its background is, else dark."""
+    """``auto``: ANSI with NO_COLOR or 16 colours, light where the terminal says that its background is,
+    else dark.
+    """
     if wanted != "auto":
         return wanted
     term = env.get("TERM", "")

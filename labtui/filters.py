@@ -1,7 +1,8 @@
 """The filter language of Queue and Trials: ``state:running model:lstm L>=10 kappa<1 "a name"``.
 
-Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a bare word that is
-looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words must hold.
+Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a
+bare word that is looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words
+must hold.
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ def _operator(op: str, field: str, value: str) -> Any:
 
 
 def _number(text: str) -> int | float | None:
-    """What a person types for a finite number (1e-3, 16M); None for anything else, however like a number it looks."""
+    """What a person types for a finite number (1e-3, 16M); None for anything else, however like a number it
+    looks.
+    """
     match = _NUMBER.fullmatch(text)
     if match is None or len(text) > 40:
         return None
@@ -178,6 +181,7 @@ def holds(value: float | None, conditions: tuple[tuple[str, float], ...]) -> boo
     if value is None:
         return not conditions
     compare = {
-        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__, ">=": value.__ge__,
+        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__,
+        ">=": value.__ge__,
     }  # fmt: skip
     return all(compare[op](bound) for op, bound in conditions)

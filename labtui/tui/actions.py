@@ -1,7 +1,8 @@
 """The one registry of what a person can do: footer, help, palette and keys all come from here.
 
-An action has a stable id, so that keys can be given to it in the config file (``[keys]``) or by ``LABTUI_KEY_<ID>``. Its
-handler is the method ``do_<id>`` of the screen in front, or else of the app; whether it is valid now is ``can_<id>``.
+An action has a stable id, so that keys can be given to it in the config file (``[keys]``) or by
+``LABTUI_KEY_<ID>``. Its handler is the method ``do_<id>`` of the screen in front, or else of the app; whether
+it is valid now is ``can_<id>``.
 """
 
 from __future__ import annotations
@@ -177,9 +178,9 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 _NAMES = {
-    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-", "up": "↑",
-    "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[", "right_square_bracket": "]", "slash": "/",
-    "colon": ":",
+    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[",
+    "right_square_bracket": "]", "slash": "/", "colon": ":",
 }  # fmt: skip
 
 
@@ -232,7 +233,9 @@ def _is_sign(name: str) -> bool:
 
 
 def apart(first: str, second: str) -> bool:
-    """Whether two actions may have the same key: they share no screen, or one is of all screens and gives way."""
+    """Whether two actions may have the same key: they share no screen, or one is of all screens and gives
+    way.
+    """
     a, b = BY_ID[first].panes, BY_ID[second].panes
     return bool(a) != bool(b) or (bool(a) and not set(a) & set(b))
 
@@ -256,7 +259,8 @@ class Keymap:
         for name in own:
             if name not in BY_ID:
                 raise ValueError(
-                    f"keys.{name} is no action; expected one of those that ? shows, such as pause or show_queue"
+                    f"keys.{name} is no action; expected one of those that ? shows, "
+                    "such as pause or show_queue"
                 )
         self.keys: dict[str, tuple[str, ...]] = {a.id: own.get(a.id, a.keys) for a in ACTIONS}
         taken = {key for keys in own.values() for key in keys}

@@ -96,7 +96,8 @@ class Host(Measuring, inherit_bindings=False):
         wanted = choose_theme(self.settings.theme, os.environ)
         self.theme = wanted if wanted in self.available_themes else "labtui-dark"
         if "NO_COLOR" in os.environ:
-            # Textual chose its filter by the theme it began with: greys, where the person asked for none at all.
+            # Textual chose its filter by the theme it began with:
+            # greys, where the person asked for none at all.
             self._filters = [f for f in self._filters if not isinstance(f, Monochrome)] + [NoColor()]
         self._repaint()
         self.common: Common | None = None
@@ -111,7 +112,8 @@ class Host(Measuring, inherit_bindings=False):
         self.poller = self._new_poller()
         self.startup_ms: float | None = None
         self.burst = False
-        """The key that is obeyed came together with others, as in a paste: what changes the lab asks first."""
+        """The key that is obeyed came together with others, as in a paste: what changes the lab asks first.
+        """
         self.panicked = False
         """A fault ended the app."""
 
@@ -301,7 +303,10 @@ class Host(Measuring, inherit_bindings=False):
     # Keys
 
     def target(self) -> ScreenPane | Overlay:
-        """Who has the keyboard: the top overlay, else the screen in front. Focus follows a refresh later than fast typing."""
+        """Who has the keyboard: the top overlay, else the screen in front.
+
+        Focus follows a refresh later than fast typing.
+        """
         return self.overlays[-1] if self.overlays else self.front
 
     def on_key(self, event: events.Key) -> None:

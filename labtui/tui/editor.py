@@ -1,4 +1,6 @@
-"""The person's own editor on a text: what is wrong with it is a sentence, and it does not outlive the terminal."""
+"""The person's own editor on a text: what is wrong with it is a sentence, and it does not outlive the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def edit(text: str, suspend: Callable[[], AbstractContextManager[None]], *, suff
     """Open the editor on a text and wait for it; returns what it left.
 
     Args:
-        suspend: gives the terminal away while it is entered. Nothing may be raised inside: Textual's does not come back.
+        suspend: gives the terminal away while it is entered. Nothing may be raised inside: Textual's does not
+        come back.
 
     Raises:
         EditorError: no editor, it failed, or what it left is no text.

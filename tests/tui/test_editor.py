@@ -1,4 +1,6 @@
-"""The editor on a spec, in a real terminal: whatever it is, the form stays whole and nothing outlives the terminal."""
+"""The editor on a spec, in a real terminal: whatever it is, the form stays whole and nothing outlives the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def test_an_open_editor_goes_with_its_terminal(terminal: Start, small: Path, tmp
     mark = tmp_path / "pid"
     script = tmp_path / "deaf.sh"
     script.write_text(
-        f"#!/bin/sh\ntrap '' HUP TERM INT\necho $$ > {mark}.part; mv {mark}.part {mark}\nwhile :; do sleep 1; done\n"
+        f"#!/bin/sh\ntrap '' HUP TERM INT\necho $$ > {mark}.part; mv {mark}.part {mark}\n"
+        "while :; do sleep 1; done\n"
     )
     script.chmod(0o755)
     t = terminal(small, "--read-only", "--screen", "new", EDITOR=str(script))

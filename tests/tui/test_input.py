@@ -166,7 +166,8 @@ def test_it_is_gone_soon_after_its_terminal(terminal: Start, small: Path, state:
 def test_a_fault_ends_with_exit_1(small: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom labtui.tui.terminal import driver\n"
-        "driver.Bursts.take = lambda self, found, now: 1 / 0 if list(found) else None\nfrom labtui.tui.run import run\nsys.exit(run(sys.argv[1], read_only=True))"
+        "driver.Bursts.take = lambda self, found, now: 1 / 0 if list(found) else None\n"
+        "from labtui.tui.run import run\nsys.exit(run(sys.argv[1], read_only=True))"
     )
     t = Terminal([sys.executable, "-c", code, str(small)], 120, 40, environment(tmp_path))
     try:

@@ -1,4 +1,6 @@
-"""New: submit a preset, a study or a search; checked as you type, its TOML beside it, its cost before you submit."""
+"""New: submit a preset, a study or a search; checked as you type, its TOML beside it,
+its cost before you submit.
+"""
 
 from __future__ import annotations
 
@@ -318,7 +320,9 @@ class NewPane(ScreenPane):
         )
 
     def do_edit_toml(self) -> None:
-        """The TOML in $EDITOR; what it leaves becomes the form. A text that is no TOML yet is what it opens next time."""
+        """The TOML in $EDITOR; what it leaves becomes the form. A text that is no TOML yet is what it opens
+        next time.
+        """
         try:
             text = edit(self.draft or self.form.toml(), self.app.suspend)
         except (EditorError, SuspendNotSupported, OSError) as error:

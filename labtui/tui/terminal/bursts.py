@@ -1,9 +1,9 @@
 """What a hand types and what no hand types: keys that come all at once are marked, floods become one paste.
 
-A terminal without bracketed paste sends a pasted text as keys. ``Dy`` among it would delete a search, so a key that came
-together with others says so (:func:`in_burst`), and what changes the lab asks before it obeys such a one. Nothing is lost by
-that: a hand on a slow link, whose keys come together as well, is asked once. A held key repeats, and is typing.
-"""
+A terminal without bracketed paste sends a pasted text as keys. ``Dy`` among it would delete a search, so a
+key that came together with others says so (:func:`in_burst`), and what changes the lab asks before it obeys
+such a one. Nothing is lost by that: a hand on a slow link, whose keys come together as well, is asked once. A
+held key repeats, and is typing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from textual.message import Message
 TOGETHER_S = 0.02
 """Keys nearer than this are one burst: a held key repeats every 30 ms, fast fingers need 50."""
 MOST = 256
-"""Different keys of one burst that are still keys: a path that somebody typed or pasted while the link stood still."""
+"""Different keys of one burst that are still keys: a path that somebody typed or pasted while the link stood
+still.
+"""
 REPEATS = 1_000
 """Repeats of one key in a burst that still count."""
 

@@ -1,9 +1,10 @@
-"""The terminal's input and output, as an app wants them that runs for weeks: no byte, no size and no loss of it is fatal.
+"""The terminal's input and output, as an app wants them that runs for weeks: no byte, no size and no loss of
+it is fatal.
 
-Textual's driver decodes its input strictly, ends with the first byte that is not UTF-8 and with a key code that is no
-character, believes any size that it is told, and waits for ever on a terminal that takes nothing more. Here what cannot be
-read is left out, sizes have bounds, and writing to a terminal that is gone is no error.
-"""
+Textual's driver decodes its input strictly, ends with the first byte that is not UTF-8 and with a key code
+that is no character, believes any size that it is told, and waits for ever on a terminal that takes nothing
+more. Here what cannot be read is left out, sizes have bounds, and writing to a terminal that is gone is no
+error."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from textual.app import App
 
 MAX_WIDTH, MAX_HEIGHT = 1000, 500
-"""Cells that a terminal is believed to have: one that says more (in-band, or by stty) would cost gigabytes."""
+"""Cells that a terminal is believed to have: one that says more (in-band, or by stty) would cost gigabytes.
+"""
 FAR = 1_000_000
 """A mouse is nowhere beyond this."""
 

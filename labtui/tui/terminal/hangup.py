@@ -12,7 +12,9 @@ from collections.abc import Callable
 LOOK_S = 1.0
 """How often the terminal is looked at."""
 GRACE_S = 3.0
-"""How long the app may take for its own end before the process is ended: it may wait on something that never comes."""
+"""How long the app may take for its own end before the process is ended: it may wait on something that never
+comes.
+"""
 
 
 class Watch:
