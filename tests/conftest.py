@@ -14,8 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("LABTUI_LAB", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 
-# `make test` tries the same examples every time; `make test-all` draws others and tells the seed. None is kept:
-# a fault that was found once would stay in a folder that nobody else has.
+# `make test` tries the same examples every time; `make test-all` draws others and tells the seed. None is
+# kept: a fault that was found once would stay in a folder that nobody else has.
 settings.register_profile(
     "fixed",
     deadline=None,
