@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from sqlalchemy import select, update
 
+from runners.verdict import Outcome, Undecided, probe_verdict
 from store import curves
 from store.errors import Illegal, LabError
 from store.rows import Curve
 from store.schema import Probe, Trial
 from store.write.tx import PROBE, Tx, Verdict, finite, least, row_of
 
-OUTCOMES = ("success", "failure", "diverged", "superseded")
 _TRIAL = (
     "SELECT trial.outcome, trial.probe_id, trial.job_id, probe.state, probe.epoch, probe.attempt "
     "FROM trial JOIN probe ON probe.id = trial.probe_id WHERE trial.id = :trial"
@@ -321,25 +321,16 @@ def end_probe(
         "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe",
         probe=probe_id,
     )
-    outcomes = {t.outcome for t in trials}
-    if "running" in outcomes:
-        left = sum(t.outcome == "running" for t in trials)
-        raise Illegal(
-            f"probe {probe_id} (N = {row.n}) has {left} running trials; expected all of them to have ended"
-        )
-    success = "success" in outcomes
-    if not success and outcomes & {"superseded", "lost"}:
-        raise Illegal(
-            f"probe {probe_id} (N = {row.n}) has no success, yet trials that were cut short; "
-            "expected a whole grid"
-        )
+    try:
+        found = probe_verdict([(t.seed, t.outcome) for t in trials])
+    except Undecided as error:
+        raise Illegal(f"probe {probe_id} (N = {row.n}) has {error}") from None
+    success = found.success
     if verdict is not None and verdict != success:
         raise Illegal(
             f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, "
             f"its trials say {_word(success)}"
         )
-    seeds = sorted({t.seed for t in trials})
-    good = len({t.seed for t in trials if t.outcome == "success"})
     best = None
     for t in trials:
         best = least(best, t.best_loss)
@@ -357,8 +348,8 @@ def end_probe(
             wall_s=wall_s or row.wall_s,
             device_s=device_s,
             member_steps=steps,
-            seeds=len(seeds),
-            successes=good,
+            seeds=found.seeds,
+            successes=found.successes,
             best_loss=best,
             fraction=1.0,
             checkpoint=None,
@@ -382,12 +373,14 @@ def end_probe(
     _generalisation(tx, row.job_id, row.n, trials)
     tx.event(
         "probe.done",
-        f"N = {row.n}: {_word(success)}" + (", ahead of its turn" if ahead else ""),
+        f"N = {row.n}: {'all trials diverged' if found.diverged else _word(success)}"
+        + (", ahead of its turn" if ahead else ""),
         job_id=row.job_id,
         probe_id=probe_id,
-        data={"n": row.n, "verdict": success, "best_loss": best, "successes": good},
+        data={"n": row.n, "verdict": success, "best_loss": best, "successes": found.successes},
     )
-    return Verdict(probe_id, row.n, success, len(seeds), good, best, tuple(seeds))
+    seeds = tuple(sorted({t.seed for t in trials}))
+    return Verdict(probe_id, row.n, success, found.seeds, found.successes, best, seeds, found.diverged)
 
 
 def consume(tx: Tx, probe_id: int) -> None:
@@ -501,8 +494,8 @@ def end_trial(
     Raises:
         LabError: there is no such trial or outcome.
     """
-    if outcome not in OUTCOMES:
-        raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(OUTCOMES)}")
+    if outcome not in tuple(Outcome):
+        raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(Outcome)}")
     found = tx.rows(_TRIAL, trial=trial_id)
     if not found:
         raise LabError(f"there is no trial {trial_id}")
