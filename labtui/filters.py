@@ -68,7 +68,7 @@ EVERYTHING = Query()
 def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
     """Read a filter; ``fields`` are the names that the store allows."""
     from store.errors import LabError
-    from store.filters import TRIAL_FIELDS, Condition, compile_conditions
+    from store.filters import TRIAL_FIELDS, compile_conditions
 
     if any("\ud800" <= c <= "\udfff" for c in text):
         return Query(
@@ -110,27 +110,34 @@ def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
                 or "state, model, task, L, hi"
             )
             return Query(text, problem=f"there is no field {clean(field)}; expected one such as {near}")
-        if field == "failure":
-            value = value.replace("_", " ")  # out_of_memory needs no quotation marks
-        kind = TRIAL_FIELDS[field].kind if field in TRIAL_FIELDS else "text"
-        several = [part for part in value.split(",") if part] if op in ("=", "!=") else []
-        read = [_typed(part, kind, op) for part in several or [value]]
-        if None in read:
-            return Query(
-                text, problem=f"{field}{op}{clean(value)} needs a number; expected something like {field}>=10"
-            )
-        words = _CLOSED.get(field, ())
-        strange = [v for v in read if words and op in ("=", "!=") and str(v).lower() not in words]
-        if strange:
-            told = f"{field} is never {clean(str(strange[0]))}; expected one of {', '.join(words)}"
-            return Query(text, problem=told)
-        values = tuple(v for v in read if v is not None)
-        where.append(Condition(field, _operator(op, field, value), values if len(values) > 1 else values[0]))
+        condition = _condition(field, op, value)
+        if isinstance(condition, str):
+            return Query(text, problem=condition)
+        where.append(condition)
     try:
         compile_conditions(where, TRIAL_FIELDS)
     except LabError as error:  # what the store takes, it says itself: a list of words knows no <
         return Query(text, problem=str(error))
     return Query(text, tuple(where), tuple(kappa))
+
+
+def _condition(field: str, op: str, value: str) -> Condition | str:
+    """One condition on a field of a row, or why there is none, in a sentence."""
+    from store.filters import TRIAL_FIELDS, Condition
+
+    if field == "failure":
+        value = value.replace("_", " ")  # out_of_memory needs no quotation marks
+    kind = TRIAL_FIELDS[field].kind if field in TRIAL_FIELDS else "text"
+    several = [part for part in value.split(",") if part] if op in ("=", "!=") else []
+    read = [_typed(part, kind, op) for part in several or [value]]
+    values = tuple(v for v in read if v is not None)
+    if len(values) < len(read):
+        return f"{field}{op}{clean(value)} needs a number; expected something like {field}>=10"
+    words = _CLOSED.get(field, ())
+    strange = [v for v in values if words and op in ("=", "!=") and str(v).lower() not in words]
+    if strange:
+        return f"{field} is never {clean(str(strange[0]))}; expected one of {', '.join(words)}"
+    return Condition(field, _operator(op, field, value), values if len(values) > 1 else values[0])
 
 
 def _bare(value: str, fields: frozenset[str] | set[str]) -> tuple[str, str, str]:
