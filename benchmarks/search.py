@@ -1,9 +1,11 @@
-"""A whole search, the paper's procedure run naively against ours: python benchmarks/search.py [--quick] [--turns K].
+"""A whole search, the paper's procedure run naively against ours:
+python benchmarks/search.py [--quick] [--turns K].
 
-Naive: geometric walk and bisection, every trial of the grid to its whole budget, one after another in eager PyTorch
-(benchmarks/baseline.py), the whole validation set at every evaluation. Ours: the log strategy, the grid fused, stopped at the
-first success. Each runs until its own bracket has hi/lo <= 1.05 or hi - lo = 1. Both use one core and the same data; times are
-seconds of that core, so that other work on the machine does not count; the calibration of the plan is ours to pay.
+Naive: geometric walk and bisection, every trial of the grid to its whole budget, one after another in eager
+PyTorch (benchmarks/baseline.py), the whole validation set at every evaluation. Ours: the log strategy, the
+grid fused, stopped at the first success. Each runs until its own bracket has hi/lo <= 1.05 or hi - lo = 1.
+Both use one core and the same data; times are seconds of that core, so that other work on the machine does
+not count; the calibration of the plan is ours to pay.
 """
 
 from __future__ import annotations

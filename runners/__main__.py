@@ -1,4 +1,6 @@
-"""``python -m runners --lab FILE``: the supervisor of a lab, detached from the terminal unless told otherwise."""
+"""``python -m runners --lab FILE``: the supervisor of a lab,
+detached from the terminal unless told otherwise.
+"""
 
 from __future__ import annotations
 

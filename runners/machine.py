@@ -1,6 +1,7 @@
 """One look at the machine: processor and memory by psutil, each card by NVML, and which processes use a card.
 
-Neither library is imported before the first look (psutil 15 ms); without NVML, driver or card there are simply no cards.
+Neither library is imported before the first look (psutil 15 ms);
+without NVML, driver or card there are simply no cards.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def look(supervisor: int | None = None) -> Reading:
     """Look at the machine; never raises for a card.
 
     Args:
-        supervisor: the process id of this lab's living supervisor on this machine; it and its children are "ours".
+        supervisor: the process id of this lab's living supervisor on this machine;
+            it and its children are "ours".
     """
     import psutil
 

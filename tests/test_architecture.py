@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
-    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters", "store.locks",
-    "store.header", "store.waits", "store.json",
+    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters",
+    "store.locks", "store.header", "store.waits", "store.json",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""
@@ -30,7 +30,8 @@ PURE_RUNNERS = (
 )
 
 ARROWS: dict[str, tuple[str, ...]] = {
-    # The CLI's one gate to the SQLModel side of the store and to the search that checks it, imported inside functions.
+    # The CLI's one gate to the SQLModel side of the store and to the search that checks it,
+    # imported inside functions.
     "labtui.cli.writing": ("labtui", "runners.spec", "runners.search", "store"),
     "labtui": (
         "labtui",
@@ -217,7 +218,8 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
 
 WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
 MAY_ASK_THE_TIME = {
-    "runners/pool/supervisor.py": "the clock of its transactions: when something happened, and until when a job rests",
+    "runners/pool/supervisor.py": "the clock of its transactions: when something happened, "
+    "and until when a job rests",
     "runners/pool/launch.py": "the times in the log",
     "store/commands.py": "when a verb was asked for",
     "store/locks.py": "since when a supervisor lives",

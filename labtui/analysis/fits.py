@@ -24,7 +24,9 @@ _FARTHEST = 60.0
 
 @dataclass(frozen=True)
 class Parameter:
-    """An estimate with its 90 % profile-likelihood interval; an end is infinite where the data leave it open."""
+    """An estimate with its 90 % profile-likelihood interval;
+    an end is infinite where the data leave it open.
+    """
 
     value: float
     low: float
@@ -241,9 +243,9 @@ def _minimise(f: Objective, start: Array, fixed: dict[int, float]) -> tuple[Arra
 def _drop(n: int | None, p: int) -> float:
     """By how much the profile log-likelihood falls at the end of the interval.
 
-    Half of the chi-squared point for many points (``n`` None). For p coefficients from n points with a bracket the
-    likelihood ratio is n ln(1 + t^2 / (n - p)) with Student's t, exactly so for a normal regression without censoring:
-    with few points an interval from chi-squared is much too narrow.
+    Half of the chi-squared point for many points (``n`` None). For p coefficients from n points with a
+    bracket the likelihood ratio is n ln(1 + t^2 / (n - p)) with Student's t, exactly so for a normal
+    regression without censoring: with few points an interval from chi-squared is much too narrow.
     """
     from scipy.special import chdtri, stdtrit  # scipy.stats, which has them too, loads for 0.7 s
 
@@ -257,9 +259,9 @@ def _drop(n: int | None, p: int) -> float:
 def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, float]:
     """Ends of ln spread, from the profile likelihood times spread^p for p coefficients (Cox and Reid 1987).
 
-    The coefficients follow the points and leave them too little scatter: without that factor, which for a normal regression
-    makes it the residual likelihood, the interval of 10 points holds the spread two times in three. Where brackets that one
-    law passes through allow no spread at all, it reaches down to 0.
+    The coefficients follow the points and leave them too little scatter: without that factor, which for a
+    normal regression makes it the residual likelihood, the interval of 10 points holds the spread two times
+    in three. Where brackets that one law passes through allow no spread at all, it reaches down to 0.
     """
     none_at_all = math.isinf(_profile(f, best, value, len(best) - 1, _drop(None, 0))[0])
 
@@ -275,7 +277,9 @@ def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, fl
 
 
 def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tuple[float, float]:
-    """Where the profile of element ``i`` has fallen by ``drop`` on either side; infinite where it never does."""
+    """Where the profile of element ``i`` has fallen by ``drop`` on either side;
+    infinite where it never does.
+    """
     from scipy.optimize import brentq
 
     is_spread = i == len(best) - 1
@@ -287,7 +291,8 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
         seen = {inside: -math.sqrt(drop)}
 
         def excess(v: float) -> float:
-            # of the root, which is nearly linear where the profile is nearly a parabola: half the steps to its zero
+            # of the root, which is nearly linear where the profile is nearly a parabola:
+            # half the steps to its zero
             nonlocal theta
             if v not in seen:
                 theta, at = _minimise(f, theta, {i: v})

@@ -1,4 +1,6 @@
-"""The sharing factor: kappa = (sum of N*_n over n) / N*_joint, with what its brackets leave open (SCIENCE.md)."""
+"""The sharing factor: kappa = (sum of N*_n over n) / N*_joint,
+with what its brackets leave open (SCIENCE.md).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Kappa:
     high: float | None
     """Upper end of the interval, or the upper bound."""
     interval: IntervalKind
-    """resolution: what the brackets leave open; credible: 90 %, from adaptive searches; mixed: both kinds of part."""
+    """resolution: what the brackets leave open; credible: 90 %, from adaptive searches; mixed:
+    both kinds of part.
+    """
     have: int
     """Lengths whose N*_n is in."""
     want: int
@@ -73,7 +77,9 @@ class Kappa:
 
     @property
     def regime(self) -> Regime | None:
-        """shared (kappa > 1), separate (about 1) or interference (< 1); of a bound only where it settles it."""
+        """shared (kappa > 1), separate (about 1) or interference (< 1);
+        of a bound only where it settles it.
+        """
         if self.status == "complete" and self.value is not None:
             if self.value > SHARED_FROM:
                 return "shared"
@@ -85,7 +91,9 @@ class Kappa:
         return None
 
     def text(self, ascii: bool = False) -> str:
-        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``, ``incomplete``."""
+        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``,
+        ``incomplete``.
+        """
         if self.status == "complete":
             return show.interval(self.value, self.low, self.high, ascii)
         if self.status == "upper_bound" and self.high is not None:
@@ -132,7 +140,8 @@ def kappa(cell: CellRow) -> Kappa:
     """kappa of a cell with its resolution interval, bounds under censoring, or what is missing.
 
     A failed or cancelled part makes it incomplete, one that is not in yet pending; N*_joint censored gives
-    kappa <= sum(hi_n) / (N_max + 1), an N*_n censored kappa >= sum(lo_n + 1, or N_max_n + 1) / hi_joint, both: unknown.
+    kappa <= sum(hi_n) / (N_max + 1), an N*_n censored kappa >= sum(lo_n + 1, or N_max_n + 1) / hi_joint,
+    both: unknown.
     """
     terms = tuple(_term(p) for p in sorted(cell.parts, key=lambda p: p.n or 0))
     joint = cell.joint

@@ -19,7 +19,9 @@ Verdict = Literal["agrees", "differs", "undecided"]
 Settings = Literal["paper", "reduced", "unknown"]
 
 SAME_ORDER = math.sqrt(10.0)
-"""Two numbers are of one order of magnitude within this factor; kappa is "about 1" within it, and ">> 1" beyond it."""
+"""Two numbers are of one order of magnitude within this factor;
+kappa is "about 1" within it, and ">> 1" beyond it.
+"""
 CLOSE = 0.2
 """An accuracy at 2L is "about" 0 or 1 within this."""
 
@@ -49,7 +51,10 @@ class Comparison:
     def text(self, ascii: bool = False) -> str:
         """Two lines: published beside measured with both verdicts, then at whose settings it was measured."""
         size = f", order of magnitude {self.magnitude}" if self.magnitude is not None else ""
-        told = f"{self.where}: paper {self.published.text}; measured {self.measured}; direction {self.direction}{size}"
+        told = (
+            f"{self.where}: paper {self.published.text}; measured {self.measured}; "
+            f"direction {self.direction}{size}"
+        )
         if self.settings == "reduced":
             settings = "reduced settings: " + ", ".join(self.differences)
         else:
@@ -85,8 +90,10 @@ def compare_paper(cells: Sequence[CellRow], specs: Mapping[int, Job] | None = No
     """Every cell that the paper says something of, statement by statement.
 
     Args:
-        cells: measured ones; those over modular addition or S_5 with lengths uniform over 2..L can be compared.
-        specs: job id -> its spec, for as many jobs as are at hand: they tell at whose settings a cell was measured.
+        cells: measured ones; those over modular addition or S_5 with lengths uniform over 2..L can
+            be compared.
+        specs: job id -> its spec, for as many jobs as are at hand:
+            they tell at whose settings a cell was measured.
     """
     specs = specs or {}
     kappas = [kappa(c) for c in cells if c.distribution == "uniform" and (c.m is not None or c.task == "S5")]

@@ -1,4 +1,7 @@
-"""What Ebrahimi et al. (2026) report, to lay beside measured cells. Never stored, never plotted as if it were measured."""
+"""What Ebrahimi et al.
+
+(2026) report, to lay beside measured cells. Never stored, never plotted as if it were measured.
+"""
 
 from __future__ import annotations
 

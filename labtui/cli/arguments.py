@@ -56,7 +56,10 @@ class Parser(argparse.ArgumentParser):
         return self.prog.rpartition(" ")[2]
 
     def runs(self, run: Run, *, writes: bool = False, example: str = "", **defaults: Any) -> None:
-        """Set what the command does; ``writes``: refused with --read-only; ``example``: what follows its name."""
+        """Set the function that runs the command.
+
+        ``writes``: refused with --read-only; ``example``: what follows its name.
+        """
         self.set_defaults(run=run, writes=writes, **defaults)
         self.epilog = f"example: {f'{self.prog} {example}'.strip()}\n{EVERYWHERE}"
 
@@ -71,7 +74,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def shared(*, again: bool = False) -> Parser:
-    """Options that stand before or after the command; ``again``: after it, where they take nothing back and help is brief."""
+    """Options that stand before or after the command.
+
+    ``again``: those after it, which take nothing back and are left out of its help.
+    """
     options = Parser(add_help=False)
     group = options.add_argument_group("everywhere")
     hidden: Options = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS} if again else {}

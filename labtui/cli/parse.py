@@ -27,7 +27,7 @@ TAKE_A_WORD = ("--lab", "--screen")
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
-    """The parser of the command that ``words`` name; without words that of every command (which imports them all)."""
+    """Build the parser of the command that ``words`` name; without words that of every command."""
     parser = Parser(
         prog="labtui",
         usage="labtui [OPTION ...] [COMMAND ...]",

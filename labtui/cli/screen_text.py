@@ -1,4 +1,7 @@
-"""Each screen as text: ``labtui show SCREEN`` and ``labtui --plain --screen SCREEN`` run the command that says the same."""
+"""Each screen as text, by the command that says the same.
+
+For ``labtui show SCREEN`` and ``labtui --plain --screen SCREEN``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Send a command to the supervisor through the lab, and tell its answer; where none runs it takes effect at once."""
+"""Send a command to the supervisor through the lab, and tell its answer.
+
+Where none runs it takes effect at once.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def ready(context: Context) -> Lab:
         writing.create_or_open(context.lab_path)
         lab = context.lab
         context.say(
-            f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}"
+            f"{context.lab_path}: upgraded to schema {lab.schema}; "
+            f"the backup is in {LabPaths(lab.path).backups}"
         )
     if lab.no_room:
         raise WorkFailed(lab.notice.removesuffix(OPENED))
@@ -85,7 +86,7 @@ def options(context: Context) -> list[str]:
 
 
 def refuse_second(context: Context) -> None:
-    """Raises BadInput where a supervisor has the lab already, unless it is an older one that hands over."""
+    """Raises BadInput where a supervisor has the lab, unless it is an older one that hands over."""
     told = client.status(context.lab_path)
     if told.running and not client.outdated(context.lab_path):
         who = f"a supervisor (process {told.pid} on {told.host})"
@@ -142,7 +143,9 @@ class Foreground:
         )
 
     def end(self) -> None:
-        """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""
+        """Let it checkpoint: it ends by itself when there is nothing left,
+        and an interrupt has reached it too.
+        """
         for patience, act in ((GRACE_S, self._child.terminate), (STOP_S, self._child.kill)):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=patience)

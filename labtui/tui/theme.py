@@ -1,8 +1,8 @@
 """Colours and signs: our themes, and the palette that turns style names into styles.
 
-Drawing functions name styles by meaning (``ok``, ``model.lstm``, ``kappa.+2``); a palette gives each a colour in the present
-theme. Several names may be joined by spaces, later ones win. Meaning never rests on colour alone: each state, verdict and
-model also has a sign of its own.
+Drawing functions name styles by meaning (``ok``, ``model.lstm``, ``kappa.+2``); a palette gives each a colour
+in the present theme. Several names may be joined by spaces, later ones win. Meaning never rests on colour
+alone: each state, verdict and model also has a sign of its own.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def state_style(state: str) -> str:
 
 
 _DARK = {
-    "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#8491a0", "faint": "#3b4652",
-    "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479", "accent": "#79b8ff", "ok": "#7ecb8f", "warn": "#e5b95c",
-    "bad": "#f47b72", "tab": "#233245", "shade": "#203040",
+    "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#8491a0",
+    "faint": "#3b4652", "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479", "accent": "#79b8ff",
+    "ok": "#7ecb8f", "warn": "#e5b95c", "bad": "#f47b72", "tab": "#233245", "shade": "#203040",
     "transformer": "#f0a35e", "lstm": "#6cb8ff", "dense_ssm": "#c79bf2",
     "plugin0": "#5fd0b8", "plugin1": "#e3d16a", "plugin2": "#f58fb4", "plugin3": "#a8c76b",
 }  # fmt: skip
 _LIGHT = {
-    "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#66717c", "faint": "#c3cad0",
-    "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#9a6700", "accent": "#0a5fb4", "ok": "#1f7a3a", "warn": "#8f5d00",
-    "bad": "#b3261e", "tab": "#dbe7f3", "shade": "#dbe6ef",
+    "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#66717c",
+    "faint": "#c3cad0", "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#9a6700", "accent": "#0a5fb4",
+    "ok": "#1f7a3a", "warn": "#8f5d00", "bad": "#b3261e", "tab": "#dbe7f3", "shade": "#dbe6ef",
     "transformer": "#b3560a", "lstm": "#0b63b0", "dense_ssm": "#7a3db8",
     "plugin0": "#0d7a66", "plugin1": "#7a6500", "plugin2": "#b02a62", "plugin3": "#4c6b12",
 }  # fmt: skip
@@ -87,10 +87,11 @@ _RATES_DARK = ("#f2cf63", "#8fcf6a", "#45b39d", "#5b9bd1", "#a58be0")
 _RATES_LIGHT = ("#9a7400", "#4c8a1c", "#0c7f6b", "#1f62a8", "#6a48b0")
 _HEAT_LIGHT = ("#a6d8b0", "#b7dcd8", "#c6dcec", "#d5dcef", "#e2e2f0", "#eeeef3")
 _ANSI = {
-    "fg": "default", "strong": "default bold", "dim": "bright_black", "faint": "bright_black", "track": "bright_black",
-    "cursor": "reverse", "mark": "yellow bold", "accent": "blue", "ok": "green", "warn": "yellow", "bad": "red",
-    "tab": "reverse", "transformer": "yellow", "lstm": "cyan", "dense_ssm": "magenta",
-    "plugin0": "green", "plugin1": "bright_yellow", "plugin2": "bright_red", "plugin3": "bright_green",
+    "fg": "default", "strong": "default bold", "dim": "bright_black", "faint": "bright_black",
+    "track": "bright_black", "cursor": "reverse", "mark": "yellow bold", "accent": "blue", "ok": "green",
+    "warn": "yellow", "bad": "red", "tab": "reverse", "transformer": "yellow", "lstm": "cyan",
+    "dense_ssm": "magenta", "plugin0": "green", "plugin1": "bright_yellow", "plugin2": "bright_red",
+    "plugin3": "bright_green",
 }  # fmt: skip
 
 
@@ -147,7 +148,9 @@ THEMES = (DARK, LIGHT, ANSI)
 
 
 RATES = tuple(f"rate.{i}" for i in range(5))
-"""Learning rates in order, the largest first: a ramp, since they are a scale and no names; no model has these colours."""
+"""Learning rates in order, the largest first: a ramp, since they are a scale and no names;
+no model has these colours.
+"""
 
 
 class Palette:
@@ -259,9 +262,9 @@ def _ansi() -> dict[str, Style]:
         "shade": parse("underline"),
     }
     for state, colour in {
-        "queued": "default", "running": "blue bold", "paused": "yellow", "done": "green", "failed": "red bold",
-        "cancelled": "bright_black", "success": "green", "failure": "default", "diverged": "yellow",
-        "superseded": "bright_black", "lost": "red",
+        "queued": "default", "running": "blue bold", "paused": "yellow", "done": "green",
+        "failed": "red bold", "cancelled": "bright_black", "success": "green", "failure": "default",
+        "diverged": "yellow", "superseded": "bright_black", "lost": "red",
     }.items():  # fmt: skip
         names[f"state.{state}"] = parse(colour)
     names |= {f"model.{kind}": parse(c[kind]) for kind in MODEL_SIGN}

@@ -1,4 +1,6 @@
-"""The bracket chart: one row per candidate on a log axis of N, and the shaded range in which N* can still lie, closing in."""
+"""The bracket chart: one row per candidate on a log axis of N,
+and the shaded range in which N* can still lie, closing in.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Step:
 
 
 def steps(probes: Sequence[ProbeRow], n_max: int) -> list[Step]:
-    """The candidates in order, each with the bracket after it: hi the smallest success, lo the largest failure below hi."""
+    """The candidates in order, each with the bracket after it:
+    hi the smallest success, lo the largest failure below hi.
+    """
     wins: list[int] = []
     losses: list[int] = []
     out: list[Step] = []

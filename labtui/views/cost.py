@@ -17,7 +17,9 @@ CPU_FLOPS = 5e9
 
 
 def describe(spec: Study | NamedJob, lab: Lab | None) -> dict[str, Any]:
-    """Cells, searches (known already, new), trials, member-steps and device-hours, with what the estimate rests on."""
+    """Cells, searches (known already, new), trials, member-steps and device-hours,
+    with what the estimate rests on.
+    """
     from runners.spec import Study
     from runners.spec.cost import estimate
 

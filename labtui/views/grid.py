@@ -23,7 +23,9 @@ def grid(
     limit: int = 48,
     room: int | None = None,
 ) -> list[str]:
-    """The lines of a table. Where it would be wider than the terminal its widest columns give way; a pipe gets it whole.
+    """The lines of a table.
+
+    Where it would be wider than the terminal its widest columns give way; a pipe gets it whole.
 
     Args:
         heads: column headings.

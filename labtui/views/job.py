@@ -37,7 +37,8 @@ def summary_lines(job: JobRow) -> list[str]:
             ("best loss", None if job.best_loss is None else f"{job.best_loss:.3g} (eps {job.eps:g})"),
             (
                 "strategy",
-                f"{job.strategy}, N_max {job.n_max}, {job.trials_per_probe} trials of {job.steps} steps for each N",
+                f"{job.strategy}, N_max {job.n_max}, {job.trials_per_probe} trials of {job.steps} steps for "
+                "each N",
             ),
             ("candidates", job.candidates),
             ("training", f"N = {job.current_n}, {job.progress:.0%}" if job.current_n is not None else None),
@@ -45,7 +46,8 @@ def summary_lines(job: JobRow) -> list[str]:
             ("device", job.device),
             (
                 "time",
-                f"{show.seconds(job.wall_s)} wall, {show.seconds(job.device_s)} device, {job.member_steps} member-steps",
+                f"{show.seconds(job.wall_s)} wall, {show.seconds(job.device_s)} device, "
+                f"{job.member_steps} member-steps",
             ),
             ("began, ended", f"{when(job.started_at)}, {when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
@@ -103,9 +105,11 @@ def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
 
 
 def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> list[str]:
-    """How the bracket closed: one row for each candidate on a log axis of N, failing ones left, succeeding ones right.
+    """How the bracket closed: one row for each candidate on a log axis of N, failing ones left,
+    succeeding ones right.
 
-    ``x`` fails, ``o`` succeeds, ``?`` runs, ``·`` did not count; the bar is what was left of the bracket after it.
+    ``x`` fails, ``o`` succeeds, ``?`` runs, ``·`` did not count;
+    the bar is what was left of the bracket after it.
     """
     if not probes:
         return ["no candidate was trained yet"]

@@ -1,7 +1,7 @@
 """Lines of styled text: the only thing that drawing functions return.
 
-A line is a tuple of spans, a span a text and the name of a style (``labtui.tui.theme``). Lines know nothing of Textual: the same
-function draws the screen, the plain mode and the test.
+A line is a tuple of spans, a span a text and the name of a style (``labtui.tui.theme``).
+Lines know nothing of Textual: the same function draws the screen, the plain mode and the test.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def plain(line: Line) -> str:
 
 
 def crop(line: Line, width: int, style: str = "") -> Line:
-    """``line`` in exactly ``width`` cells: cut, or padded in ``style``; nothing is left in it that a terminal would obey."""
+    """``line`` in exactly ``width`` cells: cut, or padded in ``style``;
+    nothing is left in it that a terminal would obey.
+    """
     room = width
     out: list[Span] = []
     for whole, key in line:
@@ -140,7 +142,9 @@ def sparkline(values: Sequence[float], width: int, style: str = "accent", top: f
 
 
 def changed_spans(old: Line, new: Line, join: int = 10) -> list[tuple[int, int]]:
-    """The (first, one past last) cells in which two lines of equal width differ; nearer ones than ``join`` are one."""
+    """The (first, one past last) cells in which two lines of equal width differ;
+    nearer ones than ``join`` are one.
+    """
     if old == new:
         return []
     if not all(t.isascii() or cell_len(t) == len(t) for t, _ in (*old, *new)):

@@ -116,7 +116,9 @@ def own_name(job: JobRow) -> str:
 
 
 def why(job: JobRow) -> str:
-    """What ended a job's last run, and the last line that was said of it: ``out of memory: CUDA out of memory. Tried ...``."""
+    """What ended a job's last run, and the last line that was said of it:
+    ``out of memory: CUDA out of memory. Tried ...``.
+    """
     kind, *rest = (job.reason or "").strip().split("\n")
     return clean(": ".join(filter(None, (job.failure or kind, *rest[-1:]))))
 

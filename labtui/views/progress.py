@@ -1,4 +1,6 @@
-"""How far a set of searches is, and when it will be done: a fraction of the expected work, from what was seen so far."""
+"""How far a set of searches is, and when it will be done:
+a fraction of the expected work, from what was seen so far.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,9 @@ def job_lines(jobs: Sequence[JobRow], *, eta: bool = True) -> list[str]:
 
 
 def state_of(job: JobRow) -> str:
-    """``failed: out of memory``, ``failed: ValueError: ...``, ``queued again: lost``, else the state alone."""
+    """``failed: out of memory``, ``failed: ValueError: ...``, ``queued again: lost``,
+    else the state alone.
+    """
     if job.state == "failed" and job.failure in ("failed", None):
         lines = (job.reason or "").strip().splitlines()
         return f"failed: {lines[-1]}" if lines and lines[-1] != "failed" else "failed"
@@ -79,7 +81,10 @@ def supervisor_line(row: SupervisorRow | None, holding: bool = False) -> str:
         ended = f" (the last one, {row.host} pid {row.pid}, was seen {when(row.heartbeat_at)})" if row else ""
         return clean(f"no supervisor runs{ended}; start one: labtui daemon start")
     ago = max(0.0, time.time() - row.heartbeat_at)
-    words = f"supervisor {row.state}, pid {row.pid} on {row.host}, up {show.seconds(time.time() - row.started_at)}"
+    words = (
+        f"supervisor {row.state}, pid {row.pid} on {row.host}, "
+        f"up {show.seconds(time.time() - row.started_at)}"
+    )
     words += f", last heard {show.seconds(ago)} ago" if ago > 5 else ""
     words += "; the queue is held: labtui release" if holding else ""
     return clean(f"{words}: {row.message}" if row.message else words)

@@ -1,7 +1,8 @@
-"""The Scaling screen as text: N* against L, m or n on log axes through plotext, bars for brackets, arrows for censored points.
+"""The Scaling screen as text: N* against L, m or n on log axes through plotext, bars for brackets,
+arrows for censored points.
 
-plotext 6.1's own log scale collapses the plot when ticks are set: so it is given log10 of the data on linear rulers,
-with tick labels of our own.
+plotext 6.1's own log scale collapses the plot when ticks are set:
+so it is given log10 of the data on linear rulers, with tick labels of our own.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def at(point: Point, x: str) -> int | None:
 def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, int | None], list[Point]]:
     """Points that belong on one line: of one series, and with one value of the axis that is not drawn.
 
-    Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none, the lengths).
+    Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none,
+    the lengths).
     """
     found = [p for p in points if (p.series.distribution == "fixed") == (x == "n")] or list(points)
     groups: dict[tuple[Series, int | None], list[Point]] = {}

@@ -16,7 +16,9 @@ BAR = 40
 
 
 def curve_lines(job: JobRow, curve: SuccessCurve) -> list[str]:
-    """One row for each N: counts, share, interval, a bar with the interval marked and the fitted curve as a dot."""
+    """One row for each N: counts, share, interval, a bar with the interval marked and the fitted
+    curve as a dot.
+    """
     rows = []
     for p in curve.points:
         fitted = curve.fit(p.n) if curve.fit is not None and p.in_fit else None
@@ -30,7 +32,8 @@ def curve_lines(job: JobRow, curve: SuccessCurve) -> list[str]:
     if curve.fit is not None:
         f = curve.fit
         out.append(
-            f"fit: half-way at N = {show.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, lapse {f.lapse:.2g}"
+            f"fit: half-way at N = {show.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, "
+            f"lapse {f.lapse:.2g}"
         )
     else:
         out.append(f"no fit: {curve.reason}")

@@ -54,7 +54,9 @@ class Trial:
 
 
 def thin(points: Sequence[Point], keep: int) -> list[Point]:
-    """About ``keep`` of the points, evenly by rank; the first, the last and the best exact one always stay."""
+    """About ``keep`` of the points, evenly by rank; the first,
+    the last and the best exact one always stay.
+    """
     if len(points) <= keep:
         return list(points)
     best = min(range(len(points)), key=lambda i: (points[i].validation if points[i].exact else math.inf, i))
@@ -74,10 +76,11 @@ class Ledger:
         return [i for i, trial in enumerate(self.trials) if trial.live]
 
     def decide(self, evaluated: Iterable[int], diverged: Iterable[int] = ()) -> list[int]:
-        """End the trials that the evaluations just recorded decide; their indices, in the order of their ending.
+        """End the trials that the evaluations just recorded decide;
+        their indices, in the order of their ending.
 
-        A loss below eps is a success; else a non-finite parameter a divergence; else the whole budget a failure. Then
-        each success supersedes the live trials of its scope, those that still wait included.
+        A loss below eps is a success; else a non-finite parameter a divergence; else the whole budget a
+        failure. Then each success supersedes the live trials of its scope, those that still wait included.
         """
         ended: list[int] = []
         bad = set(diverged)

@@ -1,4 +1,6 @@
-"""What goes into the engine and what comes out, without torch: shared with the worker and with stand-in trainers."""
+"""What goes into the engine and what comes out, without torch:
+shared with the worker and with stand-in trainers.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that can change the order of floating-point sums; stored with the probe and reused on resume."""
+    """Everything that can change the order of floating-point sums;
+    stored with the probe and reused on resume.
+    """
 
     device: str
     """``cpu`` or ``cuda:0``."""
@@ -87,10 +91,12 @@ class Evaluated:
     train: tuple[float, ...]
     """Mean training loss since the last evaluation, one per member."""
     validation: tuple[float, ...]
-    """Validation loss, one per member; where ``exact`` is false, the mean over the part of the set that decided."""
+    """Validation loss, one per member; where ``exact`` is false,
+    the mean over the part of the set that decided.
+    """
     exact: tuple[bool, ...]
-    """False: a partial sum already proved "not below eps" and the rest was not evaluated; such a value is an estimate
-    for the curve and never the trial's best loss."""
+    """False: a partial sum already proved "not below eps" and the rest was not evaluated;
+    such a value is an estimate for the curve and never the trial's best loss."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,9 @@ class Ended:
     """Lowest exact validation loss; inf if there was no finite one."""
     best_step: int
     last_loss: float
-    """Validation loss at its last evaluation, exact for a trial that was not superseded; nan before the first."""
+    """Validation loss at its last evaluation, exact for a trial that was not superseded;
+    nan before the first.
+    """
     generalisation: float | None = None
     """Rescaled accuracy at twice the length, if asked for."""
 
@@ -130,7 +138,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan that training goes by, before the first step and again whenever it has to change (out of memory)."""
+    """The plan that training goes by, before the first step and again whenever it has to change
+    (out of memory).
+    """
 
     plan: Plan
 
@@ -147,7 +157,9 @@ EngineEvent = Evaluated | Ended | Checkpointed | Note | Planned | Stopped
 
 @dataclass
 class Control:
-    """What the outside asks of a running trainer; polled at least every second, ``stop`` wherever work looks up."""
+    """What the outside asks of a running trainer; polled at least every second,
+    ``stop`` wherever work looks up.
+    """
 
     stop: Literal["", "checkpoint", "discard"] = ""
     checkpoint_now: bool = False

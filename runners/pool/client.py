@@ -1,4 +1,6 @@
-"""Start, stop and ask after the supervisor of a lab, with the standard library alone: it runs as ``python -m runners``."""
+"""Start, stop and ask after the supervisor of a lab, with the standard library alone:
+it runs as ``python -m runners``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Status:
     message: str = ""
     """What it waits for (room on the disk, memory), or why the last one ended; empty: nothing to say."""
     started: str = ""
-    """Its start time in ticks since boot, where the system tells it: a pid alone could be another process by now."""
+    """Its start time in ticks since boot, where the system tells it:
+    a pid alone could be another process by now.
+    """
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,15 @@ def status(lab: Path) -> Status:
 
 
 def outdated(lab: Path) -> str:
-    """That an older labtui supervises the lab and will hand over to this one, as a sentence; empty where it is not so."""
+    """That an older labtui supervises the lab and will hand over to this one, as a sentence;
+    empty where it is not so.
+    """
     told = status(lab)
     if told.running and newer(_version(), told.version):
-        return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {_version()} takes over"
+        return (
+            f"the supervisor {told.version} (process {told.pid}) finishes its probes, "
+            f"then {_version()} takes over"
+        )
     return ""
 
 

@@ -25,7 +25,9 @@ class ProcessId:
 
     pid: int
     started: str
-    """Start time in ticks since boot (Linux), which no change of the clock moves; elsewhere seconds since 1970."""
+    """Start time in ticks since boot (Linux), which no change of the clock moves;
+    elsewhere seconds since 1970.
+    """
     boot: str
 
     def alive(self) -> bool:
@@ -117,7 +119,9 @@ def machine() -> dict[str, str]:
 
 
 class Roster:
-    """The worker processes of a lab, in a file beside it: what a next supervisor must see dead before it hands out again."""
+    """The worker processes of a lab, in a file beside it:
+    what a next supervisor must see dead before it hands out again.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -24,7 +24,8 @@ Clock = Callable[[], float]
 class Worker:
     """One child, spawned (never forked), in a session of its own.
 
-    Reading and writing never block; a closed pipe is no error here: :meth:`exit_code` tells what became of the process.
+    Reading and writing never block; a closed pipe is no error here:
+    :meth:`exit_code` tells what became of the process.
     """
 
     def __init__(
@@ -170,7 +171,9 @@ class Worker:
 
 
 def trim(log: Path) -> None:
-    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append, so they go on at the start)."""
+    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append,
+    so they go on at the start).
+    """
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES:
             old = log.with_suffix(log.suffix + ".1")

@@ -1,4 +1,7 @@
-"""What the supervisor keeps in memory: slots, assignments, running searches. The lab file is the truth; this is its shadow."""
+"""What the supervisor keeps in memory: slots, assignments, running searches.
+
+The lab file is the truth; this is its shadow.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +172,8 @@ class Run:
 
 
 def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
-    """The engine's members for a probe, those that won most often first: where they take turns, a success spares the others.
+    """The engine's members for a probe, those that won most often first:
+    where they take turns, a success spares the others.
 
     Args:
         wins: of each (learning rate, seed); where they are equal the order of the grid counts.

@@ -1,6 +1,9 @@
-"""Strategies as pure state machines over verdicts: which N next, what under either verdict, is it over. No clock, no I/O.
+"""Strategies as pure state machines over verdicts: which N next, what under either verdict, is it over.
 
-Importing this needs the standard library and pydantic alone; the strategies ``adaptive`` and ``scan`` load numpy when used.
+No clock, no I/O.
+
+Importing this needs the standard library and pydantic alone;
+the strategies ``adaptive`` and ``scan`` load numpy when used.
 """
 
 from runners.search.replay import replay

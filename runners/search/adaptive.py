@@ -1,4 +1,6 @@
-"""``adaptive``: N* of a grid of k seeds as a property of the curve q(N), measured with fresh seeds where they tell most."""
+"""``adaptive``: N* of a grid of k seeds as a property of the curve q(N),
+measured with fresh seeds where they tell most.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ MIN_OPENING_SEEDS = 3
 
 
 def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
-    """The opening (is it learned at N_max, or else at N_max / 2, / 4, / 8?), then seeds where they narrow N* most."""
+    """The opening (is it learned at N_max, or else at N_max / 2, / 4, / 8?),
+    then seeds where they narrow N* most.
+    """
     used = sum(e.seeds for e in evidence)
     counts = totals(evidence)
     flags = job_flags(job)
@@ -53,7 +57,9 @@ def totals(evidence: Iterable[Evidence]) -> dict[int, tuple[int, int]]:
 
 
 def opening_n(job: Job, counts: dict[int, tuple[int, int]]) -> tuple[int | None, int | None]:
-    """(the largest of N_max, N_max/2, /4, /8 where a seed succeeded, or None; the next of them to try, if none has yet)."""
+    """(the largest of N_max, N_max/2, /4, /8 where a seed succeeded, or None;
+    the next of them to try, if none has yet).
+    """
     tops = dict.fromkeys(n for d in (1, *WALK_DOWN) if (n := job.n_max // d) >= 1)
     for n in tops:
         if n not in counts:

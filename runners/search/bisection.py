@@ -1,4 +1,7 @@
-"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N. Exact integers, the same on every machine."""
+"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N.
+
+Exact integers, the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def next_paper(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
-    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol; None: it is over."""
+    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol;
+    None: it is over.
+    """
     if job.n_max not in verdicts:
         return job.n_max
     b = bracket(verdicts)

@@ -1,4 +1,7 @@
-"""From a job and its evidence to where its search stands. Pure: the same evidence gives the same answer, on any machine."""
+"""From a job and its evidence to where its search stands.
+
+Pure: the same evidence gives the same answer, on any machine.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from runners.spec import Job
 
 
 def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
-    """Where the search of ``job`` stands after ``evidence``, in the order in which the verdicts were consumed.
+    """Where the search of ``job`` stands after ``evidence``,
+    in the order in which the verdicts were consumed.
 
     Args:
         job: its ``search.strategy`` decides; ``job.n_max`` is the largest candidate.

@@ -26,7 +26,10 @@ def open_rungs(
     known: Collection[int] | Mapping[int, bool] = (),
     running: Collection[int] = (),
 ) -> tuple[Candidate, ...]:
-    """What is still to be measured; each rung has its own seeds, so any order gives the same counts. Running ones first."""
+    """What is still to be measured; each rung has its own seeds, so any order gives the same counts.
+
+    Running ones first.
+    """
     seen = {e.n for e in evidence} | set(known)
     k = len(job.grid.seeds)
     rungs = [Candidate(n, fresh(job, i * k, k)) for i, n in enumerate(ladder(job)) if n not in seen]

@@ -1,4 +1,6 @@
-"""The bracket that a set of verdicts leaves: the one place that says what lo and hi are (SCIENCE.md, N* and the search)."""
+"""The bracket that a set of verdicts leaves: the one place that says what lo and hi are (SCIENCE.md,
+N* and the search).
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,8 @@ def check(job: Job, evidence: Sequence[Evidence]) -> None:
             raise ValueError(f"evidence {i} has n = {e.n}; expected 1..{n_max}")
         if not 0 <= e.successes <= e.seeds:
             raise ValueError(
-                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; expected at most as many as seeds"
+                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; "
+                "expected at most as many as seeds"
             )
 
 

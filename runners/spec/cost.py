@@ -1,4 +1,7 @@
-"""What a set of jobs will cost before it is submitted: searches, trials, device-hours. An estimate, and it says so."""
+"""What a set of jobs will cost before it is submitted: searches, trials, device-hours.
+
+An estimate, and it says so.
+"""
 
 from __future__ import annotations
 

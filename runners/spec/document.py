@@ -1,4 +1,6 @@
-"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints docs/specs.md's tables."""
+"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints
+docs/specs.md's tables.
+"""
 
 from __future__ import annotations
 

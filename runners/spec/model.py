@@ -1,4 +1,7 @@
-"""The models as data (SCIENCE.md, Models): sizes, initial scales, dropout. Every field changes the number and is hashed."""
+"""The models as data (SCIENCE.md, Models): sizes, initial scales, dropout.
+
+Every field changes the number and is hashed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class Transformer(Spec):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """After the embedding, on attention weights and on each residual branch, as in GPT-2."""
     init_std: Scale = 0.02
-    """Standard deviation of the initial weights; projections into the residual stream have it over sqrt(2 layers)."""
+    """Standard deviation of the initial weights; projections into the residual stream have it over
+    sqrt(2 layers).
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Transformer:
@@ -53,7 +58,9 @@ class LSTM(Spec):
 
 
 class DenseSSM(Spec):
-    """Bilinear RNN: h_t = A(x_t) h_{t-1}, A linear in the token's embedding, no additive term, linear head, h_0 learned."""
+    """Bilinear RNN: h_t = A(x_t) h_{t-1}, A linear in the token's embedding, no additive term, linear head,
+    h_0 learned.
+    """
 
     kind: Literal["dense_ssm"] = "dense_ssm"
     hidden: Width = 256

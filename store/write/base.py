@@ -108,7 +108,9 @@ class TxBase:
         self.epoch = epoch
 
     def rows(self, sql: str, **values: object) -> list[Any]:
-        """All rows of a statement, whose ``:names`` SQLite binds itself: SQLAlchemy's own way costs more than running it."""
+        """All rows of a statement, whose ``:names`` SQLite binds itself:
+        SQLAlchemy's own way costs more than running it.
+        """
         return list(self.c.exec_driver_sql(sql, values))
 
     def all(self, query: Executable) -> list[Any]:

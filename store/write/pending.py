@@ -12,9 +12,11 @@ from store.write.writer import Writer
 
 
 def apply_pending(path: str | os.PathLike[str]) -> list[Applied]:
-    """Carry out the verbs that wait, unless a supervisor lives (it does so itself within a second): what became of each.
+    """Carry out the verbs that wait, unless a supervisor lives (it does so itself within a second):
+    what became of each.
 
-    A supervisor that starts meanwhile is no danger: each verb is carried out in one transaction, by whoever comes first.
+    A supervisor that starts meanwhile is no danger:
+    each verb is carried out in one transaction, by whoever comes first.
 
     Raises:
         LabError: the lab cannot be written.

@@ -1,4 +1,6 @@
-"""``labtui demo`` without a terminal: progress on stderr, tables on stdout; a second one shows the tables at once."""
+"""``labtui demo`` without a terminal: progress on stderr, tables on stdout;
+a second one shows the tables at once.
+"""
 
 from __future__ import annotations
 

@@ -41,9 +41,13 @@ model = ["mine", { kind = "lstm", hidden = 4, init_std = 0.1 }]
 format = ["cot", "acot"]
 L = [3, 4]
 distribution = ["fixed", "short_to_long"]
-joint = { search = { strategy = "scan", ladder = [1, 2, 4] }, grid = { learning_rates = [1e-2], seeds = [1] } }
+joint.search = { strategy = "scan", ladder = [1, 2, 4] }
+joint.grid = { learning_rates = [1e-2], seeds = [1] }
 """
-SETTINGS = b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n[keys]\npause = ["P"]\n'
+SETTINGS = (
+    b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n'
+    b'[keys]\npause = ["P"]\n'
+)
 TABLE = "start = 0\ntable = [[0, 1], [1, 1]]\n"
 SPECS = [*(read_source(name)[0] for name in ("quick", "demo", "paper")), SPEC, LONE, TASKS]
 WORDS = (

@@ -43,7 +43,9 @@ def make_model(job: Job, m: int = 3) -> StackedModel:
 
 
 def batch(job: Job, E: int, B: int, m: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random right-padded sequences; every member's first is the longest, and each member's last row has no target."""
+    """Random right-padded sequences; every member's first is the longest,
+    and each member's last row has no target.
+    """
     generator = torch.Generator().manual_seed(seed)
     T, L = job.longest_input, job.lengths.length
     tokens = torch.zeros(E, B, T, dtype=torch.int64)

@@ -179,10 +179,12 @@ def no_supervisor(lab: Path) -> bool:
 
 
 def verify(lab: Path) -> tuple[int, int]:
-    """All is as in the undisturbed run: brackets, verdicts, trials, kappa; (probes, trials) that were checked.
+    """All is as in the undisturbed run: brackets, verdicts, trials, kappa;
+    (probes, trials) that were checked.
 
     No trial is lost: every probe that counts has its whole grid, each trial with its true outcome.
-    None is doubled: no two probes of a job that count have the same N, no probe has a (learning rate, seed) twice.
+    None is doubled: no two probes of a job that count have the same N,
+    no probe has a (learning rate, seed) twice.
     """
     probes = trials = 0
     with open_lab(lab) as opened:

@@ -46,7 +46,9 @@ def test_a_reversed_row_is_one_ground_on_sixteen_colours() -> None:
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)
 def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no-untyped-def]
-    """Contrast by WCAG's formula: 4.5 for text, 3 for what is dim and for signs, on each ground that they stand on."""
+    """Contrast by WCAG's formula: 4.5 for text, 3 for what is dim and for signs,
+    on each ground that they stand on.
+    """
     palette = Palette(theme)
     for name, least in (
         ("fg", 4.5),

@@ -1,4 +1,4 @@
-"""What ``labtui doctor`` says of the lab's folder: the disk, the file itself, who may read and write there."""
+"""What ``labtui doctor`` says of the lab's folder: the disk, the file, who may read and write there."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def lab(path: Path, read_only: bool) -> Iterator[Check]:
 
 
 def modes(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
-    """What others may read, or worse write. labtui makes all of it the user's alone, and leaves the mode of what is there."""
+    """What others may read, or worse write.
+
+    labtui makes all of it the user's alone, and leaves the mode of what is there.
+    """
     paths = LabPaths(path)
     for owned, shared in (
         (paths.lab, "or leave it so where others are to look with --read-only"),

@@ -1,7 +1,8 @@
-"""The menu of commands: each with the module of this folder that holds its arguments and its run, and one line of help.
+"""The menu of commands: each with its module of this folder and one line of help.
 
-A module has ``arguments(parser)``, which adds the arguments and says with ``parser.runs`` which function runs the command.
-It is imported when its command is asked for, not before: help and other commands do not wait for what it needs.
+A module has ``arguments(parser)``, which adds the arguments and says with ``parser.runs`` what runs the
+command. It is imported when its command is asked for, not before: help and other commands do not wait
+for what it needs.
 """
 
 from __future__ import annotations

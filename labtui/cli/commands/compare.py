@@ -88,7 +88,8 @@ def labs(context: Context, path: Path) -> None:
     if both:
         context.lines(grid(heads, table))
     context.line(
-        f"{len(both)} searches in both, {len(mine) - len(both)} only here, {len(theirs) - len(both)} only in {path.name}"
+        f"{len(both)} searches in both, {len(mine) - len(both)} only here, "
+        f"{len(theirs) - len(both)} only in {path.name}"
     )
 
 

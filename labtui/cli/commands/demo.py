@@ -1,4 +1,6 @@
-"""``labtui demo``: the preset quick by real training; the screen where there is a terminal, else lines, then the tables."""
+"""``labtui demo``: the preset quick by real training;
+the screen where there is a terminal, else lines, then the tables.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> int:
-    """Queue the study, see that a supervisor runs, show it. A second demo on a finished lab shows the tables at once."""
+    """Queue the study, see that a supervisor runs, show it.
+
+    A second demo on a finished lab shows the tables at once.
+    """
     path = context.lab_path
     study = load(PRESET)
     hashes = {job.hash for job in study.jobs()}  # type: ignore[union-attr]

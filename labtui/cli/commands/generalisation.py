@@ -18,7 +18,9 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """Accuracy at twice the length beside kappa (the paper's Table 2), and their rank correlation (Observation 4.5)."""
+    """Accuracy at twice the length beside kappa (the paper's Table 2), and their rank correlation
+    (Observation 4.5).
+    """
     kappas = [
         measure(cell) for cell in context.lab.cells(study_id(context, context.args.study)) if cell.parts
     ]

@@ -68,7 +68,9 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
 
 
 def _require_lab(path: Path) -> None:
-    """What is no lab is told before anything is drawn; all else that may be wrong with it the screen tells."""
+    """What is no lab is told before anything is drawn;
+    all else that may be wrong with it the screen tells.
+    """
     from store.header import check_header
     from store.paths import LabPaths
 

@@ -210,8 +210,8 @@ class KappaPane(ScreenPane):
         if (width >= 100 or (width >= 74 and room >= 8)) and room < 36:
             left = 38
             lines = beside(
-                (self._terms(kappa, left, room), left), (self._chart(kappa, width - left - 3, room), width - left - 3),
-                height=room, gap=3,
+                (self._terms(kappa, left, room), left),
+                (self._chart(kappa, width - left - 3, room), width - left - 3), height=room, gap=3,
             )  # fmt: skip
         else:
             terms = self._terms(kappa, width, room)
