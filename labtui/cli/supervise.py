@@ -91,7 +91,8 @@ def refuse_second(context: Context) -> None:
     if told.running and not client.outdated(context.lab_path):
         who = f"a supervisor (process {told.pid} on {told.host})"
         raise BadInput(
-            f"{who} has {context.lab_path} already; follow it with labtui watch, or end it with labtui daemon stop"
+            f"{who} has {context.lab_path} already; "
+            "follow it with labtui watch, or end it with labtui daemon stop"
         )
 
 
