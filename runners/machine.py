@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labtui.text import clean
-
 
 @dataclass(frozen=True)
 class CardUser:
@@ -133,7 +131,7 @@ def _user(process: Any, total: float, ours: bool) -> CardUser:
     memory = getattr(process, "usedGpuMemory", None)
     if memory is not None and not 0 <= memory <= total:
         memory = None  # NVML's "not available" is a number beyond all memory
-    return CardUser(process.pid, clean(user), clean(program), None if memory is None else float(memory), ours)
+    return CardUser(process.pid, user, program, None if memory is None else float(memory), ours)
 
 
 def _family(pid: int) -> frozenset[int]:

@@ -13,14 +13,14 @@ from labtui.cli.parse import parse
 from store.errors import LabError, NoRoom
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run one command; returns its exit code: 0, 1 (work failed), 2 (bad input).
 
     Never raises for anything that a person typed or a file holds.
     """
     os.umask(0o077)  # whatever is written for a person (exports, settings, specs) is theirs alone
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
+        args = parse(argv)
         args.run = args.run or screen.run
         return Context(args).run()
     except SystemExit as end:  # argparse: --help and --version

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,8 +114,9 @@ def start(context: Context) -> None:
 
 def command(context: Context, *words: str) -> list[str]:
     """The command line of a supervisor in the foreground."""
-    start = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground"]
-    return [*start, *options(context), *words]
+    from runners.pool import client as supervisor
+
+    return supervisor.command(context.lab_path, "--foreground", *options(context), *words)
 
 
 class Foreground:
@@ -126,7 +126,11 @@ class Foreground:
         writing.require_torch()
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
         self._child = subprocess.Popen(
-            command(context, *words), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+            command(context, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            env=client.environment(),
         )
 
     def running(self) -> bool:

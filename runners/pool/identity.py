@@ -14,9 +14,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
-ROOT = Path(__file__).resolve().parents[2]
+from runners.pool.interpreter import ROOT
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ def start_of(pid: int) -> str | None:
         return None
     else:
         return None if fields[0] in "ZX" else fields[19]
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())

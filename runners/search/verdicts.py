@@ -1,4 +1,4 @@
-"""The bracket that a set of verdicts leaves: the one place that says what lo and hi are (SCIENCE.md,
+"""The bracket that a set of verdicts leaves: the one place that says what lo and hi are (docs/science.md,
 N* and the search).
 """
 

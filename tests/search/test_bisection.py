@@ -49,7 +49,7 @@ def naive_paper(n_max: int, multiplier: int, limit: int, oracle: Oracle) -> tupl
 
 
 def naive_log(n_max: int, rtol: float, oracle: Oracle) -> tuple[list[int], int, int | None, bool]:
-    """SCIENCE.md's log search as a program with loops; roots in 60-digit decimals."""
+    """docs/science.md's log search as a program with loops; roots in 60-digit decimals."""
     tried = [n_max]
     ok = oracle(n_max)
     n, above = n_max, False
@@ -191,7 +191,7 @@ def test_ends_at_a_gap_of_one() -> None:
 
 
 def test_log_walks_down_from_a_failing_top() -> None:
-    """The LSTM of SCIENCE.md: fails at 2,941, learned at 312..1,200."""
+    """The LSTM of docs/science.md: fails at 2,941, learned at 312..1,200."""
     evidence, end = run(make_job("log", 2_941), lambda n: 312 <= n <= 1_200)
     assert asked(evidence)[:4] == [2_941, 1_470, 735, 367]
     assert end.hi is not None

@@ -67,4 +67,4 @@ def run(context: Context) -> None:
     supervise.ready(context)
     context.close()
     command = supervise.command(context, "--daemon")
-    os.execv(command[0], command)
+    os.execve(command[0], command, client.environment())
