@@ -8,6 +8,7 @@ from math import log1p
 from labtui.analysis.eta import job_eta
 from labtui.views import numbers
 from labtui.views.grid import grid, pairs
+from runners.verdict import brackets
 from store.rows import JobRow, ProbeRow, TrialRow
 
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
@@ -119,16 +120,11 @@ def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> l
         return min(room - 1, int(room * log1p(max(0, n)) / top)) if top > 0 else 0
 
     lines = []
-    successes: list[int] = []
-    failures: list[int] = []
-    for p in probes:
+    after = brackets((p.n, None if p.speculative else p.verdict) for p in probes)
+    for p, b in zip(probes, after, strict=True):
         counts = p.verdict is not None and not p.speculative
-        if counts:
-            (successes if p.verdict else failures).append(p.n)
-        hi = min(successes) if successes else None
-        lo = max((f for f in failures if hi is None or f < hi), default=0)
         row = [" "] * room
-        for i in range(column(lo), column(hi if hi is not None else job.n_max) + 1):
+        for i in range(column(b.lo), column(b.hi if b.hi is not None else job.n_max) + 1):
             row[i] = "─"
         row[column(p.n)] = ("o" if p.verdict else "x") if counts else "?" if p.state == "running" else "·"
         lines.append(f"{p.n:>{left}}  {''.join(row)}  {'' if not counts else VERDICTS[p.verdict]}".rstrip())

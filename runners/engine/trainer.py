@@ -25,13 +25,13 @@ from runners.engine.types import (
     EngineEvent,
     Member,
     Note,
-    Outcome,
     Plan,
     Planned,
     Stopped,
 )
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
+from runners.verdict import Outcome
 
 _TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
 
