@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo         train the preset quick for real and show kappa (LAB=FILE, default lab.db)"
 	@echo "make test         lint, types and all tests but the slow ones"
-	@echo "make test-all     the slow tests too"
+	@echo "make test-all     the slow tests too, with random examples (SEED=... repeats a run)"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
 	@echo "make bench        the CPU benchmarks, under ten minutes"
 	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
@@ -46,7 +46,9 @@ test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2
+	@seed=$${SEED:-$$($(BIN)/python -c 'import random; print(random.randrange(10**9))')}; \
+	echo "hypothesis draws with seed $$seed; the same again: make test-all SEED=$$seed"; \
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=random --hypothesis-seed=$$seed
 
 test-faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults"

@@ -1,4 +1,6 @@
-"""What every test shares: one thread, no settings of the person who runs them, hypothesis without a clock."""
+"""What every test shares: one thread, no settings of the person who runs them, hypothesis without a clock
+and with the same examples every time.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("LABTUI_LAB", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 
-settings.register_profile(
-    "labtui",
+random = settings(
     deadline=None,
     print_blob=True,
     suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
 )
-settings.load_profile("labtui")
+settings.register_profile("random", random)
+settings.register_profile("fixed", random, derandomize=True, database=None)
+# make test draws the same examples on every machine; make test-all asks for "random" and tells its seed.
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True)
