@@ -8,6 +8,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,6 +192,7 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
 @pytest.mark.parametrize(
     ("module", "never"),
     [
+        ("labtui.tui.app", HEAVY),
         ("labtui.tui.run", HEAVY),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
@@ -221,6 +223,174 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+CIRCLES: tuple[frozenset[str], ...] = (
+    frozenset({"labtui.cli.context", "labtui.cli.entry", "labtui.cli.grammar", "labtui.cli.parser"}),
+    frozenset({"store.write.commands", "store.write.edit", "store.write.submit", "store.write.writer"}),
+    frozenset(
+        {
+            "labtui.tui.app",
+            "labtui.tui.dialogs",
+            "labtui.tui.frame",
+            "labtui.tui.job_commands",
+            "labtui.tui.machine_watch",
+            "labtui.tui.pane",
+            "labtui.tui.run",
+            "labtui.tui.screens.queue",
+            "labtui.tui.screens.screen_pane",
+            "labtui.tui.screens.table_pane",
+            "labtui.tui.supervisor_link",
+        }
+    ),
+    frozenset({"runners.models.frame", "runners.models.grouping"}),
+    frozenset({"runners.engine.cuda_graphs", "runners.engine.fused_batch"}),
+    frozenset({"runners.engine.resume", "runners.engine.schedule"}),
+)
+"""Modules that still import one another in a circle; this list may only shrink."""
+
+
+def circles() -> list[frozenset[str]]:
+    """The strongly connected sets of two and more modules of the import graph (Tarjan 1972)."""
+    targets = {name: sorted({t for t, _ in imports(path) if t != name}) for name, path in modules()}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for target in targets[name]:
+            if target not in targets:
+                continue
+            if target not in index:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in stack:
+                low[name] = min(low[name], index[target])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            found.append(frozenset(stack[at:]))
+            del stack[at:]
+
+    for name in targets:
+        if name not in index:
+            visit(name)
+    return [circle for circle in found if len(circle) > 1]
+
+
+def test_no_imports_in_a_circle() -> None:
+    """An import inside a function and one under TYPE_CHECKING count too."""
+    found = circles()
+    new = [sorted(circle) for circle in found if not any(circle <= known for known in CIRCLES)]
+    assert not new, "\n".join(map(str, new))
+    gone = [sorted(known) for known in CIRCLES if not any(circle <= known for circle in found)]
+    assert not gone, f"no circle any more, strike it off CIRCLES: {gone}"
+
+
+CONTINUED: dict[str, str] = {
+    "labtui.tui.app.Host": "labtui.tui.machine_watch.Measuring",
+    "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
+    "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
+    "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
+    "runners.pool.worker.WatchedControl": "runners.engine.types.Control",
+    "store.read.kappa.KappaReads": "store.read.base.Connected",
+    "store.read.lab.Lab": "store.read.kappa.KappaReads",
+    "store.write.commands.VerbWrites": "store.write.edit.EditWrites, store.write.submit.SubmitWrites, "
+    "store.write.jobs.JobWrites, store.write.lab.BenchWrites",
+    "store.write.probes.ProbeWrites": "store.write.trials.TrialWrites",
+    "store.write.writer.Tx": "store.write.commands.VerbWrites, store.write.probes.ProbeWrites",
+}
+"""Classes that still continue another file's class, and that class; these may only go."""
+
+
+def classes() -> dict[str, list[str]]:
+    """Every class of ours, by its full name, with the full names of its bases."""
+    found = {}
+    for name, path in modules():
+        tree = ast.parse(path.read_text("utf-8"))
+        known = {n.name: f"{name}.{n.name}" for n in tree.body if isinstance(n, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(b.value if isinstance(b, ast.Subscript) else b) for b in node.bases]
+                found[f"{name}.{node.name}"] = [known.get(base, base) for base in bases]
+    return found
+
+
+def made() -> set[str]:
+    """The names of what is called somewhere in the three wings: a class that is made by itself is whole."""
+    return {
+        ast.unparse(node.func).rpartition(".")[2]
+        for _, path in modules()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    }
+
+
+def test_no_class_is_continued_in_another_file() -> None:
+    """Parts are owned, not inherited.
+
+    A base class from another file is a kind of thing: it has two subclasses or more, or is made by itself, or
+    is a Protocol or an ABC. Nobody inherits from two of ours in other files: that is one class in pieces.
+    """
+    ours = classes()
+    whole = made()
+    heirs = Counter(base for bases in ours.values() for base in bases)
+    found = {}
+    for name, bases in ours.items():
+        far = [b for b in bases if b in ours and b.rpartition(".")[0] != name.rpartition(".")[0]]
+        alone = [
+            b
+            for b in far
+            if heirs[b] == 1
+            and b.rpartition(".")[2] not in whole
+            and not {"Protocol", "typing.Protocol", "ABC", "abc.ABC"} & set(ours[b])
+        ]
+        if alone or len(far) > 1:
+            found[name] = ", ".join(alone or far)
+    new = {name: bases for name, bases in found.items() if name not in CONTINUED}
+    assert not new, "\n".join(f"{name} continues {bases}" for name, bases in new.items())
+    gone = sorted(set(CONTINUED) - set(found))
+    assert not gone, f"whole by now, strike it off CONTINUED: {gone}"
+
+
+LONGEST = 60
+LONG: set[str] = {
+    "labtui/cli/grammar.py:_answers",
+    "labtui/cli/grammar.py:_look",
+    "labtui/cli/grammar.py:_steer",
+    "labtui/views/plot.py:plot",
+    "store/write/jobs.py:set_job",
+    "store/write/probes.py:begin_probe",
+    "store/write/probes.py:end_probe",
+}
+"""Functions of more lines that give no reason yet; this set may only shrink."""
+
+
+def test_a_long_function_says_why() -> None:
+    """More than 60 lines: a comment ``# Long: ...`` on the line of its def or right above it
+    has the reason.
+    """
+    found = set()
+    for _, path in modules():
+        source = path.read_text("utf-8")
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            above = first - 1
+            while above and lines[above - 1].lstrip().startswith("#"):
+                above -= 1
+            reason = "\n".join(lines[above : node.lineno])
+            if (node.end_lineno or 0) - node.lineno >= LONGEST and "# Long: " not in reason:
+                found.add(f"{path.relative_to(ROOT)}:{node.name}")
+    assert not found - LONG, f"more than {LONGEST} lines and no `# Long: ...` above: {sorted(found - LONG)}"
+    assert not LONG - found, f"short or with a reason by now, strike it off LONG: {sorted(LONG - found)}"
 
 
 WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
