@@ -1,4 +1,4 @@
-"""One BLAS thread for the numbers on screens: their matrices are small, and the cores belong to the trials."""
+"""One BLAS thread for the numbers on screens: their matrices are small, the cores belong to the trials."""
 
 from __future__ import annotations
 
