@@ -193,7 +193,6 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
     ("module", "never"),
     [
         ("labtui.tui.app", HEAVY),
-        ("labtui.tui.run", HEAVY),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),
@@ -226,21 +225,6 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
 
 
 CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "labtui.tui.app",
-            "labtui.tui.dialogs",
-            "labtui.tui.frame",
-            "labtui.tui.job_commands",
-            "labtui.tui.machine_watch",
-            "labtui.tui.pane",
-            "labtui.tui.run",
-            "labtui.tui.screens.queue",
-            "labtui.tui.screens.screen_pane",
-            "labtui.tui.screens.table_pane",
-            "labtui.tui.supervisor_link",
-        }
-    ),
     frozenset({"runners.models.frame", "runners.models.grouping"}),
     frozenset({"runners.engine.cuda_graphs", "runners.engine.fused_batch"}),
     frozenset({"runners.engine.resume", "runners.engine.schedule"}),
@@ -292,10 +276,6 @@ KINDS = {
 }
 """Base classes of one heir that are a kind of thing all the same."""
 CONTINUED: dict[str, str] = {
-    "labtui.tui.app.Host": "labtui.tui.machine_watch.Measuring",
-    "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
-    "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
-    "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
     "store.read.kappa.KappaReads": "store.read.base.Connected",
     "store.read.lab.Lab": "store.read.kappa.KappaReads",
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.message import Message
 
 from labtui.tui.terminal.bursts import MOST, Bursts, in_burst
 from labtui.tui.terminal.driver import MAX_HEIGHT, MAX_WIDTH, Parser, bounded
@@ -100,7 +101,7 @@ def test_a_hand_on_a_slow_link_is_asked_and_obeyed(terminal: Start, small: Path,
 
 
 def test_a_held_key_is_typing() -> None:
-    sent: list[events.Message] = []
+    sent: list[Message] = []
     bursts = Bursts(sent.append)
     for i in range(300):
         bursts.take([events.Key("j", "j")], i * 0.001)
@@ -109,7 +110,7 @@ def test_a_held_key_is_typing() -> None:
 
 
 def test_a_flood_is_one_paste_and_nothing_of_it_is_lost() -> None:
-    sent: list[events.Message] = []
+    sent: list[Message] = []
     bursts = Bursts(sent.append)
     text = "abcdefgh" * 100
     bursts.take([events.Key(c, c) for c in text], 1.0)
@@ -167,7 +168,7 @@ def test_a_fault_ends_with_exit_1(small: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom labtui.tui.terminal import driver\n"
         "driver.Bursts.take = lambda self, found, now: 1 / 0 if list(found) else None\n"
-        "from labtui.tui.run import run\nsys.exit(run(sys.argv[1], read_only=True))"
+        "from labtui.tui.app import run\nsys.exit(run(sys.argv[1], read_only=True))"
     )
     t = Terminal([sys.executable, "-c", code, str(small)], 120, 40, environment(tmp_path))
     try:

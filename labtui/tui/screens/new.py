@@ -338,7 +338,7 @@ class NewPane(ScreenPane):
     def do_submit(self) -> None:
         checked = self.checked
         if checked is not None and not checked.problem and checked.toml == self.form.toml():
-            self.lab_app.submit(checked)
+            self.lab_app.commands.submit(checked)
 
     def do_back(self) -> None:
         self.lab_app.do_back() if self.lab_app.trail else self.lab_app.show_screen("queue")

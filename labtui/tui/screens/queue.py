@@ -119,7 +119,7 @@ class QueuePane(TablePane["JobRow"]):
         self.pace, self.running = data.pace, data.running
 
     def arrived(self) -> None:
-        self.lab_app.watch_gauges()
+        self.lab_app.machine.look()
 
     # Drawing
 
@@ -127,7 +127,10 @@ class QueuePane(TablePane["JobRow"]):
         lines: list[Line] = []
         if height >= 18 and self._is_bench():
             lines += gauge_lines(
-                self.lab_app.gauges, width, short=width < 110, still=not self.lab_app.is_busy()
+                self.lab_app.machine.gauges,
+                width,
+                short=width < 110,
+                still=not self.lab_app.machine.is_busy(),
             )
         if self.common is not None and self.common.studies and height >= 14:
             when = self._when(width)
@@ -170,7 +173,7 @@ class QueuePane(TablePane["JobRow"]):
 
     def _when(self, width: int) -> Line:
         """When everything will be done, and what that rests on."""
-        if self.common is None or not self.lab_app.is_busy():
+        if self.common is None or not self.lab_app.machine.is_busy():
             return ()
         guess = queue_eta(self.running, self.common.counts.get("queued", 0), self.pace)
         if guess.seconds is None:
@@ -277,8 +280,8 @@ class QueuePane(TablePane["JobRow"]):
 
     def do_devices(self) -> None:
         """Who uses the cards, as of a moment ago."""
-        self.lab_app.watch_gauges()
-        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.gauges.last)))
+        self.lab_app.machine.look()
+        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.machine.gauges.last)))
 
     def do_filter(self) -> None:
         def check(text: str) -> str:

@@ -45,7 +45,7 @@ class ScreenPane(Pane, can_focus=True):
 
     def reload(self) -> None:
         """Ask for other data: another filter, page, job."""
-        if self.lab_app.front is self:
+        if self.lab_app.front.key == self.key:
             self.lab_app.poller.watch(self.key, self.loader())
 
     @property
