@@ -1,8 +1,9 @@
-"""Does the 90 % interval of ``adaptive`` hold N* 90 % of the time, and what does it cost beside repeated bisections?
+"""Does the 90 % interval of ``adaptive`` hold N* 90 % of the time,
+and what does it cost beside repeated bisections?
 
 Simulated oracles with a known curve q(N); nothing is trained. The posterior and the design are the ones of
-``runners.search``, run on many oracles at once on one fixed grid (a replay refines its grid per job, which changes nothing
-that is visible here: tests/search runs the real ``replay``).
+``runners.search``, run on many oracles at once on one fixed grid (a replay refines its grid per job,
+which changes nothing that is visible here: tests/search runs the real ``replay``).
 
     python benchmarks/adaptive.py [--oracles 2000] [--seed 0]
 """
@@ -190,7 +191,9 @@ def _simulate(
 def bisect(
     oracles: Oracles, rng: np.random.Generator, repeats: int = REPEATS, rtol: float = 0.1
 ) -> tuple[Array, Array, Array]:
-    """``log`` with fresh seeds, ``repeats`` times on every oracle: (log hi, training, probes), [repeats, B] each."""
+    """``log`` with fresh seeds, ``repeats`` times on every oracle:
+    (log hi, training, probes), [repeats, B] each.
+    """
     shape = (repeats, oracles.count)
     lo, hi = np.zeros(shape), np.full(shape, float(N_MAX))
     cost, probes = np.zeros(shape), np.zeros(shape)
@@ -210,7 +213,9 @@ def bisect(
 
 
 def strata(oracles: Oracles, a: Answers) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Which oracles each row is over; those whose opening failed at N_max are left out (the walk down is not simulated)."""
+    """Which oracles each row is over; those whose opening failed at N_max are left out
+    (the walk down is not simulated).
+    """
     rows = {"all": np.ones(oracles.count, dtype=bool)} | oracles.labels
     return {name: mask & a.valid for name, mask in rows.items()}
 
@@ -222,7 +227,9 @@ HEAD = f"  {'curves':<46}{'count':>6}  {'90 % holds':<13}" + "".join(
 
 
 def coverage(oracles: Oracles, a: Answers) -> str:
-    """Share of intervals that hold N*, bias and spread of the estimate, median width and seeds, mean probes and training."""
+    """Share of intervals that hold N*, bias and spread of the estimate, median width and seeds,
+    mean probes and training.
+    """
     inside = (np.log(a.low) <= oracles.log_nstar) & (oracles.log_nstar <= np.log(a.high))
     error = np.log(a.value) - oracles.log_nstar
     width = np.log(a.high / a.low)
@@ -239,7 +246,9 @@ def coverage(oracles: Oracles, a: Answers) -> str:
 
 
 def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) -> str:
-    """Bias and spread of one bisection, and what repeating it costs until its mean is as narrow as adaptive's interval."""
+    """Bias and spread of one bisection, and what repeating it costs until its mean is as narrow as
+    adaptive's interval.
+    """
     log_hi, cost, probes = bisect(oracles, rng)
     spread = log_hi.std(axis=0)
     bias = log_hi.mean(axis=0) - oracles.log_nstar
@@ -249,14 +258,14 @@ def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) ->
     mine = a.cost, a.cost + PROBE_COST * a.probes
     lines = [
         f"  {'':<31}{'one bisection':>16}{'repeated':>27}{'adaptive':>19}{'adaptive/repeated':>20}",
-        f"  {'':<31}{'bias':>8}{'spread':>8}{'times':>9}{'training':>9}{'+probes':>9}{'training':>10}{'+probes':>9}"
-        f"{'training':>11}{'+probes':>9}",
+        f"  {'':<31}{'bias':>8}{'spread':>8}{'times':>9}{'training':>9}{'+probes':>9}"
+        f"{'training':>10}{'+probes':>9}{'training':>11}{'+probes':>9}",
     ]
     for name, m in strata(oracles, a).items():
         r, r_all, x, x_all = (v[m].mean() for v in (*theirs, *mine))
         lines.append(
-            f"  {name:<31}{bias[m].mean():>+8.3f}{spread[m].mean():>8.3f}{needed[m].mean():>9.1f}{r:>9.1f}{r_all:>9.1f}"
-            f"{x:>10.1f}{x_all:>9.1f}{x / r:>11.2f}{x_all / r_all:>9.2f}"
+            f"  {name:<31}{bias[m].mean():>+8.3f}{spread[m].mean():>8.3f}{needed[m].mean():>9.1f}"
+            f"{r:>9.1f}{r_all:>9.1f}{x:>10.1f}{x_all:>9.1f}{x / r:>11.2f}{x_all / r_all:>9.2f}"
         )
     m = a.valid
     error = np.log(a.value[m]) - oracles.log_nstar[m]
@@ -265,7 +274,8 @@ def against_bisection(oracles: Oracles, a: Answers, rng: np.random.Generator) ->
         f"  one answer of adaptive : bias {error.mean():+.3f}, root mean square error {_rms(error):.3f}"
     )
     lines.append(
-        f"  one bisection          : bias {b.mean():+.3f}, root mean square error {np.sqrt(_rms(b) ** 2 + _rms(s) ** 2):.3f}"
+        f"  one bisection          : bias {b.mean():+.3f}, root mean square error "
+        f"{np.sqrt(_rms(b) ** 2 + _rms(s) ** 2):.3f}"
     )
     lines.append(f"  bisections without end : root mean square of the bias that stays {_rms(b):.3f}")
     return "\n".join(lines)
@@ -296,7 +306,8 @@ def main() -> None:
     for shape in other_shapes(max(100, args.oracles // 5), rng):
         print(coverage(shape, simulate(shape, rng)), flush=True)
     print(
-        "\nlog bisection with fresh seeds on the same curves, and as many as make their mean as narrow as adaptive's interval"
+        "\nlog bisection with fresh seeds on the same curves, "
+        "and as many as make their mean as narrow as adaptive's interval"
     )
     print(against_bisection(own, answers, rng))
     print(f"\n{time.perf_counter() - start:.0f} s")

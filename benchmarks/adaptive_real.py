@@ -1,8 +1,9 @@
 """One real task: do repeated bisections with fresh seeds scatter as the interval of ``adaptive`` says?
 
-A bilinear RNN of width 16 with acot on addition modulo 3, lengths 2..7, on the CPU, every probe really trained. ``adaptive``
-is run several times with seeds of its own, ``log`` many times with fresh grids. If the interval is honest, q(N) also tells how
-bisections must scatter: their spread is compared with that of bisections simulated on the fitted curve.
+A bilinear RNN of width 16 with acot on addition modulo 3, lengths 2..7, on the CPU, every probe really
+trained. ``adaptive`` is run several times with seeds of its own, ``log`` many times with fresh grids. If the
+interval is honest, q(N) also tells how bisections must scatter: their spread is compared with that of
+bisections simulated on the fitted curve.
 
     python benchmarks/adaptive_real.py [--bisections 12] [--adaptive 3] [--k 3]
 """
@@ -17,12 +18,13 @@ import time
 from collections.abc import Callable
 
 from runners.engine.trainer import Trainer
-from runners.engine.types import Control, Ended, Member, Outcome, Plan, Planned, StopScope
+from runners.engine.types import Control, Ended, Member, Plan, Planned, StopScope
 from runners.search import Candidate, Evidence, Progress, replay
 from runners.search.adaptive import totals
 from runners.search.family import Family
 from runners.search.posterior import posterior
 from runners.spec import DenseSSM, Grid, Job, Lengths, ModularAddition, Search, Training
+from runners.verdict import Outcome
 
 Measure = Callable[[Job, Candidate], Evidence]
 PLANS: dict[int, Plan] = {}
@@ -92,7 +94,8 @@ def main() -> None:
             continue
         e, n50 = end.estimate, end.n50
         print(
-            f"  adaptive: N* {e.value:.0f} [{e.low:.0f}, {e.high:.0f}], N_50 {n50.value:.0f} [{n50.low:.0f}, {n50.high:.0f}],"
+            f"  adaptive: N* {e.value:.0f} [{e.low:.0f}, {e.high:.0f}], N_50 {n50.value:.0f} [{n50.low:.0f}, "
+            f"{n50.high:.0f}],"
             f" {sum(x.seeds for x in evidence)} seeds in {len(evidence)} probes, flags {end.flags}",
             flush=True,
         )

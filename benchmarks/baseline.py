@@ -1,7 +1,8 @@
 """The alternative that a competent researcher has: one model after another in eager PyTorch.
 
-Library modules, fused kernels where the library has them (nn.LSTM, scaled_dot_product_attention, F.embedding, fused Adam),
-data on the device, no needless synchronisation. The tests hold runners.models against the same modules.
+Library modules, fused kernels where the library has them (nn.LSTM, scaled_dot_product_attention, F.embedding,
+fused Adam), data on the device, no needless synchronisation. The tests hold runners.models against the same
+modules.
 """
 
 from __future__ import annotations

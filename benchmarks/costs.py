@@ -1,9 +1,9 @@
 """What is spent beside training: python -m benchmarks.costs [--quick] [--json FILE].
 
-Shares of one core's time. Evaluations: of the paper's models with 2,000 sequences every 500 steps (a step and an evaluation
-timed apart, for 500 steps of the largest take minutes), and of every model and format of the presets, where two candidates of
-the longest lengths are trained as a search trains them. Checkpoints: what one blocks, and what writing it takes of the
-processor, against the interval that the engine then keeps.
+Shares of one core's time. Evaluations: of the paper's models with 2,000 sequences every 500 steps (a step and
+an evaluation timed apart, for 500 steps of the largest take minutes), and of every model and format of the
+presets, where two candidates of the longest lengths are trained as a search trains them. Checkpoints: what
+one blocks, and what writing it takes of the processor, against the interval that the engine then keeps.
 """
 
 from __future__ import annotations
@@ -153,7 +153,10 @@ def main() -> None:
         out["checkpoint"][name] = checkpoint(schedule, ledger)
     print("checkpoints while training (wanted: < 1 % of the time)")
     for name, row in out["checkpoint"].items():
-        told = f"blocked {row['blocked_s']:.2f} s, {row['cost_s']:.2f} s of a core in all, every {row['interval_s']:.0f} s"
+        told = (
+            f"blocked {row['blocked_s']:.2f} s, {row['cost_s']:.2f} s of a core in all, "
+            f"every {row['interval_s']:.0f} s"
+        )
         print(f"  {name:18} {row['mb']:.0f} MB: {told}: {100 * row['share']:.2f} %")
     if not args.quick:
         print("evaluations in the presets (wanted: <= 10 %)")

@@ -1,7 +1,8 @@
 """How long training data takes to make, and how much memory: ``python benchmarks/data.py [--sequences N]``.
 
-Every case runs in a process of its own, on one core, so that its peak memory is its own. The first lines lay out training
-sets whole (N x L tokens of the smallest integer type); the last tell what a training step pays for its batch.
+Every case runs in a process of its own, on one core, so that its peak memory is its own. The first lines lay
+out training sets whole (N x L tokens of the smallest integer type); the last tell what a training step pays
+for its batch.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def main() -> None:
             )
             gpu = f"   on the GPU {r['gpu_gb']:.2f} GB" if device != "cpu" else ""
             print(
-                f"{name:34s} {r['seconds']:6.1f} s   peak RSS {r['rss_gb']:5.2f} GB (tokens {r['tokens_gb']:.2f}){gpu}",
+                f"{name:34s} {r['seconds']:6.1f} s   peak RSS {r['rss_gb']:5.2f} GB (tokens "
+                f"{r['tokens_gb']:.2f}){gpu}",
                 flush=True,
             )
             missed |= (
@@ -168,12 +170,14 @@ def main() -> None:
         for step in steps:
             r = _run("steps", step, arguments.sequences, device)
             print(
-                f"  {step[0] + f' ({step[5]} seeds, N={step[6]:,}, L={step[2]} {step[4]})':68s} {r['step_us']:7.1f} us/step"
+                f"  {step[0] + f' ({step[5]} seeds, N={step[6]:,}, L={step[2]} {step[4]})':68s} "
+                f"{r['step_us']:7.1f} us/step"
                 f"   first block {r['first_ms']:7.1f} ms   peak RSS {r['rss_gb']:5.2f} GB",
                 flush=True,
             )
     print(
-        f"target: 16 M x 30 below {TARGET_GB:g} GB and {TARGET_SECONDS:g} s on one CPU core: {'MISSED' if missed else 'met'}"
+        f"target: 16 M x 30 below {TARGET_GB:g} GB and {TARGET_SECONDS:g} s on one CPU core: "
+        f"{'MISSED' if missed else 'met'}"
     )
     raise SystemExit(missed)
 

@@ -1,8 +1,10 @@
-"""Fused training against one model after another: python benchmarks/engine.py [--device cuda] [--quick] [--json FILE].
+"""Fused training against one model after another: python benchmarks/engine.py [--device cuda] [--quick]
+[--json FILE].
 
-Each ratio is (seconds per member-step of the baseline) / (seconds per member-step here), both measured in turn within one run;
-the median over the turns is told. A step is forward, backward and Adam, on batches that are ready, the same on both sides.
-Members at once is the best of a few values, as the engine calibrates it; on a CPU one where a step takes long.
+Each ratio is (seconds per member-step of the baseline) / (seconds per member-step here), both measured in
+turn within one run; the median over the turns is told. A step is forward, backward and Adam, on batches that
+are ready, the same on both sides. Members at once is the best of a few values, as the engine calibrates it;
+on a CPU one where a step takes long.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from runners.spec import Job
 
 MEMBERS = 15
 LONG_S = 0.3
-"""A fused step longer than this is not tried on a CPU: such models gain nothing from company, and 15 of them take minutes."""
+"""A fused step longer than this is not tried on a CPU:
+such models gain nothing from company, and 15 of them take minutes.
+"""
 FULL = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
@@ -103,7 +107,9 @@ class Fused:
 
 
 def clock(run: Callable[[int], None], steps: int, device: str) -> float:
-    """Seconds per step: of the wall clock on CUDA, of this process's one core on the CPU (whoever else uses the machine)."""
+    """Seconds per step: of the wall clock on CUDA, of this process's one core on the CPU
+    (whoever else uses the machine).
+    """
     if not device.startswith("cuda"):
         start = time.process_time()
         run(steps)
@@ -148,8 +154,9 @@ def ceiling(device: str) -> float:
 
 
 def moved(parameters: int) -> float:
-    """Bytes that one member-step reads and writes at least: parameters in both passes, the gradient once, and Adam reads four
-    such buffers and writes three. Activations, which a cache may hold, are not counted."""
+    """Bytes that one member-step reads and writes at least: parameters in both passes, the gradient once,
+    and Adam reads four such buffers and writes three. Activations, which a cache may hold, are not counted.
+    """
     return 10.0 * 4 * parameters
 
 
@@ -256,7 +263,8 @@ def main() -> None:
                     gc.collect()
                     print(
                         f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
-                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us {row['flops_per_s'] / top:9.2f} "
+                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us "
+                        f"{row['flops_per_s'] / top:9.2f} "
                         f"{row['bytes_per_s'] / widest:10.2f}",
                         flush=True,
                     )

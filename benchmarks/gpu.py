@@ -1,9 +1,10 @@
 """All checks that need a GPU, in one command: python benchmarks/gpu.py [--quick] [--out FOLDER].
 
-Correctness against the CPU, graphs against eager, repetition and resuming to the bit, deviation of a fused member from the
-same member alone, agreement of verdicts between plans, running out of memory, streams, and the ratio of fused training to one
-model after another (benchmarks/engine.py). Writes gpu.json and gpu.md into FOLDER (default: the current one); exit code 1 if a
-check failed. A check that breaks is told as failed and the others still run.
+Correctness against the CPU, graphs against eager, repetition and resuming to the bit, deviation of a fused
+member from the same member alone, agreement of verdicts between plans, running out of memory, streams, and
+the ratio of fused training to one model after another (benchmarks/engine.py). Writes gpu.json and gpu.md into
+FOLDER (default: the current one); exit code 1 if a check failed. A check that breaks is told as failed and
+the others still run.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 FLOORS = {"dense_ssm 256": (20.0, "fp32"), "lstm 768": (4.0, "fp32"), "transformer 6x256": (6.0, "tf32")}
-"""On an H200, a grid of 15, batch 64, geometric mean over T up to 20: the least ratio, and in which precision."""
+"""On an H200, a grid of 15, batch 64, geometric mean over T up to 20:
+the least ratio, and in which precision.
+"""
 RATES, SEEDS = (1e-2, 3e-3, 1e-3), (10, 20, 30, 40, 50)
 Outcome = tuple[bool, dict[str, Any]]
 
@@ -189,7 +192,9 @@ def company(model: str) -> Outcome:
 
 
 def verdicts(model: str, quick: bool) -> Outcome:
-    """How often two plans (and the CPU) give a trial, and a candidate N, the same verdict; rounding can turn a close one."""
+    """How often two plans (and the CPU) give a trial, and a candidate N, the same verdict;
+    rounding can turn a close one.
+    """
     job = make_job(model, steps=500, eval_every=25)
     plans = {"fused": plan(), "alone": plan(1), "cpu": plan(device="cpu", graph=False)}
     found: dict[str, dict[tuple[int, int], bool]] = {name: {} for name in plans}
@@ -261,8 +266,8 @@ def calibrated(model: str) -> Outcome:
 
 
 def ratios(quick: bool, folder: Path) -> Outcome:
-    """Fused against one model after another, through benchmarks/engine.py, in fp32 and tf32, with the shares of the card's
-    measured ceilings; passes where every floor is reached."""
+    """Fused against one model after another, through benchmarks/engine.py, in fp32 and tf32,
+    with the shares of the card's measured ceilings; passes where every floor is reached."""
     out: dict[str, Any] = {}
     missed = []
     for precision in ("fp32", "tf32"):
@@ -306,8 +311,8 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     checks: list[tuple[str, Callable[[], Outcome]]] = []
     for model in MODELS:
-        for one in (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory):
-            checks.append((f"{one.__name__} {model}", partial(one, model)))
+        each = (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory)
+        checks += [(f"{one.__name__} {model}", partial(one, model)) for one in each]
         checks.append((f"verdicts {model}", partial(verdicts, model, args.quick)))
     checks.append(("ratios", lambda: ratios(args.quick, args.out)))
     rows = []
@@ -326,7 +331,8 @@ def main() -> int:
             {"check": name, "passed": passed, "seconds": time.perf_counter() - begun, "detail": detail}
         )
         print(
-            f"{'ok' if passed else 'FAILED':6} {name:32} {rows[-1]['seconds']:6.1f} s  {json.dumps(detail, default=str)}",
+            f"{'ok' if passed else 'FAILED':6} {name:32} {rows[-1]['seconds']:6.1f} s  "
+            f"{json.dumps(detail, default=str)}",
             flush=True,
         )
         write(args.out, rows)

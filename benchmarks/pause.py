@@ -1,8 +1,10 @@
-"""How long a pause takes: python -m benchmarks.pause [--T 60] [--turns 3] [--only lstm] [--quick] [--json FILE].
+"""How long a pause takes: python -m benchmarks.pause [--T 60] [--turns 3] [--only lstm] [--quick]
+[--json FILE].
 
-The paper's models, batch 64, a grid of 15, on one core. ``worker``: a real worker process is told to stop in the middle of a
-calibration, of making data (16 M sequences), of training, of an evaluation; the time until it says that it has, its checkpoint
-on disk. ``lab``: the same through the verb and the supervisor, from the command to the job being paused. Moments are random.
+The paper's models, batch 64, a grid of 15, on one core. ``worker``: a real worker process is told to stop in
+the middle of a calibration, of making data (16 M sequences), of training, of an evaluation; the time until it
+says that it has, its checkpoint on disk. ``lab``: the same through the verb and the supervisor, from the
+command to the job being paused. Moments are random.
 """
 
 from __future__ import annotations
@@ -130,7 +132,8 @@ def in_worker(model: dict[str, Any], T: int, turns: int, rng: random.Random) -> 
                 tag = one.train(shape, n, None if phase == "calibration" else plan)
                 if phase != "calibration":
                     one.of(m.Planned)
-                # With an evaluation after every step nearly all the time is evaluation; a calibration may be over too soon.
+                # With an evaluation after every step nearly all the time is evaluation;
+                # a calibration may be over too soon.
                 over = m.Planned if phase == "calibration" else m.Finished
                 if one.of(over, timeout_s=rng.uniform(*WHEN[phase])) is None:
                     taken.append(one.stop(tag))
@@ -216,7 +219,8 @@ def main() -> None:
             )
             times = f"{row['median_s']:6.2f}s {row['longest_s']:7.2f}s"
             print(
-                f"{name:18} {row['phase']:12} {row.get('members_at_once', ''):>7} {size:>10} {times}   {told}",
+                f"{name:18} {row['phase']:12} {row.get('members_at_once', ''):>7} {size:>10} {times}   "
+                f"{told}",
                 flush=True,
             )
     if args.json:

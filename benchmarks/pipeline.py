@@ -1,8 +1,10 @@
-"""How much of the time the slots train: a whole kappa study through the supervisor's own path, with real workers.
+"""How much of the time the slots train: a whole kappa study through the supervisor's own path,
+with real workers.
 
-``python -m benchmarks.pipeline [--slots 2] [--preset quick] [--lengths 7] [--quick]``. While at least as many searches are
-unfinished as there are slots, every slot could train all the time: that part is counted, the tail is told apart. Overhead
-is the supervisor's processor time (events, storage, search) plus the time that training stood still for checkpoints.
+``python -m benchmarks.pipeline [--slots 2] [--preset quick] [--lengths 7]
+[--quick]``. While at least as many searches are unfinished as there are slots, every slot could train all the
+time: that part is counted, the tail is told apart. Overhead is the supervisor's processor time (events,
+storage, search) plus the time that training stood still for checkpoints.
 """
 
 from __future__ import annotations

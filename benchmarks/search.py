@@ -1,9 +1,11 @@
-"""A whole search, the paper's procedure run naively against ours: python benchmarks/search.py [--quick] [--turns K].
+"""A whole search, the paper's procedure run naively against ours:
+python benchmarks/search.py [--quick] [--turns K].
 
-Naive: geometric walk and bisection, every trial of the grid to its whole budget, one after another in eager PyTorch
-(benchmarks/baseline.py), the whole validation set at every evaluation. Ours: the log strategy, the grid fused, stopped at the
-first success. Each runs until its own bracket has hi/lo <= 1.05 or hi - lo = 1. Both use one core and the same data; times are
-seconds of that core, so that other work on the machine does not count; the calibration of the plan is ours to pay.
+Naive: geometric walk and bisection, every trial of the grid to its whole budget, one after another in eager
+PyTorch (benchmarks/baseline.py), the whole validation set at every evaluation. Ours: the log strategy, the
+grid fused, stopped at the first success. Each runs until its own bracket has hi/lo <= 1.05 or hi - lo = 1.
+Both use one core and the same data; times are seconds of that core, so that other work on the machine does
+not count; the calibration of the plan is ours to pay.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from torch.nn import functional
 
 from benchmarks import baseline
 from runners.engine.trainer import Trainer
-from runners.engine.types import Control, Ended, Member, Outcome, Plan, Planned
+from runners.engine.types import Control, Ended, Member, Plan, Planned
 from runners.search import Evidence, Progress, replay
 from runners.spec import Job
 from runners.tasks import BatchOrder, BatchStream, DataSource, Vocabulary
+from runners.verdict import Outcome
 
 RTOL = 0.05
 TASKS: list[dict[str, Any]] = [

@@ -1,8 +1,9 @@
-"""How many rounds speculation saves: rounds of a search with 1, 2, 4 and 8 slots, on simulated oracles; nothing is trained.
+"""How many rounds speculation saves: rounds of a search with 1, 2, 4 and 8 slots, on simulated oracles;
+nothing is trained.
 
-A round is one grid's training. Two clocks are told: every probe takes one round; and a probe that succeeds takes 0.35 of
-one, because it stops at its first success while a failing one trains its whole budget. Every bracket is checked against the
-sequential one.
+A round is one grid's training. Two clocks are told: every probe takes one round; and a probe that succeeds
+takes 0.35 of one, because it stops at its first success while a failing one trains its whole budget. Every
+bracket is checked against the sequential one.
 
     python benchmarks/speculation.py [--oracles 200] [--seed 0]
 """
@@ -49,7 +50,9 @@ def oracle(rng: random.Random, n_max: int) -> Oracle:
 def run(
     spec: Job, verdict: Oracle, slots: int, success_time: float
 ) -> tuple[Progress, list[Evidence], float, float]:
-    """(end, evidence, time to the end, training done) with ``slots`` probes side by side, in units of a failing probe."""
+    """(end, evidence, time to the end, training done) with ``slots`` probes side by side,
+    in units of a failing probe.
+    """
     evidence: list[Evidence] = []
     known: dict[int, bool] = {}
     running: dict[int, float] = {}
@@ -87,7 +90,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     print(
-        f"{args.oracles} oracles each; mean time to the bracket in rounds, gain over one slot, training over one slot"
+        f"{args.oracles} oracles each; mean time to the bracket in rounds, gain over one slot, "
+        "training over one slot"
     )
     print(
         f"  {'strategy':<10}{'N_max':>12}  {'a success takes':>15}"

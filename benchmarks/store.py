@@ -1,12 +1,13 @@
 """The lab file under load: ``python -m benchmarks.store [--quick]``.
 
-On a lab of the paper's scale (12,700 searches, 182,000 trials with curves) the supervisor's own turn runs as fast as it can:
-eight slots answer every hand-out at once with the progress, the ends and the curves of its trials, as lines of the pipe's
-JSON; the supervisor's code decodes them, takes them in, writes them down, replays the searches and hands out what comes next
-(``runners.pool``: intake, ledger, dispatch). Only the worker processes are left out: two cores cannot run eight of them.
-Beside it three processes read as three open screens do: the app's own poller (it looks five times a second, reads one
-snapshot where something was committed, and then rests five times as long as the reading took) with the loaders of the Queue,
-of Kappa and of Trials in front. Then what the screens ask is timed by itself. Prints JSON on stdout.
+On a lab of the paper's scale (12,700 searches, 182,000 trials with curves) the supervisor's own turn runs as
+fast as it can: eight slots answer every hand-out at once with the progress, the ends and the curves of its
+trials, as lines of the pipe's JSON; the supervisor's code decodes them, takes them in, writes them down,
+replays the searches and hands out what comes next (``runners.pool``: intake, ledger, dispatch). Only the
+worker processes are left out: two cores cannot run eight of them. Beside it three processes read as three
+open screens do: the app's own poller (it looks five times a second, reads one snapshot where something was
+committed, and then rests five times as long as the reading took) with the loaders of the Queue, of Kappa and
+of Trials in front. Then what the screens ask is timed by itself. Prints JSON on stdout.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from runners.engine.types import Ended, Outcome
+from runners.engine.types import Ended
 from runners.pool import inbox as intake
 from runners.pool import messages as m
 from runners.pool import persist as ledger
@@ -40,6 +41,7 @@ from runners.pool.options import Options
 from runners.pool.process import Worker
 from runners.pool.state import Slot
 from runners.pool.supervisor import CURVES_S
+from runners.verdict import Outcome
 from store.filters import Condition
 from store.paths import LabPaths
 from store.read import open_lab
@@ -102,7 +104,9 @@ _TAG = encode(NOBODY).partition(b",")[2].strip()
 
 @cache
 def _answer(members: int, variant: int) -> tuple[bytes, ...]:
-    """The lines of one assignment: a success by the first member, or failures; encoding them is the worker's time."""
+    """The lines of one assignment: a success by the first member, or failures;
+    encoding them is the worker's time.
+    """
     rng = random.Random(variant)
     won = variant % 2 == 0
     steps = tuple(500 * (k + 1) for k in range(EVALUATIONS))

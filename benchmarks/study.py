@@ -1,7 +1,9 @@
-"""The study that the README shows: ``python -m benchmarks.study [--lab FILE]`` trains the preset demo and writes it down.
+"""The study that the README shows: ``python -m benchmarks.study [--lab FILE]`` trains the preset demo and
+writes it down.
 
-It makes docs/labs/demo.db (a snapshot that opens with ``labtui --read-only``), docs/labs/demo.md (what the commands print of
-it) and two pictures. With ``--lab`` a lab that is already trained is taken; else it trains for some minutes.
+It makes docs/labs/demo.db (a snapshot that opens with ``labtui --read-only``), docs/labs/demo.md (what the
+commands print of it) and two pictures. With ``--lab`` a lab that is already trained is taken; else it trains
+for some minutes.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def page(snapshot: Path) -> str:
         "# The preset demo, trained",
         "",
         "Three models, three formats, addition modulo 3, at a size far below the paper's: made by",
-        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, budget and eps of each cell.",
+        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, budget and",
+        "eps of each cell.",
         "`labtui show JOB` tells the version and the commit that trained it.",
         "Look at it with `labtui --read-only docs/labs/demo.db`.",
     ]

@@ -1,7 +1,8 @@
-"""The pictures of docs/tour.md: ``python -m benchmarks.tour [FOLDER]`` draws each screen without training anything.
+"""The pictures of docs/tour.md: ``python -m benchmarks.tour [FOLDER]`` draws each screen without
+training anything.
 
-What was measured is shown on docs/labs/demo.db, the lab that comes with labtui; work in progress on the lab that
-tests/support/fakelab.small_lab writes through the supervisor's own transactions, the same every time.
+What was measured is shown on docs/labs/demo.db, the lab that comes with labtui; work in progress on the lab
+that tests/support/fakelab.small_lab writes through the supervisor's own transactions, the same every time.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ async def draw(lab: Path, picture: Picture) -> str:
 
 
 def dotted(svg: str) -> str:
-    """Braille as squares: few fonts have it at the width of their other letters, and a plot must not depend on one."""
+    """Braille as squares: few fonts have it at the width of their other letters,
+    and a plot must not depend on one.
+    """
     return re.sub(r'<text class="(\S+)" x="(\S+)" y="(\S+)" ([^>]*)>([^<]*)</text>', _dots, svg)
 
 
@@ -112,7 +115,8 @@ def _dots(found: re.Match[str]) -> str:
     letters = (
         html.escape(re.sub("[\u2800-\u28ff]", " ", cells)).replace(" ", "&#160;").replace("\xa0", "&#160;")
     )
-    return f'<text class="{style}" x="{x}" y="{y}" {rest}>{letters}</text><path class="{style}" d="{"".join(squares)}"/>'
+    text = f'<text class="{style}" x="{x}" y="{y}" {rest}>{letters}</text>'
+    return f'{text}<path class="{style}" d="{"".join(squares)}"/>'
 
 
 def _bench() -> list[Reading]:

@@ -1,8 +1,10 @@
-"""What the terminal costs: ``python -m benchmarks.tui [--quick] [--json OUT]``, in a pty at 120x40, never in a pipe.
+"""What the terminal costs: ``python -m benchmarks.tui [--quick] [--json
+OUT]``, in a pty at 120x40, never in a pipe.
 
-First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, the time from a commit
-to the screen, memory; each for labtui and, in the same run, for the same table in Textual's DataTable; first paint also for an
-App with one Static. The lab has 12,700 searches. Ratios count: the times are those of the machine.
+First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, the
+time from a commit to the screen, memory; each for labtui and, in the same run, for the same table in
+Textual's DataTable; first paint also for an App with one Static. The lab has 12,700 searches. Ratios count:
+the times are those of the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def shows(*words: bytes) -> Callable[[bytes], bool]:
 
 
 def first_paint(lab: Path, home: str, rounds: int) -> dict[str, float]:
-    """Milliseconds from exec to header, heading and footer, the splash left out; all in turns, so that load hits all."""
+    """Milliseconds from exec to header, heading and footer, the splash left out;
+    all in turns, so that load hits all.
+    """
     cases = {
         "static": (["-c", STATIC], shows(b"palette")),
         "datatable": (["-c", DATATABLE, str(lab), "jobs"], shows(b"best loss", b"palette")),
@@ -110,7 +114,9 @@ def spent(child: Child, seconds: float, each: float, act: Callable[[], None]) ->
 def traffic(
     arguments: list[str], ready: bytes, home: str, lab: Path, seconds: float, commits: int
 ) -> dict[str, float]:
-    """Idle; eight searches moving twice a second; then from the commit to the first byte of what it changed."""
+    """Idle; eight searches moving twice a second; then from the commit to the first byte of
+    what it changed.
+    """
     running = Running(lab)
     child = Child(arguments, home)
     child.until(shows(ready))

@@ -38,14 +38,16 @@ class Plain(App):
         self.lab = open_lab(sys.argv[1])
         self.table = self.query_one(DataTable)
         self.table.cursor_type = "row"
-        self.keys = self.table.add_columns("job", "state", "task", "model", "format", "N", "lr", "seed", "best loss", "steps")
+        names = ("job", "state", "task", "model", "format", "N", "lr", "seed", "best loss", "steps")
+        self.keys = self.table.add_columns(*names)
         self.call_after_refresh(self.fill)
     def fill(self):
         if sys.argv[2] == "trials":
             ids = self.lab.trial_ids(order="-id")
             for i in range(0, len(ids), 5000):
                 for t in self.lab.trials_by_id(ids[i:i + 5000]):
-                    self.table.add_row(t.id, t.outcome, t.job_id, "", "", t.n, t.lr, t.seed, t.best_loss, t.steps)
+                    row = (t.id, t.outcome, t.job_id, "", "", t.n, t.lr, t.seed, t.best_loss, t.steps)
+                    self.table.add_row(*row)
         else:
             self.rows = {}
             for j in self.lab.jobs(self.lab.job_ids()[:400]):
@@ -71,8 +73,8 @@ class Child:
     def __init__(self, arguments: list[str], home: str, **env: str) -> None:
         keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")}
         own = {
-            "HOME": home, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT),
-            "LABTUI_NO_SUPERVISOR": "1", "TEXTUAL_ANIMATIONS": "none",
+            "HOME": home, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8",
+            "PYTHONPATH": str(ROOT), "LABTUI_NO_SUPERVISOR": "1", "TEXTUAL_ANIMATIONS": "none",
         }  # fmt: skip
         self.born = time.perf_counter()
         self.pid, self.fd = pty.fork()

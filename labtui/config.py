@@ -119,7 +119,8 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
         values = [value] if isinstance(value, str) else value
         if name not in BY_ID:
             problems.append(
-                f"keys.{_shown(name)} is no action; expected one of those that ? shows, such as pause or show_queue"
+                f"keys.{_shown(name)} is no action; expected one of those that ? shows, "
+                "such as pause or show_queue"
             )
         elif not isinstance(values, list) or not all(isinstance(v, str) for v in values):
             problems.append(f"keys.{name} is {_shown(value)}; expected a key or a list of keys")
@@ -129,7 +130,9 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
 
 
 def choose_glyphs(wanted: str, env: Mapping[str, str]) -> Glyphs:
-    """``auto``: ASCII where the locale says C or POSIX or a non-UTF-8 encoding, or the terminal is the Linux console's."""
+    """``auto``: ASCII where the locale says C or POSIX or a non-UTF-8 encoding,
+    or the terminal is the Linux console's.
+    """
     if wanted == "unicode" or wanted == "blocks" or wanted == "ascii":
         return wanted  # type: ignore[return-value]
     # Python sets LC_CTYPE itself under LANG=C (PEP 538), so LANG goes before a bare C.UTF-8 there.
@@ -146,7 +149,9 @@ def choose_glyphs(wanted: str, env: Mapping[str, str]) -> Glyphs:
 
 
 def choose_theme(wanted: str, env: Mapping[str, str]) -> str:
-    """``auto``: ANSI with NO_COLOR or 16 colours, light where the terminal says that its background is, else dark."""
+    """``auto``: ANSI with NO_COLOR or 16 colours, light where the terminal says that its background is,
+    else dark.
+    """
     if wanted != "auto":
         return wanted
     term = env.get("TERM", "")

@@ -1,7 +1,8 @@
 """The filter language of Queue and Trials: ``state:running model:lstm L>=10 kappa<1 "a name"``.
 
-Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a bare word that is
-looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words must hold.
+Each word is ``field OP value`` (``:`` or ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` contains), or a
+bare word that is looked for where it fits. ``a,b`` is any of; ``-`` before a word turns it round. All words
+must hold.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def holds(value: float | None, conditions: tuple[tuple[str, float], ...]) -> boo
     if value is None:
         return not conditions
     compare = {
-        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__, ">=": value.__ge__,
+        "=": value.__eq__, "!=": value.__ne__, "<": value.__lt__, "<=": value.__le__, ">": value.__gt__,
+        ">=": value.__ge__,
     }  # fmt: skip
     return all(compare[op](bound) for op, bound in conditions)

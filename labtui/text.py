@@ -1,6 +1,8 @@
-"""Texts that come from specs, names, logs and the database are data: made harmless here before they reach a terminal.
+"""Texts that come from specs, names, logs and the database are data:
+made harmless here before they reach a terminal.
 
-Shared by the screens and the command line. Nothing here interprets markup: what is drawn is drawn letter by letter.
+Shared by the screens and the command line. Nothing here interprets markup:
+what is drawn is drawn letter by letter.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ _MAX_MARKS = 2
 def clean(text: str, *, limit: int = 2_000) -> str:
     """``text`` on one line, without anything that a terminal would obey.
 
-    Line ends and tabs become spaces; escape and other control characters, direction overrides, zero-width and private
-    characters become U+FFFD; variation selectors and piled-up combining marks are dropped; cut after ``limit`` characters.
+    Line ends and tabs become spaces; escape and other control characters, direction overrides, zero-width and
+    private characters become U+FFFD; variation selectors and piled-up combining marks are dropped; cut after
+    ``limit`` characters.
     """
     if len(text) > limit:
         text = text[:limit] + ELLIPSIS
@@ -48,7 +51,9 @@ def clean(text: str, *, limit: int = 2_000) -> str:
 
 
 def clean_lines(text: str, *, limit: int = 2_000) -> list[str]:
-    """``text`` line by line, each made harmless by :func:`clean`; a carriage return starts its line anew (progress bars)."""
+    """``text`` line by line, each made harmless by :func:`clean`;
+    a carriage return starts its line anew (progress bars).
+    """
     return [
         clean(line.rsplit("\r", 1)[-1].expandtabs(4), limit=limit)
         for line in text.replace("\r\n", "\n").split("\n")
@@ -56,12 +61,16 @@ def clean_lines(text: str, *, limit: int = 2_000) -> list[str]:
 
 
 def enough(text: str, width: int) -> str:
-    """As much of a clean text as can fill more than ``width`` cells: measuring the whole of a long name takes milliseconds."""
+    """As much of a clean text as can fill more than ``width`` cells:
+    measuring the whole of a long name takes milliseconds.
+    """
     return text[: (_MAX_MARKS + 1) * (width + 2)]
 
 
 def fit(text: str, width: int, align: Align = "<") -> str:
-    """``text`` in exactly ``width`` terminal cells: padded on the side that ``align`` says, or cut with an ellipsis."""
+    """``text`` in exactly ``width`` terminal cells: padded on the side that ``align`` says,
+    or cut with an ellipsis.
+    """
     if width <= 0:
         return ""
     text = enough(text, width)
@@ -102,17 +111,19 @@ def wrap(text: str, width: int) -> list[str]:
 
 _ASCII = str.maketrans(
     {
-        "─": "-", "━": "=", "│": "|", "┃": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+", "┴": "+",
-        "┼": "+", "╴": "-", "╶": "-", "╌": "-", "┄": "-", "┈": ".", "┊": ":", "┆": ":", "╎": ":", "═": "=", "▏": "|", "▕": "|",
-        "█": "#", "▓": "#", "▒": "+", "░": ".", "▌": "#", "▐": "#", "▀": "#", "▄": "#", "■": "#", "□": "o", "▪": "#",
-        "▁": ".", "▂": ".", "▃": ":", "▅": "+", "▆": "*", "▇": "#", "▉": "#", "▊": "#", "▋": "#", "▍": "|", "▎": "|",
-        "●": "*", "○": "o", "◌": ".", "◐": "%", "◆": "D", "◇": "d", "▲": "T", "△": "t", "▶": ">", "▸": ">", "▹": ">", "◂": "<",
-        "▾": "v", "▴": "^", "►": ">", "◄": "<", "▼": "v", "★": "*", "⬟": "P", "✚": "+", "✦": "*",
-        "✓": "+", "✔": "+", "✗": "x", "✘": "x", "⊘": "-", "‖": "=", "∥": "=", "⏸": "=", "⚠": "!", "×": "x", "·": ".", "•": "*",
-        "…": ".", "–": "-", "—": "-", "−": "-", "‹": "<", "›": ">", "«": "<", "»": ">", "→": ">", "←": "<", "↑": "^", "↓": "v",
-        "↗": "/", "↘": "\\", "⇡": "^", "⇣": "v", "≤": "<", "≥": ">", "≈": "~", "∈": "e", "∞": "i", "κ": "k", "ε": "e",
-        "╸": "-", "╍": "=", "╹": "'", "╻": ".", "≠": "!", "Σ": "S", "✎": "*", "◉": "@",
-        "°": "'", "±": "~", "²": "2", "∗": "*", "⟩": ">", "⟨": "<", "‘": "'", "’": "'", "“": '"', "”": '"', "\xa0": " ",
+        "─": "-", "━": "=", "│": "|", "┃": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+",
+        "┬": "+", "┴": "+", "┼": "+", "╴": "-", "╶": "-", "╌": "-", "┄": "-", "┈": ".", "┊": ":", "┆": ":",
+        "╎": ":", "═": "=", "▏": "|", "▕": "|", "█": "#", "▓": "#", "▒": "+", "░": ".", "▌": "#", "▐": "#",
+        "▀": "#", "▄": "#", "■": "#", "□": "o", "▪": "#", "▁": ".", "▂": ".", "▃": ":", "▅": "+", "▆": "*",
+        "▇": "#", "▉": "#", "▊": "#", "▋": "#", "▍": "|", "▎": "|", "●": "*", "○": "o", "◌": ".", "◐": "%",
+        "◆": "D", "◇": "d", "▲": "T", "△": "t", "▶": ">", "▸": "*", "▹": ">", "◂": "<", "▾": "v", "▴": "^",
+        "►": ">", "◄": "<", "▼": "v", "★": "*", "⬟": "P", "✚": "+", "✦": "*", "✓": "+", "✔": "+", "✗": "x",
+        "✘": "x", "⊘": "-", "‖": "=", "∥": "=", "⏸": "=", "⚠": "!", "×": "x", "·": ".", "•": "#", "…": "~",
+        "–": "-", "—": "-", "−": "-", "‹": "<", "›": ">", "«": "<", "»": ">", "→": ">", "←": "<", "↑": "^",
+        "↓": "v", "↗": "/", "↘": "\\", "⇡": "^", "⇣": "v", "≤": "~", "≥": "~", "≈": "~", "∈": "e", "∞": "i",
+        "κ": "k", "ε": "e", "╸": "-", "╍": "=", "╹": "'", "╻": ".", "≠": "!", "Σ": "S", "✎": "*", "◉": "@",
+        "°": "'", "±": "~", "²": "2", "∗": "*", "⟩": ">", "⟨": "<", "‘": "'", "’": "'", "“": '"', "”": '"',
+        "\xa0": " ",
     }
 )  # fmt: skip
 _DOTS = " ..::*####"
@@ -121,11 +132,29 @@ _BRAILLE_ASCII = {code: _DOTS[(code - 0x2800).bit_count()] for code in range(0x2
 _BRAILLE_BLOCKS = {code: _BLOCKS[(code - 0x2800).bit_count()] for code in range(0x2800, 0x2900)}
 
 
+_PAIRS = (("≤ ", "<="), ("≥ ", ">="), ("← ", "<-"), (" →", "->"))
+"""Signs that need two cells in ASCII, with the space beside them: a bound must not turn into a strict one."""
+_SPELLED = str.maketrans(
+    {"≤": "<=", "≥": ">=", "–": "-", "×": "x", "κ": "kappa", "≈": "~", "…": "...", "∞": "inf", "→": "->"}
+)
+
+
+def spelled(text: str) -> str:
+    """``text`` with our signs spelled out in ASCII, however many letters they take:
+    for JSON and for texts in no column.
+    """
+    return text.translate(_SPELLED)
+
+
 @lru_cache(maxsize=4096)
 def to_ascii(text: str) -> str:
-    """``text`` in ASCII, cell for cell: our own signs by their look-alikes, anything else by question marks."""
+    """``text`` in ASCII, cell for cell: our own signs by their look-alikes,
+    anything else by question marks.
+    """
     if text.isascii():
         return text
+    for sign, pair in _PAIRS:
+        text = text.replace(sign, pair)
     text = text.translate(_ASCII).translate(_BRAILLE_ASCII)
     if text.isascii():
         return text

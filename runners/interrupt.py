@@ -1,7 +1,8 @@
 """Looking up from long work: whether somebody wants it abandoned.
 
-Work that may take seconds (a step of a large model, an evaluation, data of millions of sequences) calls :func:`check_interrupt` at
-moments when leaving harms nothing but that work. Who runs it under a :class:`Listener` gets :class:`Interrupted` from there.
+Work that may take seconds (a step of a large model, an evaluation, data of millions of sequences) calls
+:func:`check_interrupt` at moments when leaving harms nothing but that work. Who runs it under a
+:class:`Listener` gets :class:`Interrupted` from there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 class Listener:
-    """A context in which work of this thread may be interrupted; it may be entered again and again, not within itself.
+    """A context in which work of this thread may be interrupted;
+    it may be entered again and again, not within itself.
 
     Args:
         asked: whether the work is to be abandoned. None: nothing within is, whatever holds around it.

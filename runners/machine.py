@@ -1,14 +1,13 @@
 """One look at the machine: processor and memory by psutil, each card by NVML, and which processes use a card.
 
-Neither library is imported before the first look (psutil 15 ms); without NVML, driver or card there are simply no cards.
+Neither library is imported before the first look (psutil 15 ms);
+without NVML, driver or card there are simply no cards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-from labtui.text import clean
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ def look(supervisor: int | None = None) -> Reading:
     """Look at the machine; never raises for a card.
 
     Args:
-        supervisor: the process id of this lab's living supervisor on this machine; it and its children are "ours".
+        supervisor: the process id of this lab's living supervisor on this machine;
+            it and its children are "ours".
     """
     import psutil
 
@@ -131,7 +131,7 @@ def _user(process: Any, total: float, ours: bool) -> CardUser:
     memory = getattr(process, "usedGpuMemory", None)
     if memory is not None and not 0 <= memory <= total:
         memory = None  # NVML's "not available" is a number beyond all memory
-    return CardUser(process.pid, clean(user), clean(program), None if memory is None else float(memory), ours)
+    return CardUser(process.pid, user, program, None if memory is None else float(memory), ours)
 
 
 def _family(pid: int) -> frozenset[int]:

@@ -1,8 +1,9 @@
-"""Counter-based random streams: every draw is a function of (key, counter), so it depends on no order, batch, device or N.
+"""Counter-based random streams: every draw is a function of (key, counter), so it depends on no order, batch,
+device or N.
 
-A trial's seed keys five separate streams (SCIENCE.md, Length distributions): data, validation split, initial parameters,
-batch order, dropout. The generator is the splitmix64 finaliser (Steele, Lea, Flood 2014) applied twice to key and counter;
-all arithmetic is on int64 that wraps, so CPU and CUDA give the same bits.
+A trial's seed keys five separate streams (docs/science.md, Length distributions): data, validation split,
+initial parameters, batch order, dropout. The generator is the splitmix64 finaliser (Steele, Lea, Flood 2014)
+applied twice to key and counter; all arithmetic is on int64 that wraps, so CPU and CUDA give the same bits.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _mix_int(z: int) -> int:
 
 
 def key(seed: int, stream: int, *parts: int) -> int:
-    """A 64-bit key (as a signed integer) for one stream of a seed; ``parts`` name sub-streams (a length, an epoch)."""
+    """A 64-bit key (as a signed integer) for one stream of a seed;
+    ``parts`` name sub-streams (a length, an epoch).
+    """
     z = _mix_int(seed + _GOLDEN)
     for part in (stream, *parts):
         z = _mix_int(z ^ _mix_int(part + _GOLDEN) + _GOLDEN)
@@ -81,18 +84,24 @@ def _unit(key: int | Tensor, counter: Tensor) -> Tensor:
 
 
 def below(key: int | Tensor, counter: Tensor, bound: int | Tensor) -> Tensor:
-    """int64 uniform on 0..bound-1 (bias below bound / 2^53; bound at most 2^31, a number or an int64 tensor)."""
+    """int64 uniform on 0..bound-1 (bias below bound / 2^53;
+    bound at most 2^31, a number or an int64 tensor).
+    """
     scale = bound.to(torch.float64) * 2.0**-53 if isinstance(bound, Tensor) else bound * 2.0**-53
     return (_unit(key, counter).to(torch.float64) * scale).to(torch.int64)
 
 
 def uniform(key: int | Tensor, counter: Tensor) -> Tensor:
-    """float64 uniform on the open interval (0, 1): odd multiples of 2^-53, so that neither end can be rounded to."""
+    """float64 uniform on the open interval (0, 1): odd multiples of 2^-53,
+    so that neither end can be rounded to.
+    """
     return (_unit(key, counter) >> 1).to(torch.float64).add_(0.5).mul_(2.0**-52)
 
 
 def normal(key: int, counter: Tensor) -> Tensor:
-    """float64 standard normal for each counter, by inversion: an element is a function of (key, counter) alone."""
+    """float64 standard normal for each counter, by inversion:
+    an element is a function of (key, counter) alone.
+    """
     u = uniform(key, counter)
     normal: Tensor = torch.special.ndtri(u)
     return normal

@@ -1,4 +1,7 @@
-"""Is a lab sound? SQLite's own checks, references, and what must hold between its rows. Standard library; writes nothing."""
+"""Is a lab sound? SQLite's own checks, references, and what must hold between its rows.
+
+Standard library; writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ MOST = 20
 RULES: dict[str, tuple[str, str]] = {
     "job state": (
         "job {0} has the state {1!r}; expected queued, running, paused, done, failed or cancelled",
-        "SELECT id, state FROM job WHERE state NOT IN ('queued', 'running', 'paused', 'done', 'failed', 'cancelled')",
+        "SELECT id, state FROM job WHERE state NOT IN ('queued', 'running', 'paused', 'done', 'failed', "
+        "'cancelled')",
     ),
     "job status": (
         "job {0} has the status {1!r}; expected open, bracket or censored",
@@ -27,7 +31,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "probe state": (
         "probe {0} has the state {1!r}; expected running, done, cancelled, lost or interrupted",
-        "SELECT id, state FROM probe WHERE state NOT IN ('running', 'done', 'cancelled', 'lost', 'interrupted')",
+        "SELECT id, state FROM probe WHERE state NOT IN ('running', 'done', 'cancelled', 'lost', "
+        "'interrupted')",
     ),
     "trial outcome": (
         "trial {0} has the outcome {1!r}; expected running, success, failure, diverged, superseded or lost",
@@ -36,7 +41,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "job attempts": (
         "job {0} has attempt {1} and {2} of {3} crashes; expected attempt >= 1 and no more crashes than that",
-        "SELECT id, attempt, crashes, max_attempts FROM job WHERE attempt < 1 OR crashes < 0 OR crashes > max_attempts",
+        "SELECT id, attempt, crashes, max_attempts FROM job WHERE attempt < 1 OR crashes < 0 OR crashes > "
+        "max_attempts",
     ),
     "job supervisor": (
         "job {0} runs under supervisor {1}, the newest is {2}; expected the newest",
@@ -49,7 +55,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "probe running": (
         "probe {0} runs, its job {1} is {2}; expected a running job of the same attempt",
-        "SELECT probe.id, job.id, job.state FROM probe JOIN job ON job.id = probe.job_id WHERE probe.state = 'running' "
+        "SELECT probe.id, job.id, job.state FROM probe JOIN job ON job.id = probe.job_id WHERE probe.state = "
+        "'running' "
         "AND (job.state <> 'running' OR job.attempt <> probe.attempt OR job.epoch IS NOT probe.epoch)",
     ),
     "probe interrupted": (
@@ -59,12 +66,14 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "probe trials": (
         "probe {0} has {1} trials, {2} were begun; expected as many",
-        "SELECT probe.id, count(trial.id), probe.trials FROM probe LEFT JOIN trial ON trial.probe_id = probe.id "
+        "SELECT probe.id, count(trial.id), probe.trials FROM probe LEFT JOIN trial ON trial.probe_id = "
+        "probe.id "
         "GROUP BY probe.id HAVING count(trial.id) <> probe.trials",
     ),
     "probe trials ended": (
         "probe {0} says that {1} of its trials have ended, {2} have",
-        "SELECT probe.id, probe.trials_ended, count(trial.id) FROM probe LEFT JOIN trial ON trial.probe_id = probe.id "
+        "SELECT probe.id, probe.trials_ended, count(trial.id) "
+        "FROM probe LEFT JOIN trial ON trial.probe_id = probe.id "
         "AND trial.outcome <> 'running' WHERE probe.state IN ('running', 'interrupted', 'done') "
         "GROUP BY probe.id HAVING count(trial.id) <> probe.trials_ended",
     ),
@@ -75,17 +84,21 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "trial of its probe": (
         "trial {0} is of job {1} and N = {2}, its probe of job {3} and N = {4}",
-        "SELECT trial.id, trial.job_id, trial.n, probe.job_id, probe.n FROM trial JOIN probe ON probe.id = trial.probe_id "
+        "SELECT trial.id, trial.job_id, trial.n, probe.job_id, "
+        "probe.n FROM trial JOIN probe ON probe.id = trial.probe_id "
         "WHERE trial.job_id <> probe.job_id OR trial.n <> probe.n",
     ),
     "probe verdict": (
         "probe {0} has the verdict {1}, its trials say {2}",
-        "SELECT probe.id, probe.verdict, max(trial.outcome = 'success') FROM probe JOIN trial ON trial.probe_id = probe.id "
-        "WHERE probe.state = 'done' GROUP BY probe.id HAVING probe.verdict IS NOT max(trial.outcome = 'success')",
+        "SELECT probe.id, probe.verdict, max(trial.outcome = 'success') "
+        "FROM probe JOIN trial ON trial.probe_id = probe.id "
+        "WHERE probe.state = 'done' GROUP BY probe.id HAVING probe.verdict IS NOT max(trial.outcome = "
+        "'success')",
     ),
     "probe cut short": (
         "probe {0} failed, yet {1} of its trials were cut short",
-        "SELECT probe.id, count(*) FROM probe JOIN trial ON trial.probe_id = probe.id WHERE probe.state = 'done' "
+        "SELECT probe.id, count(*) FROM probe JOIN trial ON trial.probe_id = probe.id WHERE probe.state = "
+        "'done' "
         "AND NOT probe.verdict AND trial.outcome IN ('superseded', 'lost') GROUP BY probe.id",
     ),
     "verdict unfinished": (
@@ -103,8 +116,10 @@ RULES: dict[str, tuple[str, str]] = {
         "GROUP BY job_id, n, members HAVING count(*) > 1",
     ),
     "probe turn": (
-        "probe {0} is {1}, speculative {2}, with place {3} in the evidence; expected a place exactly where it is evidence",
-        "SELECT id, state, speculative, turn FROM probe WHERE (turn IS NOT NULL) <> (state = 'done' AND NOT speculative)",
+        "probe {0} is {1}, speculative {2}, with place {3} in the evidence; "
+        "expected a place exactly where it is evidence",
+        "SELECT id, state, speculative, turn FROM probe WHERE (turn IS NOT NULL) "
+        "<> (state = 'done' AND NOT speculative)",
     ),
     "turns in order": (
         "job {0} has {1} pieces of evidence with places up to {2}; expected 1, 2, 3 and so on",
@@ -122,7 +137,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "done and open": (
         "job {0} is done and its status is {1}; expected a bracket or censored",
-        "SELECT id, status FROM job WHERE state = 'done' AND status = 'open' AND strategy IN ('log', 'paper')",
+        "SELECT id, status FROM job WHERE state = 'done' AND status = 'open' AND strategy IN ('log', "
+        "'paper')",
     ),
     "status and N*": (
         "job {0} is {1} with N* = {2}; expected one exactly where it is a bracket",
@@ -131,7 +147,8 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "smallest success": (
         "job {0} reports N* = {1}, the smallest N that succeeded is {2}",
-        "SELECT job.id, job.hi, min(probe.n) FROM job LEFT JOIN probe ON probe.job_id = job.id AND probe.turn IS NOT NULL "
+        "SELECT job.id, job.hi, min(probe.n) FROM job LEFT JOIN probe ON probe.job_id = job.id AND "
+        "probe.turn IS NOT NULL "
         "AND probe.verdict WHERE job.strategy IN ('log', 'paper') AND job.status <> 'open' "
         "GROUP BY job.id HAVING job.hi IS NOT min(probe.n)",
     ),
@@ -143,19 +160,23 @@ RULES: dict[str, tuple[str, str]] = {
         "GROUP BY job.id HAVING job.lo <> COALESCE(max(probe.n), 0)",
     ),
     "cell part": (
-        "cell {0} has the length {1} from job {2}, which has the length {3}; expected the same, and a fixed one",
-        "SELECT cell_part.cell_id, cell_part.n, job.id, job.length FROM cell_part JOIN job ON job.id = cell_part.job_id "
+        "cell {0} has the length {1} from job {2}, which has the length {3}; "
+        "expected the same, and a fixed one",
+        "SELECT cell_part.cell_id, cell_part.n, job.id, job.length FROM cell_part JOIN job ON job.id = "
+        "cell_part.job_id "
         "WHERE job.length <> cell_part.n OR job.distribution <> 'fixed'",
     ),
     "cell lengths": (
         "cell {0} has {1} of the {2} lengths of its sum; expected all or none",
         "SELECT cell.id, count(cell_part.n), cell.length - cell.min_length + 1 FROM cell JOIN cell_part "
-        "ON cell_part.cell_id = cell.id GROUP BY cell.id HAVING count(cell_part.n) <> cell.length - cell.min_length + 1",
+        "ON cell_part.cell_id = cell.id GROUP BY cell.id HAVING count(cell_part.n) "
+        "<> cell.length - cell.min_length + 1",
     ),
     "cell joint": (
         "cell {0} has the joint job {1}, which is of another task, model, format or lengths",
         "SELECT cell.id, job.id FROM cell JOIN job ON job.id = cell.joint_job_id WHERE job.task <> cell.task "
-        "OR job.model_label <> cell.model_label OR job.format <> cell.format OR job.distribution <> cell.distribution "
+        "OR job.model_label <> cell.model_label OR job.format <> cell.format OR job.distribution <> "
+        "cell.distribution "
         "OR job.length <> cell.length OR job.min_length <> cell.min_length",
     ),
     "job text": (
@@ -176,8 +197,8 @@ def check(
     """What is wrong with a lab, in words; an empty list where nothing is.
 
     Args:
-        replay: the search itself (``runners.search``, which this room does not know): feeding it the stored evidence must give
-            the stored bracket of every job.
+        replay: the search itself (``runners.search``, which this room does not know):
+            feeding it the stored evidence must give the stored bracket of every job.
         read_only: as in :func:`store.read.open_lab`.
 
     Raises:
@@ -243,12 +264,16 @@ def _curves(connection: sqlite3.Connection) -> list[str]:
 def _replayed(connection: sqlite3.Connection, replay: Replay) -> list[str]:
     evidence: dict[int, list[tuple[int, bool, int, int, float | None]]] = {}
     query = (
-        "SELECT job_id, n, verdict, seeds, successes, best_loss FROM probe WHERE turn IS NOT NULL AND state = 'done' "
+        "SELECT job_id, n, verdict, seeds, successes, best_loss FROM probe WHERE turn IS NOT NULL AND state "
+        "= 'done' "
         "ORDER BY job_id, turn"
     )
     for job_id, n, verdict, seeds, successes, loss in connection.execute(query):
         evidence.setdefault(job_id, []).append((n, bool(verdict), seeds, successes, loss))
-    jobs = "SELECT job.id, spec, lo, hi, status FROM job JOIN job_text ON job_text.job_id = job.id ORDER BY job.id"
+    jobs = (
+        "SELECT job.id, spec, lo, hi, status FROM job JOIN job_text ON job_text.job_id = job.id ORDER BY "
+        "job.id"
+    )
     wrong = []
     for job_id, spec, lo, hi, status in connection.execute(jobs):
         have = (lo, hi, status)

@@ -1,7 +1,10 @@
-"""The verbs of people: each call leaves one row that the supervisor obeys within a second. Standard library only.
+"""The verbs of people: each call leaves one row that the supervisor obeys within a second.
 
-Every function returns the command's id; ``store.read.Lab.command`` tells what became of it. Where no supervisor runs,
-``store.write.apply_pending`` carries the rows out. A verb that makes no sense for a job is refused there, not here.
+Standard library only.
+
+Every function returns the command's id; ``store.read.Lab.command`` tells what became of it. Where no
+supervisor runs, ``store.write.apply_pending`` carries the rows out. A verb that makes no sense for a job is
+refused there, not here.
 
 Raises (all of them):
     LabError: there is no lab, it cannot be written here, or the call itself is wrong; nothing was written.
@@ -58,7 +61,9 @@ def unarchive(lab_path: Path, job_ids: Sequence[int]) -> int:
 
 
 def delete(lab_path: Path, job_ids: Sequence[int]) -> int:
-    """Remove jobs from every list (what waits is cancelled, what runs is refused); :func:`restore` brings them back."""
+    """Remove jobs from every list (what waits is cancelled, what runs is refused);
+    :func:`restore` brings them back.
+    """
     return _jobs(lab_path, "delete", job_ids)
 
 
@@ -73,7 +78,9 @@ def priority(lab_path: Path, job_ids: Sequence[int], value: int) -> int:
 
 
 def move(lab_path: Path, job_ids: Sequence[int], before: int | None = None) -> int:
-    """Put jobs, in this order, right before another one (taking over its priority), or at the end of the queue."""
+    """Put jobs, in this order, right before another one (taking over its priority),
+    or at the end of the queue.
+    """
     return _jobs(lab_path, "move", job_ids, before=before)
 
 
@@ -88,7 +95,8 @@ def tag(lab_path: Path, job_ids: Sequence[int], tags: Sequence[str]) -> int:
 
 
 def edit(lab_path: Path, job_id: int, patch_json: str) -> int:
-    """Change a job: a JSON object with any of name, notes, tags, priority, max_attempts, spec (an RFC 7396 merge patch).
+    """Change a job: a JSON object with any of name, notes, tags, priority, max_attempts,
+    spec (an RFC 7396 merge patch).
 
     The spec only before the job has begun anything, and only of a job that no kappa cell needs.
     """

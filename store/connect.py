@@ -1,4 +1,7 @@
-"""Opening a lab with the standard library's sqlite3: to read, or to leave a command. Never creates, never upgrades."""
+"""Opening a lab with the standard library's sqlite3: to read, or to leave a command.
+
+Never creates, never upgrades.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ from store.paths import LabPaths, network_filesystem, refuse_network
 
 SCHEMA = 1
 TABLES = (
-    "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab", "probe", "speed",
-    "study", "study_job", "supervisor", "trial",
+    "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab",
+    "probe", "speed", "study", "study_job", "supervisor", "trial",
 )  # fmt: skip
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -71,9 +74,10 @@ class Opened:
 def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -> Opened:
     """Open a lab to look at it.
 
-    A live lab is opened beside its supervisor, in a mode in which SQLite can neither write nor checkpoint. With
-    ``read_only``, or where nothing can be written, not a byte changes beside the file: without a ``-wal`` it is opened as
-    immutable; with one and no supervisor it is copied to a private temporary folder first.
+    A live lab is opened beside its supervisor, in a mode in which SQLite can neither write nor checkpoint.
+    With ``read_only``, or where nothing can be written, not a byte changes beside the file: without a
+    ``-wal`` it is opened as immutable; with one and no supervisor it is copied to a private temporary folder
+    first.
 
     Raises:
         NotALab: there is none, or the file is something else.
@@ -127,10 +131,12 @@ def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -
 
 @contextmanager
 def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
-    """One write transaction on an existing lab of this schema: BEGIN IMMEDIATE under the write lock, committed at the end.
+    """One write transaction on an existing lab of this schema:
+    BEGIN IMMEDIATE under the write lock, committed at the end.
 
     Raises:
-        LabError: there is no lab, it cannot be written here, it is of another schema, or it was locked for ``timeout_s``
+        LabError: there is no lab, it cannot be written here, it is of another schema,
+        or it was locked for ``timeout_s``
             (``store.waits.TIMEOUT_S`` where None).
     """
     timeout_s = waits.TIMEOUT_S if timeout_s is None else timeout_s
@@ -259,7 +265,9 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Settings of every connection: no checkpoint of its own, no trust in what the file's schema could run."""
+    """Settings of every connection: no checkpoint of its own,
+    no trust in what the file's schema could run.
+    """
     for pragma in ("wal_autocheckpoint = 0", "trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
         connection.execute(f"PRAGMA {pragma}")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)

@@ -1,7 +1,8 @@
 """A trial's losses as a small blob: thinned to 32 points, float32. Standard library only.
 
-Layout, little-endian: one byte of version (1: steps are uint32, 2: uint64), three of zeros, then all steps, all training
-losses, all validation losses (float32; what is beyond its range becomes infinite, NaN stays NaN).
+Layout, little-endian: one byte of version (1: steps are uint32, 2: uint64), three of zeros, then all steps,
+all training losses, all validation losses (float32; what is beyond its range becomes infinite, NaN stays
+NaN).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _FLOAT_MAX = 3.4028234663852886e38
 
 
 def thin(curve: Curve, limit: int = LIMIT) -> Curve:
-    """At most ``limit`` points: the first, the lowest validation loss and the last, the others evenly by index.
+    """At most ``limit`` points: the first, the lowest validation loss and the last,
+    the others evenly by index.
 
     Raises:
         ValueError: the three parts differ in length, or ``limit`` is below 3.

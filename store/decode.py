@@ -1,6 +1,7 @@
 """Values from a file that nobody may trust, made into the types that the rows promise. Standard library only.
 
-A reader must survive any content: a wrong type, NaN, a value beyond all bounds or broken JSON becomes the field's default.
+A reader must survive any content: a wrong type, NaN,
+a value beyond all bounds or broken JSON becomes the field's default.
 """
 
 from __future__ import annotations

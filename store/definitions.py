@@ -18,8 +18,8 @@ MOST = 500
 def refused(kind: object, sql: object) -> bool:
     """Whether a row of ``sqlite_master`` is one that no lab has.
 
-    Virtual tables, views and triggers run code; a generated column, a CHECK or an index on an expression computes what
-    it likes, as large and as long as it likes, where somebody only reads or adds a row.
+    Virtual tables, views and triggers run code; a generated column, a CHECK or an index on an expression
+    computes what it likes, as large and as long as it likes, where somebody only reads or adds a row.
     """
     if sql is None:  # the index of a key
         return kind != "index"

@@ -29,7 +29,9 @@ class Busy(LabError):
 
 
 class NoRoom(LabError):
-    """Disk full, quota, a read-only remount or an I/O error; nothing was written, and the same can be tried again."""
+    """Disk full, quota, a read-only remount or an I/O error;
+    nothing was written, and the same can be tried again.
+    """
 
 
 class Fenced(LabError):

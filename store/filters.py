@@ -1,4 +1,7 @@
-"""Conditions on jobs and trials, from an allow-list, compiled to SQL with bound values. Standard library only."""
+"""Conditions on jobs and trials, from an allow-list, compiled to SQL with bound values.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,8 @@ TRIAL_ORDERS: dict[str, str] = {
 _QUEUE = (
     "CASE job.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, "
     "CASE WHEN job.state IN ('queued', 'paused', 'running') THEN -job.priority ELSE 0 END, "
-    "CASE WHEN job.state IN ('queued', 'paused', 'running') THEN job.position ELSE -COALESCE(job.finished_at, 0) END, job.id"
+    "CASE WHEN job.state IN ('queued', 'paused', 'running') "
+    "THEN job.position ELSE -COALESCE(job.finished_at, 0) END, job.id"
 )
 
 
@@ -224,7 +228,8 @@ def compile_order(order: str, orders: dict[str, str], tie: str) -> str:
     name, descending = order.removeprefix("-"), order.startswith("-")
     if name not in orders:
         raise LabError(
-            f"there is no order {order!r}; expected one of: {', '.join(orders)}, with - in front for descending"
+            f"there is no order {order!r}; expected one of: {', '.join(orders)}, "
+            "with - in front for descending"
         )
     if name == "queue":
         return _QUEUE

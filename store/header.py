@@ -1,4 +1,7 @@
-"""What a file says that it is, before anything of it is read. The lightest look at a lab: 1 ms, standard library only."""
+"""What a file says that it is, before anything of it is read.
+
+The lightest look at a lab: 1 ms, standard library only.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ APPLICATION_ID = 0x6C616274
 def check_header(path: Path) -> int:
     """The schema in a file's header, without a lock and without a byte written beside it.
 
-    Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere (``store/raw.py``).
+    Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere
+    (``store/raw.py``).
 
     Raises:
         NotALab: a foreign file.
@@ -26,8 +30,8 @@ def check_header(path: Path) -> int:
         with closing(
             sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True, isolation_level=None)
         ) as connection:
-            # A fold of the WAL that was cut short leaves a first page that names more pages than there are yet: no damage,
-            # since the WAL still has them, but SQLite would refuse to read on without it.
+            # A fold of the WAL that was cut short leaves a first page that names more pages than there are
+            # yet: no damage, since the WAL still has them, but SQLite would refuse to read on without it.
             connection.execute("PRAGMA writable_schema = ON")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             schema = int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,7 +1,9 @@
-"""The two locks of a lab: the write lock around each transaction, the supervisor's lock for its life. Standard library only.
+"""The two locks of a lab: the write lock around each transaction, the supervisor's lock for its life.
 
-Both are flock(2): the kernel frees them when the process dies, however it dies. A lock file is never deleted, because a
-deleted one could be held by one process while another makes and holds a new one of the same name.
+Standard library only.
+
+Both are flock(2): the kernel frees them when the process dies, however it dies. A lock file is never deleted,
+because a deleted one could be held by one process while another makes and holds a new one of the same name.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ except ImportError:  # pragma: no cover - Windows reads snapshots, which need no
     fcntl = None  # type: ignore[assignment]
 
 _CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Never write through a link that somebody put in a lock's place, never wait for the other end of a pipe there."""
+"""Never write through a link that somebody put in a lock's place,
+never wait for the other end of a pipe there.
+"""
 _TOLD = 4096
 
 
@@ -63,13 +67,15 @@ def _take(descriptor: int, timeout_s: float, paths: LabPaths) -> bool:
 def busy(paths: LabPaths, timeout_s: float) -> Busy:
     """What is said when another process has written for too long."""
     return Busy(
-        f"{paths.lab} is being written by {writer_of(paths)} for more than {timeout_s:g} s; nothing was written"
+        f"{paths.lab} is being written by {writer_of(paths)} for more than {timeout_s:g} s; "
+        "nothing was written"
     )
 
 
 @contextmanager
 def write_lock(paths: LabPaths, timeout_s: float | None = None) -> Iterator[None]:
-    """Hold the lab's write lock: around every write transaction, every checkpoint of the WAL and every closing writer.
+    """Hold the lab's write lock: around every write transaction,
+    every checkpoint of the WAL and every closing writer.
 
     Raises:
         Busy: another process held it for ``timeout_s`` seconds (``store.waits.TIMEOUT_S`` where None).
@@ -120,7 +126,8 @@ class SupervisorLock:
         """Become the supervisor.
 
         Args:
-            wait_s: how long to try; somebody who only asks whether a supervisor lives holds the lock for an instant.
+            wait_s: how long to try; somebody who only asks whether a supervisor lives holds the lock
+                for an instant.
             holder: what others are told (host, version, ...); the process id is added.
 
         Raises:
@@ -140,7 +147,8 @@ class SupervisorLock:
     def tell(self, message: str, **holder: str | float) -> None:
         """What others are told of this process, and from it.
 
-        Always of one length and written over what is there: so it needs no room, and a disk that is full keeps no word back.
+        Always of one length and written over what is there:
+        so it needs no room, and a disk that is full keeps no word back.
         """
         who = {"pid": os.getpid(), "host": os.uname().nodename, **holder}
         while len(text := json.dumps({**who, "message": message}).encode()) > _TOLD and message:

@@ -1,4 +1,7 @@
-"""Where everything of a lab lies, and whether it lies on a disk that can hold a live one. Standard library only."""
+"""Where everything of a lab lies, and whether it lies on a disk that can hold a live one.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from pathlib import Path
 from store.errors import LabError, NotALab, from_os
 
 _NETWORK = {
-    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs", "beegfs_nodev", "gpfs",
-    "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs", "vboxsf", "prl_fs", "davfs", "acfs",
+    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs",
+    "beegfs_nodev", "gpfs", "glusterfs", "ceph", "ocfs2", "gfs2", "panfs", "pvfs2", "orangefs", "wekafs",
+    "vboxsf", "prl_fs", "davfs", "acfs",
 }  # fmt: skip
 _NETWORK_FUSE = (
     "sshfs",
@@ -31,7 +35,8 @@ SCHEMES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 class LabPaths:
     """The files of one lab: ``lab.db`` and the folder ``lab.db.d`` (mode 0700) beside it.
 
-    Links are followed first: SQLite keeps the WAL beside the file itself, and under two names there must be one set of locks.
+    Links are followed first: SQLite keeps the WAL beside the file itself,
+    and under two names there must be one set of locks.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,10 +57,12 @@ class LabPaths:
         return self.checkpoints / str(int(probe_id))
 
     def make_folder(self) -> None:
-        """Create the folder and those in it, for the owner alone; one that others could enter is closed to them.
+        """Create the folder and those in it, for the owner alone;
+        one that others could enter is closed to them.
 
         Raises:
-            LabError: it cannot be made, or it is another user's, who could put links in place of the lock files.
+            LabError: it cannot be made, or it is another user's,
+            who could put links in place of the lock files.
         """
         for folder in (self.folder, self.checkpoints, self.logs, self.backups):
             try:
@@ -69,7 +76,8 @@ class LabPaths:
                     folder.chmod(0o700)
             except PermissionError as error:
                 raise LabError(
-                    f"{folder} cannot be made or used by this user ({error.strerror}); expected a folder of one's own: "
+                    f"{folder} cannot be made or used by this user ({error.strerror}); "
+                    "expected a folder of one's own: "
                     f"give --lab a path in one, or look with --read-only"
                 ) from None
             except OSError as error:
@@ -128,10 +136,13 @@ def network_filesystem(path: str | os.PathLike[str], mounts: str | None = None) 
 
 
 def refuse_network(paths: LabPaths) -> None:
-    """Raises LabError where a live lab would lie on a network disk: locks and shared memory do not hold there."""
+    """Raises LabError where a live lab would lie on a network disk:
+    locks and shared memory do not hold there.
+    """
     kind = network_filesystem(paths.lab)
     if kind is not None:
         raise LabError(
-            f"{paths.lab} lies on a network disk ({kind}), where a live lab loses data; expected a local disk: "
+            f"{paths.lab} lies on a network disk ({kind}), where a live lab loses data; "
+            "expected a local disk: "
             f"give --lab a local path, and take copies out with `labtui snapshot`"
         )

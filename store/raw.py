@@ -1,9 +1,10 @@
 """The lab's bytes without SQLite. Standard library only.
 
-POSIX drops every lock that a process has on a file as soon as the process closes *any* descriptor of it. Were a lab opened
-and closed beside a SQLite connection in the same process, the next process to close its own connection would believe that it
-is the last, fold the WAL in and delete it, and what this process commits from then on would go into a deleted file. So a
-descriptor of a lab, once opened here, is kept until the process ends; all else goes through SQLite, which knows of this.
+POSIX drops every lock that a process has on a file as soon as the process closes *any* descriptor of it. Were
+a lab opened and closed beside a SQLite connection in the same process, the next process to close its own
+connection would believe that it is the last, fold the WAL in and delete it, and what this process commits
+from then on would go into a deleted file. So a descriptor of a lab, once opened here, is kept until the
+process ends; all else goes through SQLite, which knows of this.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def copy(source: Path, target: Path) -> None:
 
 
 def used_by_another_process(path: Path) -> bool:
-    """Whether some other process has the database open (it then holds SQLite's shared lock). Writes nothing, takes nothing.
+    """Whether some other process has the database open (it then holds SQLite's shared lock).
+
+    Writes nothing, takes nothing.
 
     False where that cannot be asked (elsewhere than on 64-bit Linux).
     """
@@ -62,7 +65,9 @@ def used_by_another_process(path: Path) -> bool:
 
 
 def reader(shm: Path) -> int | None:
-    """The id of another process that reads an old state of the database whose index of the WAL this is; None: none known."""
+    """The id of another process that reads an old state of the database whose index of the WAL this is;
+    None: none known.
+    """
     return _locker(shm, _READ_FIRST, _READ_SIZE) or None
 
 

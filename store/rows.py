@@ -1,4 +1,7 @@
-"""Rows as the readers see them: frozen, standard library only. Times are Unix seconds, losses nats per position."""
+"""Rows as the readers see them: frozen, standard library only.
+
+Times are Unix seconds, losses nats per position.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ Status = Literal["open", "bracket", "censored"]
 
 
 Failure = Literal["failed", "out of memory", "device lost", "lost", "stale"]
-"""Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale: no sign of it."""
+"""Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale:
+no sign of it.
+"""
 FAILURES: dict[str, Failure] = {
     "failed": "failed",
     "out_of_memory": "out of memory",
@@ -75,7 +80,9 @@ class JobRow:
     device_s: float
     member_steps: int
     reason: str | None
-    """Why it failed or was put back: a key of FAILURES (or another word), and in the lines below it the traceback's end."""
+    """Why it failed or was put back: a key of FAILURES (or another word),
+    and in the lines below it the traceback's end.
+    """
     notes: str
     tags: tuple[str, ...]
     archived: bool
@@ -83,7 +90,9 @@ class JobRow:
     """``adaptive``: N* and its 90 % interval."""
     n50: tuple[float, float, float] | None = None
     crashes: int = 0
-    """Consecutive failures that count towards ``max_attempts``; a finished probe or a newer checkpoint resets it."""
+    """Consecutive failures that count towards ``max_attempts``;
+    a finished probe or a newer checkpoint resets it.
+    """
     wanted: str | None = None
     """``paused`` or ``cancelled``: asked for while it runs, and not yet so."""
     failure: Failure | None = None
@@ -166,7 +175,10 @@ class StudyRow:
 
 
 class NStar(NamedTuple):
-    """What is known of one N*: a term of kappa's sum, or its denominator. A tuple, because a kappa table needs 10,000."""
+    """What is known of one N*: a term of kappa's sum, or its denominator.
+
+    A tuple, because a kappa table needs 10,000.
+    """
 
     job_id: int
     n: int | None
@@ -255,7 +267,9 @@ class SupervisorRow:
     started_at: float
     heartbeat_at: float
     state: Literal["running", "holding", "draining", "waiting", "stopped"]
-    """holding: starts nothing new; draining: ends after the running probes; waiting: for disk space or memory."""
+    """holding: starts nothing new; draining: ends after the running probes; waiting:
+    for disk space or memory.
+    """
     message: str
     alive: bool
     """Its lock is held right now."""

@@ -1,7 +1,7 @@
 """The tables of a lab, through SQLModel. What a reader of a table sees is described in ``store/rows.py``.
 
-The migrations in ``store/migrations`` make them; a test holds the two together. Long texts stand in tables of their own, so
-that a scan over jobs or trials reads few pages. Times are Unix seconds; JSON columns are text.
+The migrations in ``store/migrations`` make them; a test holds the two together. Long texts stand in tables of
+their own, so that a scan over jobs or trials reads few pages. Times are Unix seconds; JSON columns are text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One good file out of a lab, live or not: a plain copy of a live WAL database is broken. Standard library only."""
+"""One good file out of a lab, live or not: a plain copy of a live WAL database is broken.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +149,8 @@ def _verify(path: Path) -> None:
         found = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found is None or found[0] != "ok":
             raise LabError(
-                f"the copy {path} fails its check ({found[0] if found else 'no answer'}); the lab may be damaged"
+                f"the copy {path} fails its check ({found[0] if found else 'no answer'}); "
+                "the lab may be damaged"
             )
 
 

@@ -1,4 +1,7 @@
-"""Waiting for somebody else's lock: who holds it, and a word to the person who waits. Standard library only."""
+"""Waiting for somebody else's lock: who holds it, and a word to the person who waits.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ _tell: Tell | None = None
 
 
 def tell_waits(tell: Tell | None) -> None:
-    """Who in this process is told, in a sentence and by the thread that waits, of a lock waited for over a second."""
+    """Who in this process is told, in a sentence and by the thread that waits,
+    of a lock waited for over a second.
+    """
     global _tell
     _tell = tell
 
@@ -46,10 +51,12 @@ def patiently(attempt: Callable[[], bool], timeout_s: float, paths: LabPaths) ->
 
 
 def writer_of(paths: LabPaths, locks: str | None = None) -> str:
-    """Who holds the write lock or writes past it: ``process 4242 (python)``, or ``another process`` where that is not known.
+    """Who holds the write lock or writes past it: ``process 4242 (python)``,
+    or ``another process`` where that is not known.
 
     Args:
-        locks: the text of ``/proc/locks``; read from there where None (elsewhere than on Linux nobody is known).
+        locks: the text of ``/proc/locks``; read from there where None
+            (elsewhere than on Linux nobody is known).
     """
     try:
         lines = (Path("/proc/locks").read_text("ascii", "replace") if locks is None else locks).splitlines()

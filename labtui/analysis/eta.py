@@ -25,7 +25,9 @@ class Eta:
 
 
 def candidates_left(job: JobRow) -> int | None:
-    """How many more candidates the search will need, the running one included; None while the first failure is out."""
+    """How many more candidates the search will need, the running one included;
+    None while the first failure is out.
+    """
     if job.status != "open":
         return 0
     if job.hi is None:
@@ -43,7 +45,8 @@ def candidates_left(job: JobRow) -> int | None:
 def job_eta(job: JobRow, pace: float | None = None) -> Eta:
     """The time that a job still needs.
 
-    By its own pace (seconds per finished candidate) once it has one; else by ``pace``, the mean seconds of a finished job.
+    By its own pace (seconds per finished candidate) once it has one;
+    else by ``pace``, the mean seconds of a finished job.
     """
     if job.state not in ("running", "queued", "paused"):
         return Eta(None)
@@ -62,7 +65,8 @@ def queue_eta(running: Sequence[JobRow], queued: int, pace: float | None) -> Eta
     """The time until nothing runs or waits, as many searches at once as now.
 
     Args:
-        running: the jobs in training; a slot that they share is no longer there once they end, so that this is a guess.
+        running: the jobs in training; a slot that they share is no longer there once they end,
+            so that this is a guess.
         queued: how many wait.
         pace: mean seconds of a finished job; without it only what runs can be told.
     """

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis import format as show
 from labtui.analysis.likelihood import LOG_SPREAD, Objective, limits, objective
 from labtui.analysis.points import Point, Series, points
+from labtui.text import spelled
+from labtui.views import numbers
 
 if TYPE_CHECKING:
     from labtui.analysis.likelihood import Array
@@ -24,7 +25,9 @@ _FARTHEST = 60.0
 
 @dataclass(frozen=True)
 class Parameter:
-    """An estimate with its 90 % profile-likelihood interval; an end is infinite where the data leave it open."""
+    """An estimate with its 90 % profile-likelihood interval;
+    an end is infinite where the data leave it open.
+    """
 
     value: float
     low: float
@@ -68,13 +71,13 @@ class Fit:
 
     def text(self, ascii: bool = False) -> str:
         """``N* ≈ 12 L^1.9 [1.7, 2.1] m^2.2 [2.0, 2.4], spread 0.2, 12 points``."""
-        law = f"N* ≈ {show.count(self.c.value)}"
+        law = f"N* ≈ {numbers.count(self.c.value)}"
         for name, p in (("L", self.a), ("m", self.b)):
             if p is not None:
                 law += f" {name}^{p.value:.2f} [{_end(p.low)}, {_end(p.high)}]"
         tail = f", {self.censored} censored" if self.censored else ""
         without = "".join(f"; without {axis}: {why}" for axis, why in self.left_out.items())
-        return show.plain(f"{law}, spread {self.spread.value:.2f}, {self.n} points{tail}{without}", ascii)
+        return _told(f"{law}, spread {self.spread.value:.2f}, {self.n} points{tail}{without}", ascii)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -102,7 +105,7 @@ class Refusal:
     reason: str
 
     def text(self, ascii: bool = False) -> str:
-        return show.plain(f"no fit: {self.reason}", ascii)
+        return _told(f"no fit: {self.reason}", ascii)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -241,9 +244,9 @@ def _minimise(f: Objective, start: Array, fixed: dict[int, float]) -> tuple[Arra
 def _drop(n: int | None, p: int) -> float:
     """By how much the profile log-likelihood falls at the end of the interval.
 
-    Half of the chi-squared point for many points (``n`` None). For p coefficients from n points with a bracket the
-    likelihood ratio is n ln(1 + t^2 / (n - p)) with Student's t, exactly so for a normal regression without censoring:
-    with few points an interval from chi-squared is much too narrow.
+    Half of the chi-squared point for many points (``n`` None). For p coefficients from n points with a
+    bracket the likelihood ratio is n ln(1 + t^2 / (n - p)) with Student's t, exactly so for a normal
+    regression without censoring: with few points an interval from chi-squared is much too narrow.
     """
     from scipy.special import chdtri, stdtrit  # scipy.stats, which has them too, loads for 0.7 s
 
@@ -257,9 +260,9 @@ def _drop(n: int | None, p: int) -> float:
 def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, float]:
     """Ends of ln spread, from the profile likelihood times spread^p for p coefficients (Cox and Reid 1987).
 
-    The coefficients follow the points and leave them too little scatter: without that factor, which for a normal regression
-    makes it the residual likelihood, the interval of 10 points holds the spread two times in three. Where brackets that one
-    law passes through allow no spread at all, it reaches down to 0.
+    The coefficients follow the points and leave them too little scatter: without that factor, which for a
+    normal regression makes it the residual likelihood, the interval of 10 points holds the spread two times
+    in three. Where brackets that one law passes through allow no spread at all, it reaches down to 0.
     """
     none_at_all = math.isinf(_profile(f, best, value, len(best) - 1, _drop(None, 0))[0])
 
@@ -275,7 +278,9 @@ def _spread_interval(f: Objective, best: Array, value: float) -> tuple[float, fl
 
 
 def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tuple[float, float]:
-    """Where the profile of element ``i`` has fallen by ``drop`` on either side; infinite where it never does."""
+    """Where the profile of element ``i`` has fallen by ``drop`` on either side;
+    infinite where it never does.
+    """
     from scipy.optimize import brentq
 
     is_spread = i == len(best) - 1
@@ -287,7 +292,8 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
         seen = {inside: -math.sqrt(drop)}
 
         def excess(v: float) -> float:
-            # of the root, which is nearly linear where the profile is nearly a parabola: half the steps to its zero
+            # of the root, which is nearly linear where the profile is nearly a parabola:
+            # half the steps to its zero
             nonlocal theta
             if v not in seen:
                 theta, at = _minimise(f, theta, {i: v})
@@ -305,6 +311,10 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
             inside, step = outside, step * 2
 
     return search(-1), search(1)
+
+
+def _told(text: str, ascii: bool) -> str:
+    return spelled(text) if ascii else text
 
 
 def _end(x: float) -> str:

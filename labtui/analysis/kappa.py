@@ -1,4 +1,6 @@
-"""The sharing factor: kappa = (sum of N*_n over n) / N*_joint, with what its brackets leave open (SCIENCE.md)."""
+"""The sharing factor: kappa = (sum of N*_n over n) / N*_joint,
+with what its brackets leave open (docs/science.md).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from labtui.analysis import format as show
+from labtui.text import spelled
+from labtui.views import numbers
 from store.rows import CellRow, JobState, NStar, Status
 
 KappaStatus = Literal["complete", "pending", "upper_bound", "lower_bound", "unknown", "incomplete"]
@@ -61,7 +64,9 @@ class Kappa:
     high: float | None
     """Upper end of the interval, or the upper bound."""
     interval: IntervalKind
-    """resolution: what the brackets leave open; credible: 90 %, from adaptive searches; mixed: both kinds of part."""
+    """resolution: what the brackets leave open; credible: 90 %, from adaptive searches; mixed:
+    both kinds of part.
+    """
     have: int
     """Lengths whose N*_n is in."""
     want: int
@@ -73,7 +78,9 @@ class Kappa:
 
     @property
     def regime(self) -> Regime | None:
-        """shared (kappa > 1), separate (about 1) or interference (< 1); of a bound only where it settles it."""
+        """shared (kappa > 1), separate (about 1) or interference (< 1);
+        of a bound only where it settles it.
+        """
         if self.status == "complete" and self.value is not None:
             if self.value > SHARED_FROM:
                 return "shared"
@@ -85,15 +92,19 @@ class Kappa:
         return None
 
     def text(self, ascii: bool = False) -> str:
-        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``, ``incomplete``."""
+        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``."""
+        text = self._text()
+        return spelled(text) if ascii else text
+
+    def _text(self) -> str:
         if self.status == "complete":
-            return show.interval(self.value, self.low, self.high, ascii)
+            return numbers.interval(self.value, self.low, self.high)
         if self.status == "upper_bound" and self.high is not None:
-            return show.bound("<=", self.high, ascii)
+            return numbers.bound("<=", self.high)
         if self.status == "lower_bound" and self.low is not None:
-            return show.bound(">=", self.low, ascii)
+            return numbers.bound(">=", self.low)
         if self.status == "pending":
-            return f"pending {self.have}/{self.want}" + (" + joint" if self.joint_in else "")
+            return f"pending {self.have + self.joint_in}/{self.want + 1}"
         return self.status
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +143,8 @@ def kappa(cell: CellRow) -> Kappa:
     """kappa of a cell with its resolution interval, bounds under censoring, or what is missing.
 
     A failed or cancelled part makes it incomplete, one that is not in yet pending; N*_joint censored gives
-    kappa <= sum(hi_n) / (N_max + 1), an N*_n censored kappa >= sum(lo_n + 1, or N_max_n + 1) / hi_joint, both: unknown.
+    kappa <= sum(hi_n) / (N_max + 1), an N*_n censored kappa >= sum(lo_n + 1, or N_max_n + 1) / hi_joint,
+    both: unknown.
     """
     terms = tuple(_term(p) for p in sorted(cell.parts, key=lambda p: p.n or 0))
     joint = cell.joint

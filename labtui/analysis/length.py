@@ -44,8 +44,8 @@ class RankCorrelation:
 def rank_correlation(kappas: Iterable[Kappa]) -> RankCorrelation:
     """Over the cells that have both a kappa (a point, not a bound) and an accuracy at 2L.
 
-    Fewer than three cells, or one of the two the same everywhere, have no rank correlation. Bounded cells are left out:
-    where their rank lies is not known.
+    Fewer than three cells, or one of the two the same everywhere, have no rank correlation.
+    Bounded cells are left out: where their rank lies is not known.
     """
     found = []
     for k in kappas:

@@ -1,4 +1,6 @@
-"""Log-normal likelihood of N* = c L^a m^b with a spread, interval-censored; numpy and scipy load when it is made."""
+"""Log-normal likelihood of N* = c L^a m^b with a spread, interval-censored;
+numpy and scipy load when it is made.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ def limits(point: Point) -> tuple[float, float]:
 def objective(points: Sequence[Point], design: Array) -> Objective:
     """Minus the log-likelihood of coefficients and ln spread.
 
-    A bracket is Phi((ln hi - mu) / s) - Phi((ln(lo + 1) - mu) / s), one side of it where censored; an adaptive estimate is a
-    normal with its own width added to the spread.
+    A bracket is Phi((ln hi - mu) / s) - Phi((ln(lo + 1) - mu) / s), one side of it where censored;
+    an adaptive estimate is a normal with its own width added to the spread.
 
     Args:
         points: n of them.

@@ -54,7 +54,9 @@ class Point:
 
 
 def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:
-    """Every N* that is in: of cells their joint tasks, of jobs all; a job that serves several cells counts once."""
+    """Every N* that is in: of cells their joint tasks, of jobs all;
+    a job that serves several cells counts once.
+    """
     found: dict[int, Point] = {}
     for row in rows:
         if isinstance(row, CellRow):

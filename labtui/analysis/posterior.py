@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 Spread = tuple[tuple[float, float, float], bool]
-"""((value, low, high), whether low..high is a 90 % interval; else a bracket, all of it equally likely in log N)."""
+"""((value, low, high), whether low..high is a 90 % interval;
+else a bracket, all of it equally likely in log N).
+"""
 
 DRAWS = 20_000
 _Z90 = 1.6448536269514722  # 5 % lie above it in a standard normal
@@ -17,8 +19,8 @@ def ratio_interval(
 ) -> tuple[float, float]:
     """5 % and 95 % points of (sum of the parts) / joint, all independent.
 
-    A 90 % interval is read as a normal in log N with its own width on either side of the median, which is what the
-    posterior of an adaptive search looks like; the draws are the same at every call.
+    A 90 % interval is read as a normal in log N with its own width on either side of the median,
+    which is what the posterior of an adaptive search looks like; the draws are the same at every call.
     """
     import numpy as np
 

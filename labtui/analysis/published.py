@@ -1,4 +1,7 @@
-"""What Ebrahimi et al. (2026) report, to lay beside measured cells. Never stored, never plotted as if it were measured."""
+"""What Ebrahimi et al.
+
+(2026) report, to lay beside measured cells. Never stored, never plotted as if it were measured.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ PUBLISHED: tuple[Published, ...] = (
 
 @dataclass(frozen=True)
 class PaperSettings:
-    """The paper's own numbers (SCIENCE.md, Models, N* and the search)."""
+    """The paper's own numbers (docs/science.md, Models, N* and the search)."""
 
     moduli: tuple[int, ...] = (2, 3, 5, 10, 15, 20, 50, 75, 100)
     lengths: tuple[int, ...] = (5, 10, 20, 30)

@@ -1,4 +1,6 @@
-"""The success curve that ``labtui scan`` measures: share of seeds that succeed at each N, and a logistic curve through it."""
+"""The success curve that ``labtui scan`` measures: share of seeds that succeed at each N,
+and a logistic curve through it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Rung:
     seeds: int
     successes: int
     low: float
-    """Of the share of succeeding seeds: the central 90 % of its posterior from a flat prior in arcsine (Jeffreys)."""
+    """Of the share of succeeding seeds: the central 90 % of its posterior from a flat prior in
+    arcsine (Jeffreys).
+    """
     high: float
     in_fit: bool
     """False above the largest N with a success: there the curve falls again (``fails_above``)."""
@@ -47,7 +51,10 @@ class Logistic:
 
 @dataclass(frozen=True)
 class SuccessCurve:
-    """A measured curve; what to draw of a scan. N* and N_50 with their intervals are the job's ``estimate`` and ``n50``."""
+    """A measured curve; what to draw of a scan.
+
+    N* and N_50 with their intervals are the job's ``estimate`` and ``n50``.
+    """
 
     points: tuple[Rung, ...]
     """In order of N."""

@@ -9,8 +9,8 @@ from runners.spec import LSTM, DenseSSM, Job, ModularAddition, PermutationCompos
 def differences(job: Job) -> tuple[str, ...]:
     """What of ``job`` is not as in the paper, in words; empty: measured at the paper's settings.
 
-    The strategies ``log`` and ``adaptive`` ask for the same N* with another resolution, so they are no difference; nor is the
-    single length of an N*_n.
+    The strategies ``log`` and ``adaptive`` ask for the same N* with another resolution,
+    so they are no difference; nor is the single length of an N*_n.
     """
     found = []
 

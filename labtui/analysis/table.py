@@ -33,7 +33,9 @@ class KappaTable:
     rows: tuple[Key, ...]
     columns: tuple[Key, ...]
     cells: dict[tuple[Key, Key], tuple[Kappa, ...]]
-    """More than one kappa stands at a place where cells differ in nothing that the axes tell (a grid, a budget)."""
+    """More than one kappa stands at a place where cells differ in nothing that the axes tell
+    (a grid, a budget).
+    """
 
     @property
     def title(self) -> str:
@@ -66,7 +68,9 @@ class KappaTable:
 
 
 def varying(cells: Iterable[CellRow]) -> tuple[str, ...]:
-    """The axes in which the cells differ; of two that tell the same (``task`` and ``m``, model and label) the short one."""
+    """The axes in which the cells differ; of two that tell the same (``task`` and ``m``, model and label)
+    the short one.
+    """
     cells = list(cells)
     found = [axis for axis in AXES if len(_values(cells, axis)) > 1]
     for long, short in (("task", "m"), ("model_label", "model")):

@@ -74,7 +74,9 @@ class Context:
 
     @cached_property
     def lab(self) -> Lab:
-        """The lab, open for reading; says on stderr where it could only be opened read-only, unless writing will say more."""
+        """The lab, open for reading; says on stderr where it could only be opened read-only,
+        unless writing will say more.
+        """
         from store.read import open_lab
 
         lab = open_lab(self.lab_path, read_only=self.args.read_only)
@@ -123,7 +125,9 @@ class Context:
         self.out.writelines(f"{text}\n" for text in lines)
 
     def emit(self, value: Any) -> None:
-        """Data as JSON, what is not finite as null; rows, which may come as they are read, one in each line."""
+        """Data as JSON, what is not finite as null; rows, which may come as they are read,
+        one in each line.
+        """
         if isinstance(value, Iterable) and not isinstance(value, Mapping | str):
             write_json(value, self.out)
         else:

@@ -1,4 +1,6 @@
-"""``labtui demo``: the preset quick by real training; the screen where there is a terminal, else lines, then the tables."""
+"""``labtui demo``: the preset quick by real training;
+the screen where there is a terminal, else lines, then the tables.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ PRESET = "quick"
 
 
 def demo(context: Context) -> int:
-    """Queue the study, see that a supervisor runs, show it. A second demo on a finished lab shows the tables at once."""
+    """Queue the study, see that a supervisor runs, show it.
+
+    A second demo on a finished lab shows the tables at once.
+    """
     from labtui.cli.results import kappa_text, scaling_text
     from labtui.cli.screen import on_terminal, show
     from runners.spec import load

@@ -76,7 +76,9 @@ def _software(sqlite: tuple[int, ...]) -> Iterator[Finding]:
 
 
 def wal_reset_fault(found: tuple[int, ...]) -> bool:
-    """Whether this SQLite can lose commits when a write races a checkpoint (3.7.0 to 3.51.2; fixed in 3.50.7, 3.44.6)."""
+    """Whether this SQLite can lose commits when a write races a checkpoint (3.7.0 to 3.51.2;
+    fixed in 3.50.7, 3.44.6).
+    """
     if not (3, 7, 0) <= found < (3, 51, 3):
         return False
     return not ((3, 50, 7) <= found < (3, 51, 0) or (3, 44, 6) <= found < (3, 45, 0))

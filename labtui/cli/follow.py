@@ -1,4 +1,6 @@
-"""Following work to its end: lines as searches end, and where it stands in between; a bar where stderr is a terminal."""
+"""Following work to its end: lines as searches end, and where it stands in between;
+a bar where stderr is a terminal.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,8 @@ class Follower:
         paused = [job for job in jobs if job.state == "paused"]
         if paused:
             self._say(
-                f"{len(paused)} paused; go on with: labtui resume {' '.join(str(job.id) for job in paused[:5])}"
+                f"{len(paused)} paused; go on with: labtui resume "
+                f"{' '.join(str(job.id) for job in paused[:5])}"
             )
         failed = [job for job in jobs if job.state in ("failed", "cancelled")]
         return FAILED if failed else 0

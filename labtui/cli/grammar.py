@@ -45,7 +45,8 @@ def _begin(g: Grammar) -> None:
     g.add("demo", "demo:demo", "train the preset quick for real and show kappa", *DEVICES, writes=True)
     dry = ("--dry-run", {"action": "store_true", "help": "print what it would queue and cost; queue nothing"})
     g.add(
-        "submit", "submit:submit", "queue a study or a job", SPEC, dry, START, *DEVICES, example="study.toml --start"
+        "submit", "submit:submit", "queue a study or a job", SPEC, dry, START, *DEVICES,
+        example="study.toml --start"
     )  # fmt: skip
     g.add("run", "running:run", "supervise in the foreground until the queue is empty", *DEVICES, writes=True)
     daemon = g.group("daemon", "the supervisor: start, stop, status, run")

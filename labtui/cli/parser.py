@@ -1,4 +1,7 @@
-"""The grammar of the command line. Each command names the function that runs it, which is imported only then."""
+"""The grammar of the command line.
+
+Each command names the function that runs it, which is imported only then.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ class Layout(argparse.RawDescriptionHelpFormatter):
 
 
 def shared(*, again: bool = False) -> Parser:
-    """Options that stand before or after the command; ``again``: after it, where they take nothing back and help is brief."""
+    """Options that stand before or after the command; ``again``:
+    after it, where they take nothing back and help is brief.
+    """
     options = Parser(add_help=False)
     group = options.add_argument_group("everywhere")
     hidden: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS} if again else {}
@@ -151,7 +156,9 @@ def sentence(text: str) -> str:
 
 
 def build(words: Sequence[str] | None = None) -> Grammar:
-    """The grammar: the whole of it, or as much as these words need (40 commands take 25 ms, the splash is due in 50)."""
+    """The grammar: the whole of it, or as much as these words need (40 commands take 25 ms,
+    the splash is due in 50).
+    """
     grammar = Grammar()
     if words is None or not bare(words):
         from labtui.cli.grammar import fill

@@ -82,7 +82,9 @@ def lab(path: Path, read_only: bool) -> Iterator[Finding]:
 
 
 def modes(path: Path, env: Mapping[str, str]) -> Iterator[Finding]:
-    """What others may read, or worse write. labtui makes all of it the user's alone, and leaves the mode of what is there."""
+    """What others may read, or worse write. labtui makes all of it the user's alone,
+    and leaves the mode of what is there.
+    """
     paths = LabPaths(path)
     for place, shared in (
         (paths.lab, "or leave it so where others are to look with --read-only"),

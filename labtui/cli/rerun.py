@@ -1,4 +1,6 @@
-"""``labtui rerun JOB --check``: the same search again from nothing but what is stored, in a lab of its own, compared."""
+"""``labtui rerun JOB --check``: the same search again from nothing but what is stored,
+in a lab of its own, compared.
+"""
 
 from __future__ import annotations
 

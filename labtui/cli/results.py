@@ -120,7 +120,9 @@ def terms(context: Context) -> None:
 
 
 def generalisation(context: Context) -> None:
-    """Accuracy at twice the length beside kappa (the paper's Table 2), and their rank correlation (Observation 4.5)."""
+    """Accuracy at twice the length beside kappa (the paper's Table 2),
+    and their rank correlation (Observation 4.5).
+    """
     from labtui.analysis.kappa import kappa as measure
     from labtui.analysis.length import rank_correlation
     from labtui.views.grid import grid

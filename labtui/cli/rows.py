@@ -1,4 +1,6 @@
-"""Rows as JSON and as CSV, written while they are read: a table of 190,000 trials need not fit into memory."""
+"""Rows as JSON and as CSV, written while they are read:
+a table of 190,000 trials need not fit into memory.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
 
 
 def safe(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: such texts get an apostrophe before them. Numbers stay numbers."""
+    """A cell that no spreadsheet takes for a formula: such texts get an apostrophe before them.
+
+    Numbers stay numbers.
+    """
     kind = type(value)
     if kind is int:
         return value

@@ -31,7 +31,8 @@ def _refuse_second(context: Context) -> None:
     if told.running and not supervisor.outdated(context.lab_path):
         who = f"a supervisor (process {told.pid} on {told.host})"
         raise BadInput(
-            f"{who} has {context.lab_path} already; follow it with labtui watch, or end it with labtui daemon stop"
+            f"{who} has {context.lab_path} already; follow it with labtui watch, "
+            "or end it with labtui daemon stop"
         )
 
 
@@ -97,7 +98,7 @@ def daemon_run(context: Context) -> None:
     supervise.ready(context)
     context.close()
     command = supervise.command(context, "--daemon")
-    os.execv(command[0], command)
+    os.execve(command[0], command, supervisor.environment())
 
 
 def watch(context: Context) -> int:

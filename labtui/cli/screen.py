@@ -63,6 +63,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         read_only=args.read_only,
         no_mouse=getattr(args, "no_mouse", False),
         slow=getattr(args, "slow", False),
+        ascii=bool(args.ascii),
         screen=screen or getattr(args, "screen", None),
         study=study,
         started=started,
@@ -70,7 +71,9 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
 
 
 def _require_lab(path: Path) -> None:
-    """What is no lab is told before anything is drawn; all else that may be wrong with it the screen tells."""
+    """What is no lab is told before anything is drawn;
+    all else that may be wrong with it the screen tells.
+    """
     from store.header import check_header
     from store.paths import LabPaths
 

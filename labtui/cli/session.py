@@ -1,4 +1,6 @@
-"""What ends a supervisor behind its back: a log-out where systemd-logind kills, a batch system whose allocation is over."""
+"""What ends a supervisor behind its back: a log-out where systemd-logind kills,
+a batch system whose allocation is over.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from pathlib import Path
 from labtui.cli.finding import Finding
 
 LOGIND = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
-"""Where logind's settings lie; a file of one name counts in the last of them, and drop-ins count over ``logind.conf``."""
+"""Where logind's settings lie; a file of one name counts in the last of them,
+and drop-ins count over ``logind.conf``.
+"""
 SCOPE = "systemd-run --user --scope labtui daemon start"
 LINGER = "loginctl enable-linger"
 BATCH = "put `labtui run` into the script that sbatch gets; the next allocation goes on from the checkpoints"

@@ -1,4 +1,6 @@
-"""``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``: that screen."""
+"""``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``:
+that screen.
+"""
 
 from __future__ import annotations
 

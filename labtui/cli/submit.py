@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def warnings(spec: Study | NamedJob) -> list[str]:
-    """What is allowed and worth knowing: states that nothing reaches, a training space below the N_max asked for."""
+    """What is allowed and worth knowing: states that nothing reaches,
+    a training space below the N_max asked for.
+    """
     from runners.spec import Automaton, Product, Study
 
     jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
@@ -26,7 +28,8 @@ def warnings(spec: Study | NamedJob) -> list[str]:
     capped = [job for job in jobs if job.capped and job.search.n_max is not None]
     if capped:
         out[
-            f"note: {len(capped)} jobs run with N_max capped by their training space ({capped[0].label}: {capped[0].n_max})"
+            f"note: {len(capped)} jobs run with N_max capped by their training space ({capped[0].label}: "
+            f"{capped[0].n_max})"
         ] = None
     return list(out)
 
@@ -66,6 +69,7 @@ def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
     else:
         again = f", {done.requeued} queued again" if done.requeued else ""
         context.say(
-            f"{context.lab_path}: {len(done.jobs)} searches, {done.new} new, {done.reused} known already{again}"
+            f"{context.lab_path}: {len(done.jobs)} searches, {done.new} new, "
+            f"{done.reused} known already{again}"
         )
     return done.jobs

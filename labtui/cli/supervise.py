@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from labtui.cli import writing
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput, WorkFailed
 from labtui.cli.session import Session
+from runners.pool.client import environment
 from store.errors import OPENED, refusal
 from store.locks import supervisor_alive
 from store.paths import LabPaths
@@ -46,7 +46,8 @@ def ready(context: Context) -> Lab:
         writing.create_or_open(context.lab_path)
         lab = context.lab
         context.say(
-            f"{context.lab_path}: upgraded to schema {lab.schema}; the backup is in {LabPaths(lab.path).backups}"
+            f"{context.lab_path}: upgraded to schema {lab.schema}; "
+            f"the backup is in {LabPaths(lab.path).backups}"
         )
     if lab.no_room:
         raise WorkFailed(lab.notice.removesuffix(OPENED))
@@ -104,8 +105,9 @@ def start(context: Context) -> None:
 
 def command(context: Context, *words: str) -> list[str]:
     """The command line of a supervisor in the foreground."""
-    start = [sys.executable, "-m", "runners", "--lab", str(context.lab_path), "--foreground"]
-    return [*start, *options(context), *words]
+    from runners.pool import client as supervisor
+
+    return supervisor.command(context.lab_path, "--foreground", *options(context), *words)
 
 
 class Foreground:
@@ -115,7 +117,11 @@ class Foreground:
         writing.require_torch()
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
         self._child = subprocess.Popen(
-            command(context, *words), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+            command(context, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            env=environment(),
         )
 
     def running(self) -> bool:
@@ -133,7 +139,9 @@ class Foreground:
         )
 
     def end(self) -> None:
-        """Let it checkpoint: it ends by itself when there is nothing left, and an interrupt has reached it too."""
+        """Let it checkpoint: it ends by itself when there is nothing left,
+        and an interrupt has reached it too.
+        """
         for patience, act in ((GRACE_S, self._child.terminate), (STOP_S, self._child.kill)):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=patience)

@@ -1,4 +1,6 @@
-"""Each screen as text: ``labtui show SCREEN`` and ``labtui --plain --screen SCREEN`` run the command that is its twin."""
+"""Each screen as text: ``labtui show SCREEN`` and ``labtui --plain --screen SCREEN`` run the command that
+is its twin.
+"""
 
 from __future__ import annotations
 

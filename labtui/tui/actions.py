@@ -1,7 +1,8 @@
 """The one registry of what a person can do: footer, help, palette and keys all come from here.
 
-An action has a stable id, so that keys can be given to it in the config file (``[keys]``) or by ``LABTUI_KEY_<ID>``. Its
-handler is the method ``do_<id>`` of the screen in front, or else of the app; whether it is valid now is ``can_<id>``.
+An action has a stable id, so that keys can be given to it in the config file (``[keys]``) or by
+``LABTUI_KEY_<ID>``. Its handler is the method ``do_<id>`` of the screen in front, or else of the app; whether
+it is valid now is ``can_<id>``.
 """
 
 from __future__ import annotations
@@ -177,9 +178,9 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 _NAMES = {
-    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-", "up": "↑",
-    "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[", "right_square_bracket": "]", "slash": "/",
-    "colon": ":",
+    "question_mark": "?", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "plus": "+", "minus": "-",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "left_square_bracket": "[",
+    "right_square_bracket": "]", "slash": "/", "colon": ":",
 }  # fmt: skip
 
 
@@ -202,7 +203,8 @@ class Keymap:
         for name in own:
             if name not in BY_ID:
                 raise ValueError(
-                    f"keys.{name} is no action; expected one of those that ? shows, such as pause or show_queue"
+                    f"keys.{name} is no action; expected one of those that ? shows, "
+                    "such as pause or show_queue"
                 )
         self.keys: dict[str, tuple[str, ...]] = {a.id: own.get(a.id, a.keys) for a in ACTIONS}
         taken = {key for keys in own.values() for key in keys}

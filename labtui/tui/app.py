@@ -89,7 +89,8 @@ class Host(Measuring, inherit_bindings=False):
         wanted = choose_theme(self.settings.theme, os.environ)
         self.theme = wanted if wanted in self.available_themes else "labtui-dark"
         if "NO_COLOR" in os.environ:
-            # Textual chose its filter by the theme it began with: greys, where the person asked for none at all.
+            # Textual chose its filter by the theme it began with:
+            # greys, where the person asked for none at all.
             self._filters = [f for f in self._filters if not isinstance(f, Monochrome)] + [NoColor()]
         self._repaint()
         self.common: Common | None = None
@@ -274,7 +275,10 @@ class Host(Measuring, inherit_bindings=False):
     # Keys
 
     def target(self) -> ScreenPane | Overlay:
-        """Who has the keyboard: the top overlay, else the screen in front. Focus follows a refresh later than fast typing."""
+        """Who has the keyboard: the top overlay, else the screen in front.
+
+        Focus follows a refresh later than fast typing.
+        """
         return self.overlays[-1] if self.overlays else self.front
 
     def on_key(self, event: events.Key) -> None:

@@ -92,7 +92,9 @@ def footer_line(
 
 
 def study_strip(common: Common, chosen: int | None, width: int) -> Line:
-    """All studies with how far they are, the chosen one lit; those that do not fit are counted, not hidden."""
+    """All studies with how far they are, the chosen one lit;
+    those that do not fit are counted, not hidden.
+    """
     spans: list[Span] = [(" all ", "tab" if chosen is None else "dim"), ("  ", "")]
     studies = [s for s in common.studies if not s.archived]
     start = next((i for i, s in enumerate(studies) if s.id == chosen), 0)

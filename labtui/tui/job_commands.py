@@ -1,4 +1,7 @@
-"""The verbs: what the app asks of the lab. Each is one command row that the supervisor obeys; none blocks the screen."""
+"""The verbs: what the app asks of the lab.
+
+Each is one command row that the supervisor obeys; none blocks the screen.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 MANY = 1
 """Verbs on more jobs than this ask first."""
 _PAST = {
-    "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again", "archive": "archived",
-    "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted", "tag": "tagged",
+    "pause": "pausing", "resume": "resumed", "cancel": "cancelling", "retry": "queued again",
+    "archive": "archived", "delete": "deleted", "priority": "reordered", "move": "moved", "note": "noted",
+    "tag": "tagged",
 }  # fmt: skip
 _UNDO = {"cancel": "undo_cancel", "archive": "unarchive", "delete": "restore"}
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
@@ -77,7 +81,9 @@ class Verbs(Supervising, inherit_bindings=False):
         self.ensure_supervisor()
 
     def verb(self, name: str, *args: Any, ask: bool = False) -> None:
-        """A verb on what is selected; on many jobs, or where it takes something away, after a question that counts."""
+        """A verb on what is selected; on many jobs, or where it takes something away,
+        after a question that counts.
+        """
         ids = self.front.selection()
         if not ids:
             return

@@ -1,4 +1,6 @@
-"""When the machine is looked at: while something runs and the Queue is in front, and once when it comes to the front."""
+"""When the machine is looked at: while something runs and the Queue is in front,
+and once when it comes to the front.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The one widget that draws: lines in, only the cells that differ out.
 
-A pane asks its ``draw`` for lines, compares them with what stands on the screen and refreshes the differing columns of the
-differing rows. Nothing equal is sent again, and a hidden pane draws nothing.
+A pane asks its ``draw`` for lines, compares them with what stands on the screen and refreshes the differing
+columns of the differing rows. Nothing equal is sent again, and a hidden pane draws nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class Pane(Widget, inherit_bindings=False):
         app = self.lab_app
         width, height = self.size
         if self._drawn_at != (width, height):
-            self._draw_lines()  # the first frame of a new size is the right one: a blank one would be sent for nothing
+            # The first frame of a new size is the right one: a blank one would be sent for nothing
+            self._draw_lines()
         strip = self._strips.get(y)
         if strip is None:
             line = self._lines[y] if y < len(self._lines) else ()
@@ -125,7 +126,9 @@ def to_strip(line: Line, width: int, palette: Palette, glyphs: str = "unicode") 
 
 
 def _same(before: Segment, text: str, style: Style) -> bool:
-    """Whether ``text`` may be sent in the style before it: the same one, or a gap whose ink nobody sees (40 bytes each)."""
+    """Whether ``text`` may be sent in the style before it:
+    the same one, or a gap whose ink nobody sees (40 bytes each).
+    """
     old = before.style
     if old is None or old == style:
         return old is not None

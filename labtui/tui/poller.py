@@ -1,8 +1,9 @@
-"""The one thread that reads the lab: it watches the lab's version and reads a frozen snapshot for the screen in front.
+"""The one thread that reads the lab: it watches the lab's version and reads a frozen snapshot for the
+screen in front.
 
-One connection, owned by the thread (``PRAGMA data_version`` compares only within one). A snapshot is delivered by one call
-and the next is not read before the last was taken, so ticks coalesce and never pile up. A read that cost c seconds is not
-repeated for 5c, so that a huge lab on a slow disk cannot keep a core busy.
+One connection, owned by the thread (``PRAGMA data_version`` compares only within one). A snapshot is
+delivered by one call and the next is not read before the last was taken, so ticks coalesce and never pile up.
+A read that cost c seconds is not repeated for 5c, so that a huge lab on a slow disk cannot keep a core busy.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ class Poller:
         self._wake.set()
 
     def turn(self, key: str, once: Loader, then: Loader) -> None:
-        """Read ``once`` at once, and from the next commit on ``then``: a page that is turned needs no new list of ids."""
+        """Read ``once`` at once, and from the next commit on ``then``:
+        a page that is turned needs no new list of ids.
+        """
         with self._lock:
             self._wanted = _Wanted(key, then, dirty=False, once=once)
         self._wake.set()
@@ -211,8 +214,8 @@ class Poller:
         over = {e.job_id for e in fresh if e.kind in ("job.done", "job.failed") and e.job_id is not None}
         ended = tuple(lab.jobs(sorted(over))) if over else ()
         return Common(
-            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh, ended,
-            lab.read_only, lab.notice,
+            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh,
+            ended, lab.read_only, lab.notice,
         )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The supervisor as the app sees it: commands it obeys, a start where it is missing, a word for what it finished."""
+"""The supervisor as the app sees it: commands it obeys, a start where it is missing,
+a word for what it finished.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class Supervising(Host, inherit_bindings=False):
         self._had_supervisor = False
 
     def _send(self, send: Callable[[], int], then: Callable[[], None]) -> None:
-        """Leave a command in a thread. Where no supervisor runs it is applied at once; else its answer is waited for."""
+        """Leave a command in a thread.
+
+        Where no supervisor runs it is applied at once; else its answer is waited for.
+        """
         alive = (
             self.common is not None and self.common.supervisor is not None and self.common.supervisor.alive
         )
@@ -54,7 +59,9 @@ class Supervising(Host, inherit_bindings=False):
         self.run_worker(work, thread=True, group="commands", exit_on_error=False)
 
     def _refusal(self, number: int) -> str:
-        """Why a command was refused, as soon as that is known; empty: it was not, or not within three seconds."""
+        """Why a command was refused, as soon as that is known; empty:
+        it was not, or not within three seconds.
+        """
         from store.read import open_lab
 
         end = time.monotonic() + 3.0
@@ -107,8 +114,8 @@ class Supervising(Host, inherit_bindings=False):
             return
         failed = [job for job in ended if job.state == "failed"]
         job = (failed or list(ended))[-1]
-        found = figures.bracket(job.lo, job.hi, job.n_max, job.status)
-        what = f"job {job.id}, {clean(job.model_label)} {clean(job.task)} {job.format}"
+        found = figures.nstar(job)
+        what = f"job {job.id}, {figures.label(job)}"
         text = f"✗ {what} failed: {clean(job.reason or '')}" if failed else f"✓ {what}: N* {found}"
         if len(ended) > 1:
             text = f"{len(ended)} jobs ended; {text}"
@@ -119,7 +126,9 @@ class Supervising(Host, inherit_bindings=False):
             self._driver.write(f"\x1b]9;labtui: {text}\x07")
 
     def ensure_supervisor(self, *, submitted: bool = False) -> None:
-        """Start a supervisor where work is queued and none runs, or one of an older labtui, which then hands over."""
+        """Start a supervisor where work is queued and none runs, or one of an older labtui,
+        which then hands over.
+        """
         common = self.common
         if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return

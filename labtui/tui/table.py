@@ -1,7 +1,7 @@
 """A table of any length: an array of ids, pages of 128 rows, and a window on them.
 
-The state is plain data and the drawing a function, so that both are tested without a terminal. Column widths are decided
-once per width of the screen, never by the data, so nothing jumps.
+The state is plain data and the drawing a function, so that both are tested without a terminal.
+Column widths are decided once per width of the screen, never by the data, so nothing jumps.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Window(Generic[Row]):
     height: int = 1
     marked: set[int] = field(default_factory=set)
     held: bool = False
-    """The person has chosen the row under the cursor: it is followed. Until then the cursor stays at the top."""
+    """The person has chosen the row under the cursor: it is followed.
+
+    Until then the cursor stays at the top.
+    """
     loaded: bool = False
     """Whether any ids have arrived: before that, an empty table says nothing."""
 

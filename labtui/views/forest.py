@@ -1,4 +1,6 @@
-"""All values of kappa beside each other on one log axis around 1: what shares to the right, what interferes to the left."""
+"""All values of kappa beside each other on one log axis around 1:
+what shares to the right, what interferes to the left.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def reach(kappas: Sequence[Kappa]) -> float:
 
 
 def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None = None) -> list[Line]:
-    """One row for each kappa that says something, ``chosen`` being the id of its cell; those that do not fit are counted."""
+    """One row for each kappa that says something, ``chosen`` being the id of its cell;
+    those that do not fit are counted.
+    """
     told = [k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound")]
     inner = width - LABEL - 1
     room = height - 2

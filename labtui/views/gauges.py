@@ -89,7 +89,9 @@ def _others(others: Sequence[CardUser], short: bool) -> str:
     shares: dict[str, float] = {}
     for one in others:
         shares[one.user] = shares.get(one.user, 0.0) + (one.memory or 0.0)
-    told = [f"{user} {figures.size_bytes(used)}" if used else user for user, used in shares.items()]
+    told = [
+        f"{clean(user)} {figures.size_bytes(used)}" if used else clean(user) for user, used in shares.items()
+    ]
     return "also " + ", ".join(told[:2]) + (f", {len(told) - 2} more" if len(told) > 2 else "")
 
 
@@ -107,7 +109,12 @@ def users_lines(reading: Reading | None) -> list[Line]:
         for one in (*(u for u in card.users if u.ours), *card.others):
             memory = figures.size_bytes(one.memory) if one.memory is not None else figures.NONE
             whose: Span = ("  this lab", "ok") if one.ours else ("", "")
-            lines.append(((f"   {one.pid:>8}  {memory:>7}  {fit(one.user, 16)} {one.program}", ""), whose))
+            lines.append(
+                (
+                    (f"   {one.pid:>8}  {memory:>7}  {fit(clean(one.user), 16)} {clean(one.program)}", ""),
+                    whose,
+                )
+            )
         lines += [*([] if card.users else [text_line("   nobody computes on it", "dim")]), ()]
     return lines[:-1]
 

@@ -1,4 +1,6 @@
-"""The grid of one candidate as a heat map: learning rates down, seeds across, each trial's best loss and how it ended."""
+"""The grid of one candidate as a heat map: learning rates down, seeds across,
+each trial's best loss and how it ended.
+"""
 
 from __future__ import annotations
 

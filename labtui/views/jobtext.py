@@ -80,7 +80,9 @@ def _loud(line: str) -> bool:
 
 
 def read_log(lab_path: str | os.PathLike[str], job: JobRow, probe: ProbeRow | None) -> list[str]:
-    """The end of the worker's log that has to do with a job: that of its slot, else the newest; at most 64 kB."""
+    """The end of the worker's log that has to do with a job: that of its slot, else the newest;
+    at most 64 kB.
+    """
     from store.paths import LabPaths
 
     folder = LabPaths(Path(lab_path)).logs

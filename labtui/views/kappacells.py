@@ -26,7 +26,9 @@ def level(kappa: Kappa) -> int | None:
 
 
 def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
-    """One place of the table in ``width`` cells: the number right-aligned in six, then what it leaves open."""
+    """One place of the table in ``width`` cells: the number right-aligned in six,
+    then what it leaves open.
+    """
     if not kappas:
         return ((fit("     ·", width), "faint"),)
     kappa = kappas[0]
@@ -48,7 +50,9 @@ def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
 
 
 def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None) -> list[Line]:
-    """N*_n over n with its brackets, censored ones as arrows, and N*_joint as a level; ``chosen`` is the n of the cursor."""
+    """N*_n over n with its brackets, censored ones as arrows, and N*_joint as a level;
+    ``chosen`` is the n of the cursor.
+    """
     style = model_style(kappa.cell.model)
     good = [t for t in kappa.terms if t.status == "bracket" and t.hi is not None]
     points = tuple((float(t.n), _middle(t.lo, t.hi or 1)) for t in good)

@@ -1,7 +1,8 @@
-"""Plots as lines of cells: braille dots for curves, one sign per point, log or linear axes with ticks a person would choose.
+"""Plots as lines of cells: braille dots for curves, one sign per point,
+log or linear axes with ticks a person would choose.
 
-Our own and not plotext's, because each cell keeps the name of its style (themes, NO_COLOR), because only cells that change
-may be sent, and because plotext 6.1 collapses log rulers with ticks (docs/dependencies.md).
+Our own and not plotext's, because each cell keeps the name of its style (themes, NO_COLOR), because only
+cells that change may be sent, and because plotext 6.1 collapses log rulers with ticks (docs/dependencies.md).
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ _FINE = (1, 1.5, 2, 3, 4, 5, 7)
 
 
 def ticks(axis: Axis, most: int) -> list[float]:
-    """At most about ``most`` round values: 1 and 3 times powers of ten on a log axis where there is room, else 1, 10, 100."""
+    """At most about ``most`` round values: 1 and 3 times powers of ten on a log axis where there is room,
+    else 1, 10, 100.
+    """
     if axis.whole and axis.high - axis.low <= max(2, most):
         return [float(i) for i in range(math.ceil(axis.low), math.floor(axis.high) + 1)]
     if axis.log:
@@ -202,8 +205,10 @@ def plot(
     y_format: str = "loss",
     cursor: tuple[float, float] | None = None,
 ) -> list[Line]:
-    """The plot in exactly ``width`` x ``height`` cells; two lines at the foot and a gutter at the left are its axes."""
-    show = {"loss": figures.loss, "count": figures.count}[y_format]
+    """The plot in exactly ``width`` x ``height`` cells;
+    two lines at the foot and a gutter at the left are its axes.
+    """
+    show = figures.count if y_format == "count" else figures.loss
     y_ticks = [
         (v, show(v) if y_format == "count" or v < 0.001 else f"{v:g}") for v in ticks(y, max(2, height // 3))
     ]

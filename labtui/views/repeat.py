@@ -51,7 +51,8 @@ class Repeat:
 def compare_records(old: Record, new: Record) -> Repeat:
     """Compare what ``labtui show JOB --json`` wrote of two runs.
 
-    Not compared: speculative candidates, which are no evidence, and trials that ended when a sibling superseded them.
+    Not compared: speculative candidates, which are no evidence,
+    and trials that ended when a sibling superseded them.
     """
     before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max")} for r in (old, new))
     first, second = _verdicts(old), _verdicts(new)
@@ -76,7 +77,9 @@ def compare_records(old: Record, new: Record) -> Repeat:
 
 
 def _verdicts(record: Record) -> dict[tuple[int, int], tuple[Any, ...]]:
-    """(N, how many probes at that N came before) -> verdict; with its counts of seeds where these are the evidence."""
+    """(N, how many probes at that N came before) -> verdict;
+    with its counts of seeds where these are the evidence.
+    """
     found: dict[tuple[int, int], tuple[Any, ...]] = {}
     times: dict[int, int] = {}
     counted = record.get("job", {}).get("strategy") in FRESH_SEEDS

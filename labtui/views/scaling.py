@@ -1,7 +1,8 @@
-"""The Scaling screen as text: N* against L, m or n on log axes through plotext, bars for brackets, arrows for censored points.
+"""The Scaling screen as text: N* against L, m or n on log axes through plotext, bars for brackets,
+arrows for censored points.
 
-plotext 6.1's own log scale collapses the plot when ticks are set: so it is given log10 of the data on linear rulers,
-with tick labels of our own.
+plotext 6.1's own log scale collapses the plot when ticks are set:
+so it is given log10 of the data on linear rulers, with tick labels of our own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10
 
-from labtui.analysis import format as show
 from labtui.analysis.fits import Fit, Refusal
 from labtui.analysis.points import Point, Series
 from labtui.text import clean
+from labtui.views import numbers
 
 MARKERS = {"transformer": "▲△▴", "lstm": "■□▪", "dense_ssm": "●○◌"}
 """The signs that the models have on the screens, filled and hollow: one for each line of a model."""
@@ -37,7 +38,8 @@ def at(point: Point, x: str) -> int | None:
 def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, int | None], list[Point]]:
     """Points that belong on one line: of one series, and with one value of the axis that is not drawn.
 
-    Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none, the lengths).
+    Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none,
+    the lengths).
     """
     found = [p for p in points if (p.series.distribution == "fixed") == (x == "n")] or list(points)
     groups: dict[tuple[Series, int | None], list[Point]] = {}
@@ -120,7 +122,7 @@ def _plot(
             marker = markers[key] if p.hi is not None else ("^" if ascii else "↑")
             figure.draw(figure.signal([column], [top], marker=marker))
     decades = list(range(low, high + 1))
-    figure.ruler("y").ticks([float(d) for d in decades], [show.count(10.0**d, ascii=True) for d in decades])
+    figure.ruler("y").ticks([float(d) for d in decades], [numbers.count(10.0**d) for d in decades])
     figure.ruler("y").lim(float(low), float(high))
     figure.ruler("y").grid(True)
     values = sorted({at(p, x) or 1 for p in every})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labtui.analysis import format as show
 from labtui.text import clean
+from labtui.views import numbers
 from labtui.views.grid import grid
 from store.rows import JobRow
 
@@ -16,7 +16,9 @@ BAR = 40
 
 
 def curve_lines(job: JobRow, curve: SuccessCurve) -> list[str]:
-    """One row for each N: counts, share, interval, a bar with the interval marked and the fitted curve as a dot."""
+    """One row for each N: counts, share, interval, a bar with the interval marked and the fitted
+    curve as a dot.
+    """
     rows = []
     for p in curve.points:
         fitted = curve.fit(p.n) if curve.fit is not None and p.in_fit else None
@@ -30,14 +32,15 @@ def curve_lines(job: JobRow, curve: SuccessCurve) -> list[str]:
     if curve.fit is not None:
         f = curve.fit
         out.append(
-            f"fit: half-way at N = {show.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, lapse {f.lapse:.2g}"
+            f"fit: half-way at N = {numbers.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, "
+            f"lapse {f.lapse:.2g}"
         )
     else:
         out.append(f"no fit: {curve.reason}")
     if job.estimate is not None:
-        out.append(f"N* = {show.count_interval(job.estimate)} (90 %)")
+        out.append(f"N* = {numbers.count_interval(job.estimate)} (90 %)")
     if job.n50 is not None:
-        out.append(f"N_50 = {show.count_interval(job.n50)} (90 %)")
+        out.append(f"N_50 = {numbers.count_interval(job.n50)} (90 %)")
     return out
 
 

@@ -1,7 +1,8 @@
 """Adam for stacked members: one flat buffer per moment, a learning rate and a step count per member.
 
-Torch's defaults (Kingma and Ba 2015): betas 0.9 and 0.999, eps 1e-8, bias correction, no weight decay. The arithmetic is
-torch's own fused kernel, which reads and writes each of the four buffers once; a row never sees another row.
+Torch's defaults (Kingma and Ba 2015): betas 0.9 and 0.999, eps 1e-8, bias correction, no weight decay. The
+arithmetic is torch's own fused kernel, which reads and writes each of the four buffers once; a row never sees
+another row.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Adam:
         self.mean = torch.zeros_like(params) if mean is None else mean
         self.square = torch.zeros_like(params) if square is None else square
         self.steps = torch.zeros(params.shape[0], device=params.device, dtype=torch.float32)
-        """Optimiser steps of each row, on the device; a float, as torch keeps it (exact to 2^24, no matter beyond)."""
+        """Optimiser steps of each row, on the device; a float,
+        as torch keeps it (exact to 2^24, no matter beyond).
+        """
         rows = tuple(
             zip(*(t.unbind(0) for t in (params, self.grad, self.mean, self.square, self.steps)), strict=True)
         )

@@ -1,6 +1,8 @@
-"""How many members train at once: a short timing of the real thing, and on a CPU a check that company changes no bit.
+"""How many members train at once: a short timing of the real thing,
+and on a CPU a check that company changes no bit.
 
-One, without a timing, of a model whose members run one after another anyway: then the first success spares the others whole.
+One, without a timing, of a model whose members run one after another anyway:
+then the first success spares the others whole.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ from runners.spec import Job
 
 LADDER = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16)}
 SLOW_S = 0.5
-"""A model whose single step takes this long on a CPU gains nothing from company, and its calibration would take minutes."""
+"""A model whose single step takes this long on a CPU gains nothing from company,
+and its calibration would take minutes.
+"""
 ROUND_S = 0.02
 """A timing lasts about so long."""
 SHARE = 0.02
 LEAST_S, MOST_S = 0.1, 1.5
-"""A calibration may cost this share of the longest time that a probe of the grid can take, within these limits."""
+"""A calibration may cost this share of the longest time that a probe of the grid can take,
+within these limits.
+"""
 GAIN = 1.03
 """More members at once have to be this much faster for their memory and their shared fate."""
 MEMORY_SHARE = 0.6
@@ -165,8 +171,8 @@ def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -
 
 
 def _member_bytes(job: Job, lane: FusedBatch) -> int:
-    # Four buffers of parameters, and activations for backward: in all models a few dozen values per position and unit of
-    # width, and the width is at most the square root of the parameters.
+    # Four buffers of parameters, and activations for backward: in all models a few dozen values per position
+    # and unit of width, and the width is at most the square root of the parameters.
     parameters = lane.params.shape[1]
     positions = lane.batch * job.longest_input
     layers = getattr(job.model, "layers", 1)
@@ -195,7 +201,9 @@ def _time_all(lanes: Sequence[FusedBatch], steps: int) -> float:
 
 
 def _fastest(lanes: dict[int, FusedBatch], budget_s: float) -> int:
-    """The number of members with the least time per member-step; the candidates take turns and the best round counts."""
+    """The number of members with the least time per member-step;
+    the candidates take turns and the best round counts.
+    """
     times: dict[int, float] = {}
     begun = perf_counter()
     rounds = 0
@@ -209,7 +217,8 @@ def _fastest(lanes: dict[int, FusedBatch], budget_s: float) -> int:
 
 
 def _neighbourhood(job: Job, plan: Plan) -> str:
-    # Positions to the power of two: the speed changes little within, and the bits are checked for the very shape.
+    # Positions to the power of two: the speed changes little within,
+    # and the bits are checked for the very shape.
     wide = 1 << (job.longest_input - 1).bit_length()
     batch = min(job.training.batch_size, job.n_max)
     return f"{job.model.model_dump_json()} {job.format} {job.task.n_tokens} {batch} {wide} {plan.threads}"

@@ -1,8 +1,9 @@
-"""Checkpoint files: JSON and tensors in one file, written aside, fsync'd and renamed; damage is found by a checksum.
+"""Checkpoint files: JSON and tensors in one file, written aside, fsync'd and renamed;
+damage is found by a checksum.
 
-Layout: 8 bytes of magic, two little-endian uint64 (length of the JSON, length of the tensors), SHA-256 over both, the JSON
-(the state, and each tensor's type, shape and place), the tensors as they lie in memory, each at a multiple of 64 bytes. So a
-gigabyte is written and read without a copy. Nothing in it is ever run.
+Layout: 8 bytes of magic, two little-endian uint64 (length of the JSON, length of the tensors), SHA-256 over
+both, the JSON (the state, and each tensor's type, shape and place), the tensors as they lie in memory, each
+at a multiple of 64 bytes. So a gigabyte is written and read without a copy. Nothing in it is ever run.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor])
         tensors: contiguous CPU tensors.
 
     Raises:
-        OSError: the disk is full, or the place has gone or cannot be written; the checkpoints that were there stay.
+        OSError: the disk is full, or the place has gone or cannot be written;
+        the checkpoints that were there stay.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     there = files(folder)

@@ -1,7 +1,8 @@
-"""CUDA graphs of a lane: the whole training step and the whole evaluation as one launch each, no host in between.
+"""CUDA graphs of a lane: the whole training step and the whole evaluation as one launch each,
+no host in between.
 
-The step reads its batch from the block that the feed has laid out, at a counter on the device that it advances itself;
-so one captured step serves all steps, and the host only launches.
+The step reads its batch from the block that the feed has laid out, at a counter on the device that it
+advances itself; so one captured step serves all steps, and the host only launches.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class Graphs:
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 body()
         except RuntimeError as error:
-            # Ending a capture that an allocation broke raises an error of its own: look at what was behind it.
+            # Ending a capture that an allocation broke raises an error of its own:
+            # look at what was behind it.
             behind: BaseException | None = error
             while behind is not None:
                 if is_out_of_memory(behind):

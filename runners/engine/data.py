@@ -33,7 +33,9 @@ class Entry:
 
     @property
     def nbytes(self) -> int:
-        """About what it holds: tokens (1-2 bytes), places in the stream (6) and the validation set's int64 ids and labels."""
+        """About what it holds: tokens (1-2 bytes), places in the stream (6)
+        and the validation set's int64 ids and labels.
+        """
         length = self.source.job.lengths.length
         return self.largest * (6 + 2 * length) + 16 * self.validation.tokens.numel()
 
@@ -75,7 +77,8 @@ class DataCache:
         try:
             with self._lock:
                 entry = self._entries.get(key)
-            # On a GPU a set that is being read must not be laid out anew from another thread: two streams would race.
+            # On a GPU a set that is being read must not be laid out anew from another thread:
+            # two streams would race.
             if entry is None or (n is not None and entry.largest < n and is_gpu(device)):
                 source = DataSource(job, seed, device)
                 entry = Entry(source, source.validation())
@@ -124,8 +127,9 @@ def prepare(job: Job, n: int, seeds: Iterable[int], device: str) -> None:
 def validation_stack(job: Job, seeds: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
     """The validation sets of these seeds in one fixed mixed order: tokens and targets, int64 [D, V, T].
 
-    A data source orders a set by length; here its sequences are spread evenly, so that any first part of it is a fair
-    sample of all lengths. The order depends on V alone: the bits of a sum do not depend on the seed's company.
+    A data source orders a set by length; here its sequences are spread evenly, so that any first part of it
+    is a fair sample of all lengths. The order depends on V alone: the bits of a sum do not depend on the
+    seed's company.
     """
     batches = [CACHE.validation(job, seed, device) for seed in seeds]
     order = _spread(len(batches[0].tokens)).to(device)

@@ -24,11 +24,13 @@ def kind(device: str) -> str:
 def set_up(device: str, threads: int) -> None:
     """Set this process up to train on ``device``; call it before the first work there.
 
-    On a GPU this asks for kernels whose sums have a fixed order, so that the same plan gives the same bits again.
+    On a GPU this asks for kernels whose sums have a fixed order,
+    so that the same plan gives the same bits again.
     """
     torch.set_num_threads(threads)
     if is_gpu(device):
-        # cuBLAS reads it when its first handle is made; with several streams its default workspace is not deterministic.
+        # cuBLAS reads it when its first handle is made;
+        # with several streams its default workspace is not deterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Only for finding faults, and it costs a pass over every fresh buffer.

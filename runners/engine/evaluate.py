@@ -1,8 +1,9 @@
 """Validation: mean cross-entropy over the supervised positions, dropout off, float32, summed in float64.
 
-The set is summed in fixed parts, so the sum's bits depend neither on which members are evaluated together nor on whether
-the shortcut was taken. The shortcut (SCIENCE.md): losses are not negative, so a first part whose sum already exceeds
-eps x (positions of the whole set) proves "not below eps", and the rest need not be computed.
+The set is summed in fixed parts, so the sum's bits depend neither on which members are evaluated together nor
+on whether the shortcut was taken. The shortcut (docs/science.md): losses are not negative, so a first part
+whose sum already exceeds eps x (positions of the whole set) proves "not below eps", and the rest need not be
+computed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch import Tensor
 from runners.models import StackedModel
 
 PART = 256
-"""Sequences of a member that are evaluated at once; the same on every device and for any number of members."""
+"""Sequences of a member that are evaluated at once;
+the same on every device and for any number of members.
+"""
 FULL_SHARE = 0.03
 """Up to this share of the training's arithmetic every evaluation is exact."""
 EXACT_SHARE = 0.02
@@ -27,10 +30,11 @@ EXACT_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Thoroughness:
-    """How often the whole set is evaluated although its first part has decided; a function of the job and of B alone.
+    """How often the whole set is evaluated although its first part has decided;
+    a function of the job and of B alone.
 
-    A training step costs about three times a forward pass, so a full evaluation of V sequences costs V / (3 B interval)
-    of the training between two evaluations.
+    A training step costs about three times a forward pass,
+    so a full evaluation of V sequences costs V / (3 B interval) of the training between two evaluations.
     """
 
     first: int
@@ -76,7 +80,9 @@ class Validation:
         self.first_positions = int(supervised[a:b].sum())
 
     def sums(self, model: StackedModel, params: Tensor, sets: Tensor, part: int) -> Tensor:
-        """float64 [E]: summed loss of one part; ``sets`` int64 [E] says which set each row is evaluated on."""
+        """float64 [E]: summed loss of one part; ``sets`` int64 [E] says which set each row is
+        evaluated on.
+        """
         a, b = self.parts[part]
         tokens, targets = self.tokens[:, a:b], self.targets[:, a:b]
         if len(self.tokens) > 1:
@@ -102,8 +108,9 @@ class Validation:
     ) -> tuple[list[float], list[bool]]:
         """Mean loss of each row and whether it is exact.
 
-        A row's whole set is evaluated where that is ``wanted``, where the first part has not decided, or where it is below
-        half the ``best`` exact loss so far (so that a trial's best loss is told within about a factor of two at any time).
+        A row's whole set is evaluated where that is ``wanted``, where the first part has not decided, or
+        where it is below half the ``best`` exact loss so far (so that a trial's best loss is told within
+        about a factor of two at any time).
         """
         total = self.sums(model, params, sets, 0)
         if len(self.parts) == 1:

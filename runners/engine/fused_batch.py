@@ -136,7 +136,8 @@ class Supply:
 
 
 class FusedBatch:
-    """One fused batch. Rows never see one another; ended ones are dead weight until the lane is composed anew.
+    """One fused batch.
+    Rows never see one another; ended ones are dead weight until the lane is composed anew.
 
     Args:
         rows: taken over, not copied.
@@ -207,7 +208,9 @@ class FusedBatch:
         return min(ahead)
 
     def advance(self, limit: int | None = None) -> int:
-        """Train some steps, up to the next evaluation or ``limit`` at most; how many. Does not wait for a GPU.
+        """Train some steps, up to the next evaluation or ``limit`` at most; how many.
+
+        Does not wait for a GPU.
 
         Raises:
             Interrupted: in the middle of a step, which then has not begun; those before it are done.
@@ -277,8 +280,8 @@ class FusedBatch:
             counts, best: evaluations and best exact loss of each of these rows so far.
 
         Returns:
-            mean training loss since the last evaluation, validation loss, whether that is exact (it is where a parameter is
-            not finite), whether every parameter is finite; one per row.
+            mean training loss since the last evaluation, validation loss, whether that is exact
+            (it is where a parameter is not finite), whether every parameter is finite; one per row.
 
         Raises:
             Interrupted: the evaluation has not taken place.
@@ -352,7 +355,9 @@ class FusedBatch:
             self.loss.index_fill_(0, torch.tensor(rows, device=self.loss.device), 0.0)
 
     def _bearable(self) -> int:
-        """Steps that keep the next block short; nothing is known of a lane before its first blocks, so they are short."""
+        """Steps that keep the next block short; nothing is known of a lane before its first blocks,
+        so they are short.
+        """
         most = max(1, int(POLL_S / self._step_s)) if self._timed else 1
         if self._timed >= len(FIRST_BLOCKS):
             return most
@@ -360,8 +365,8 @@ class FusedBatch:
         return FIRST_BLOCKS[self._timed] if self.shape.cuda else min(most, FIRST_BLOCKS[self._timed])
 
     def _hold_back(self, count: int) -> None:
-        # Requests are heard on the host, so it may not run far ahead; waiting for the block before the last one costs
-        # the device nothing.
+        # Requests are heard on the host, so it may not run far ahead;
+        # waiting for the block before the last one costs the device nothing.
         if self.stream is not None and self._timed < len(FIRST_BLOCKS):
             self.stream.synchronize()
             return

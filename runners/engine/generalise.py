@@ -1,4 +1,4 @@
-"""The test at twice the training length (SCIENCE.md, Length generalisation)."""
+"""The test at twice the training length (docs/science.md, Length generalisation)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def rescaled_accuracy(job: Job, model: StackedModel, params: Tensor, seed: int) 
     """Accuracy of the state after 2L tokens, on 2,000 random sequences, with chance at 0 and perfection at 1.
 
     Args:
-        params: [P], one trial's; its own seed draws the sequences. With cot the 2L states are generated greedily.
+        params: [P], one trial's; its own seed draws the sequences.
+            With cot the 2L states are generated greedily.
     """
     test = generalisation_batch(job, seed, params.device)
     rows = params.unsqueeze(0)

@@ -23,8 +23,9 @@ LONGEST = 512
 class Feed:
     """The next batches of every row. A row's batches are a function of its seed, N and step alone.
 
-    Rows of the same seed and N that stand at the same step see the same batches, which are gathered once and copied. On a
-    GPU the block after the current one is laid out on a stream of its own while the current one trains.
+    Rows of the same seed and N that stand at the same step see the same batches, which are gathered once and
+    copied. On a GPU the block after the current one is laid out on a stream of its own while the current one
+    trains.
 
     Args:
         members: one per row.
@@ -80,7 +81,9 @@ class Feed:
         self._count, self.cursor = count, 0
 
     def ahead(self) -> None:
-        """Begin to lay out the next block if that can be done aside (GPU); call it once the current block is queued."""
+        """Begin to lay out the next block if that can be done aside (GPU);
+        call it once the current block is queued.
+        """
         if self._side is not None and not self._side.ready and self._rest:
             self._prefetch(min(self.capacity, self._rest))
 

@@ -36,7 +36,9 @@ class Saved:
     path: str
 
     def unfinished(self, ledger: Ledger) -> set[int]:
-        """Trials that are decided and not ended: a stop came while one of them was tested at twice the length."""
+        """Trials that are decided and not ended: a stop came while one of them was tested at
+        twice the length.
+        """
         found = {
             slot for rows in self.lanes for slot, live in zip(rows.slots, rows.live, strict=True) if live
         }
@@ -44,7 +46,9 @@ class Saved:
 
 
 def identity(job: Job, members: Sequence[Member]) -> str:
-    """What a checkpoint must agree on to be gone on from; the probes' names do not count, only who belongs together."""
+    """What a checkpoint must agree on to be gone on from;
+    the probes' names do not count, only who belongs together.
+    """
     names = list(dict.fromkeys(m.probe for m in members))
     rows = [{**asdict(m), "probe": names.index(m.probe)} for m in members]
     return hashlib.sha256(json.dumps([shape_key(job), rows], sort_keys=True).encode()).hexdigest()

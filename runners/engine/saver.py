@@ -15,8 +15,8 @@ from runners.engine.types import Checkpointed, EngineEvent, Note
 
 MIN_INTERVAL_S = 60.0
 INTERVAL_OVER_COST = 100.0
-"""A checkpoint may cost 1 % of the time: the interval after it is this many times what it blocked and what writing it took of
-the processor."""
+"""A checkpoint may cost 1 % of the time: the interval after it is this many times what it blocked and what
+writing it took of the processor."""
 
 
 class _Write(threading.Thread):

@@ -27,10 +27,11 @@ _cpu_model = lru_cache(maxsize=4)(lambda text: new_model(Job.from_json(text), "c
 class Schedule:
     """The lanes of a run and who waits.
 
-    Trials with different B = min(batch, N) never share a lane; those of the first live trial's B train first, the others
-    after them. Among one B the members' given order decides who starts first. On the CPU a lane is composed anew as soon as a
-    trial has ended: the rows' bits do not depend on it. On a GPU that costs a new capture and other kernels, so it happens
-    when at most half of a lane's rows are alive; both are functions of the plan and of the course of training alone.
+    Trials with different B = min(batch, N) never share a lane; those of the first live trial's B train first,
+    the others after them. Among one B the members' given order decides who starts first. On the CPU a lane is
+    composed anew as soon as a trial has ended: the rows' bits do not depend on it. On a GPU that costs a new
+    capture and other kernels, so it happens when at most half of a lane's rows are alive; both are functions
+    of the plan and of the course of training alone.
     """
 
     def __init__(self, job: Job, device: str, plan: Plan, ledger: Ledger) -> None:
@@ -52,7 +53,8 @@ class Schedule:
         """Give every lane its members; no lanes are left when every trial is over.
 
         Raises:
-            Interrupted: while data and parameters of newcomers were made; the lanes that there were are whole.
+            Interrupted: while data and parameters of newcomers were made;
+            the lanes that there were are whole.
         """
         if not self._changed:
             return
@@ -125,7 +127,10 @@ class Schedule:
             self.lanes[self.lanes.index(lane)] = self._lane(lane, keep, chosen)
 
     def _lane(self, old: FusedBatch | None, keep: Sequence[int], chosen: Sequence[int]) -> FusedBatch:
-        """The rows ``keep`` of ``old`` and the trials ``chosen``. All that takes long comes before ``old`` is let go."""
+        """The rows ``keep`` of ``old`` and the trials ``chosen``.
+
+        All that takes long comes before ``old`` is let go.
+        """
         shape = self.shape()
         slots = [*(old.slots[e] for e in keep), *chosen] if old is not None else list(chosen)
         steps = [old.steps[e] for e in keep] if old is not None else []

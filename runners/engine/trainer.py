@@ -1,4 +1,6 @@
-"""The trainer: many trials of one shape, fused, evaluated, stopped, checkpointed; told as a stream of events."""
+"""The trainer: many trials of one shape, fused, evaluated, stopped, checkpointed;
+told as a stream of events.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,13 @@ from runners.engine.types import (
     EngineEvent,
     Member,
     Note,
-    Outcome,
     Plan,
     Planned,
     Stopped,
 )
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
+from runners.verdict import Outcome
 
 _TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
 
@@ -39,7 +41,8 @@ class Trainer:
 
     Args:
         job: the shape: task, format, lengths, model, training (``types.shape_key``).
-        members: trials, possibly of several probes, in the order in which they may start where not all fit at once.
+        members: trials, possibly of several probes, in the order in which they may start where not all
+            fit at once.
         device: ``cpu`` or ``cuda:0``.
         plan: what an earlier run of this shape on this device went by; None: a short calibration chooses.
         checkpoint_dir: a folder of this run alone; None: no checkpoints.
@@ -78,11 +81,12 @@ class Trainer:
     def run(self, control: Control) -> Iterator[EngineEvent]:
         """Train until every trial has ended or ``control`` says stop.
 
-        After a :class:`Planned` in mid-run all trials that have not ended begin again at step 0. A resumed run first tells
-        its plan, then again the curve points and the endings that the checkpoint holds.
+        After a :class:`Planned` in mid-run all trials that have not ended begin again at step 0. A resumed
+        run first tells its plan, then again the curve points and the endings that the checkpoint holds.
 
-        A stop is heard wherever the work looks up (``runners.interrupt``): in the middle of a step or of an evaluation, which
-        then has not taken place; while data is made or a plan is sought, which begins again when the run goes on.
+        A stop is heard wherever the work looks up (``runners.interrupt``): in the middle of a step or of an
+        evaluation, which then has not taken place; while data is made or a plan is sought, which begins again
+        when the run goes on.
 
         Raises:
             EngineError: not even one member fits into the memory, or the device cannot be used.
@@ -120,7 +124,10 @@ class Trainer:
                     yield from self._train(control, plan, saved)
                     return
                 except CaptureRefusedError as error:
-                    why = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
+                    why = (
+                        f"the GPU refused to capture the training step ({error}); "
+                        "it runs without a CUDA graph"
+                    )
                     plan = replace(plan, graph=False, note=why)
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
@@ -143,7 +150,8 @@ class Trainer:
             fewer = replace(plan, members_at_once=max(1, min(plan.members_at_once, live) // 2))
         else:
             raise EngineError(
-                f"one {self.job.model.label} with {self.job.training.batch_size} sequences of {self.job.longest_input} "
+                f"one {self.job.model.label} with {self.job.training.batch_size} sequences of "
+                f"{self.job.longest_input} "
                 f"positions does not fit into the memory of {self.device}"
             ) from error
         why = (

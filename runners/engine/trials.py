@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.engine.types import Ended, Evaluated, Member, Outcome
+from runners.engine.types import Ended, Evaluated, Member
+from runners.verdict import Outcome, trial_outcome
 
 CURVE_POINTS = 64
 
@@ -54,7 +55,9 @@ class Trial:
 
 
 def thin(points: Sequence[Point], keep: int) -> list[Point]:
-    """About ``keep`` of the points, evenly by rank; the first, the last and the best exact one always stay."""
+    """About ``keep`` of the points, evenly by rank; the first,
+    the last and the best exact one always stay.
+    """
     if len(points) <= keep:
         return list(points)
     best = min(range(len(points)), key=lambda i: (points[i].validation if points[i].exact else math.inf, i))
@@ -74,10 +77,10 @@ class Ledger:
         return [i for i, trial in enumerate(self.trials) if trial.live]
 
     def decide(self, evaluated: Iterable[int], diverged: Iterable[int] = ()) -> list[int]:
-        """End the trials that the evaluations just recorded decide; their indices, in the order of their ending.
+        """End the trials that the evaluations just recorded decide;
+        their indices, in the order of their ending.
 
-        A loss below eps is a success; else a non-finite parameter a divergence; else the whole budget a failure. Then
-        each success supersedes the live trials of its scope, those that still wait included.
+        Each success then supersedes the live trials of its scope, those that still wait included.
         """
         ended: list[int] = []
         bad = set(diverged)
@@ -87,15 +90,18 @@ class Ledger:
             if not trial.live:
                 continue
             last = trial.curve[-1]
-            if last.exact and last.validation < trial.member.eps:
-                trial.outcome = Outcome.SUCCESS
-                successes.append(trial.member)
-            elif i in bad:
-                trial.outcome = Outcome.DIVERGED
-            elif trial.steps >= trial.budget:
-                trial.outcome = Outcome.FAILURE
-            else:
+            trial.outcome = trial_outcome(
+                last.validation,
+                trial.member.eps,
+                exact=last.exact,
+                non_finite=i in bad,
+                steps=trial.steps,
+                budget=trial.budget,
+            )
+            if trial.outcome is None:
                 continue
+            if trial.outcome is Outcome.SUCCESS:
+                successes.append(trial.member)
             ended.append(i)
         for winner in successes:
             if winner.stop != "never":

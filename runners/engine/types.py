@@ -1,14 +1,16 @@
-"""What goes into the engine and what comes out, without torch: shared with the worker and with stand-in trainers."""
+"""What goes into the engine and what comes out, without torch:
+shared with the worker and with stand-in trainers.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Literal
 
 from runners.spec import SCIENCE_VERSION, Job
+from runners.verdict import Outcome
 
 
 class EngineError(RuntimeError):
@@ -23,19 +25,6 @@ def shape_key(job: Job) -> str:
     data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
     data["science_version"] = SCIENCE_VERSION
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
-
-
-class Outcome(StrEnum):
-    """How a trial ended."""
-
-    SUCCESS = "success"
-    """A validation loss below eps at some evaluation."""
-    FAILURE = "failure"
-    """The whole budget was trained and no evaluation was below eps."""
-    DIVERGED = "diverged"
-    """A parameter became non-finite."""
-    SUPERSEDED = "superseded"
-    """A sibling decided the verdict first; stored with the steps that it did."""
 
 
 StopScope = Literal["probe", "seed", "never"]
@@ -60,7 +49,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that can change the order of floating-point sums; stored with the probe and reused on resume."""
+    """Everything that can change the order of floating-point sums;
+    stored with the probe and reused on resume.
+    """
 
     device: str
     """``cpu`` or ``cuda:0``."""
@@ -87,10 +78,12 @@ class Evaluated:
     train: tuple[float, ...]
     """Mean training loss since the last evaluation, one per member."""
     validation: tuple[float, ...]
-    """Validation loss, one per member; where ``exact`` is false, the mean over the part of the set that decided."""
+    """Validation loss, one per member; where ``exact`` is false,
+    the mean over the part of the set that decided.
+    """
     exact: tuple[bool, ...]
-    """False: a partial sum already proved "not below eps" and the rest was not evaluated; such a value is an estimate
-    for the curve and never the trial's best loss."""
+    """False: a partial sum already proved "not below eps" and the rest was not evaluated;
+    such a value is an estimate for the curve and never the trial's best loss."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,9 @@ class Ended:
     """Lowest exact validation loss; inf if there was no finite one."""
     best_step: int
     last_loss: float
-    """Validation loss at its last evaluation, exact for a trial that was not superseded; nan before the first."""
+    """Validation loss at its last evaluation, exact for a trial that was not superseded;
+    nan before the first.
+    """
     generalisation: float | None = None
     """Rescaled accuracy at twice the length, if asked for."""
 
@@ -130,7 +125,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan that training goes by, before the first step and again whenever it has to change (out of memory)."""
+    """The plan that training goes by, before the first step and again whenever it has to change
+    (out of memory).
+    """
 
     plan: Plan
 
@@ -147,7 +144,9 @@ EngineEvent = Evaluated | Ended | Checkpointed | Note | Planned | Stopped
 
 @dataclass
 class Control:
-    """What the outside asks of a running trainer; polled at least every second, ``stop`` wherever work looks up."""
+    """What the outside asks of a running trainer; polled at least every second,
+    ``stop`` wherever work looks up.
+    """
 
     stop: Literal["", "checkpoint", "discard"] = ""
     checkpoint_now: bool = False

@@ -1,10 +1,12 @@
 """Causal self-attention of many members, forward and backward; queries may be fewer than keys.
 
-Sequences are padded on the right only, so the causal mask is all that is needed: a supervised position sees itself and what
-stands before it, never padding; what padded positions compute is read by no supervised position and has a gradient of zero.
+Sequences are padded on the right only, so the causal mask is all that is needed: a supervised position sees
+itself and what stands before it, never padding; what padded positions compute is read by no supervised
+position and has a gradient of zero.
 
-Two layouts of the scores. By rows, [G, Q, T]: torch's softmax runs along memory. By columns, [T, G, Q]: it runs across, with a
-vector of queries at a time, where keys are too few to fill vectors with them: ten times as fast on a CPU at T = 12.
+Two layouts of the scores. By rows, [G, Q, T]: torch's softmax runs along memory. By columns, [T, G, Q]: it
+runs across, with a vector of queries at a time, where keys are too few to fill vectors with them: ten times
+as fast on a CPU at T = 12.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def by_columns(T: int, like: Tensor) -> bool:
 
 
 def causal_mask(T: int, place: Tensor, like: Tensor) -> Tensor:
-    """0 for keys up to the query's position and -inf after it, to be added to the scores with the heads' axis apart.
+    """0 for keys up to the query's position and -inf after it,
+    to be added to the scores with the heads' axis apart.
 
     Args:
         place: int64 [R, Q], positions of the queries; R = E B, or 1.
@@ -65,7 +68,9 @@ def forward(
     name: str,
     gemm: Gemm,
 ) -> tuple[Tensor, Attended]:
-    """q [E, B Q, d], kv [E, B T, 2 d], dropped [E, B heads Q T] or None -> what attention reads [E, B Q, d]."""
+    """q [E, B Q, d], kv [E, B T, 2 d], dropped [E, B heads Q T] or None -> what attention reads
+    [E, B Q, d].
+    """
     E, N, width = kv.shape
     T, Q, depth = N // B, q.shape[1] // B, width // (2 * heads)
     G = E * B * heads
@@ -98,7 +103,9 @@ def forward(
 def backward(
     d_merged: Tensor, kept: Attended, B: int, heads: int, dropped: Tensor | None, ws: Buffers, gemm: Gemm
 ) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to q [E, B Q, d] and kv [E, B T, 2 d], given that of the merged heads [E, B Q, d]."""
+    """Gradients with respect to q [E, B Q, d] and kv [E, B T, 2 d],
+    given that of the merged heads [E, B Q, d].
+    """
     E, _, d = d_merged.shape
     q, (k, v) = kept.queries, kept.pairs
     G, Q, depth = q.shape

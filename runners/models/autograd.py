@@ -1,8 +1,10 @@
-"""A stacked model from one function: parameters with their initial values, and a forward pass over members [E, ...].
+"""A stacked model from one function: parameters with their initial values, and a forward pass over members
+[E, ...].
 
-Whoever adds a model writes a :class:`Definition`; :class:`AutogradModel` makes of it all that the engine asks for. The head and the
-loss are shared by all: a definition ends in what the head reads at each position. ``lookup``, ``linear`` and the norms below have
-backward passes without atomic additions, so a gradient does not depend on the order in which a GPU's threads arrive.
+Whoever adds a model writes a :class:`Definition`; :class:`AutogradModel` makes of it all that the engine
+asks for. The head and the loss are shared by all: a definition ends in what the head reads at each
+position. ``lookup``, ``linear`` and the norms below have backward passes without atomic additions, so a
+gradient does not depend on the order in which a GPU's threads arrive.
 """
 
 from __future__ import annotations
@@ -39,8 +41,10 @@ class Definition:
     parameters: Mapping[str, tuple[tuple[int, ...], Initial]]
     """Name -> (shape of one member, initial values: see runners.models.layout)."""
     forward: Callable[[Weights, Tensor], Tensor]
-    """(weights, tokens int64 [E, B, T]) -> [E, B, T, width]: what the head reads at each position. It must be causal (sequences
-    are padded on the right), treat each member alone, and neither read a value on the host nor depend on data for a shape."""
+    """(weights, tokens int64 [E, B, T]) -> [E, B, T, width]: what the head reads at each position. It must
+    be causal (sequences are padded on the right), treat each member alone, and neither read a value on
+    the host nor depend on data for a shape.
+    """
     width: int
     """Numbers that the head reads at a position."""
     head: Initial | None = None
@@ -49,12 +53,16 @@ class Definition:
     max_length: int | None = None
     """The most positions; None: any number."""
     together: bool = False
-    """On a CPU members run in one stack. Only for a forward whose members are shown to be the same to the bit in any company."""
+    """On a CPU members run in one stack. Only for a forward whose members are shown to be the same to the
+    bit in any company.
+    """
 
 
 WHOLE = 32
-"""A CPU's element-wise kernels take two vectors of sixteen numbers at a time and what is left one by one, which rounds otherwise: a
-member is the same in any company where its part of every tensor is a multiple of this."""
+"""A CPU's element-wise kernels take two vectors of sixteen numbers at a time and what is left one by one,
+which rounds otherwise: a member is the same in any company where its part of every tensor is a multiple
+of this.
+"""
 
 
 class AutogradModel:
@@ -172,7 +180,7 @@ class AutogradModel:
     def _all(self, params: Tensor, tokens: Tensor) -> Tensor:
         weights = self.layout.views(params)
         x = self._features(weights, tokens)
-        return self._head(weights, x.flatten(1, 2)).unflatten(1, x.shape[1:3])
+        return self._head(weights, x.flatten(1, 2)).view(*x.shape[:3], -1)
 
     def _features(self, weights: Weights, tokens: Tensor) -> Tensor:
         check_interrupt()
@@ -211,7 +219,7 @@ class _Lookup(torch.autograd.Function):
     """A gather whose gradient is a product with the one-hot tokens, summed in one order."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, tokens: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, table: Tensor, tokens: Tensor) -> Tensor:
         ctx.save_for_backward(tokens)
         ctx.vocabulary = table.shape[1]
         E, B, T = tokens.shape
@@ -219,7 +227,7 @@ class _Lookup(torch.autograd.Function):
         return table.gather(1, index).view(E, B, T, -1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (tokens,) = ctx.saved_tensors
         E = tokens.shape[0]
         ids = torch.arange(ctx.vocabulary, device=tokens.device).view(1, -1, 1)

@@ -99,7 +99,9 @@ def forward(x: Tensor, w: Views, at: Batch, layer: int, window: Window | None = 
 
 
 def backward(d_out: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor:
-    """Gradient with respect to the block's input; d_out [E, M, d] is used up, the parameters' gradients go into ``g``."""
+    """Gradient with respect to the block's input; d_out [E, M, d] is used up,
+    the parameters' gradients go into ``g``.
+    """
     check_interrupt()
     E, M, d = d_out.shape
     ws, gemm = at.buffers, at.gemm
@@ -136,7 +138,9 @@ def _linear_back(dy: Tensor, x: Tensor, w: Views, g: Views, name: str, out: Tens
 
 
 def _attention_back(d_q: Tensor, d_kv: Tensor, kept: Kept, w: Views, g: Views, at: Batch) -> Tensor:
-    """Through the projections to query, key and value, which stand side by side in one weight: d(normed_1)."""
+    """Through the projections to query, key and value, which stand side by side in one weight:
+    d(normed_1).
+    """
     gemm, d = at.gemm, d_q.shape[-1]
     weight, d_weight, d_bias = w["attn.c_attn.weight"], g["attn.c_attn.weight"], g["attn.c_attn.bias"]
     d_weight[..., :d].copy_(gemm(kept.normed_own.transpose(1, 2), d_q))

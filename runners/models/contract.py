@@ -30,8 +30,9 @@ def dropout_keys(seeds: Sequence[int], device: str | torch.device) -> Tensor:
 class StackedModel(Protocol):
     """One instance per shape. It holds no parameters, only work space: one caller at a time.
 
-    ``params`` and ``grad`` are [E, P], contiguous in each row (a slice ``buffer[a:b]`` will do), float32, or float64 in tests.
-    Row e of every result depends on row e of the inputs alone; on the CPU to the bit, for any E.
+    ``params`` and ``grad`` are [E, P], contiguous in each row (a slice ``buffer[a:b]`` will do), float32, or
+    float64 in tests. Row e of every result depends on row e of the inputs alone; on the CPU to the bit, for
+    any E.
     """
 
     n_parameters: int
@@ -66,7 +67,8 @@ class StackedModel(Protocol):
         Args:
             params: [E, P].
             tokens: [E or 1, B, T] of any integer dtype; 1: all members read the same.
-            targets: the same shape; -1 where nothing is supervised. The supervised positions of a sequence are one run.
+            targets: the same shape; -1 where nothing is supervised.
+                The supervised positions of a sequence are one run.
             grad: [E, P], overwritten with the gradient of each member's mean loss.
             dropout: None turns dropout off.
 
@@ -76,7 +78,9 @@ class StackedModel(Protocol):
         ...
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluation without dropout: float64 [E] summed cross-entropy and float64 [E] number of supervised positions."""
+        """Evaluation without dropout: float64 [E] summed cross-entropy and float64 [E] number of
+        supervised positions.
+        """
         ...
 
     def logits(self, params: Tensor, tokens: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""The transformer read forward only, with a cache of keys and values, so that greedy decoding reads each position once."""
+"""The transformer read forward only, with a cache of keys and values,
+so that greedy decoding reads each position once.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Cache = list[tuple[Tensor, Tensor]]
 
 
 def advance(views: Views, blocks: Sequence[Views], heads: int, tokens: Tensor, cache: Cache) -> Tensor:
-    """Read tokens int64 [E, B, T] after what is in the cache (which grows by T); returns logits [E, B, T, n_outputs]."""
+    """Read tokens int64 [E, B, T] after what is in the cache (which grows by T);
+    returns logits [E, B, T, n_outputs].
+    """
     E, B, T = tokens.shape
     past = cache[0][0].shape[3] if cache else 0
     wte, wpe = views["wte"], views["wpe"]

@@ -1,8 +1,10 @@
-"""The transformer's variants: the GPT-2 style block of ``transformer`` with other positions, or with its stack applied r times.
+"""The transformer's variants: the GPT-2 style block of ``transformer`` with other positions, or with its
+stack applied r times.
 
-Positions: ``rope`` turns pairs of query and key channels by the position (Su et al. 2021; halves paired as in Llama, base 10,000),
-``alibi`` lowers scores by the distance times a slope of the head (Press et al. 2022), ``sinusoidal`` adds a fixed table, ``nope``
-does nothing: the causal mask alone tells positions apart.
+Positions: ``rope`` turns pairs of query and key channels by the position (Su et al. 2021; halves paired
+as in Llama, base 10,000), ``alibi`` lowers scores by the distance times a slope of the head (Press et al.
+2022), ``sinusoidal`` adds a fixed table, ``nope`` does nothing: the causal mask alone tells positions
+apart.
 """
 
 from __future__ import annotations
@@ -32,21 +34,25 @@ def rotary(x: Tensor, base: float = 10_000.0) -> Tensor:
 
 
 def alibi_slopes(heads: int) -> list[float]:
-    """2^-1 .. 2^-8 for 8 heads; for a power of two the geometric series from 2^(-8/heads), else that of the power below, with every
-    other slope of the power above after it, as published."""
+    """2^-1 .. 2^-8 for 8 heads; for a power of two the geometric series from 2^(-8/heads), else that of the
+    power below, with every other slope of the power above after it, as published.
+    """
     power = 1 << (heads.bit_length() - 1)
     slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
     return slopes + [2 ** (-4 * (2 * i + 1) / power) for i in range(heads - power)]
 
 
 def sinusoids(T: int, d: int, like: Tensor) -> Tensor:
-    """[T, d]: sines in the first half of the channels, cosines in the second (Vaswani et al. 2017, in another order)."""
+    """[T, d]: sines in the first half of the channels, cosines in the second (Vaswani et al. 2017, in
+    another order).
+    """
     half = d // 2
     rate = (torch.arange(half, device=like.device, dtype=like.dtype) * (-log(10_000.0) / half)).exp()
     angle = torch.arange(T, device=like.device, dtype=like.dtype).unsqueeze(1) * rate
     return torch.nn.functional.pad(torch.cat((angle.sin(), angle.cos()), 1), (0, d - 2 * half))
 
 
+# Long: the parameters and the two functions that read them are one definition.
 def decoder(spec: Transformer, shape: Shape) -> Definition:
     """Define the decoder; names, shapes and initial values as in runners.models.transformer."""
     d, H, V = spec.d, spec.heads, shape.n_inputs

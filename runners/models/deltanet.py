@@ -1,9 +1,10 @@
-"""Linear attention that rewrites: DeltaNet, its gated form and the delta product (Yang et al. 2024; Siems et al. 2025).
+"""Linear attention that rewrites: DeltaNet, its gated form and the delta product (Yang et al. 2024; Siems et
+al. 2025).
 
-For j = 1..n_h: S <- (I - beta_j k_j k_j^T) S + beta_j k_j v_j^T, with S <- exp(g) S before where there is a gate; o = S^T q.
-q and k are of unit length after a silu, v = silu(W_v x), beta = sig(w x) in [0,1] or 2 sig(w x) in [-1,1] (which is the range of the
-transition's eigenvalue 1 - beta; beta itself is in [0,2]); g = -exp(A_log) softplus(w_a x + dt_bias). q is not scaled by
-1/sqrt(d), as in the delta product.
+For j = 1..n_h: S <- (I - beta_j k_j k_j^T) S + beta_j k_j v_j^T, with S <- exp(g) S before where there is
+a gate; o = S^T q. q and k are of unit length after a silu, v = silu(W_v x), beta = sig(w x) in [0,1] or 2
+sig(w x) in [-1,1] (which is the range of the transition's eigenvalue 1 - beta; beta itself is in [0,2]);
+g = -exp(A_log) softplus(w_a x + dt_bias). q is not scaled by 1/sqrt(d), as in the delta product.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def log_uniform_step(low: float, high: float) -> Initial:
 
 
 def short_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A causal convolution of each channel of x [E, B, T, d] with its own weights [E, d, width] (the last is of the position
-    itself), bias [E, d]."""
+    """A causal convolution of each channel of x [E, B, T, d] with its own weights [E, d, width] (the last is
+    of the position itself), bias [E, d].
+    """
     E, _, T, d = x.shape
     width = weight.shape[-1]
     padded = torch.nn.functional.pad(x, (0, 0, width - 1, 0))
@@ -50,8 +52,10 @@ def short_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, gate: Tensor | None) -> Tensor:
-    """Read o = S^T q after each position: q [.., T, d_k]; k [.., T, n_h, d_k], v [.., T, n_h, d_v], beta [.., T, n_h]; gate g
-    [.., T] or None; the leading axes are members, sequences and heads. Returns [.., T, d_v]."""
+    """Read o = S^T q after each position: q [.., T, d_k]; k [.., T, n_h, d_k], v [.., T, n_h, d_v], beta
+    [.., T, n_h]; gate g [.., T] or None; the leading axes are members, sequences and heads. Returns [..,
+    T, d_v].
+    """
     S = q.new_zeros(*q.shape[:-2], k.shape[-1], v.shape[-1])
     out = []
     for t in range(q.shape[-2]):
@@ -70,8 +74,11 @@ def _unit(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
 
 
+# Long: the parameters and the two functions that read them are one definition.
 def deltanet(spec: DeltaNet, shape: Shape) -> Definition:
-    """Define blocks of norm, delta rule and residual, and of norm, MLP (four times as wide, silu) and residual, then a last norm."""
+    """Define blocks of norm, delta rule and residual, and of norm, MLP (four times as wide, silu) and
+    residual, then a last norm.
+    """
     d, H, n, V = spec.d, spec.heads, spec.householders, shape.n_inputs
     size = d // H
     project = flat(1 / sqrt(d))
@@ -105,10 +112,11 @@ def deltanet(spec: DeltaNet, shape: Shape) -> Definition:
         if spec.convolution:
             q, k, v = (short_convolution(y, w[f"conv_{name}"]) for name, y in (("q", q), ("k", k), ("v", v)))
         # [E, B, H, T, ...]
-        q = _unit(silu(q).unflatten(-1, (H, size))).transpose(2, 3)
-        k = _unit(silu(k).unflatten(-1, (n, H, size))).permute(0, 1, 4, 2, 3, 5)
-        v = silu(v).unflatten(-1, (n, H, size)).permute(0, 1, 4, 2, 3, 5)
-        beta = linear(x, w["beta"]).sigmoid().unflatten(-1, (n, H)).permute(0, 1, 4, 2, 3)
+        at = x.shape[:3]
+        q = _unit(silu(q).view(*at, H, size)).transpose(2, 3)
+        k = _unit(silu(k).view(*at, n, H, size)).permute(0, 1, 4, 2, 3, 5)
+        v = silu(v).view(*at, n, H, size).permute(0, 1, 4, 2, 3, 5)
+        beta = linear(x, w["beta"]).sigmoid().view(*at, n, H).permute(0, 1, 4, 2, 3)
         if spec.range == "[-1,1]":
             beta = 2 * beta
         gate = None

@@ -1,8 +1,10 @@
-"""The dense SSM's recurrence as one product per step for a whole batch, with shapes that do not depend on the data.
+"""The dense SSM's recurrence as one product per step for a whole batch,
+with shapes that do not depend on the data.
 
-With the transitions side by side, [A(0) A(1) ...], and the state multiplied by its token's one-hot vector (so that it stands
-in the rows of its token and zeros stand elsewhere), a step of all B sequences is one product of matrices. It does V times the
-arithmetic that is needed, and is still the fastest for small states, and the only way in a CUDA graph.
+With the transitions side by side, [A(0) A(1) ...], and the state multiplied by its token's one-hot vector (so
+that it stands in the rows of its token and zeros stand elsewhere), a step of all B sequences is one product
+of matrices. It does V times the arithmetic that is needed, and is still the fastest for small states, and the
+only way in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def run(
         operand[:, V * h].copy_(h0)
 
     def views() -> list[tuple[Tensor, Tensor, Callable[[], object], Tensor]]:
-        """Step by step: the mask, the state as it is to be spread, the product, and what that makes for the next one."""
+        """Step by step: the mask, the state as it is to be spread, the product,
+        and what that makes for the next one.
+        """
         made = [gemm.bound(states[t], operand.transpose(1, 2), spread[t]) for t in range(T)]
         return [
             (mask[t].unsqueeze(2), _by_token(spread[t], V, h), made[t], states[t].unsqueeze(1))
@@ -61,7 +65,9 @@ def run(
 
 
 def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
-    """(d(A) [E, V h h in the order of A], d(h0) [E, h]) from the gradient of the last W states [W, E, h, B]."""
+    """(d(A) [E, V h h in the order of A], d(h0) [E, h])
+    from the gradient of the last W states [W, E, h, B].
+    """
     W, E, h, B = d_states.shape
     T, V = batch.tokens.shape[0], A.shape[1]
     rows = V * h + 1 if batch.before else V * h
@@ -73,8 +79,8 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     two, scratch = buffers("two", 2, E, h, B), buffers("scratch", E, h, B)
 
     def views() -> list[tuple[Tensor, Tensor, Callable[[], object], Tensor]]:
-        """Step by step from the end: the state as it was spread, the mask, and the product, which goes to or is added to the
-        gradient one step earlier."""
+        """Step by step from the end: the state as it was spread, the mask, and the product,
+        which goes to or is added to the gradient one step earlier."""
         early = T - W
         made = []
         for t in range(T - 1, -1, -1):

@@ -1,8 +1,10 @@
-"""The dense SSM's recurrence with states as rows, [T, E, B, h]: on a CPU, the fast way for all but the smallest states.
+"""The dense SSM's recurrence with states as rows, [T, E, B, h]:
+on a CPU, the fast way for all but the smallest states.
 
-A step is one product, of groups of sequences that read the same token where that saves arithmetic, else of one-hot (x) state
-with the transitions below one another. Either way the gradient of the transitions is one product at the end: a transition's
-states and their gradients are gathered over all steps, where their number scatters far less than it does in one step.
+A step is one product, of groups of sequences that read the same token where that saves arithmetic, else of
+one-hot (x) state with the transitions below one another. Either way the gradient of the transitions is one
+product at the end: a transition's states and their gradients are gathered over all steps, where their number
+scatters far less than it does in one step.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm) -> tu
     Args:
         A: [E, V, in, out], the transposed transitions; the same buffer at every call.
         h0: [E, h].
-        batch: with ranks that fit (groups of one step) or an order that fits (groups over all steps), or both.
+        batch: with ranks that fit (groups of one step)
+            or an order that fits (groups over all steps), or both.
         buffers: kept for :func:`back`.
         gemm: the product.
     """
@@ -38,11 +41,14 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm) -> tu
 
 
 def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
-    """(d(A) [E, V, in, out], d(h0) [E, h]) from the gradient of the last W states, as :func:`run` lays them out."""
+    """(d(A) [E, V, in, out], d(h0) [E, h]) from the gradient of the last W states,
+    as :func:`run` lays them out.
+    """
     W, E, h, B = d_states.shape
     T, V = batch.tokens.shape[0], A.shape[1]
     rows = buffers("rows", (T + 1) * E * B + 1, h)
-    # The gradient of the state after step t stands at the row of the state before it, so that one index serves both.
+    # The gradient of the state after step t stands at the row of the state before it,
+    # so that one index serves both.
     new = buffers("d_new", (T + 1) * E * B + 1, h)
     first = buffers("d_first", E * B, h)
     given = d_states.transpose(2, 3).reshape(W, E * B, h).unbind(0)
@@ -72,8 +78,8 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
 
 
 def _run_grouped(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buffers, gemm: Gemm) -> None:
-    """Between two steps rows are gathered from groups into the order of the batch and from there into the next groups; a row
-    is copied in a few nanoseconds. A place in a group that nobody takes holds zeros."""
+    """Between two steps rows are gathered from groups into the order of the batch and from there into the
+    next groups; a row is copied in a few nanoseconds. A place in a group that nobody takes holds zeros."""
     T, _, B = batch.tokens.shape
     E, V, h, _ = A.shape
     C = capacity(V, B)
@@ -100,7 +106,8 @@ def _back_grouped(
     total = at.rows[0].shape[0]
     size = targets[0].shape[0]
     grouped = buffers("read", total, h)
-    # Gradients of one step's old states by place, an empty row, and, where sequences begin late, those of the new states.
+    # Gradients of one step's old states by place, an empty row, and, where sequences begin late,
+    # those of the new states.
     old = buffers("d_old", total + 1 + size, h)
     late = old[total + 1 :]
     pair = grouped.view(E * V, -1, h), transposed.view(E * V, h, h)

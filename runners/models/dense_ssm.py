@@ -1,7 +1,9 @@
-"""The bilinear RNN: h_t = A(x_t) h_{t-1} with A linear in the token's embedding, no additive term, h_0 learned.
+"""The bilinear RNN: h_t = A(x_t) h_{t-1} with A linear in the token's embedding, no additive term,
+h_0 learned.
 
-A(x) depends on the token alone, so it is computed once per token of the vocabulary and step. What is left is the product of
-each state with the transition of its token, in one of two ways: see ``dense_one_hot`` and ``dense_rows``.
+A(x) depends on the token alone, so it is computed once per token of the vocabulary and step. What is left is
+the product of each state with the transition of its token, in one of two ways: see ``dense_one_hot`` and
+``dense_rows``.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ GROUPED_FROM = 24
 
 
 class DenseSSMModel(Recurrent):
-    """Parameters: ``embedding`` [V, d] from N(0, 1); ``transition`` [d, h, h] with A(x)[out, in] = sum_k embedding[x, k]
-    transition[k, in, out], from N(0, init_scale^2 / (d h)), so that the entries of A(x) have variance init_scale^2 / h;
-    ``h0`` [h] from N(0, 1), so that the state's entries are of order one at every step; the head as torch.nn.Linear."""
+    """Parameters: ``embedding`` [V, d] from N(0, 1); ``transition`` [d, h, h] with A(x)[out, in] = sum_k
+    embedding[x, k] transition[k, in, out], from N(0, init_scale^2 / (d h)), so that the entries of A(x) have
+    variance init_scale^2 / h; ``h0`` [h] from N(0, 1), so that the state's entries are of order one at every
+    step; the head as torch.nn.Linear."""
 
     def __init__(self, spec: DenseSSM, shape: Shape) -> None:
         h, d, V, S = spec.hidden, spec.embedding, shape.n_inputs, shape.n_outputs

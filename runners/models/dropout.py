@@ -1,4 +1,6 @@
-"""Dropout masks as a function of (seed, step, site, place in the member's batch): the same in any packing, chunk or resume."""
+"""Dropout masks as a function of (seed, step, site, place in the member's batch):
+the same in any packing, chunk or resume.
+"""
 
 from __future__ import annotations
 

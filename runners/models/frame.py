@@ -1,9 +1,11 @@
-"""A batch as the recurrent models want it: time first, batch innermost, one-hot, the supervised positions at the end.
+"""A batch as the recurrent models want it: time first, batch innermost, one-hot,
+the supervised positions at the end.
 
-Sequences come padded on the right. Where only their last positions are supervised (outcome, cot) they are shifted so that all
-of them *end* at the last step; then the supervised positions are a fixed slice of the time axis, for any mix of lengths and
-with static shapes, and the head is evaluated nowhere else. Steps without a token have an all-zero one-hot column, which each
-model turns into "nothing happens". So padding contributes nothing, exactly.
+Sequences come padded on the right. Where only their last positions are supervised (outcome, cot) they are
+shifted so that all of them *end* at the last step; then the supervised positions are a fixed slice of the
+time axis, for any mix of lengths and with static shapes, and the head is evaluated nowhere else. Steps
+without a token have an all-zero one-hot column, which each model turns into "nothing happens". So padding
+contributes nothing, exactly.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from runners.models.grouping import Order
 
 COLUMNS = 16
-"""Batches are padded to a multiple of this with sequences that have no token, so that each member's part of a matrix begins at
-a multiple of 64 bytes (see runners.models.layout) and its columns fill whole vectors."""
+"""Batches are padded to a multiple of this with sequences that have no token, so that each member's part of a
+matrix begins at a multiple of 64 bytes (see runners.models.layout) and its columns fill whole vectors."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Recurrent networks with a state vector and a linear head: tanh RNN, GRU (Cho et al. 2014) and sLSTM (Beck et al. 2024).
+"""Recurrent networks with a state vector and a linear head: tanh RNN, GRU (Cho et al. 2014) and sLSTM (Beck
+et al. 2024).
 
 The input's part of every gate is a table over the vocabulary, made once per step.
 """
@@ -70,9 +71,10 @@ def gru(shape: Shape, hidden: int) -> Definition:
 
 
 def slstm(shape: Shape, hidden: int) -> Definition:
-    """Define the sLSTM of one head (gates in xlstm's order i, f, z, o): c' = sig(f) c + exp(i) tanh(z), n' = sig(f) n + exp(i),
-    h = sig(o) c' / n'. Both sums are kept over exp(m) with m the larger exponent so far, which changes no value and overflows
-    nowhere."""
+    """Define the sLSTM of one head (gates in xlstm's order i, f, z, o): c' = sig(f) c + exp(i) tanh(z), n' =
+    sig(f) n + exp(i), h = sig(o) c' / n'. Both sums are kept over exp(m) with m the larger exponent so
+    far, which changes no value and overflows nowhere.
+    """
 
     def forward(w: Weights, tokens: Tensor) -> Tensor:
         read = lookup(linear(w["embedding"], w["w_ih"], w["b_ih"]), tokens)

@@ -1,7 +1,8 @@
 """GELU by its tanh approximation (Hendrycks, Gimpel 2016), as GPT-2 has it.
 
-0.5 u (1 + tanh(c (u + a u^3))) = u sigmoid(z) with z = 2 c (u + a u^3). On the CPU that form is twice as fast as torch's
-kernel, which takes a tanh of each entry in both directions; on a GPU one kernel is better than several.
+0.5 u (1 + tanh(c (u + a u^3))) = u sigmoid(z) with z = 2 c (u + a u^3). On the CPU that form is twice as fast
+as torch's kernel, which takes a tanh of each entry in both directions; on a GPU one kernel is better than
+several.
 """
 
 from __future__ import annotations

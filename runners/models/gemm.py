@@ -1,7 +1,7 @@
 """Batched matrix products over members, in the job's precision, none of which lets E choose the kernel.
 
-With ``small``, products on one core of a CPU go through numpy's BLAS: it takes a third less time than torch's on matrices that
-fit a cache.
+With ``small``, products on one core of a CPU go through numpy's BLAS:
+it takes a third less time than torch's on matrices that fit a cache.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from torch import Tensor
 LARGE = 1 << 15
 """Entries of a product above which one call of torch per member costs less than a copy (CPU)."""
 LONG = 32
-"""Where numpy's right operand lies column by column it is the faster one if the length of its sums divides by this."""
+"""Where numpy's right operand lies column by column it is the faster one if the length of its sums
+divides by this.
+"""
 FEW, DEEP = 4, 128
-"""The rows from which, and the length of the sums up to which, both libraries add up one product after another."""
+"""The rows from which, and the length of the sums up to which,
+both libraries add up one product after another.
+"""
 
 
 def flush_denormals(like: Tensor) -> None:
-    """Let this thread's CPU arithmetic round numbers below 1e-38 to zero: where a loss vanishes they would cost tenfold.
+    """Let this thread's CPU arithmetic round numbers below 1e-38 to zero:
+    where a loss vanishes they would cost tenfold.
 
     Called by every entry of a model, so that no result depends on who called before.
     """
@@ -31,7 +36,10 @@ def flush_denormals(like: Tensor) -> None:
 
 
 def fold_(x: Tensor) -> Tensor:
-    """Sum over the first axis by halves, in place. A reduction would choose its order by the other sizes, E among them."""
+    """Sum over the first axis by halves, in place.
+
+    A reduction would choose its order by the other sizes, E among them.
+    """
     n = x.shape[0]
     while n > 1:
         half = n // 2
@@ -46,8 +54,8 @@ class Gemm:
     Args:
         half: operands are rounded to bfloat16, sums and results are float32.
         small: expect small matrices.
-        free: its sums may be in another order than torch's. Else numpy gets the products alone of which it gives the same
-            bits.
+        free: its sums may be in another order than torch's.
+            Else numpy gets the products alone of which it gives the same bits.
     """
 
     def __init__(self, half: bool = False, *, small: bool = False, free: bool = False) -> None:
@@ -67,8 +75,8 @@ class Gemm:
         return torch.bmm(a, b) if out is None else torch.bmm(a, b, out=out)
 
     def bound(self, out: Tensor, a: Tensor, b: Tensor, scratch: Tensor | None = None) -> Callable[[], object]:
-        """out = a b as a call without arguments, for buffers that live from step to step; with scratch of the shape of
-        ``out``, out += a b. Both must be contiguous."""
+        """out = a b as a call without arguments, for buffers that live from step to step;
+        with scratch of the shape of ``out``, out += a b. Both must be contiguous."""
         if self._narrow(a) or not self._by_numpy(a, b):
             return partial(self, a, b, out) if scratch is None else partial(self.add_, out, a, b)
         if scratch is None:
@@ -97,7 +105,9 @@ class Gemm:
         return torch.baddbmm(bias, a, b) if out is None else torch.baddbmm(bias, a, b, out=out)
 
     def into(self, out: Tensor, a: Tensor, b: Tensor) -> None:
-        """a b into a view of a gradient buffer: rows of ``out`` [E, m, n] are contiguous, the members are strides apart."""
+        """a b into a view of a gradient buffer: rows of ``out`` [E, m, n] are contiguous,
+        the members are strides apart.
+        """
         if not self._narrow(a) and self._by_numpy(a, b):
             np.matmul(a.numpy(), b.numpy(), out=out.numpy())
         elif out.device.type == "cpu" and not self.half and a.shape[1] * b.shape[2] >= LARGE:

@@ -1,7 +1,9 @@
-"""Sequences of a step, or of all steps, side by side that read the same token, so that each transition meets its own alone.
+"""Sequences of a step, or of all steps, side by side that read the same token,
+so that each transition meets its own alone.
 
-Each group has a fixed number of places, so that the shapes of the products, and with them the order of their sums, do not
-depend on the data. A member of whose groups one overflows takes another way; whether it does is a matter of its own batch.
+Each group has a fixed number of places, so that the shapes of the products, and with them the order of their
+sums, do not depend on the data. A member of whose groups one overflows takes another way; whether it does is
+a matter of its own batch.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def capacity(V: int, B: int) -> int | None:
 
 
 def ranks(tokens: Tensor, V: int) -> Tensor:
-    """int64 [T, Et, B]: how many sequences before this one read the same token at this step; 0 where there is no token."""
+    """int64 [T, Et, B]: how many sequences before this one read the same token at this step;
+    0 where there is no token.
+    """
     if V <= PACKED_TOKENS and tokens.shape[-1] <= PACKED_ROWS:
         place = tokens.clamp_min(0) * 8
         one = (tokens >= 0).to(torch.int64) << place
@@ -49,14 +53,19 @@ def ranks(tokens: Tensor, V: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Places:
-    """Indices of one batch. A row is a sequence of a member: row e B + b; a place is one of a group: e V C + v C + rank."""
+    """Indices of one batch.
+
+    A row is a sequence of a member: row e B + b; a place is one of a group: e V C + v C + rank.
+    """
 
     rows: tuple[Tensor, ...]
     """T times [E V C]: the row of each place, plus t E B; (T + 1) E B where nobody has the place."""
     forward: tuple[Tensor, ...]
     """T times [E B]: where a row finds its new state in [E V C places, empty, E initial states]."""
     backward: tuple[Tensor, ...]
-    """T times [E B]: where a row finds the gradient of its old state in [E V C places, empty, E B gradients of the new]."""
+    """T times [E B]: where a row finds the gradient of its old state in
+    [E V C places, empty, E B gradients of the new].
+    """
 
 
 def places(batch: Frame, E: int, V: int, C: int, buffers: Buffers) -> Places:
@@ -113,7 +122,9 @@ class Order:
 
 
 def everywhere(found: Order, E: int, T: int, B: int, V: int, buffers: Buffers) -> Tensor:
-    """int64 [E V C]: the row of each place of the groups over all steps, t E B + e B + b; (T + 1) E B where nobody has it."""
+    """int64 [E V C]: the row of each place of the groups over all steps, t E B + e B + b;
+    (T + 1) E B where nobody has it.
+    """
     C = capacity(V, T * B)
     assert C is not None
     Et = len(found.order)

@@ -12,8 +12,9 @@ from runners.interrupt import check_interrupt
 from runners.streams import Stream, key, normal, uniform
 
 ALIGN = 16
-"""A member's row is a multiple of this many numbers, so that rows begin at multiples of 64 bytes: a CPU's matrix products may
-sum in an order that depends on where their operands begin, and a member's bits may not depend on its place."""
+"""A member's row is a multiple of this many numbers, so that rows begin at multiples of 64 bytes: a CPU's
+matrix products may sum in an order that depends on where their operands begin, and a member's bits may not
+depend on its place."""
 
 DRAWN_AT_ONCE = 1 << 18
 """Numbers: temporaries of about what a core's cache holds."""
@@ -32,7 +33,7 @@ def flat(bound: float) -> Initial:
 
 
 def constant(value: float) -> Initial:
-    return lambda k, places: torch.full((len(places),), value, dtype=torch.float64)
+    return lambda _k, places: torch.full((len(places),), value, dtype=torch.float64)
 
 
 def aligned(count: int) -> int:
@@ -41,8 +42,9 @@ def aligned(count: int) -> int:
 
 
 class Layout:
-    """The order of the parameters in [P], which ends in a few numbers that are always zero. Each parameter draws from a
-    sub-stream of its own, named by its place in that order."""
+    """The order of the parameters in [P], which ends in a few numbers that are always zero.
+
+    Each parameter draws from a sub-stream of its own, named by its place in that order."""
 
     def __init__(self, parameters: dict[str, tuple[tuple[int, ...], Initial]]) -> None:
         self.names: dict[str, tuple[slice, tuple[int, ...]]] = {}

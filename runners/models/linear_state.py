@@ -1,7 +1,8 @@
-"""Recurrences that are linear in the state: h_t = A(x_t) h_{t-1} [+ B x_t], with A of the token alone and a linear head.
+"""Recurrences that are linear in the state: h_t = A(x_t) h_{t-1} [+ B x_t], with A of the token alone and a
+linear head.
 
-A and B x are tables over the vocabulary, made once per step and then looked up. What differs is the form of A: diagonal, blocks,
-rotations, a product of low rank, or a soft permutation times a diagonal.
+A and B x are tables over the vocabulary, made once per step and then looked up. What differs is the form
+of A: diagonal, blocks, rotations, a product of low rank, or a soft permutation times a diagonal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Turn = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 def _run(
     tokens: Tensor, start: Tensor, transition: tuple[Tensor, ...], turn: Turn, added: Tensor | None
 ) -> Tensor:
-    """States [E, B, T, h] of h_t = turn(h_{t-1}) [+ added_t]; transition and added [E, B, T, .], start [E, h]."""
+    """States [E, B, T, h] of h_t = turn(h_{t-1}) [+ added_t]; transition and added [E, B, T, .], start [E,
+    h].
+    """
     h = start.unsqueeze(1).expand(-1, tokens.shape[1], -1)
     each = zip(*(part.unbind(2) for part in transition), strict=True)
     more = added.unbind(2) if added is not None else None
@@ -57,16 +60,20 @@ def _blocks(h: Tensor, now: tuple[Tensor, ...]) -> Tensor:
 
 
 def _turn(h: Tensor, now: tuple[Tensor, ...]) -> Tensor:
-    """By factors and angles: the first half of the state holds the real parts, the second the imaginary ones."""
+    """By factors and angles: the first half of the state holds the real parts, the second the imaginary
+    ones.
+    """
     cosine, sine = now
     real, imaginary = h.chunk(2, -1)
     return torch.cat((real * cosine - imaginary * sine, real * sine + imaginary * cosine), -1)
 
 
 def diagonal(spec: Diagonal, shape: Shape) -> Definition:
-    """Define h_t = a(x_t) h_{t-1} [+ B x_t], elementwise, a from u = W embedding(x) + b: range ``[0,1]`` a = sig(u), ``[-1,1]``
-    a = 2 sig(u) - 1, ``complex`` a = sig(u) e^(i theta), theta linear in the embedding too. Range by range what such a recurrence
-    can track: Grazzi et al. 2025 (arXiv:2411.12537). Without B x, h_0 is learned, else it is 0."""
+    """Define h_t = a(x_t) h_{t-1} [+ B x_t], elementwise, a from u = W embedding(x) + b: range ``[0,1]`` a =
+    sig(u), ``[-1,1]`` a = 2 sig(u) - 1, ``complex`` a = sig(u) e^(i theta), theta linear in the embedding
+    too. Range by range what such a recurrence can track: Grazzi et al. 2025 (arXiv:2411.12537). Without B
+    x, h_0 is learned, else it is 0.
+    """
     h, d, V = spec.hidden, spec.embedding, shape.n_inputs
     parameters: Parameters = {
         "embedding": ((V, d), gaussian(1.0)),
@@ -98,10 +105,12 @@ def diagonal(spec: Diagonal, shape: Shape) -> Definition:
 
 
 def structured(spec: DenseSSM, shape: Shape) -> Definition:
-    """Define a bilinear RNN whose A(x) is linear in the embedding and has a structure (Ebrahimi et al. 2025, arXiv:2505.21749):
-    ``full``; ``block``: blocks of b x b; ``rotation``: turns of the plane by angles linear in the embedding; ``diagonal``;
-    ``factored``: U diag(W x) V^T of rank R. ``additive`` adds B x_t; ``near_identity`` starts all of them close to A = I, the
-    identity being a constant beside the linear part. h_0 is learned."""
+    """Define a bilinear RNN whose A(x) is linear in the embedding and has a structure (Ebrahimi et al. 2025,
+    arXiv:2505.21749): ``full``; ``block``: blocks of b x b; ``rotation``: turns of the plane by angles
+    linear in the embedding; ``diagonal``; ``factored``: U diag(W x) V^T of rank R. ``additive`` adds B
+    x_t; ``near_identity`` starts all of them close to A = I, the identity being a constant beside the
+    linear part. h_0 is learned.
+    """
     h, d, V = spec.hidden, spec.embedding, shape.n_inputs
     near = spec.init == "near_identity"
     small = 0.1 if near else 1.0
@@ -135,20 +144,21 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
             return _run(tokens, start, (lookup(made, tokens),), through, added)
         if b == 1:
             return _run(tokens, start, (lookup(made + 1 if near else made, tokens),), _scale, added)
-        blocks = made.unflatten(2, (h // b, b, b))
+        blocks = made.view(*made.shape[:2], h // b, b, b)
         if near:
             blocks = blocks + torch.eye(b, dtype=made.dtype, device=made.device)
         if b == h:
             return _dense(blocks.squeeze(2), start, tokens, added)
-        A = lookup(blocks.flatten(2), tokens).unflatten(3, (h // b, b, b))
+        A = lookup(blocks.flatten(2), tokens).view(*tokens.shape, h // b, b, b)
         return _run(tokens, start, (A,), _blocks, added)
 
     return Definition(parameters, forward, h, together=h % (2 * WHOLE) == 0)
 
 
 def _dense(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None) -> Tensor:
-    """By full matrices A [E, V, in, out]: one product of the state, laid out by token, with all of them at once, since a gather of
-    whole matrices would move more than it computes."""
+    """By full matrices A [E, V, in, out]: one product of the state, laid out by token, with all of them at
+    once, since a gather of whole matrices would move more than it computes.
+    """
     E, B, T = tokens.shape
     V, h = A.shape[1], A.shape[2]
     table = A.reshape(E, V * h, h)
@@ -166,8 +176,9 @@ def _dense(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None) -> Te
 
 
 def pd_ssm(shape: Shape, hidden: int) -> Definition:
-    """Define the soft PD state space model: per token A = rowsoftmax(P) diag(tanh d), h_t = A h_{t-1}, from P = 3 I + 0.1 N,
-    d = 0.1 N, h_0 = 0.1 N, and a linear head with bias."""
+    """Define the soft PD state space model: per token A = rowsoftmax(P) diag(tanh d), h_t = A h_{t-1}, from
+    P = 3 I + 0.1 N, d = 0.1 N, h_0 = 0.1 N, and a linear head with bias.
+    """
     h, V = hidden, shape.n_inputs
 
     def permutation(k: int, places: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Wanted:
-    """The targets of a batch, as the losses need them; all have the shape of the logits without their class axis."""
+    """The targets of a batch, as the losses need them;
+    all have the shape of the logits without their class axis.
+    """
 
     absent: Tensor
     """bool: nothing is supervised here."""
@@ -22,7 +24,9 @@ class Wanted:
         return cls(targets < 0, targets.clamp_min(0))
 
     def weights(self, dtype: torch.dtype, member: int) -> Tensor:
-        """1 / (supervised positions of the member), 0 where nothing is supervised; ``member`` is the members' axis."""
+        """1 / (supervised positions of the member), 0 where nothing is supervised;
+        ``member`` is the members' axis.
+        """
         present = ~self.absent
         others = [axis for axis in range(present.dim()) if axis != member]
         count = present.sum(others, keepdim=True).clamp_min_(1).to(dtype)
@@ -42,7 +46,8 @@ def log_probabilities(logits: Tensor, wanted: Wanted, dim: int, log_softmax: Ten
 def gradient(logits: Tensor, wanted: Wanted, weights: Tensor, dim: int, out: Tensor) -> Tensor:
     """d(sum of weights * cross-entropy) / d(logits) into ``out``.
 
-    By softmax, not by exp of the log-softmax: the CPU's exp takes ten times as long where its result underflows.
+    By softmax, not by exp of the log-softmax: the CPU's exp takes ten times as long where its
+    result underflows.
     """
     w = weights.unsqueeze(dim)
     torch.softmax(logits, dim, out=out).mul_(w)

@@ -1,9 +1,10 @@
-"""One LSTM layer (Hochreiter, Schmidhuber 1997, with forget gates, as torch.nn.LSTM) with input size = hidden size.
+"""One LSTM layer (Hochreiter, Schmidhuber 1997, with forget gates, as torch.nn.LSTM)
+with input size = hidden size.
 
-The vocabulary is small, so the input's part of the gates is a table: W_ih times every embedding, plus the biases, once per
-step. The table stands beside W_hh in one matrix, and the token's one-hot column below the state: a step is one product.
-Gates stand in the order output, input, forget, cell, so that the three sigmoids are one block and so are the three gates
-whose gradient is a multiple of the cell's.
+The vocabulary is small, so the input's part of the gates is a table: W_ih times every embedding, plus the
+biases, once per step. The table stands beside W_hh in one matrix, and the token's one-hot column below the
+state: a step is one product. Gates stand in the order output, input, forget, cell, so that the three sigmoids
+are one block and so are the three gates whose gradient is a multiple of the cell's.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from runners.models.workspace import Buffers
 from runners.spec import LSTM
 
 TORCH_GATES = (3, 0, 1, 2)
-"""Our gates (output, input, forget, cell) are these blocks of torch.nn.LSTM's weights (input, forget, cell, output)."""
+"""Our gates (output, input, forget, cell) are these blocks of torch.nn.LSTM's weights (input, forget,
+cell, output).
+"""
 
 WIDE = 512
-"""Hidden size from which the weight gradient is one product over all steps: too large for a cache to be added to at each."""
+"""Hidden size from which the weight gradient is one product over all steps:
+too large for a cache to be added to at each.
+"""
 
 State = tuple[Tensor, Tensor]
 
@@ -77,9 +82,10 @@ class _Step:
 
 
 class LSTMModel(Recurrent):
-    """Parameters: ``embedding`` [V, h], ``w_ih`` and ``w_hh`` [4h, h], ``b_ih`` and ``b_hh`` [4h] (two, as in torch: under
-    Adam a pair learns twice as fast as one), the head. By default as torch makes them: embedding N(0, 1), all else uniform
-    in +-1/sqrt(h); with ``init_std`` weights and embedding N(0, init_std^2) and biases zero. h_0 = c_0 = 0."""
+    """Parameters: ``embedding`` [V, h], ``w_ih`` and ``w_hh`` [4h, h], ``b_ih`` and ``b_hh`` [4h] (two, as in
+    torch: under Adam a pair learns twice as fast as one), the head. By default as torch makes them: embedding
+    N(0, 1), all else uniform in +-1/sqrt(h); with ``init_std`` weights and embedding N(0, init_std^2) and
+    biases zero. h_0 = c_0 = 0."""
 
     def __init__(self, spec: LSTM, shape: Shape) -> None:
         h, V, S = spec.hidden, shape.n_inputs, shape.n_outputs
@@ -113,8 +119,8 @@ class LSTMModel(Recurrent):
     def _run(
         self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """A step without a token has gates of exactly zero while the state is zero, and leaves it zero: the cell's
-        candidate is tanh(0). So a sequence may begin late."""
+        """A step without a token has gates of exactly zero while the state is zero, and leaves it zero:
+        the cell's candidate is tanh(0). So a sequence may begin late."""
         T, _, B = batch.tokens.shape
         E, h, V = w["gates"].shape[0], self.hidden, self.n_inputs
         read = buffers("read", T + 1, E, h + V, B)
@@ -160,7 +166,9 @@ class LSTMModel(Recurrent):
         two, scratch = buffers("two", 2, E, h, B), buffers("scratch", E, h, B)
 
         def back() -> list[tuple[Callable[[], object], Tensor]]:
-            """For each step but the first: the product that goes to, or is added to, the gradient of the state before it."""
+            """For each step but the first: the product that goes to, or is added to,
+            the gradient of the state before it.
+            """
             made = []
             for t in range(1, T):
                 earlier = t - 1 - (T - W)

@@ -1,7 +1,9 @@
-"""The selective state space model Mamba (Gu, Dao 2023): S6 with its short convolution and gate, read by a plain loop over time.
+"""The selective state space model Mamba (Gu, Dao 2023): S6 with its short convolution and gate, read by a
+plain loop over time.
 
-u = silu(conv4(W x)), (dt, B, C) = W_x u, dt = softplus(W_dt dt + b), h = exp(dt A) h + dt u B, y = C h + D u, out = W_o (y silu(z)).
-With range ``[-1,1]`` the transition is 2 exp(dt A) - 1, whose eigenvalues may be negative (Grazzi et al. 2025).
+u = silu(conv4(W x)), (dt, B, C) = W_x u, dt = softplus(W_dt dt + b), h = exp(dt A) h + dt u B, y = C h +
+D u, out = W_o (y silu(z)). With range ``[-1,1]`` the transition is 2 exp(dt A) - 1, whose eigenvalues may
+be negative (Grazzi et al. 2025).
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from runners.spec import Mamba
 def selective_scan(
     u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, negative: bool
 ) -> Tensor:
-    """y [E, B, T, c] of inputs u and steps dt [E, B, T, c]; A [E, c, N] (negative), B and C [E, B, T, N], D [E, c]."""
+    """y [E, B, T, c] of inputs u and steps dt [E, B, T, c]; A [E, c, N] (negative), B and C [E, B, T, N], D
+    [E, c].
+    """
     E, rows, T, c = u.shape
     transition = (dt.unsqueeze(-1) * A.view(E, 1, 1, c, -1)).exp()
     if negative:
@@ -39,7 +43,7 @@ def selective_scan(
 
 
 def mamba(spec: Mamba, shape: Shape) -> Definition:
-    """Define blocks of RMS norm, S6 and residual, then a last norm; initial values as in the published code."""
+    """Define blocks of RMS norm, S6 and residual, then a last norm; initial values as published."""
     d, N, V = spec.d, spec.states, shape.n_inputs
     inner, rank = spec.expand * d, ceil(d / 16)
     parameters: Parameters = {"embedding": ((V, d), gaussian(spec.init_std))}
@@ -62,7 +66,7 @@ def mamba(spec: Mamba, shape: Shape) -> Definition:
     def mix(w: Weights, x: Tensor) -> Tensor:
         u, z = linear(x, w["in_proj"]).chunk(2, -1)
         u = silu(short_convolution(u, w["conv"], w["conv_bias"]))
-        dt, B, C = linear(u, w["x_proj"]).split([rank, N, N], -1)
+        dt, B, C = torch.split(linear(u, w["x_proj"]), [rank, N, N], -1)
         dt = softplus(linear(dt, w["dt_proj"], w["dt_bias"]))
         y = selective_scan(u, dt, -w["A_log"].exp(), B, C, w["D"], spec.range == "[-1,1]")
         return linear(y * silu(z), w["out_proj"])

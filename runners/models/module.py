@@ -1,4 +1,7 @@
-"""Any ``torch.nn.Module`` as a stacked model: the short way for a plugin. Members run one after another, by autograd."""
+"""Any ``torch.nn.Module`` as a stacked model: the short way for a plugin.
+
+Members run one after another, by autograd.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,18 @@ EVALUATED_AT_ONCE = 256
 
 
 class ModuleModel:
-    """A module that maps tokens int64 [B, T] to logits [B, T, n_outputs] and is causal: padding stands on the right.
+    """A module that maps tokens int64 [B, T] to logits [B, T, n_outputs] and is causal:
+    padding stands on the right.
 
     Args:
-        make: a fresh module. It is called with torch's generator seeded from the trial's PARAMETERS stream, so that
-            its own initialisation is reproducible.
+        make: a fresh module. It is called with torch's generator seeded from the trial's PARAMETERS stream,
+            so that its own initialisation is reproducible.
         shape: the task's side of the shape.
         device: where it runs.
 
     Raises:
-        SpecError: the module has buffers or dropout: a trial must be a function of its parameters and its seed.
+        SpecError: the module has buffers or dropout: a trial must be a function of its parameters
+        and its seed.
     """
 
     def __init__(self, make: Callable[[], nn.Module], shape: Shape, device: torch.device) -> None:
@@ -42,7 +47,8 @@ class ModuleModel:
             p = getattr(module, "p", getattr(module, "dropout", 0.0))
             if isinstance(p, int | float) and p > 0:
                 raise SpecError(
-                    f"the module has dropout {p} in {type(module).__name__}; expected a module without dropout"
+                    f"the module has dropout {p} in {type(module).__name__}; "
+                    "expected a module without dropout"
                 )
         if any(True for _ in self._module.buffers()):
             raise SpecError("the module has buffers; expected a module whose parameters are all its state")

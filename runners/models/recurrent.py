@@ -26,7 +26,9 @@ Views = dict[str, Tensor]
 
 
 class Recurrent(ABC):
-    """A recurrence h_t = f(h_{t-1}, x_t) with a linear head; states lie as [T, E, hidden, B], batch innermost."""
+    """A recurrence h_t = f(h_{t-1}, x_t) with a linear head;
+    states lie as [T, E, hidden, B], batch innermost.
+    """
 
     max_length: int | None = None
     uses_dropout = False
@@ -34,7 +36,9 @@ class Recurrent(ABC):
     def __init__(
         self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, free: bool = False
     ) -> None:
-        """``sizes``: others that enter a matrix product, the vocabulary first; ``free``: see runners.models.gemm."""
+        """``sizes``: others that enter a matrix product, the vocabulary first; ``free``:
+        see runners.models.gemm.
+        """
         self.shape = shape
         self.hidden = hidden
         self.layout = layout
@@ -110,20 +114,23 @@ class Recurrent(ABC):
     def _run(
         self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None
     ) -> tuple[Tensor, Any]:
-        """States [T, E, hidden, B] after each step (in this order of memory, or with the last two axes exchanged), and the
-        last in the form in which it can be passed as ``state``."""
+        """States [T, E, hidden, B] after each step (in this order of memory,
+        or with the last two axes exchanged), and the last in the form in which it can be passed as ``state``.
+        """
 
     @abstractmethod
     def _back(
         self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
     ) -> None:
-        """Gradients of the recurrence's parameters into ``grads``; d_states lies as the states do and may be used up."""
+        """Gradients of the recurrence's parameters into ``grads``;
+        d_states lies as the states do and may be used up.
+        """
 
     # What they share
 
     def _alone(self, params: Tensor) -> bool:
-        """A size of one reaches matrix-vector kernels, whose choice depends on E, and an uneven one makes the alignment of
-        a member's matrices depend on its place: such members run one at a time."""
+        """A size of one reaches matrix-vector kernels, whose choice depends on E, and an uneven one makes the
+        alignment of a member's matrices depend on its place: such members run one at a time."""
         return self.one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
 
     def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
@@ -195,7 +202,9 @@ class Recurrent(ABC):
         return logits.permute(1, 3, 0, 2).contiguous(), state
 
     def _head(self, views: Views, states: Tensor, buffers: Buffers, gemm: Gemm) -> tuple[Tensor, Tensor]:
-        """(logits [W E, n_outputs, B], the head's weight repeated for every step [W E, n_outputs, hidden])."""
+        """(logits [W E, n_outputs, B], the head's weight repeated for every step
+        [W E, n_outputs, hidden]).
+        """
         W, E, h, B = states.shape
         S = self.n_outputs
         weight = buffers("head", W, E, S, h).copy_(views["head.weight"]).view(W * E, S, h)

@@ -1,8 +1,10 @@
-"""A GPT-2 style decoder (Radford et al. 2019): learned positions, pre-LN blocks, GELU by its tanh approximation, a final layer
-norm and a linear head to the states, without bias and with weights of its own (the states are no input tokens in general).
+"""A GPT-2 style decoder (Radford et al.
 
-On the CPU members run one after another: their products of matrices are large enough to keep a core busy, and one member's
-activations stay in its cache. On a GPU all members run at once.
+2019): learned positions, pre-LN blocks, GELU by its tanh approximation, a final layer norm and a linear head
+to the states, without bias and with weights of its own (the states are no input tokens in general).
+
+On the CPU members run one after another: their products of matrices are large enough to keep a core busy,
+and one member's activations stay in its cache. On a GPU all members run at once.
 """
 
 from __future__ import annotations
@@ -53,8 +55,10 @@ class Weights:
 
 
 class TransformerModel:
-    """Parameters have GPT-2's names and shapes (weights [in, out]); ``head`` is [n_outputs, d]. Weights, token and position
-    embeddings start from N(0, init_std^2), the projections into the residual stream from that over 2 x layers, biases at 0."""
+    """Parameters have GPT-2's names and shapes (weights [in, out]); ``head`` is [n_outputs, d].
+
+    Weights, token and position embeddings start from N(0, init_std^2), the projections into the residual
+    stream from that over 2 x layers, biases at 0."""
 
     def __init__(self, spec: Transformer, shape: Shape, device: torch.device) -> None:
         d, V, S = spec.d, shape.n_inputs, shape.n_outputs
@@ -144,7 +148,8 @@ class TransformerModel:
         if known is None:
             rows = torch.split(buffer, 1) if self.one_by_one else (buffer,)
             known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)
-            # A training run hands in the same two buffers at every step, and views cost as much as a small product.
+            # A training run hands in the same two buffers at every step,
+            # and views cost as much as a small product.
             self._known[buffer] = known
         return known
 
@@ -197,8 +202,8 @@ class TransformerModel:
             window, wanted = window_of(self.shape, y, E)
             h, _, _ = self._embed(views, x, at)
             for layer in range(self.spec.layers):
-                # One set of buffers for all layers: nothing is kept for a backward pass, and a layer's output is
-                # written after its input was read for the last time.
+                # One set of buffers for all layers: nothing is kept for a backward pass,
+                # and a layer's output is written after its input was read for the last time.
                 h, _ = block.forward(h, w.blocks[layer], at, layer % 2, self._last(window, layer))
             normed, _ = norm.forward(h, views["ln_f.weight"], views["ln_f.bias"])
             logits = torch.bmm(normed, views["head"].transpose(1, 2))

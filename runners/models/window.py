@@ -1,7 +1,8 @@
-"""Which positions of a batch the loss is read at: all that a transformer's last block and head need to work on.
+"""Which positions of a batch the loss is read at: all that a transformer's last block and head
+need to work on.
 
-The supervised positions of a sequence are one run, so they lie within its last W positions. Keys and values are needed of all
-positions, everything after the last attention of these alone.
+The supervised positions of a sequence are one run, so they lie within its last W positions.
+Keys and values are needed of all positions, everything after the last attention of these alone.
 """
 
 from __future__ import annotations
@@ -41,14 +42,17 @@ class Window:
         if self.back is None:
             x.view(-1, self.T, d)[:, self.T - self.W :].add_(part.view(-1, self.W, d))
             return x
-        # A gather and no scatter: short sequences have rows that stand for no position, and sums keep one order on a GPU.
+        # A gather and no scatter: short sequences have rows that stand for no position,
+        # and sums keep one order on a GPU.
         rows = part.reshape(-1, d)
         padded = torch.cat((rows, rows.new_zeros(1, d)))
         return x.add_(padded.index_select(0, self.back).view_as(x))
 
 
 def window(shape: Shape, targets: Tensor, E: int) -> tuple[Window | None, loss.Wanted]:
-    """The window of targets [E or 1, B, T] (None: all positions are wanted), and the targets in it, [E, B W]."""
+    """The window of targets [E or 1, B, T] (None: all positions are wanted),
+    and the targets in it, [E, B W].
+    """
     Et, B, T = targets.shape
     W = shape.window(T)
     targets = targets.to(torch.int64)

@@ -41,7 +41,9 @@ class Buffers:
         self._like = like
 
     def views(self, name: str, make: Callable[[], Views]) -> Views:
-        """Views of these buffers, made once: one per time step costs as much as the arithmetic of a small model."""
+        """Views of these buffers, made once: one per time step costs as much as the arithmetic of a
+        small model.
+        """
         key = f"views of {name}"
         if key not in self._held:
             self._held[key] = make()

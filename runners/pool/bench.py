@@ -46,7 +46,10 @@ class Remark:
 
 @dataclass
 class Bench:
-    """Everything that a turn reads and changes. Only what a transaction has committed is removed from the lists."""
+    """Everything that a turn reads and changes.
+
+    Only what a transaction has committed is removed from the lists.
+    """
 
     options: Options
     paths: LabPaths
@@ -99,7 +102,9 @@ class Bench:
 
     @property
     def width(self) -> int:
-        """How many candidates of one search may be under way at once; never shrinks while slots come and go."""
+        """How many candidates of one search may be under way at once;
+        never shrinks while slots come and go.
+        """
         return max(1, len(self.slots))
 
     def next_tag(self, lead: int) -> m.Tag:
@@ -125,7 +130,9 @@ class Bench:
         assignment.slot.worker.send(m.Stop(assignment.tag, mode))
 
     def forget(self, probe: Probe) -> None:
-        """A probe that is not wanted any more (its row says so already): tell its worker, free what is free."""
+        """A probe that is not wanted any more (its row says so already):
+        tell its worker, free what is free.
+        """
         probe.dropped = True
         if probe.run.probes.get(probe.candidate.n) is probe:
             del probe.run.probes[probe.candidate.n]

@@ -1,7 +1,7 @@
 """The folders of checkpoints: one for each probe, with a manifest that names the members in their order.
 
-A packed assignment's folder is that of its first probe. Before one of its probes goes on without the others, it gets a
-copy of its own: each then resumes the whole batch with the others dropped.
+A packed assignment's folder is that of its first probe. Before one of its probes goes on without the others,
+it gets a copy of its own: each then resumes the whole batch with the others dropped.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def separate(paths: LabPaths, folder: Path) -> int:
 
 
 def recover(paths: LabPaths) -> None:
-    """After a supervisor's death: separate what was packed, before anything goes on; clear half-made copies away."""
+    """After a supervisor's death: separate what was packed, before anything goes on;
+    clear half-made copies away.
+    """
     with contextlib.suppress(OSError):
         for folder in sorted(paths.checkpoints.iterdir()):
             if folder.suffix == ".tmp":

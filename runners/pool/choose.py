@@ -58,9 +58,9 @@ def allot(
 ) -> list[Load]:
     """Hand the wishes to the free slots.
 
-    Each slot first gets one wish, a search's last slot by preference; then wishes left over join a load of their shape
-    where the device profits; then slots left over try candidates ahead of their turn (``extra``), and so does room left
-    in a load on a GPU.
+    Each slot first gets one wish, a search's last slot by preference; then wishes left over join a load of
+    their shape where the device profits; then slots left over try candidates ahead of their turn (``extra``),
+    and so does room left in a load on a GPU.
 
     Args:
         free: slots whose worker is ready and idle.

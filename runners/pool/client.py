@@ -1,4 +1,6 @@
-"""Start, stop and ask after the supervisor of a lab, with the standard library alone: it runs as ``python -m runners``."""
+"""Start, stop and ask after the supervisor of a lab, with the standard library alone:
+it runs as ``python -m runners``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labtui import __version__
+from runners.pool.identity import version
+from runners.pool.interpreter import environment as environment
+from runners.pool.interpreter import module_command
 from store.locks import last_holder, newer, supervisor_alive
 from store.paths import LabPaths
 
@@ -31,7 +34,9 @@ class Status:
     message: str = ""
     """What it waits for (room on the disk, memory), or why the last one ended; empty: nothing to say."""
     started: str = ""
-    """Its start time in ticks since boot, where the system tells it: a pid alone could be another process by now."""
+    """Its start time in ticks since boot, where the system tells it:
+    a pid alone could be another process by now.
+    """
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,21 @@ def status(lab: Path) -> Status:
 
 
 def outdated(lab: Path) -> str:
-    """That an older labtui supervises the lab and will hand over to this one, as a sentence; empty where it is not so."""
+    """That an older labtui supervises the lab and will hand over to this one, as a sentence;
+    empty where it is not so.
+    """
     told = status(lab)
-    if told.running and newer(_version(), told.version):
-        return f"the supervisor {told.version} (process {told.pid}) finishes its probes, then {_version()} takes over"
+    if told.running and newer(version(), told.version):
+        return (
+            f"the supervisor {told.version} (process {told.pid}) finishes its probes, "
+            f"then {version()} takes over"
+        )
     return ""
 
 
-def _version() -> str:
-    return os.environ.get("LABTUI_VERSION") or __version__
+def command(lab: Path, *options: str) -> list[str]:
+    """The command line of a lab's supervisor, to be run with :func:`runners.pool.interpreter.environment`."""
+    return module_command("runners", "--lab", str(lab), *options)
 
 
 def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S) -> Started:
@@ -85,16 +96,15 @@ def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S)
     """
     if is_running(lab) and not outdated(lab):
         return Started(True, _who(lab))
-    command = [sys.executable, "-m", "runners", "--lab", str(lab), *options]
     try:
         done = subprocess.run(
-            command,
+            command(lab, *options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             timeout=timeout_s,
-            env=_environment(),
+            env=environment(),
         )
     except subprocess.TimeoutExpired:
         return Started(
@@ -153,10 +163,3 @@ def _wait(ready: Callable[[], bool], timeout_s: float) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def _environment() -> dict[str, str]:
-    """The child imports the same labtui as this process, wherever it was started."""
-    root = str(Path(__file__).resolve().parents[1])
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

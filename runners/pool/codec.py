@@ -1,6 +1,7 @@
 """JSON lines to frozen dataclasses and back, every value checked against its annotation. Never pickle.
 
-The pipe is ours, but a worker can be a plugin's code gone wild: whatever arrives is either a message or one sentence.
+The pipe is ours, but a worker can be a plugin's code gone wild:
+whatever arrives is either a message or one sentence.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class MessageError(ValueError):
 
 
 def encode(message: Any) -> bytes:
-    """One line, newline included. Non-finite floats travel as NaN and Infinity, which :func:`decode` reads back."""
+    """One line, newline included.
+
+    Non-finite floats travel as NaN and Infinity, which :func:`decode` reads back.
+    """
     return (
         json.dumps({"kind": type(message).__name__, **_plain(message)}, separators=(",", ":")).encode()
         + b"\n"
@@ -91,7 +95,9 @@ def _plain(value: Any) -> Any:
 
 
 class _Wrong(Exception):  # noqa: N818
-    """A value that does not fit its annotation; its path grows on the way out, so that what is right costs no words."""
+    """A value that does not fit its annotation; its path grows on the way out,
+    so that what is right costs no words.
+    """
 
     def __init__(self, words: str) -> None:
         super().__init__(words)
@@ -109,7 +115,9 @@ def _build(kind: type[T], data: Any, where: str) -> T:
 
 @cache
 def _reader(hint: Any) -> Reader:
-    """What checks a value of this annotation and makes it what the field holds; derived once for each annotation."""
+    """What checks a value of this annotation and makes it what the field holds;
+    derived once for each annotation.
+    """
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return _optional(hint)

@@ -1,4 +1,6 @@
-"""Which devices there are and what is free on them, told without torch (NVML), so that the supervisor stays light."""
+"""Which devices there are and what is free on them, told without torch (NVML),
+so that the supervisor stays light.
+"""
 
 from __future__ import annotations
 

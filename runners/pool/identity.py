@@ -14,9 +14,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
-ROOT = Path(__file__).resolve().parents[2]
+from runners.pool.interpreter import ROOT
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,9 @@ class ProcessId:
 
     pid: int
     started: str
-    """Start time in ticks since boot (Linux), which no change of the clock moves; elsewhere seconds since 1970."""
+    """Start time in ticks since boot (Linux), which no change of the clock moves;
+    elsewhere seconds since 1970.
+    """
     boot: str
 
     def alive(self) -> bool:
@@ -58,6 +58,8 @@ def start_of(pid: int) -> str | None:
         return None
     else:
         return None if fields[0] in "ZX" else fields[19]
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
@@ -117,7 +119,9 @@ def machine() -> dict[str, str]:
 
 
 class Roster:
-    """The worker processes of a lab, in a file beside it: what a next supervisor must see dead before it hands out again."""
+    """The worker processes of a lab, in a file beside it:
+    what a next supervisor must see dead before it hands out again.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -1,4 +1,7 @@
-"""What comes up the pipes, put into the bench. No transaction here: the ledger writes it down a moment later."""
+"""What comes up the pipes, put into the bench.
+
+No transaction here: the ledger writes it down a moment later.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 (detached and up, or ended well), 1 (ended by a fault), 2 (not started: one sentence on stderr)."""
+    """Exit code 0 (detached and up, or ended well), 1 (ended by a fault),
+    2 (not started: one sentence on stderr).
+    """
     args = parser().parse_args(argv)
     os.umask(0o077)  # of this process and its workers: what they write is the owner's alone
     options = Options(
@@ -186,7 +188,9 @@ def _log_to(paths: LabPaths, terminal: bool) -> None:
 
 
 def _detached(options: Options) -> int:
-    """Fork away from the terminal (no thread and no library that minds runs yet) and wait until the lock is held."""
+    """Fork away from the terminal (no thread and no library that minds runs yet)
+    and wait until the lock is held.
+    """
     read, write = os.pipe()
     if (child := os.fork()) == 0:
         os.close(read)

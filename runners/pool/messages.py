@@ -1,7 +1,8 @@
-"""Everything that supervisor and worker say to each other: JSON lines over two inherited pipes (:mod:`runners.pool.codec`).
+"""Everything that supervisor and worker say to each other:
+JSON lines over two inherited pipes (:mod:`runners.pool.codec`).
 
-Every message about training carries a :class:`Tag`. The supervisor drops, and logs, what comes with a tag that it no
-longer waits for: a late word of an attempt that it has given up.
+Every message about training carries a :class:`Tag`. The supervisor drops, and logs,
+what comes with a tag that it no longer waits for: a late word of an attempt that it has given up.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class Stop:
 
 @dataclass(frozen=True)
 class Hold:
-    """Stand still at the next look at the control, or go on: there is no room to keep what training would give."""
+    """Stand still at the next look at the control, or go on:
+    there is no room to keep what training would give.
+    """
 
     on: bool
 

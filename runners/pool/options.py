@@ -29,7 +29,9 @@ class Options:
     stall_s: float = 1800.0
     """A worker that beats but whose trainer has not looked up for this long is killed."""
     stop_s: float = 4.0
-    """How long a worker may take to stop, its checkpoint written, before it is killed: paused is said within 5 s."""
+    """How long a worker may take to stop, its checkpoint written, before it is killed:
+    paused is said within 5 s.
+    """
     grace_s: float = 20.0
     """The same where nobody waits: workers of a supervisor that ends or has died."""
     missing_s: float = 30.0

@@ -1,6 +1,7 @@
 """From the bench into the lab: each function is one transaction, and memory follows only what was committed.
 
-A transaction that finds no room or no lock raises; the bench is as before, and the same call is made again later.
+A transaction that finds no room or no lock raises;
+the bench is as before, and the same call is made again later.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runners.engine.types import Outcome, shape_key
+from runners.engine.types import shape_key
 from runners.pool import checkpoints
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.codec import to_json
 from runners.pool.identity import machine
 from runners.pool.state import Assignment, Probe, Run, Trial
-from runners.search import Candidate, Evidence, Progress, replay, speculate
+from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
+from runners.verdict import Evidence, Outcome
 from store.errors import Illegal
 from store.rows import Curve
 from store.write import Tx, Verdict, Writer
 
 ENDED_TRIALS = 30
-"""Ends of trials in one transaction, about: a verb and a screen wait for the longest one. A job's are never taken apart."""
+"""Ends of trials in one transaction, about: a verb and a screen wait for the longest one.
+
+A job's are never taken apart.
+"""
 LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
 
@@ -73,7 +78,8 @@ class Standing:
 
 
 def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
-    """Replay a job's search from what is stored, consuming speculative verdicts whose turn has come; stores the bracket.
+    """Replay a job's search from what is stored, consuming speculative verdicts whose turn has come;
+    stores the bracket.
 
     Args:
         write: store the bracket even if nothing was consumed and the search is not over.
@@ -111,7 +117,7 @@ def _answers(verdict: Verdict | None, asked: Candidate) -> bool:
 
 
 def _evidence(v: Verdict) -> Evidence:
-    return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss)
+    return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss, v.diverged)
 
 
 def adopt(run: Run, standing: Standing) -> None:
@@ -120,7 +126,8 @@ def adopt(run: Run, standing: Standing) -> None:
 
 
 def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
-    """Write what has come in: events, plans, progress, ends of trials, verdicts; True if anything was written.
+    """Write what has come in: events, plans, progress, ends of trials, verdicts;
+    True if anything was written.
 
     Where much has come in it is written in several transactions, each of whole jobs.
 
@@ -202,7 +209,9 @@ def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
 
 
 def _sound(bench: Bench, probe: Probe) -> bool:
-    """Superseded trials need a success that superseded them; an engine that says otherwise is not believed."""
+    """Superseded trials need a success that superseded them;
+    an engine that says otherwise is not believed.
+    """
     outcomes = {t.ended.ended.outcome for t in probe.trials if t.ended is not None} | {
         t.stored for t in probe.trials
     }

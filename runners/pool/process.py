@@ -6,15 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from runners.pool import messages as m
 from runners.pool.codec import MAX_LINE, MessageError, encode
-from runners.pool.identity import ROOT, ProcessId, identify
+from runners.pool.identity import ProcessId, identify
+from runners.pool.interpreter import environment, module_command
 
 LOG_BYTES = 4 << 20
 _CHUNK = 1 << 18
@@ -24,7 +23,8 @@ Clock = Callable[[], float]
 class Worker:
     """One child, spawned (never forked), in a session of its own.
 
-    Reading and writing never block; a closed pipe is no error here: :meth:`exit_code` tells what became of the process.
+    Reading and writing never block; a closed pipe is no error here:
+    :meth:`exit_code` tells what became of the process.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Worker:
         try:
             with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
                 self._process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-m", "runners.pool.worker"),
+                    module_command(
+                        "runners.pool.worker",
                         *("--read", str(down_read), "--write", str(up_write), "--trainer", trainer),
-                    ],
+                    ),
                     pass_fds=(down_read, up_write),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
@@ -170,7 +170,9 @@ class Worker:
 
 
 def trim(log: Path) -> None:
-    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append, so they go on at the start)."""
+    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append,
+    so they go on at the start).
+    """
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES:
             old = log.with_suffix(log.suffix + ".1")
@@ -184,10 +186,6 @@ def trim(log: Path) -> None:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    env: dict[str, Any] = dict(os.environ)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        env[name] = str(threads)
-    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's order, so that cuda:0 is the same card for both
-    paths = [str(ROOT), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
-    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    return env
+    libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's order, so that cuda:0 is the same card for both
+    return environment(**dict.fromkeys(libraries, str(threads)), **order)

@@ -134,7 +134,9 @@ def _promote(bench: Bench, writer: Writer) -> None:
 
 
 def _wishes(bench: Bench, tx: Tx, most: int, fresh: list[tuple[Run, Standing]]) -> list[Wish]:
-    """The first ``most`` candidates that can train now, by priority, running jobs first, then the queue's order."""
+    """The first ``most`` candidates that can train now, by priority, running jobs first,
+    then the queue's order.
+    """
     keyed: list[tuple[tuple[int, int, int], Wish]] = []
     for place, row in enumerate(tx.running()):
         run = bench.runs.get(row.id)
@@ -163,7 +165,10 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         _refuse(tx, row, f"the stored job or its evidence cannot be read: {error}"[:2000])
         return None
     if job.hash != row.hash:
-        text = "it was queued under another version of the science, whose numbers would differ; submit its spec again"
+        text = (
+            "it was queued under another version of the science, whose numbers would differ; "
+            "submit its spec again"
+        )
         _refuse(tx, row, text)
         return None
     if standing.progress.next is None:
@@ -233,7 +238,8 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
                 attempt=wish.run.attempt,
                 speculative=wish.speculative,
             )
-        # Not on a GPU: a member's place in a batch may change its last bits there, and the grid trains at once anyway.
+        # Not on a GPU: a member's place in a batch may change its last bits there,
+        # and the grid trains at once anyway.
         begun.append(_Begun(wish, rows, tx.wins(wish.run.id) if slot.kind == "cpu" else {}))
     stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
     if stored is None:
@@ -245,7 +251,9 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
 
 
 def _hand_out(bench: Bench, order: _Order) -> None:
-    """The probes of one load become an assignment; a probe with a checkpoint of a pack goes out with it, on its own."""
+    """The probes of one load become an assignment; a probe with a checkpoint of a pack goes out with it,
+    on its own.
+    """
     slot = order.load.slot
     probes = [_probe(bench, b) for b in order.probes]
     if len(probes) > 1:
@@ -314,7 +322,9 @@ def _probe(bench: Bench, b: _Begun) -> Probe:
 
 
 def _unpacked(bench: Bench, order: _Order, probes: list[Probe]) -> list[Probe]:
-    """Those of a load that have no checkpoint yet; one that has goes on alone, from there, at the next turn."""
+    """Those of a load that have no checkpoint yet; one that has goes on alone, from there,
+    at the next turn.
+    """
     fresh = []
     for probe, b in zip(probes, order.probes, strict=True):
         if b.begun.resumed and checkpoints.members(bench.folder(probe.id)) is not None:

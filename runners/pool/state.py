@@ -1,4 +1,7 @@
-"""What the supervisor keeps in memory: slots, assignments, running searches. The lab file is the truth; this is its shadow."""
+"""What the supervisor keeps in memory: slots, assignments, running searches.
+
+The lab file is the truth; this is its shadow.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from runners.pool import messages as m
 from runners.pool.devices import Device
 from runners.pool.process import Worker
 from runners.pool.thinning import ThinCurve
-from runners.search import Candidate, Evidence, Progress
+from runners.search import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence
 from store.rows import JobState
 
 
@@ -169,7 +173,8 @@ class Run:
 
 
 def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
-    """The engine's members for a probe, those that won most often first: where they take turns, a success spares the others.
+    """The engine's members for a probe, those that won most often first:
+    where they take turns, a success spares the others.
 
     Args:
         wins: of each (learning rate, seed); where they are equal the order of the grid counts.

@@ -1,7 +1,10 @@
-"""The supervisor of a lab: one process, one thread, one event loop. It owns the file, the searches and the workers.
+"""The supervisor of a lab: one process, one thread, one event loop.
 
-A turn of the loop reads the pipes, watches the workers, and then lets the ledger, the verbs and the dispatcher make their
-transactions. Whatever cannot be written now stays in memory and is tried again; nothing is acted on before it is stored.
+It owns the file, the searches and the workers.
+
+A turn of the loop reads the pipes, watches the workers, and then lets the ledger, the verbs and the
+dispatcher make their transactions. Whatever cannot be written now stays in memory and is tried again; nothing
+is acted on before it is stored.
 """
 
 from __future__ import annotations
@@ -102,7 +105,9 @@ class Supervisor:
         self._stop += 1
 
     def _open(self) -> None:
-        """Workers first, because importing torch takes longest; then the file; then what the last supervisor left."""
+        """Workers first, because importing torch takes longest; then the file;
+        then what the last supervisor left.
+        """
         self._tell("")
         self.staff.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
@@ -155,7 +160,9 @@ class Supervisor:
         self.lab = open_lab(self.paths.lab)
 
     def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
-        """The first transaction: this epoch begins, and what the supervisor before left running is put back."""
+        """The first transaction: this epoch begins, and what the supervisor before left running
+        is put back.
+        """
         with self.writer.transaction() as tx:
             self.bench.epoch = tx.claim(me)
             back: list[Requeued] = tx.take_over()
@@ -279,7 +286,9 @@ class Supervisor:
         return "waiting" if self.bench.obstacle or self.bench.waiting else "running"
 
     def _leftovers(self) -> bool:
-        """The workers of the supervisor before still live: they are writing checkpoints, or hang and are killed in the end."""
+        """The workers of the supervisor before still live:
+        they are writing checkpoints, or hang and are killed in the end.
+        """
         staff = self.staff
         if not staff.leftovers:
             if self._leftover_until:
@@ -311,7 +320,9 @@ class Supervisor:
     # End
 
     def _abandon(self, error: Moved) -> None:
-        """The file is not at its place: what it holds is copied beside it, no checkpoint goes where no folder is."""
+        """The file is not at its place: what it holds is copied beside it,
+        no checkpoint goes where no folder is.
+        """
         try:
             text = f"{error}; all that it held is in {self.writer.rescue()}"
         except LabError as refused:
@@ -349,8 +360,9 @@ class Supervisor:
     def _close_file(self) -> None:
         """The lab is one file again, and its room is given back: also where somebody still looks on.
 
-        Whoever closes last folds the WAL in and deletes it, and a reader cannot. Where another file lies at the lab's place
-        the WAL there may be another's too: then the reader closes last, and all stays as it is.
+        Whoever closes last folds the WAL in and deletes it, and a reader cannot. Where another file lies at
+        the lab's place the WAL there may be another's too: then the reader closes last, and all stays as it
+        is.
         """
         whole = False
         with contextlib.suppress(Exception):

@@ -1,4 +1,6 @@
-"""Loss curves in bounded memory: a trial may be evaluated a million times, nobody looks at more than a few hundred points."""
+"""Loss curves in bounded memory: a trial may be evaluated a million times,
+nobody looks at more than a few hundred points.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ MOST = 128
 
 
 class ThinCurve:
-    """Points of one trial, thinned by doubling the stride; the first, the best and the last are always kept."""
+    """Points of one trial, thinned by doubling the stride;
+    the first, the best and the last are always kept.
+    """
 
     def __init__(self) -> None:
         self._points: list[tuple[int, float, float]] = []
@@ -18,7 +22,9 @@ class ThinCurve:
         self._last: tuple[int, float, float] | None = None
 
     def add(self, step: int, train: float, validation: float) -> None:
-        """Take one evaluation; steps come in rising order (after a resume, one may come again and replaces nothing)."""
+        """Take one evaluation; steps come in rising order (after a resume,
+        one may come again and replaces nothing).
+        """
         if self._last is not None and step <= self._last[0]:
             return
         point = (step, train, validation)

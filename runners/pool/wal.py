@@ -1,4 +1,6 @@
-"""A reader that holds an old state of the lab keeps the WAL from being used again: that is told, the reader never stopped."""
+"""A reader that holds an old state of the lab keeps the WAL from being used again:
+that is told, the reader never stopped.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class WalWatch:
         self._next = 2 * size
         pid = raw.reader(self.bench.paths.shm)
         who = f"process {pid}" if pid is not None else "a process that cannot be named"
-        text = f"{self.bench.paths.wal} has grown to {size / 2**20:.0f} MiB: {who} has been reading an old state of the lab"
+        text = (
+            f"{self.bench.paths.wal} has grown to {size / 2**20:.0f} MiB: "
+            f"{who} has been reading an old state of the lab"
+        )
         self.bench.remark(
             "supervisor", f"{text}; nothing stops, and it shrinks when that reader ends", "warning"
         )

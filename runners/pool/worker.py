@@ -1,8 +1,10 @@
-"""A worker process: trains what comes down the pipe and tells what happens up the other. It has no database connection.
+"""A worker process: trains what comes down the pipe and tells what happens up the other.
 
-``python -m runners.pool.worker --read FD --write FD --trainer module:Class``, spawned by the supervisor for one slot.
-Three threads beside the main one, which trains: one reads, one writes, one beats. End of file means that the
-supervisor is gone: checkpoint and end.
+It has no database connection.
+
+``python -m runners.pool.worker --read FD --write FD --trainer
+module:Class``, spawned by the supervisor for one slot. Three threads beside the main one, which trains: one
+reads, one writes, one beats. End of file means that the supervisor is gone: checkpoint and end.
 """
 
 from __future__ import annotations
@@ -67,9 +69,11 @@ class TrainerLike(Protocol):
 
 
 class WatchedControl(Control):
-    """A control that remembers when the trainer last looked at it: a heartbeat thread alone would hide a hung trainer.
+    """A control that remembers when the trainer last looked at it:
+    a heartbeat thread alone would hide a hung trainer.
 
-    While ``go`` is cleared, the look itself waits: that is how training stands still without a word to the engine.
+    While ``go`` is cleared, the look itself waits: that is how training stands still without a word
+    to the engine.
     """
 
     def __init__(self, go: threading.Event, drop: Sequence[str] = ()) -> None:

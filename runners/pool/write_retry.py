@@ -1,4 +1,6 @@
-"""Nothing can be written now: what came in stays in memory, training stands still where it must, and all is tried again."""
+"""Nothing can be written now: what came in stays in memory, training stands still where it must,
+and all is tried again.
+"""
 
 from __future__ import annotations
 

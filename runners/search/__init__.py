@@ -1,10 +1,14 @@
-"""Strategies as pure state machines over verdicts: which N next, what under either verdict, is it over. No clock, no I/O.
+"""Strategies as pure state machines over verdicts: which N next, what under either verdict, is it over.
 
-Importing this needs the standard library and pydantic alone; the strategies ``adaptive`` and ``scan`` load numpy when used.
+No clock, no I/O.
+
+Importing this needs the standard library and pydantic alone;
+the strategies ``adaptive`` and ``scan`` load numpy when used.
 """
 
 from runners.search.replay import replay
 from runners.search.speculative import speculate
-from runners.search.types import Candidate, Evidence, Interval, Progress, Status
+from runners.search.types import Candidate, Interval, Progress
+from runners.verdict import Evidence
 
-__all__ = ["Candidate", "Evidence", "Interval", "Progress", "Status", "replay", "speculate"]
+__all__ = ["Candidate", "Evidence", "Interval", "Progress", "replay", "speculate"]

@@ -1,4 +1,6 @@
-"""``adaptive``: N* of a grid of k seeds as a property of the curve q(N), measured with fresh seeds where they tell most."""
+"""``adaptive``: N* of a grid of k seeds as a property of the curve q(N),
+measured with fresh seeds where they tell most.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +8,31 @@ from collections.abc import Iterable, Sequence
 
 from runners.search.bisection import WALK_DOWN
 from runners.search.design import choose
+from runners.search.evidence import job_flags
 from runners.search.family import Family
 from runners.search.posterior import Posterior, posterior
 from runners.search.seeds import fresh
-from runners.search.types import Candidate, Evidence, Progress, Status
-from runners.search.verdicts import best_loss, bracket, collect, job_flags, ordered
+from runners.search.types import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence, Status, best_loss, bracket, collect, ordered
 
 MIN_OPENING_SEEDS = 3
 """Seeds at N_max at least, whatever k is: one that fails there by chance must not start the walk down."""
 
 
 def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
-    """The opening (is it learned at N_max, or else at N_max / 2, / 4, / 8?), then seeds where they narrow N* most."""
+    """The opening (is it learned at N_max, or else at N_max / 2, / 4, / 8?),
+    then seeds where they narrow N* most.
+    """
     used = sum(e.seeds for e in evidence)
     counts = totals(evidence)
-    flags = job_flags(job)
+    flags = job_flags(job, evidence) - {
+        "contradicted",
+        "fails_above",
+    }  # the strategy has its own rule for these
+    used_up = len(evidence) >= job.search.candidates
+    if used_up:
+        flags.add("max_candidates")
     left = job.search.seed_budget - used
     top, opening = opening_n(job, counts)
     if top is None:
@@ -36,8 +47,9 @@ def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
     post = posterior(Family(len(job.grid.seeds)), {n: c for n, c in counts.items() if n <= top}, top)
     if post.n_star().relative_width <= job.search.relative_width:
         return _progress(job, evidence, flags, None, post)
-    if left <= 0 or len(evidence) >= job.search.candidates:
-        flags.add("seed_budget" if left <= 0 else "max_candidates")
+    if left <= 0 or used_up:
+        if left <= 0:
+            flags.add("seed_budget")
         return _progress(job, evidence, flags, None, post)
     n, count = choose(post, top, left)
     return _progress(job, evidence, flags, Candidate(n, fresh(job, used, count)), post)
@@ -53,7 +65,9 @@ def totals(evidence: Iterable[Evidence]) -> dict[int, tuple[int, int]]:
 
 
 def opening_n(job: Job, counts: dict[int, tuple[int, int]]) -> tuple[int | None, int | None]:
-    """(the largest of N_max, N_max/2, /4, /8 where a seed succeeded, or None; the next of them to try, if none has yet)."""
+    """(the largest of N_max, N_max/2, /4, /8 where a seed succeeded, or None;
+    the next of them to try, if none has yet).
+    """
     tops = dict.fromkeys(n for d in (1, *WALK_DOWN) if (n := job.n_max // d) >= 1)
     for n in tops:
         if n not in counts:

@@ -1,12 +1,15 @@
-"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N. Exact integers, the same on every machine."""
+"""The strategies ``paper`` and ``log``: from the verdicts so far to the next N.
+
+Exact integers, the same on every machine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isqrt
 
-from runners.search.verdicts import bracket
 from runners.spec import Job
+from runners.verdict import bracket
 
 WALK_DOWN = (2, 4, 8)
 """``log``: divisors of N_max that are tried when N_max itself fails."""
@@ -34,7 +37,9 @@ def next_paper(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
-    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol; None: it is over."""
+    """Halve while candidates succeed, then bisect on a log scale until hi/lo <= 1 + rtol;
+    None: it is over.
+    """
     if job.n_max not in verdicts:
         return job.n_max
     b = bracket(verdicts)
@@ -51,8 +56,7 @@ def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_n(job: Job, verdicts: Mapping[int, bool]) -> tuple[int | None, bool]:
-    """(next N or None, whether the search ends only because its candidates are used up)."""
+    """(next N or None, whether the search has had as many candidates as it may have, needed or not)."""
     n = (next_paper if job.search.strategy == "paper" else next_log)(job, verdicts)
-    if n is not None and len(verdicts) >= job.search.candidates:
-        return None, True
-    return n, False
+    used_up = len(verdicts) >= job.search.candidates
+    return None if used_up else n, used_up

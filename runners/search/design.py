@@ -1,4 +1,6 @@
-"""Which N to train next, and with how many fresh seeds: what narrows log N* most per unit of training, one step ahead."""
+"""Which N to train next, and with how many fresh seeds:
+what narrows log N* most per unit of training, one step ahead.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,19 @@ from runners.search.posterior import Posterior
 BATCHES = (1, 2, 4, 8)
 """Numbers of fresh seeds that a probe may have."""
 SUCCESS_COST = 0.35
-"""Training that a succeeding seed needs, of a failing one's: it stops at its first success (measured: 1/1.8 to 1/3.6)."""
+"""Training that a succeeding seed needs, of a failing one's:
+it stops at its first success (measured: 1/1.8 to 1/3.6).
+"""
 PROBE_COST = 1.0
-"""What each probe costs beside its seeds, in failing seeds: data, start, and seeds that could have shared its batch."""
+"""What each probe costs beside its seeds, in failing seeds:
+data, start, and seeds that could have shared its batch.
+"""
 POINTS = 24
 """Candidates that are weighed."""
 LOCATIONS, NEGLIGIBLE = 60, 1e-3
-"""Which N is best is decided on a thinner grid than the answer: points of t, and mass of nuisance parameters left out."""
+"""Which N is best is decided on a thinner grid than the answer:
+points of t, and mass of nuisance parameters left out.
+"""
 
 
 def choose(post: Posterior, n_top: int, most_seeds: int) -> tuple[int, int]:

@@ -1,7 +1,9 @@
-"""The curve q(N) = P(a fresh seed succeeds): logistic in log N with guess and lapse, on a grid of its parameters.
+"""The curve q(N) = P(a fresh seed succeeds): logistic in log N with guess and lapse,
+on a grid of its parameters.
 
-q(N) = g + (1 - g - l) expit((log N - t) / s + u), with u such that q = q* at log N = t: the location t *is* log N*. A grid of
-k seeds has its N* where q* = 1 - 2^(-1/k), the N at which the whole grid succeeds with probability 1/2.
+q(N) = g + (1 - g - l) expit((log N - t) / s + u), with u such that q = q* at log N = t: the location t *is*
+log N*. A grid of k seeds has its N* where q* = 1 - 2^(-1/k), the N at which the whole grid succeeds with
+probability 1/2.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 SCALES = tuple(float(s) for s in np.geomspace(0.025, 1.3, 9))
 """s in units of log N: q goes from 0.1 to 0.9 within a factor of exp(4.4 s), that is 1.1 to 300."""
 TILT = 0.25
-"""The prior of s is s^TILT, log-uniform but for that: a search stops when its interval is narrow, so curves that only look
-sharp stop it too early, and with TILT = 0 the intervals of middling and flat ones held N* 86 % of the time."""
+"""The prior of s is s^TILT, log-uniform but for that: a search stops when its interval is narrow, so curves
+that only look sharp stop it too early, and with TILT = 0 the intervals of middling and flat ones held N* 86 %
+of the time."""
 GUESSES = ((0.0, 0.55), (0.14, 0.2), (0.35, 0.25))
 """(g / q*, prior): luck that needs no data."""
 LAPSES = ((0.0, 0.5), (0.08, 0.25), (0.22, 0.25))
@@ -70,7 +73,9 @@ class Family:
         return np.asarray(s * (_logit((0.5 - g) / (1 - g - lapse)) - self._offset))
 
     def q(self, log_n: Array, t: Array) -> Array:
-        """[X, T, K] from log N [X] and locations t [T]; kept off 0 and 1, so that no outcome is impossible."""
+        """[X, T, K] from log N [X] and locations t [T];
+        kept off 0 and 1, so that no outcome is impossible.
+        """
         s, g, lapse, _ = self._columns
         z = (log_n[:, None, None] - t[None, :, None]) / s + self._offset
         q = g + (1 - g - lapse) / (1 + np.exp(-np.clip(z, -500, 500)))

@@ -12,7 +12,9 @@ from runners.search.family import Array, Family
 from runners.search.types import Interval
 
 BELOW, ABOVE = 1.0, 2.0
-"""How far, in units of log N, N* may lie below 1 and above the largest N: the mass there says how surely it does."""
+"""How far, in units of log N, N* may lie below 1 and above the largest N:
+the mass there says how surely it does.
+"""
 COARSE, FINE = 0.1, 200
 """Step of the first pass in log N; points of the second."""
 
@@ -61,7 +63,9 @@ class Posterior:
 
 
 def posterior(family: Family, counts: Mapping[int, tuple[int, int]], n_top: int) -> Posterior:
-    """Posterior after ``counts``: N -> (seeds, successes), for an N* uniform in log N from below 1 to above ``n_top``."""
+    """Posterior after ``counts``: N -> (seeds, successes),
+    for an N* uniform in log N from below 1 to above ``n_top``.
+    """
     low, high = -BELOW, math.log(n_top) + ABOVE
     coarse = _on_grid(family, counts, np.linspace(low, high, math.ceil((high - low) / COARSE) + 1))
     marginal = coarse.marginal

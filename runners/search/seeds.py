@@ -1,4 +1,6 @@
-"""Fresh seeds for ``adaptive`` and ``scan``: each is used at one N only, and a replay gives the same ones again."""
+"""Fresh seeds for ``adaptive`` and ``scan``: each is used at one N only,
+and a replay gives the same ones again.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from runners.spec import Job
 
 _BITS = 31
 _STRIDE = 0x61C88647
-"""Odd, so i -> first + i stride runs through all 2^31 seeds before one comes again; far from 1, so that jobs whose first
-seeds are close together (10, 20, ...) share none."""
+"""Odd, so i -> first + i stride runs through all 2^31 seeds before one comes again;
+far from 1, so that jobs whose first seeds are close together (10, 20, ...) share none."""
 
 
 def fresh(job: Job, used: int, count: int) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Speculative search: what idle slots train ahead, so that the bracket is the sequential one, sooner.
 
-The sequential search is a binary tree: a node asks for an N, its children are what either verdict leads to. Idle slots take
-the nodes that are most likely to be reached. The likelihoods order the work and nothing else: they cannot change a bracket.
+The sequential search is a binary tree: a node asks for an N, its children are what either verdict leads to.
+Idle slots take the nodes that are most likely to be reached. The likelihoods order the work and nothing else:
+they cannot change a bracket.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from math import log
 
 from runners.search.bisection import WALK_DOWN, next_n
-from runners.search.types import Candidate, Evidence
-from runners.search.verdicts import bracket, check, collect
+from runners.search.evidence import check
+from runners.search.types import Candidate
 from runners.spec import Job
+from runners.verdict import Evidence, bracket, collect
 
 TOP_SUCCEEDS = 7 / 8
 BELOW_FAILING_TOP_SUCCEEDS = 1 / 4
@@ -29,12 +31,13 @@ def speculate(
 ) -> tuple[Candidate, ...]:
     """The candidates worth having under way now, most useful first.
 
-    The first is the one that the sequential search waits for; then come those of ``running`` that it still can reach,
-    then the most likely new ones. So what is running and missing from the answer is not needed, whatever the verdicts to
-    come (unless ``slots`` has shrunk).
+    The first is the one that the sequential search waits for; then come those of ``running`` that it still
+    can reach, then the most likely new ones. So what is running and missing from the answer is not needed,
+    whatever the verdicts to come (unless ``slots`` has shrunk).
 
     Args:
-        job: the search; ``adaptive`` chooses each candidate by all that is known, so nothing is tried ahead of its turn.
+        job: the search; ``adaptive`` chooses each candidate by all that is known,
+            so nothing is tried ahead of its turn.
         evidence: the verdicts consumed so far.
         known: verdicts of candidates that finished before their turn; for ``scan`` only the keys count.
         slots: how many candidates there is room for, running ones included.
@@ -67,10 +70,11 @@ def speculate(
 
 
 def is_reachable(job: Job, verdicts: Mapping[int, bool], known: Mapping[int, bool], n: int) -> bool:
-    """Whether some verdicts to come make the search ask for ``n``, given those consumed and those known ahead.
+    """Whether some verdicts to come make the search ask for ``n``,
+    given those consumed and those known ahead.
 
-    To ask for n the search needs a success at what it asks above n and a failure below; only at the top, where ``log``
-    walks down from a failing N_max, may candidates above n fail first.
+    To ask for n the search needs a success at what it asks above n and a failure below;
+    only at the top, where ``log`` walks down from a failing N_max, may candidates above n fail first.
     """
     for top_failures in range(len(WALK_DOWN) + 1):
         so_far, failures = (

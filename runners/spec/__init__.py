@@ -1,4 +1,7 @@
-"""Specs: what a task, a model, a job and a study are, read from TOML, with a content hash. No torch, no SQL."""
+"""Specs: what a task, a model, a job and a study are, read from TOML, with a content hash.
+
+No torch, no SQL.
+"""
 
 from runners.spec.errors import SpecError
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training

@@ -20,11 +20,14 @@ class Spec(BaseModel):
     )
 
     LATER: ClassVar[tuple[str, ...]] = ()
-    """Fields that came after science version 3: hashed only where they differ from their default, so that every older job keeps its
-    hash."""
+    """Fields that came after science version 3: hashed only where they differ from their default, so that
+    every older job keeps its hash.
+    """
 
     def without_later(self, data: dict[str, Any]) -> dict[str, Any]:
-        """``data``, which is this spec's dump, without the later fields that stand at their default; nested specs too."""
+        """``data``, which is this spec's dump, without the later fields that stand at their default; nested
+        specs too.
+        """
         kept = dict(data)
         for name in self.LATER:
             if getattr(self, name) == type(self).model_fields[name].default:

@@ -1,9 +1,12 @@
-"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints docs/specs.md's tables."""
+"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints
+docs/specs.md's tables.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -12,7 +15,19 @@ from pydantic.fields import FieldInfo
 
 from runners.spec.job import Grid, Job, Lengths, Search, Training
 from runners.spec.load import NamedJob
-from runners.spec.model import LSTM, DenseSSM, PluginModel, Transformer
+from runners.spec.model import (
+    GRU,
+    LSTM,
+    PDSSM,
+    RNN,
+    SLSTM,
+    DeltaNet,
+    DenseSSM,
+    Diagonal,
+    Mamba,
+    PluginModel,
+    Transformer,
+)
 from runners.spec.study import Overrides, Study, Sweep
 from runners.spec.task import (
     Automaton,
@@ -24,6 +39,9 @@ from runners.spec.task import (
 )
 
 BEGIN, END = "<!-- generated: python -m runners.spec.document -->", "<!-- end of generated -->"
+
+WIDTH = 110
+"""Columns of prose in the docs; a table's row is one line however long."""
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A study file", Study),
@@ -44,6 +62,13 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ('Model `kind = "transformer"`', Transformer),
     ('Model `kind = "lstm"`', LSTM),
     ('Model `kind = "dense_ssm"`', DenseSSM),
+    ('Model `kind = "rnn"`', RNN),
+    ('Model `kind = "gru"`', GRU),
+    ('Model `kind = "slstm"`', SLSTM),
+    ('Model `kind = "diagonal"`', Diagonal),
+    ('Model `kind = "deltanet"`', DeltaNet),
+    ('Model `kind = "mamba"`', Mamba),
+    ('Model `kind = "pd_ssm"`', PDSSM),
     ('Model `kind = "plugin"`', PluginModel),
 )
 
@@ -57,7 +82,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
     head = [
         f"### {title}",
         "",
-        _oneline(model.__doc__ or ""),
+        *textwrap.wrap(_oneline(model.__doc__ or ""), WIDTH, break_long_words=False, break_on_hyphens=False),
         "",
         "| key | takes | default | meaning |",
         "|---|---|---|---|",

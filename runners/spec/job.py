@@ -24,7 +24,9 @@ class Lengths(Spec):
     """Which input lengths there are: ``fixed`` is n = length alone, the others n in min_length..length."""
 
     distribution: Distribution
-    """``fixed``: one length; ``uniform``: each length equally often; ``short_to_long``: the short ones first in the stream."""
+    """``fixed``: one length; ``uniform``: each length equally often; ``short_to_long``:
+    the short ones first in the stream.
+    """
     length: Annotated[int, Field(ge=2, le=MAX_LENGTH)]
     """L, in tokens of input."""
     min_length: Annotated[int, Field(ge=2, le=MAX_LENGTH)] = 2
@@ -99,11 +101,11 @@ class Training(Spec):
 
 
 class Search(Spec):
-    """How N is searched (SCIENCE.md, N* and the search)."""
+    """How N is searched (docs/science.md, N* and the search)."""
 
     strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
-    """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``: an interval from fresh seeds;
-    ``scan``: every N of the ladder."""
+    """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``:
+    an interval from fresh seeds; ``scan``: every N of the ladder."""
     eps: Annotated[float, Field(gt=0)] = 1e-4
     """A trial succeeds at the first evaluation with a validation loss below this."""
     n_max: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
@@ -115,13 +117,17 @@ class Search(Spec):
     rtol: Annotated[float, Field(ge=0, le=10)] = 0.10
     """``log``: stop when hi / lo <= 1 + rtol."""
     stop_rule: Literal["first_success", "full_grid"] = "first_success"
-    """``first_success`` ends a probe at its first success; ``full_grid`` trains every trial to its own end."""
+    """``first_success`` ends a probe at its first success;
+    ``full_grid`` trains every trial to its own end.
+    """
     relative_width: Annotated[float, Field(gt=0, le=100)] = 0.5
     """``adaptive``: stop when the 90 % interval's width over N* is at most this."""
     seed_budget: Annotated[int, Field(ge=2, le=100_000)] = 200
     """``adaptive``: the most fresh seeds that it may use."""
     ladder: Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 40)], ...], Field(max_length=400)] = ()
-    """``scan``: every N that is measured, each with fresh seeds, as many as the grid has; empty: N_max, N_max/2, ... 1."""
+    """``scan``: every N that is measured, each with fresh seeds, as many as the grid has; empty:
+    N_max, N_max/2, ... 1.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -157,7 +163,7 @@ class Job(Spec):
     search: Search = Search()
     """How N is searched."""
     generalisation: bool = False
-    """At N_max also test at twice the length (SCIENCE.md, Length generalisation)."""
+    """At N_max also test at twice the length (docs/science.md, Length generalisation)."""
 
     @model_validator(mode="after")
     def _check(self) -> Job:
@@ -193,12 +199,16 @@ class Job(Spec):
 
     @property
     def longest_input(self) -> int:
-        """Positions of the longest input: n, or 2n + 1 with ``cot`` (tokens, separator, states but the last: 2n)."""
+        """Positions of the longest input: n, or 2n + 1 with ``cot`` (tokens, separator,
+        states but the last: 2n).
+        """
         n = self.lengths.length
         return 2 * n if self.format == "cot" else n
 
     def canonical(self) -> str:
-        """The JSON text that is hashed: every default resolved, keys sorted, no whitespace, science_version included."""
+        """The JSON text that is hashed: every default resolved, keys sorted, no whitespace,
+        science_version included.
+        """
         data = self.without_later(self.model_dump(mode="json"))
         data["search"]["n_max"] = self.n_max
         data["search"]["max_candidates"] = self.search.candidates

@@ -1,4 +1,6 @@
-"""Reading specs from TOML: sugar is resolved, plugins and table files become data, errors become one sentence with a place."""
+"""Reading specs from TOML: sugar is resolved, plugins and table files become data,
+errors become one sentence with a place.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ def load(name_or_path: str) -> Study | NamedJob:
     """A study or a job from a preset's name or a TOML file.
 
     Raises:
-        SpecError: no such preset or file, bad TOML, or a value that is out of its range; one sentence with the place.
+        SpecError: no such preset or file, bad TOML, or a value that is out of its range;
+        one sentence with the place.
     """
     text, source, folder = read_source(name_or_path)
     return parse(text, source=source, folder=folder)

@@ -1,4 +1,7 @@
-"""The models as data (SCIENCE.md, Models): sizes, initial scales, dropout. Every field changes the number and is hashed."""
+"""The models as data (docs/science.md, Models): sizes, initial scales, dropout.
+
+Every field changes the number and is hashed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ Range = Literal["[0,1]", "[-1,1]"]
 
 
 class Transformer(Spec):
-    """GPT-2 style decoder: pre-LN, GELU, MLP of four times the width; learned positions unless said otherwise."""
+    """GPT-2 style decoder: pre-LN, GELU, MLP of four times the width; learned positions unless said
+    otherwise.
+    """
 
     LATER: ClassVar[tuple[str, ...]] = ("position", "loops")
 
@@ -30,10 +35,13 @@ class Transformer(Spec):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """After the embedding, on attention weights and on each residual branch, as in GPT-2."""
     init_std: Scale = 0.02
-    """Standard deviation of the initial weights; projections into the residual stream have it over sqrt(2 layers)."""
-
+    """Standard deviation of the initial weights; projections into the residual stream have it over
+    sqrt(2 layers).
+    """
     position: Literal["learned", "rope", "nope", "alibi", "sinusoidal"] = "learned"
-    """How positions enter: a learned table, turned queries and keys, nothing but the mask, scores lowered by distance, a fixed table."""
+    """How positions enter: a learned table, turned queries and keys, scores lowered by distance, a fixed
+    table, or (``nope``) nothing but the causal mask.
+    """
     loops: Annotated[int, Field(ge=1, le=64)] = 1
     """How often the stack of blocks is applied, with the same weights."""
 
@@ -47,8 +55,8 @@ class Transformer(Spec):
             )
         if self.dropout and self.variant:
             raise ValueError(
-                f"dropout is {self.dropout:g}; expected 0 with position '{self.position}' and loops {self.loops}: "
-                "only the plain transformer has dropout"
+                f"dropout is {self.dropout:g}; expected 0 with position '{self.position}' and loops "
+                f"{self.loops}: only the plain transformer has dropout"
             )
         return self
 
@@ -79,7 +87,9 @@ class LSTM(Spec):
 
 
 class DenseSSM(Spec):
-    """Bilinear RNN: h_t = A(x_t) h_{t-1} [+ B x_t], A linear in the token's embedding, linear head, h_0 learned."""
+    """Bilinear RNN: h_t = A(x_t) h_{t-1} [+ B x_t], A linear in the token's embedding, linear head,
+    h_0 learned.
+    """
 
     LATER: ClassVar[tuple[str, ...]] = ("structure", "block", "rank", "additive", "init")
 
@@ -91,7 +101,9 @@ class DenseSSM(Spec):
     init_scale: Scale = 1.0
     """The entries of each initial A(x) have variance init_scale^2 / hidden."""
     structure: Literal["full", "block", "rotation", "diagonal", "factored"] = "full"
-    """The form of A(x): any matrix, blocks of ``block`` x ``block``, turns of planes, a diagonal, U diag(W x) V^T of rank ``rank``."""
+    """The form of A(x): any matrix, blocks of ``block`` x ``block``, turns of planes, a diagonal, or
+    U diag(W x) V^T of rank ``rank``.
+    """
     block: Annotated[int, Field(ge=1, le=256)] = 2
     """``block``: the size of a block; a divisor of ``hidden``."""
     rank: Width | None = None

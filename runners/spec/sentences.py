@@ -96,7 +96,9 @@ def _sentence(found: Any, model: type[BaseModel], origin: Callable[[Keys], Keys]
 
 
 def _own_words(text: str, keys: Keys, model: type[BaseModel] | None) -> tuple[str, Keys]:
-    """A validator's own sentence; where it begins with a key of the model or of a section in it, the key gets its path."""
+    """A validator's own sentence; where it begins with a key of the model or of a section in it,
+    the key gets its path.
+    """
     first = re.match(r"[A-Za-z_]+", text)
     word = first.group() if first else ""
     fields = model.model_fields if model else {}
@@ -189,7 +191,9 @@ def _inside(annotation: Any, key: str | int) -> Any:
 
 
 def line_of(text: str, keys: Sequence[str | int]) -> int | None:
-    """The line of ``text`` (TOML, from 1) where the key path stands, or of its nearest parent; None if nowhere."""
+    """The line of ``text`` (TOML, from 1) where the key path stands, or of its nearest parent;
+    None if nowhere.
+    """
     names = [k for k in keys if isinstance(k, str)]
     index = next((k for k in keys if isinstance(k, int)), 0)
     best: tuple[int, int | None] = (0, None)

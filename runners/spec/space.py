@@ -1,4 +1,7 @@
-"""How many sequences a task has, and how many of them train (SCIENCE.md, Length distributions). Exact integers only."""
+"""How many sequences a task has, and how many of them train (docs/science.md, Length distributions).
+
+Exact integers only.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from typing import NamedTuple
 
 
 class LengthShare(NamedTuple):
-    """The sequences of one length: ``total = K**n`` exist, ``validation`` are held out, ``training`` may train."""
+    """The sequences of one length: ``total = K**n`` exist, ``validation`` are held out,
+    ``training`` may train.
+    """
 
     length: int
     total: int
@@ -20,16 +25,19 @@ class LengthShare(NamedTuple):
 def shares(n_tokens: int, lengths: range, validation_size: int) -> tuple[LengthShare, ...]:
     """The split of every length.
 
-    Each length's share of the validation set is ``validation_size // len(lengths)``, the remainder goes to the longest;
-    V_n = min(share, floor(S_n / 5)), but 1 where 2 <= S_n <= 4. A shortfall is not given to other lengths.
+    Each length's share of the validation set is ``validation_size // len(lengths)``, the remainder goes to
+    the longest; V_n = min(share, floor(S_n / 5)), but 1 where 2 <= S_n <= 4. A shortfall is not given to
+    other lengths.
 
     Raises:
-        ValueError: a length has a single sequence, or the validation set is smaller than the number of lengths.
+        ValueError: a length has a single sequence, or the validation set is smaller than the
+        number of lengths.
     """
     count = len(lengths)
     if validation_size < count:
         raise ValueError(
-            f"validation_size is {validation_size}; expected at least one sequence for each of {count} lengths"
+            f"validation_size is {validation_size}; expected at least one sequence for each of {count} "
+            "lengths"
         )
     share, rest = divmod(validation_size, count)
     out = []

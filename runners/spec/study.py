@@ -36,7 +36,9 @@ class Sweep(Spec):
     model: Annotated[tuple[Model, ...], Field(min_length=1)]
     """One model or several, as tables or as names of ``[models.NAME]`` tables."""
     format: Annotated[tuple[Format, ...], Field(min_length=1)]
-    """What is supervised: the final state, the states after a separator (cot), or the state at each token (acot)."""
+    """What is supervised: the final state, the states after a separator (cot),
+    or the state at each token (acot).
+    """
     L: Annotated[tuple[Length, ...], Field(min_length=1)]
     """The longest input, in tokens."""
     distribution: Annotated[tuple[Distribution, ...], Field(min_length=1)] = ("uniform",)
@@ -69,7 +71,9 @@ class Sweep(Spec):
 
     @property
     def n_jobs(self) -> int:
-        """Jobs that the sweep expands to, before equal ones become one; cheap, to refuse what is too large."""
+        """Jobs that the sweep expands to, before equal ones become one;
+        cheap, to refuse what is too large.
+        """
         each = len(self.task) * len(self.model) * len(self.format)
         if self.measure == "joint":
             return each * len(self.distribution) * len(self.L)
@@ -80,7 +84,8 @@ class Sweep(Spec):
         """Its cells; the axes vary task outermost, then model, format, distribution, L.
 
         Raises:
-            ValueError: a combination has no valid job (for example a validation set smaller than its lengths).
+            ValueError:
+            a combination has no valid job (for example a validation set smaller than its lengths).
         """
         return tuple(_cells(self))
 
@@ -130,7 +135,8 @@ class Study(Spec):
         """All cells in the file's order; the axes vary task outermost, then model, format, distribution, L.
 
         Raises:
-            ValueError: a combination has no valid job (for example a validation set smaller than its lengths).
+            ValueError:
+            a combination has no valid job (for example a validation set smaller than its lengths).
         """
         return tuple(cell for sweep in self.sweep for cell in sweep.cells())
 

@@ -1,7 +1,8 @@
-"""What a person may write shorter: named models, ``m = [2, 3]``, one value for a list, table files, plugin tasks.
+"""What a person may write shorter: named models, ``m = [2, 3]``, one value for a list, table files,
+plugin tasks.
 
-The sugar becomes plain data for the spec models; ``origin`` leads from a place in that data back to the place in the file,
-so that a message names what the person wrote.
+The sugar becomes plain data for the spec models; ``origin`` leads from a place in that data back to the place
+in the file, so that a message names what the person wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from runners.spec.sentences import Keys, dotted, line_of
 
 _AXES = ("task", "model", "format", "L", "distribution")
 MAX_BYTES = 16 << 20
-"""What all the names of models and table files in one spec may stand for: each is written out where it is named."""
+"""What all the names of models and table files in one spec may stand for:
+each is written out where it is named.
+"""
 ReadTable = Callable[[Path], dict[str, Any]]
 
 

@@ -1,4 +1,6 @@
-"""Tasks as data: finite groups and automata with a transition table T[state, token] -> state (SCIENCE.md, Tasks)."""
+"""Tasks as data: finite groups and automata with a transition table T[state, token] -> state
+(docs/science.md, Tasks).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class ModularAddition(Spec):
 
 
 class PermutationComposition(Spec):
-    """Composition in S_k: tokens are all k! permutations, s_i = x_i after s_{i-1} (the last applied stands left)."""
+    """Composition in S_k: tokens are all k! permutations,
+    s_i = x_i after s_{i-1} (the last applied stands left).
+    """
 
     kind: Literal["permutation_composition"] = "permutation_composition"
     k: Annotated[int, Field(ge=2, le=6)]
@@ -221,7 +225,8 @@ class Product(Spec):
 class PluginTask(Spec):
     """A task from another package's entry point in the group ``labtui.tasks``.
 
-    It is resolved into an :class:`Automaton` when a spec is loaded, so that a stored job never needs the plugin.
+    It is resolved into an :class:`Automaton` when a spec is loaded,
+    so that a stored job never needs the plugin.
     """
 
     kind: Literal["plugin"] = "plugin"

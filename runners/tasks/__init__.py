@@ -1,4 +1,7 @@
-"""Tasks: transition tables, formats, nested data sets without replacement, batch order. Needs torch and numpy."""
+"""Tasks: transition tables, formats, nested data sets without replacement, batch order.
+
+Needs torch and numpy.
+"""
 
 from runners.tasks.ahead import BatchStream
 from runners.tasks.data import DataSource, TrainingSet

@@ -1,4 +1,6 @@
-"""Batches of one (seed, N) made for many steps at once: what they cost is the number of calls, not the numbers."""
+"""Batches of one (seed, N) made for many steps at once:
+what they cost is the number of calls, not the numbers.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ LONGEST = 512
 class BatchStream:
     """The batches of a training set in their order, any step at any time; a window of steps is kept ready.
 
-    A short block costs as many calls as a long one (thousands, where the sequences are computed from their places), so
-    more steps are made than are asked for, and kept in the smallest integer type.
+    A short block costs as many calls as a long one (thousands, where the sequences are computed from their
+    places), so more steps are made than are asked for, and kept in the smallest integer type.
     """
 
     def __init__(self, data: TrainingSet, order: BatchOrder) -> None:
@@ -35,7 +37,8 @@ class BatchStream:
         self._tokens = self._targets = torch.empty(0)
 
     def block(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """(tokens, targets) of the steps ``step`` .. ``step + count - 1``, [count, B, T] of the smallest integer type.
+        """(tokens, targets) of the steps ``step`` .. ``step + count - 1``,
+        [count, B, T] of the smallest integer type.
 
         They share memory with the window: not to be written to.
         """

@@ -1,9 +1,10 @@
 """Keyed bijections: shuffles of any size whose entry i is computed from i alone, forwards and backwards.
 
-A data set sampled without replacement is the first entries of a random order of all K^n sequences. K^n is beyond any memory,
-so the order is a keyed bijection: a true shuffle (sorted random keys) where the space is small, a Feistel network (Luby,
-Rackoff 1988) over mixed-radix words where it is not. Distinct indices give distinct sequences because the map is invertible,
-not because collisions are unlikely. All arithmetic is exact on integers, so CPU and CUDA give the same order.
+A data set sampled without replacement is the first entries of a random order of all K^n sequences. K^n is
+beyond any memory, so the order is a keyed bijection: a true shuffle (sorted random keys) where the space is
+small, a Feistel network (Luby, Rackoff 1988) over mixed-radix words where it is not. Distinct indices give
+distinct sequences because the map is invertible, not because collisions are unlikely. All arithmetic is exact
+on integers, so CPU and CUDA give the same order.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ WORD = 1 << 31
 PAIR_ROUNDS = 8
 """Rounds of a two-word network; 4 suffice in theory (Luby, Rackoff), and small halves want more."""
 
-# A longer network starts from (index, 0, 0, ...). Its first pass makes every word but the first two a random function of the
-# index; in the second each word is hidden by a random function of all others, which no two indices share, but for chance
-# repeats of all other words: with three words of 20 bits such repeats happen, so there a third pass follows.
+# A longer network starts from (index, 0, 0, ...). Its first pass makes every word but the first two a random
+# function of the index; in the second each word is hidden by a random function of all others, which no two
+# indices share, but for chance repeats of all other words: with three words of 20 bits such repeats happen,
+# so there a third pass follows.
 PASSES = {3: 3}
 LONG_PASSES = 2
 
@@ -60,7 +62,8 @@ def unfeistel(left: Tensor, right: Tensor, a: int, b: int, keys: Sequence[Key]) 
 class Shuffle:
     """A keyed order of all sequences of ``digits`` digits in base ``base``: index <-> words of digits.
 
-    A sequence is held as one or more words, int64 each below base ** (its number of digits): see :attr:`split`.
+    A sequence is held as one or more words, int64 each below base ** (its number of digits):
+    see :attr:`split`.
     """
 
     def __init__(self, base: int, digits: int, key: int, device: torch.device) -> None:
@@ -135,7 +138,9 @@ class Shuffle:
 
 
 def _split(base: int, digits: int) -> list[int]:
-    """Digits per word: one word for a small space, else the fewest (two at least) that stay within WORD, evenly filled."""
+    """Digits per word: one word for a small space, else the fewest (two at least) that stay within WORD,
+    evenly filled.
+    """
     if base**digits <= EXACT:
         return [digits]
     longest = 1
@@ -164,7 +169,9 @@ class Digits:
         self._table = torch.stack(columns, 1).to(dtype)
 
     def write(self, word: Tensor, digits: int, out: Tensor) -> None:
-        """Digits of ``word`` [R], the least significant first, into ``out`` [R, digits]; ``word`` may be overwritten."""
+        """Digits of ``word`` [R], the least significant first, into ``out`` [R, digits];
+        ``word`` may be overwritten.
+        """
         at = 0
         while at < digits:
             width = min(self.step, digits - at)

@@ -1,4 +1,6 @@
-"""A seed's data: the validation set and the nested training sets, computed from their indices on the device."""
+"""A seed's data: the validation set and the nested training sets,
+computed from their indices on the device.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from runners.tasks.formats import Batch, Formatter
 from runners.tasks.lengths import layout
 
 TABLE_BYTES = {"cpu": 128 << 20, "cuda": 1 << 30}
-"""A training set whose tokens fit is laid out once; a larger one is computed block by block and costs no memory."""
+"""A training set whose tokens fit is laid out once;
+a larger one is computed block by block and costs no memory.
+"""
 FORMATTED = 1 << 22
 """Positions up to which inputs and targets too are laid out once, so that a batch is one gather."""
 
@@ -23,9 +27,10 @@ FORMATTED = 1 << 22
 class LengthStream:
     """The sequences of one length for one seed: which are held out, and the order of all others.
 
-    Validation sequences are the first V_n of a shuffle keyed by the validation stream; the training order is a shuffle of all
-    sequences keyed by the data stream, with the held-out ones taken out. Both depend on (tokens, length, seed) and V_n only:
-    a fixed-length job and a mixture see the same order, but for what the larger validation share takes out.
+    Validation sequences are the first V_n of a shuffle keyed by the validation stream; the training order is
+    a shuffle of all sequences keyed by the data stream, with the held-out ones taken out. Both depend on
+    (tokens, length, seed) and V_n only: a fixed-length job and a mixture see the same order, but for what the
+    larger validation share takes out.
     """
 
     def __init__(self, n_tokens: int, length: int, held: int, seed: int, device: torch.device) -> None:
@@ -38,7 +43,9 @@ class LengthStream:
         self._shift = at - torch.arange(len(at), dtype=torch.int64, device=device)
 
     def training(self, rank: Tensor) -> list[Tensor]:
-        """Words of the training sequences with these ranks, int64 [R]: as many held-out ones are skipped as stand before."""
+        """Words of the training sequences with these ranks, int64 [R]:
+        as many held-out ones are skipped as stand before.
+        """
         return self._shuffle.words(rank + torch.searchsorted(self._shift, rank, right=True))
 
     def write(self, words: list[Tensor], digits: Digits, out: Tensor) -> None:
@@ -118,7 +125,8 @@ class DataSource:
         return TrainingSet(self, n)
 
     def sequences(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(tokens x [R, L] of the smallest integer type, lengths int64 [R]) of entries of the stream, computed afresh.
+        """(tokens x [R, L] of the smallest integer type, lengths int64 [R]) of entries of the stream,
+        computed afresh.
 
         Args:
             index: int64 [R], below an n that :meth:`training` was asked for.
@@ -142,7 +150,9 @@ class DataSource:
         return torch.empty_like(x).index_copy_(0, order, x), which + self._first
 
     def lay_out(self, n: int) -> Tensor:
-        """Tokens of the first ``n`` entries, [n, L] of the smallest integer type; what is laid out already is kept."""
+        """Tokens of the first ``n`` entries, [n, L] of the smallest integer type;
+        what is laid out already is kept.
+        """
         done = len(self._tokens)
         if n > done:
             self._layout.extend(n)
@@ -172,7 +182,9 @@ class DataSource:
 
 
 class TrainingSet:
-    """The first ``n`` entries of a seed's stream; a batch is gathered, or computed where the set is too large to hold."""
+    """The first ``n`` entries of a seed's stream; a batch is gathered,
+    or computed where the set is too large to hold.
+    """
 
     def __init__(self, source: DataSource, n: int) -> None:
         self.source = source
@@ -181,7 +193,9 @@ class TrainingSet:
         size = n * job.lengths.length * source.dtype.itemsize
         drawn = job.training.steps * job.training.batch_size
         self.held = size <= TABLE_BYTES.get(source.device.type, TABLE_BYTES["cpu"]) and n <= drawn
-        """The tokens are laid out in memory on first use; not where a whole training would not draw them all."""
+        """The tokens are laid out in memory on first use;
+        not where a whole training would not draw them all.
+        """
         self._formatted: tuple[Tensor, Tensor] | None = None
         self._small = self.held and n * job.longest_input <= FORMATTED
 

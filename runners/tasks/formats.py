@@ -1,4 +1,4 @@
-"""What is read and what is supervised: outcome, cot, acot (SCIENCE.md, Formats)."""
+"""What is read and what is supervised: outcome, cot, acot (docs/science.md, Formats)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ IGNORE = -1
 
 
 class Batch(NamedTuple):
-    """Sequences ready for a model; they start at position 0 and are padded on the right with token 0, target -1."""
+    """Sequences ready for a model; they start at position 0 and are padded on the right with token 0,
+    target -1.
+    """
 
     tokens: Tensor
     """int64 [.., B, T], input ids."""
@@ -28,14 +30,19 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Input ids: the tokens 0..K-1; in cot also a separator, K, and the states. The head has one logit per state."""
+    """Input ids: the tokens 0..K-1; in cot also a separator, K, and the states.
+
+    The head has one logit per state.
+    """
 
     n_inputs: int
     n_outputs: int
     separator: int | None
     """Input id between the tokens and the states (cot only)."""
     state_offset: int
-    """The state s as an input has the id ``state_offset + s`` (cot): 0 where the states are the tokens, else K + 1."""
+    """The state s as an input has the id ``state_offset + s`` (cot):
+    0 where the states are the tokens, else K + 1.
+    """
 
     @classmethod
     def of(cls, job: Job) -> Vocabulary:
@@ -68,7 +75,9 @@ class Formatter:
         self._table = torch.from_numpy(table.table.copy()).reshape(-1).to(device)
 
     def states(self, x: Tensor) -> Tensor:
-        """s_1..s_L after each token: int64 [R, L] for ``x`` integer [R, L]; what follows a sequence's end has no meaning."""
+        """s_1..s_L after each token: int64 [R, L] for ``x`` integer [R, L];
+        what follows a sequence's end has no meaning.
+        """
         out = torch.empty(x.shape, dtype=torch.int64, device=x.device)
         state = torch.full(x.shape[:1], self._start, dtype=torch.int64, device=x.device)
         for i in range(x.shape[1]):
@@ -90,7 +99,8 @@ class Formatter:
             return x.long(), torch.where(place < n, states, IGNORE)
         if self.format == "outcome":
             return x.long(), torch.where(place == n - 1, states, IGNORE)
-        # cot: x_1..x_n, the separator, s_1..s_{n-1}; s_1 is the target at the separator, s_n at the last position
+        # cot: x_1..x_n, the separator, s_1..s_{n-1}; s_1 is the target at the separator,
+        # s_n at the last position
         tokens = torch.zeros(rows, self.positions, dtype=torch.int64, device=x.device)
         targets = torch.full((rows, self.positions), IGNORE, dtype=torch.int64, device=x.device)
         tokens[:, : self.length] = x

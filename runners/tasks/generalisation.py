@@ -1,4 +1,4 @@
-"""The test at twice the length (SCIENCE.md, Length generalisation)."""
+"""The test at twice the length (docs/science.md, Length generalisation)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Generalisation(NamedTuple):
 def generalisation_batch(
     job: Job, seed: int, device: str | torch.device = "cpu", count: int = SEQUENCES
 ) -> Generalisation:
-    """``count`` sequences of length 2L, every token uniform and independent, from the seed's validation stream."""
+    """``count`` sequences of length 2L, every token uniform and independent,
+    from the seed's validation stream.
+    """
     where = torch.device(device)
     length = 2 * job.lengths.length
     counter = torch.arange(count * length, dtype=torch.int64, device=where).reshape(count, length)

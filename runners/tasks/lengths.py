@@ -1,7 +1,8 @@
-"""Which length each entry of a training stream has, and which of its sequences it is (SCIENCE.md, Length distributions).
+"""Which length each entry of a training stream has,
+and which of its sequences it is (docs/science.md, Length distributions).
 
-A stream is one order of the whole training space; the training set of size N is its first N entries, so the sets are nested.
-An entry is (length, rank): the rank-th of that length's own shuffled stream.
+A stream is one order of the whole training space; the training set of size N is its first N entries,
+so the sets are nested. An entry is (length, rank): the rank-th of that length's own shuffled stream.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class InOrder:
 class Uniform:
     """``uniform``: every entry draws its length evenly from those that still have sequences.
 
-    A length drops out with the entry that takes its last sequence. An entry's rank is the number of earlier entries of its
-    length, so the entries are laid out in turn and kept: 6 bytes each.
+    A length drops out with the entry that takes its last sequence. An entry's rank is the number of earlier
+    entries of its length, so the entries are laid out in turn and kept: 6 bytes each.
     """
 
     CHUNK = 1 << 17

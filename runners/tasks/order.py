@@ -1,4 +1,6 @@
-"""The order of training: epoch permutations laid end to end, computed from the place (SCIENCE.md, Length distributions)."""
+"""The order of training: epoch permutations laid end to end,
+computed from the place (docs/science.md, Length distributions).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ EXACT_EPOCH = 1 << 12
 class BatchOrder:
     """Batch t is entries [B t, B (t+1)) of the epochs' permutations laid end to end, B = min(batch, n).
 
-    Nothing is kept: a batch is a function of (seed, n, batch, step), so any step can be asked for at any time.
+    Nothing is kept: a batch is a function of (seed, n, batch, step),
+    so any step can be asked for at any time.
     """
 
     def __init__(self, seed: int, n: int, batch: int, device: str | torch.device = "cpu") -> None:
@@ -25,7 +28,8 @@ class BatchOrder:
         self.size = min(batch, n)
         self.device = torch.device(device)
         self._key = streams.key(seed, streams.Stream.BATCHES)
-        # a * b is just above n, so that the bijection on pairs hardly ever leaves 0..n-1 and has to be walked on
+        # a * b is just above n, so that the bijection on pairs hardly ever leaves 0..n-1 and has to
+        # be walked on
         self._a = isqrt(n - 1) + 1
         self._b = -(-n // self._a)
 

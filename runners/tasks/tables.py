@@ -1,4 +1,4 @@
-"""Every task as a transition table T[state, token] -> state with a start state (SCIENCE.md, Tasks)."""
+"""Every task as a transition table T[state, token] -> state with a start state (docs/science.md, Tasks)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class TransitionTable:
     start: int
     """The state before the first token."""
     shared: bool
-    """The states are the tokens: the state s after the single token x from the start is x itself, so both share ids."""
+    """The states are the tokens: the state s after the single token x from the start is x itself,
+    so both share ids.
+    """
     reachable: tuple[int, ...]
     """The states that some sequence of tokens (the empty one too) reaches, ascending."""
 
@@ -110,7 +112,9 @@ def _symmetric(k: int) -> Table:
 
 
 def _dihedral(n: int) -> Table:
-    """D_n on the corners 0..n-1: element a < n turns v to v + a, element n + a reflects v to a - v; T[s, x] = x ∘ s."""
+    """D_n on the corners 0..n-1: element a < n turns v to v + a, element n + a reflects v to a - v;
+    T[s, x] = x ∘ s.
+    """
     a = np.arange(n, dtype=np.int64)
     s, x = a[:, None], a[None, :]
     table = np.empty((2 * n, 2 * n), dtype=np.int64)
@@ -122,7 +126,9 @@ def _dihedral(n: int) -> Table:
 
 
 def _product(factors: tuple[Any, ...]) -> tuple[Table, int, bool]:
-    """All factors step at once; indices of states and of tokens are mixed-radix, the first factor the most significant."""
+    """All factors step at once; indices of states and of tokens are mixed-radix,
+    the first factor the most significant.
+    """
     parts = [TransitionTable.of(f) for f in factors]
     table, start, shared = parts[0].table, parts[0].start, parts[0].shared
     for part in parts[1:]:

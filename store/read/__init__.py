@@ -1,4 +1,7 @@
-"""What the screens and the command line read. Standard library only: importing it costs a few milliseconds."""
+"""What the screens and the command line read.
+
+Standard library only: importing it costs a few milliseconds.
+"""
 
 from store.read.lab import Lab, open_lab
 

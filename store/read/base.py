@@ -1,4 +1,6 @@
-"""A lab's connection as the read views use it: every failure is a LabError, no transaction outlives a call."""
+"""A lab's connection as the read views use it: every failure is a LabError,
+no transaction outlives a call.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class Connected:
         """A number that moves whenever another connection has committed (10 microseconds).
 
         Raises:
-            LabError: the file was moved, deleted or replaced, or is not what was opened where that is all that is seen.
+            LabError: the file was moved, deleted or replaced,
+            or is not what was opened where that is all that is seen.
         """
         if self._stat() != self._identity:
             if self._opened.still and self.path.exists():

@@ -17,8 +17,9 @@ _JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisa
 _ID = itemgetter(0)
 _LENGTH = itemgetter(1)
 _AXES = (
-    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text), ("model_label", d.text),
-    ("format", d.word), ("distribution", d.word), ("L", d.integer), ("min_length", d.integer),
+    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text),
+    ("model_label", d.text), ("format", d.word), ("distribution", d.word), ("L", d.integer),
+    ("min_length", d.integer),
 )  # fmt: skip
 
 
@@ -39,7 +40,8 @@ class KappaReads(Connected):
     def cells(self, study_id: int | None = None) -> list[CellRow]:
         """The kappa cells of one study, or of all, in the order of submission.
 
-        An N*_n that several cells share is one object. A cell whose job is missing from a damaged file is left out.
+        An N*_n that several cells share is one object.
+        A cell whose job is missing from a damaged file is left out.
         """
         with self.consistent():
             asked = self._what_was_asked(study_id)
@@ -54,12 +56,15 @@ class KappaReads(Connected):
         return _assemble(asked, dict(zip(map(_ID, jobs), _n_stars(jobs), strict=True)))
 
     def _what_was_asked(self, study_id: int | None) -> _Asked:
-        """Cells and their parts: submitted once and never changed, so they are read again only where some were added."""
+        """Cells and their parts: submitted once and never changed,
+        so they are read again only where some were added.
+        """
         mark = (study_id, *self._rows("SELECT count(*), max(id) FROM cell")[0])
         if self._asked is None or self._asked.mark != mark:
             only, values = ("", ()) if study_id is None else (" WHERE cell.study_id = ?", (study_id,))
             cells = self._rows(
-                "SELECT id, joint_job_id, study_id, task, m, model, model_label, format, distribution, length, min_length "
+                "SELECT id, joint_job_id, study_id, task, m, model, model_label, format, distribution, "
+                "length, min_length "
                 f"FROM cell{only} ORDER BY study_id, ordinal",
                 values,
             )
@@ -120,7 +125,10 @@ def _sum(ids: tuple[int, ...], stars: dict[int, NStar]) -> tuple[NStar, ...]:
 
 
 def _n_stars(jobs: list[Any]) -> list[NStar]:
-    """Each job's N*, with its length where it has but one. Rows with sound values, as nearly all are, take a short way."""
+    """Each job's N*, with its length where it has but one.
+
+    Rows with sound values, as nearly all are, take a short way.
+    """
     new, whole = tuple.__new__, int
     out: list[NStar] = []
     for row in jobs:

@@ -46,8 +46,8 @@ def open_lab(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab:
     """Open an existing lab to read it; never creates or changes one.
 
     Args:
-        read_only: write not a byte beside the file (a snapshot, a lab on another machine's disk). Without it, a lab that
-            cannot be written here is opened so all the same, and ``notice`` says why.
+        read_only: write not a byte beside the file (a snapshot, a lab on another machine's disk).
+            Without it, a lab that cannot be written here is opened so all the same, and ``notice`` says why.
 
     Raises:
         NotALab: there is none, or the file is something else or damaged.
@@ -97,7 +97,8 @@ class Lab(KappaReads):
                 f"SELECT {STUDIES.select(self._columns['study'])} FROM study{where} ORDER BY study.id", values
             )
             counted = self._rows(
-                f"SELECT study_job.study_id, job.state, count(*) FROM {join}{only} GROUP BY study_job.study_id, job.state",
+                "SELECT study_job.study_id, job.state, count(*) "
+                f"FROM {join}{only} GROUP BY study_job.study_id, job.state",
                 values,
             )
         counts: dict[object, dict[str, int]] = {}
@@ -129,7 +130,8 @@ class Lab(KappaReads):
         study: int | None = None,
         archived: bool | None = False,
     ) -> array[int]:
-        """Ids of the jobs that meet all conditions, in an order of ``store.filters.JOB_ORDERS``; deleted ones never.
+        """Ids of the jobs that meet all conditions, in an order of ``store.filters.JOB_ORDERS``;
+        deleted ones never.
 
         Args:
             study: only the jobs of this study.
@@ -149,7 +151,9 @@ class Lab(KappaReads):
         return self._ids(f"SELECT job.id FROM job WHERE {' AND '.join(parts)} ORDER BY {ordering}", values)
 
     def jobs(self, ids: Sequence[int] | None = None) -> list[JobRow]:
-        """The jobs of these ids, in their order, missing ones left out; all that are not deleted where None."""
+        """The jobs of these ids, in their order, missing ones left out;
+        all that are not deleted where None.
+        """
         columns = JOBS.select(self._columns["job"])
         if ids is None:
             return JOBS.make(self._rows(f"SELECT {columns} FROM job WHERE deleted_at IS NULL ORDER BY id"))
@@ -277,7 +281,8 @@ class Lab(KappaReads):
     def supervisor(self) -> SupervisorRow | None:
         """The supervisor that has the lab, or had it last; None where none ever did."""
         rows = self._rows(
-            "SELECT epoch, pid, process_started, host, boot_id, version, started_at, heartbeat_at, state, message "
+            "SELECT epoch, pid, process_started, host, boot_id, version, started_at, heartbeat_at, state, "
+            "message "
             "FROM supervisor ORDER BY epoch DESC LIMIT 1"
         )
         if not rows:
@@ -302,11 +307,16 @@ class Lab(KappaReads):
         )
 
     def _word(self, heartbeat_at: float) -> str:
-        """What a living supervisor says beside its row, which it cannot write where the disk is full or failed."""
+        """What a living supervisor says beside its row,
+        which it cannot write where the disk is full or failed.
+        """
         told = d.text(str(last_holder(self._opened.paths).get("message", "")))[:1000]
         if told or time.time() - heartbeat_at < SILENT_S:
             return told.removeprefix("waiting: ")
-        return f"nothing was written for more than {SILENT_S:.0f} s; is the disk of {self.path} read-only or failing?"
+        return (
+            f"nothing was written for more than {SILENT_S:.0f} s; "
+            f"is the disk of {self.path} read-only or failing?"
+        )
 
     def pending_commands(self) -> int:
         """How many verbs wait for the supervisor."""
@@ -323,6 +333,8 @@ class Lab(KappaReads):
         return bool(self._rows("SELECT 1 FROM lab WHERE key = 'hold' AND value = '1'"))
 
     def speed(self) -> dict[tuple[str, int], float]:
-        """Measured member-steps per second by (model label, input positions); of several devices the fastest."""
+        """Measured member-steps per second by (model label, input positions);
+        of several devices the fastest.
+        """
         rows = self._rows("SELECT model_label, positions, max(member_steps_per_s) FROM speed GROUP BY 1, 2")
         return {(d.text(label), d.integer(T)): d.real(speed) for label, T, speed in rows}

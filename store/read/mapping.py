@@ -29,8 +29,8 @@ class RowMap(Generic[Row]):
         return ", ".join(f"{self.table}.{c}" if c in have else "NULL" for c in self.columns)
 
     def make(self, found: Iterable[Sequence[object]]) -> list[Row]:
-        # A frozen dataclass assigns each field through object.__setattr__; for thousands of rows of 50 fields that is
-        # most of the time, and filling __dict__ gives the same object.
+        # A frozen dataclass assigns each field through object.__setattr__; for thousands of rows of 50 fields
+        # that is most of the time, and filling __dict__ gives the same object.
         new, row, fields, decoders = object.__new__, self.row, self.fields, self._decoders
         out: list[Row] = []
         for values in found:

@@ -1,4 +1,6 @@
-"""Who may change a lab, and how: creation, submission, and the supervisor's transactions (SQLModel, alembic)."""
+"""Who may change a lab, and how: creation, submission,
+and the supervisor's transactions (SQLModel, alembic).
+"""
 
 from store.write.base import QueuedJob, Requeued, Verdict
 from store.write.commands import Action, Applied, Command

@@ -66,6 +66,8 @@ class Verdict:
     successes: int
     best_loss: float | None
     seed_list: tuple[int, ...]
+    diverged: bool = False
+    """Every trial of it diverged."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ class TxBase:
         self.epoch = epoch
 
     def rows(self, sql: str, **values: object) -> list[Any]:
-        """All rows of a statement, whose ``:names`` SQLite binds itself: SQLAlchemy's own way costs more than running it."""
+        """All rows of a statement, whose ``:names`` SQLite binds itself:
+        SQLAlchemy's own way costs more than running it.
+        """
         return list(self.c.exec_driver_sql(sql, values))
 
     def all(self, query: Executable) -> list[Any]:

@@ -1,4 +1,6 @@
-"""What people asked for, carried out: each command row ends done or refused, in one transaction with all that it changes."""
+"""What people asked for, carried out: each command row ends done or refused,
+in one transaction with all that it changes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Action:
     """What the supervisor has to do for a command beyond what is written already."""
 
     kind: Literal["stop", "hold", "release", "drain", "device", "wake"]
-    """stop: checkpoint the job's run and then ``set_job(job_id, then)``; wake: something may be runnable now."""
+    """stop: checkpoint the job's run and then ``set_job(job_id, then)``; wake:
+    something may be runnable now.
+    """
     job_id: int | None = None
     then: JobState | None = None
     device: str | None = None
@@ -85,8 +89,8 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
         """Carry out a verb, and finish its row: done, or refused with the reason and nothing changed.
 
         Args:
-            live: a supervisor does this: a running job is really running, and it must act on the actions. False: no supervisor
-                lives, and a job that says "running" was left behind by a dead one.
+            live: a supervisor does this: a running job is really running, and it must act on the actions.
+                False: no supervisor lives, and a job that says "running" was left behind by a dead one.
         """
         savepoint = self.c.begin_nested()
         try:
@@ -168,7 +172,8 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
         withdrawn = self._each(
             "UPDATE job SET wanted = NULL WHERE id = :id AND state = 'running' AND wanted = 'paused'", ids
         )
-        # the run may be stopping already; then it is put back to queued at once, because nothing else is wanted any more
+        # the run may be stopping already; then it is put back to queued at once,
+        # because nothing else is wanted any more
         return self._change(ids, "resumed", {"paused": "queued"}, also=withdrawn)
 
     def _undo_cancel(self, ids: Sequence[int]) -> _Result:
@@ -202,13 +207,16 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
     def _change(
         self, ids: Sequence[int], word: str, allowed: dict[str, str], also_set: str = "", *, also: int = 0
     ) -> _Result:
-        """Move many jobs at once, each with its event; the sentence says how many, and what the others were."""
+        """Move many jobs at once, each with its event; the sentence says how many,
+        and what the others were.
+        """
         states = self._states(ids)
         finished = "CASE WHEN :new = 'cancelled' THEN :now END"
         for old, new in allowed.items():
             moved = [i for i, state in states.items() if state == old]
             self._each(
-                f"UPDATE job SET {also_set}state = :new, wanted = NULL, not_before = 0, finished_at = {finished}, "
+                f"UPDATE job SET {also_set}state = :new, wanted = NULL, not_before = 0, "
+                f"finished_at = {finished}, "
                 "reason = NULL WHERE id = :id AND state = :old",
                 moved,
                 new=new,
@@ -216,7 +224,8 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
                 now=self.now,
             )
             self._each(
-                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.' || :new, :level, id, "
+                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.' || :new, "
+                ":level, id, "
                 "name || ': ' || :old || ' to ' || :new, :data FROM job WHERE id = :id",
                 moved,
                 now=self.now,
@@ -269,7 +278,8 @@ class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
         if slots is not None and not (type(slots) is int and 0 <= slots <= 1024):
             raise _RefusalError(f"slots is {slots!r}; expected an integer 0 to 1024")
         self.run(
-            "UPDATE device SET state = COALESCE(:state, state), slots = COALESCE(:slots, slots) WHERE id = :id",
+            "UPDATE device SET state = COALESCE(:state, state), slots = COALESCE(:slots, "
+            "slots) WHERE id = :id",
             state=state,
             slots=slots,
             id=device,

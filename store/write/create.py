@@ -24,8 +24,8 @@ from store.write.engine import connect, engine_on
 def create_or_open(path: str | os.PathLike[str]) -> None:
     """Make sure that there is a lab of this schema at ``path``.
 
-    A new one appears whole or not at all. An older one is copied to ``lab.db.d/backups`` first, the copy is checked, and
-    then it is upgraded in one transaction.
+    A new one appears whole or not at all. An older one is copied to ``lab.db.d/backups`` first,
+    the copy is checked, and then it is upgraded in one transaction.
 
     Raises:
         LabError: the file is something else, newer, or cannot be written; nothing was changed.
@@ -119,7 +119,8 @@ def upgrade(
         schema, scripts, revision: the aim, for tests of the mechanism.
 
     Raises:
-        LabError: a supervisor has the lab, the backup failed its check, or the upgrade failed and was rolled back.
+        LabError: a supervisor has the lab, the backup failed its check,
+        or the upgrade failed and was rolled back.
     """
     paths = LabPaths(path)
     paths.require_file()
@@ -127,7 +128,8 @@ def upgrade(
     with write_lock(paths):
         if supervisor_alive(paths):
             raise LabError(
-                f"{paths.lab} has a supervisor of an older labtui; expected none during an upgrade: `labtui daemon stop`"
+                f"{paths.lab} has a supervisor of an older labtui; "
+                "expected none during an upgrade: `labtui daemon stop`"
             )
         try:
             connection = connect(paths)
@@ -144,7 +146,8 @@ def upgrade(
                 broken = opened.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                 if broken:
                     raise LabError(
-                        f"the upgrade of {paths.lab} would break {len(broken)} references; nothing was changed"
+                        f"the upgrade of {paths.lab} would break {len(broken)} references; "
+                        "nothing was changed"
                     )
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:

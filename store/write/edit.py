@@ -1,4 +1,6 @@
-"""Verbs that change what a job or a study says rather than its state: priority, place, notes, tags, the spec itself."""
+"""Verbs that change what a job or a study says rather than its state:
+priority, place, notes, tags, the spec itself.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from store.write.base import CHUNK, TxBase
 from store.write.submit import job_row
 
 _DEFINING = (
-    "hash", "task", "m", "model", "model_label", "format", "distribution", "length", "min_length", "strategy", "eps", "n_max",
-    "trials_per_probe", "steps", "flags",
+    "hash", "task", "m", "model", "model_label", "format", "distribution", "length", "min_length", "strategy",
+    "eps", "n_max", "trials_per_probe", "steps", "flags",
 )  # fmt: skip
 EDITABLE = ("name", "notes", "tags", "priority", "max_attempts", "spec")
 
@@ -190,11 +192,13 @@ class EditWrites(TxBase):
             raise LabError(f"job {job_id} is {row.state}; expected a queued or paused one to edit its spec")
         if row.probes:
             raise LabError(
-                f"job {job_id} has results that its spec explains; expected one that has not begun: submit a new one"
+                f"job {job_id} has results that its spec explains; "
+                "expected one that has not begun: submit a new one"
             )
         if row.study is not None:
             raise LabError(
-                f"job {job_id} belongs to study {row.study}, whose cells need it as it is; expected a job of its own"
+                f"job {job_id} belongs to study {row.study}, whose cells need it as it is; "
+                "expected a job of its own"
             )
         try:
             job = JobSpec.model_validate_json(json.dumps(merge_patch(json.loads(row.spec), patch)))

@@ -31,8 +31,10 @@ _QUEUED = (
 _LEVEL = {"failed": "error", "cancelled": "warning"}
 _VERDICTS = (
     "SELECT p.id, p.n, p.verdict, p.seeds, p.successes, p.best_loss, "
-    "(SELECT group_concat(DISTINCT t.seed) FROM trial t WHERE t.probe_id = p.id) FROM probe p "
-    "WHERE p.job_id = :job AND p.state = 'done' AND p.verdict IS NOT NULL AND p.turn IS {} ORDER BY p.turn, p.ordinal"
+    "(SELECT group_concat(DISTINCT t.seed) FROM trial t WHERE t.probe_id = p.id), "
+    "(SELECT min(t.outcome = 'diverged') FROM trial t WHERE t.probe_id = p.id) FROM probe p "
+    "WHERE p.job_id = :job AND p.state = 'done' AND p.verdict IS NOT NULL AND p.turn IS {} "
+    "ORDER BY p.turn, p.ordinal"
 )
 
 
@@ -68,7 +70,9 @@ class JobWrites(TxBase):
         return [QueuedJob(*row) for row in self.all(query)]
 
     def evidence(self, job_id: int) -> list[Verdict]:
-        """The verdicts that the search has consumed, in its order; feeding them to ``replay`` gives where it stands."""
+        """The verdicts that the search has consumed, in its order;
+        feeding them to ``replay`` gives where it stands.
+        """
         return [_verdict(row) for row in self.rows(_VERDICTS.format("NOT NULL"), job=job_id)]
 
     def speculated(self, job_id: int) -> list[Verdict]:
@@ -86,7 +90,8 @@ class JobWrites(TxBase):
     ) -> int:
         """Change a job's state, with its event.
 
-        Leaving ``running`` interrupts its running probes (they are continued later); ``done`` ends what is left of them.
+        Leaving ``running`` interrupts its running probes (they are continued later);
+        ``done`` ends what is left of them.
 
         Args:
             reason: a short word for why: a key of ``store.rows.FAILURES``, or another.
@@ -183,12 +188,13 @@ class JobWrites(TxBase):
         """A run ended without its job: put it back, or give it up.
 
         Args:
-            counts: it used up one of ``max_attempts`` (a crash of the job's own; not a lost supervisor or device).
+            counts: it used up one of ``max_attempts`` (a crash of the job's own;
+                not a lost supervisor or device).
             delay_s: backoff, at most ten minutes.
 
         Returns:
-            The state that it has now: what was ``wanted`` of it (paused, cancelled), else failed once ``crashes`` reaches
-            ``max_attempts``, else queued. A job that is not running is left as it is.
+            The state that it has now: what was ``wanted`` of it (paused, cancelled), else failed once
+            ``crashes`` reaches ``max_attempts``, else queued. A job that is not running is left as it is.
         """
         row = self.c.execute(
             select(JOB.c.state, JOB.c.crashes, JOB.c.max_attempts, JOB.c.wanted).where(JOB.c.id == job_id)
@@ -217,7 +223,8 @@ class JobWrites(TxBase):
     def stopped(self, job_id: int) -> JobState:
         """The run that a verb asked to stop has stopped: the job becomes what is ``wanted`` of it by now.
 
-        Nothing wanted any more (the verb was taken back meanwhile): it is queued again. Not running: left as it is.
+        Nothing wanted any more (the verb was taken back meanwhile): it is queued again.
+        Not running: left as it is.
         """
         row = self.c.execute(select(JOB.c.state, JOB.c.wanted).where(JOB.c.id == job_id)).one_or_none()
         if row is None:
@@ -248,7 +255,8 @@ class JobWrites(TxBase):
         """What still runs when the search is over was speculation."""
         unfinished = "SELECT id FROM probe WHERE job_id = :job AND state IN ('running', 'interrupted')"
         self.run(
-            f"UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN ({unfinished})",
+            "UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN "
+            f"({unfinished})",
             job=job_id,
         )
         self.run(
@@ -269,4 +277,4 @@ class JobWrites(TxBase):
 
 def _verdict(row: Any) -> Verdict:
     seeds = tuple(sorted(int(s) for s in str(row[6] or "").split(",") if s))
-    return Verdict(row[0], row[1], bool(row[2]), row[3], row[4], row[5], seeds)
+    return Verdict(row[0], row[1], bool(row[2]), row[3], row[4], row[5], seeds, bool(row[7]))

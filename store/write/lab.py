@@ -35,7 +35,10 @@ class BenchWrites(TxBase):
     """Part of :class:`store.write.Tx`."""
 
     def claim(self, identity: Identity) -> int:
-        """Become the lab's supervisor: the new epoch. From its commit on, transactions of older epochs are refused."""
+        """Become the lab's supervisor: the new epoch.
+
+        From its commit on, transactions of older epochs are refused.
+        """
         values = row_of(
             Supervisor(
                 pid=identity.pid,
@@ -58,7 +61,8 @@ class BenchWrites(TxBase):
     def heartbeat(self, state: str = "running", message: str = "") -> None:
         """The supervisor lives, and what it is doing."""
         self.run(
-            "UPDATE supervisor SET heartbeat_at = :now, state = :state, message = :message WHERE epoch = :epoch",
+            "UPDATE supervisor SET heartbeat_at = :now, state = :state, "
+            "message = :message WHERE epoch = :epoch",
             now=self.now,
             state=state,
             message=message[:1000],
@@ -76,7 +80,8 @@ class BenchWrites(TxBase):
     def set_fact(self, key: str, value: str) -> None:
         """A fact about the lab itself."""
         self.run(
-            "INSERT INTO lab (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO lab (key, value) VALUES (:key, :value) ON CONFLICT (key) "
+            "DO UPDATE SET value = excluded.value",
             key=key,
             value=value,
         )
@@ -90,7 +95,8 @@ class BenchWrites(TxBase):
         """The devices that are there; those that are not there any more become lost."""
         upsert = (
             "INSERT INTO device (id, name, slots, state, note) VALUES (:id, :name, :slots, :state, :note) "
-            "ON CONFLICT (id) DO UPDATE SET name = excluded.name, slots = excluded.slots, state = excluded.state, "
+            "ON CONFLICT (id) DO UPDATE SET name = excluded.name, slots = excluded.slots, "
+            "state = excluded.state, "
             "note = excluded.note"
         )
         there = {device.id for device in devices}

@@ -12,9 +12,11 @@ from store.write.writer import Writer
 
 
 def apply_pending(path: str | os.PathLike[str]) -> list[Applied]:
-    """Carry out the verbs that wait, unless a supervisor lives (it does so itself within a second): what became of each.
+    """Carry out the verbs that wait, unless a supervisor lives (it does so itself within a second):
+    what became of each.
 
-    A supervisor that starts meanwhile is no danger: each verb is carried out in one transaction, by whoever comes first.
+    A supervisor that starts meanwhile is no danger:
+    each verb is carried out in one transaction, by whoever comes first.
 
     Raises:
         LabError: the lab cannot be written.
@@ -22,8 +24,5 @@ def apply_pending(path: str | os.PathLike[str]) -> list[Applied]:
     if supervisor_alive(LabPaths(path)):
         return []
     create_or_open(path)
-    applied: list[Applied] = []
     with Writer(path) as writer, writer.transaction() as tx:
-        for command in tx.commands():
-            applied.append(tx.apply_command(command, live=False))
-    return applied
+        return [tx.apply_command(command, live=False) for command in tx.commands()]

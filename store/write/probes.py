@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select, update
 
+from runners.verdict import Undecided, probe_verdict
 from store.errors import Illegal, LabError
 from store.schema import Probe, Trial
 from store.write.base import PROBE, Verdict, finite, least, row_of
@@ -60,8 +61,9 @@ class ProbeWrites(TrialWrites):
     ) -> Begun:
         """Begin a candidate N, or go on with it where an earlier run left it.
 
-        An unfinished probe of the same N and members is continued under its own rows, so that no trial is counted twice.
-        On another kind of device, or with ``fresh``, it is marked lost with all its trials, and a new one begins.
+        An unfinished probe of the same N and members is continued under its own rows, so that no trial is
+        counted twice. On another kind of device, or with ``fresh``, it is marked lost with all its trials,
+        and a new one begins.
 
         Raises:
             Illegal: the job is not running under this attempt, or the probe is finished or running already.
@@ -74,16 +76,21 @@ class ProbeWrites(TrialWrites):
         key = digest(members)
         if len(set(members)) < len(members) or not members:
             raise Illegal(
-                f"a probe of job {job_id} has no member, or one twice; expected distinct (learning rate, seed)"
+                f"a probe of job {job_id} has no member, or one twice; "
+                "expected distinct (learning rate, seed)"
             )
-        same = "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC LIMIT 1"
+        same = (
+            "SELECT * FROM probe WHERE job_id = :job AND n = :n AND members = :key ORDER BY ordinal DESC "
+            "LIMIT 1"
+        )
         begun = None
         earlier = self.rows(same, job=job_id, n=n, key=key)
         if earlier:
             found = earlier[0]
             if found.state == "done":
                 raise Illegal(
-                    f"job {job_id} has finished N = {n} with these members; a finished probe is never trained again"
+                    f"job {job_id} has finished N = {n} with these members; "
+                    "a finished probe is never trained again"
                 )
             if found.state == "running" and found.epoch == self.epoch and found.attempt == attempt:
                 raise Illegal(f"job {job_id} is training N = {n} with these members already")
@@ -162,7 +169,8 @@ class ProbeWrites(TrialWrites):
         if found.state in ("cancelled", "lost"):
             # their trials were cut short by us, not by a success
             self.run(
-                "UPDATE trial SET outcome = 'running' WHERE probe_id = :probe AND outcome IN ('superseded', 'lost')",
+                "UPDATE trial SET outcome = 'running' WHERE probe_id = :probe AND outcome IN ('superseded', "
+                "'lost')",
                 probe=found.id,
             )
         trials = {(lr, seed): (i, outcome) for i, lr, seed, outcome in self._trials_of(found.id)}
@@ -193,7 +201,8 @@ class ProbeWrites(TrialWrites):
         """How many finished probes of a job each (learning rate, seed) has succeeded in."""
         found = self.rows(
             "SELECT trial.lr, trial.seed, count(*) FROM probe JOIN trial ON trial.probe_id = probe.id "
-            "WHERE probe.job_id = :job AND probe.state = 'done' AND trial.outcome = 'success' GROUP BY trial.lr, trial.seed",
+            "WHERE probe.job_id = :job AND probe.state = 'done' AND trial.outcome = 'success' GROUP BY "
+            "trial.lr, trial.seed",
             job=job_id,
         )
         return {(lr, seed): count for lr, seed, count in found}
@@ -203,9 +212,12 @@ class ProbeWrites(TrialWrites):
         self.c.execute(update(PROBE).where(PROBE.c.id == probe_id).values(plan=plan_json))
 
     def checkpointed(self, probe_id: int, path: str, step: int) -> None:
-        """A checkpoint is on disk; a newer one than before is progress, which resets the job's ``crashes``."""
+        """A checkpoint is on disk; a newer one than before is progress,
+        which resets the job's ``crashes``.
+        """
         moved = self.run(
-            "UPDATE probe SET checkpoint = :path, checkpoint_step = :step WHERE id = :probe AND checkpoint_step < :step",
+            "UPDATE probe SET checkpoint = :path, checkpoint_step = :step WHERE id = :probe AND "
+            "checkpoint_step < :step",
             path=path,
             step=step,
             probe=probe_id,
@@ -286,23 +298,16 @@ class ProbeWrites(TrialWrites):
             "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe",
             probe=probe_id,
         )
-        outcomes = {t.outcome for t in trials}
-        if "running" in outcomes:
-            left = sum(t.outcome == "running" for t in trials)
-            raise Illegal(
-                f"probe {probe_id} (N = {row.n}) has {left} running trials; expected all of them to have ended"
-            )
-        success = "success" in outcomes
-        if not success and outcomes & {"superseded", "lost"}:
-            raise Illegal(
-                f"probe {probe_id} (N = {row.n}) has no success, yet trials that were cut short; expected a whole grid"
-            )
+        try:
+            found = probe_verdict([(t.seed, t.outcome) for t in trials])
+        except Undecided as error:
+            raise Illegal(f"probe {probe_id} (N = {row.n}) has {error}") from None
+        success = found.success
         if verdict is not None and verdict != success:
             raise Illegal(
-                f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, its trials say {_word(success)}"
+                f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, "
+                f"its trials say {_word(success)}"
             )
-        seeds = sorted({t.seed for t in trials})
-        good = len({t.seed for t in trials if t.outcome == "success"})
         best = None
         for t in trials:
             best = least(best, t.best_loss)
@@ -320,8 +325,8 @@ class ProbeWrites(TrialWrites):
                 wall_s=wall_s or row.wall_s,
                 device_s=device_s,
                 member_steps=steps,
-                seeds=len(seeds),
-                successes=good,
+                seeds=found.seeds,
+                successes=found.successes,
                 best_loss=best,
                 fraction=1.0,
                 checkpoint=None,
@@ -345,12 +350,14 @@ class ProbeWrites(TrialWrites):
         self._generalisation(row.job_id, row.n, trials)
         self.event(
             "probe.done",
-            f"N = {row.n}: {_word(success)}" + (", ahead of its turn" if ahead else ""),
+            f"N = {row.n}: {'all trials diverged' if found.diverged else _word(success)}"
+            + (", ahead of its turn" if ahead else ""),
             job_id=row.job_id,
             probe_id=probe_id,
-            data={"n": row.n, "verdict": success, "best_loss": best, "successes": good},
+            data={"n": row.n, "verdict": success, "best_loss": best, "successes": found.successes},
         )
-        return Verdict(probe_id, row.n, success, len(seeds), good, best, tuple(seeds))
+        seeds = tuple(sorted({t.seed for t in trials}))
+        return Verdict(probe_id, row.n, success, found.seeds, found.successes, best, seeds, found.diverged)
 
     def consume(self, probe_id: int) -> None:
         """A verdict reached ahead of its turn is asked for: it becomes the next piece of evidence.
@@ -379,10 +386,11 @@ class ProbeWrites(TrialWrites):
         )
 
     def drop_probe(self, probe_id: int, state: Literal["interrupted", "cancelled", "lost"]) -> bool:
-        """A probe ends without a verdict: to go on later, not needed after all, or without a checkpoint to go on from.
+        """A probe ends without a verdict: to go on later, not needed after all,
+        or without a checkpoint to go on from.
 
-        The trials of a cancelled one that still ran become superseded; all trials of a lost one are lost: they will be
-        trained anew and must not count twice. A finished probe is left alone (False).
+        The trials of a cancelled one that still ran become superseded; all trials of a lost one are lost:
+        they will be trained anew and must not count twice. A finished probe is left alone (False).
         """
         row = self.c.execute(
             select(PROBE.c.job_id, PROBE.c.n, PROBE.c.state).where(PROBE.c.id == probe_id)

@@ -101,7 +101,8 @@ class SubmitWrites(TxBase):
             self.c.execute(insert(JOB), rows)
             self.c.execute(insert(JOB_TEXT), texts)
             self.run(
-                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', id, "
+                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', "
+                "id, "
                 "name || ': queued', '{}' FROM job WHERE id >= :first",
                 now=self.now,
                 first=first,
@@ -123,7 +124,8 @@ class SubmitWrites(TxBase):
             self.run("UPDATE job SET deleted_at = NULL WHERE id = :job", job=row["id"])
         else:
             self.run(
-                "UPDATE job SET state = 'queued', deleted_at = NULL, archived = 0, crashes = 0, reason = NULL, "
+                "UPDATE job SET state = 'queued', deleted_at = NULL, archived = 0, crashes = 0, "
+                "reason = NULL, "
                 "finished_at = NULL, cancelled_from = NULL, not_before = 0, "
                 "position = (SELECT max(position) + 1 FROM job) WHERE id = :job",
                 job=row["id"],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from runners.verdict import Outcome
 from store import curves
 from store.errors import LabError
 from store.rows import Curve
 from store.write.base import TxBase, finite
 
-OUTCOMES = ("success", "failure", "diverged", "superseded")
 _TRIAL = (
     "SELECT trial.outcome, trial.probe_id, trial.job_id, probe.state, probe.epoch, probe.attempt "
     "FROM trial JOIN probe ON probe.id = trial.probe_id WHERE trial.id = :trial"
@@ -17,7 +17,8 @@ _PROGRESS = (
     "WHERE id = :trial AND outcome = 'running'"
 )
 _END = (
-    "UPDATE trial SET outcome = :outcome, steps = :steps, best_loss = :best, best_step = :at, last_loss = :last, "
+    "UPDATE trial SET outcome = :outcome, steps = :steps, best_loss = :best, best_step = :at, "
+    "last_loss = :last, "
     "wall_s = :wall, generalisation = :general WHERE id = :trial"
 )
 _CURVE = (
@@ -72,14 +73,14 @@ class TrialWrites(TxBase):
         """A trial is over.
 
         Returns:
-            False, and nothing changed, where it had ended before (a resumed engine tells it again) or where the run that
-            tells it is dead (``attempt`` or ``epoch`` is not the probe's; an event says so).
+            False, and nothing changed, where it had ended before (a resumed engine tells it again) or where
+            the run that tells it is dead (``attempt`` or ``epoch`` is not the probe's; an event says so).
 
         Raises:
             LabError: there is no such trial or outcome.
         """
-        if outcome not in OUTCOMES:
-            raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(OUTCOMES)}")
+        if outcome not in tuple(Outcome):
+            raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(Outcome)}")
         found = self.rows(_TRIAL, trial=trial_id)
         if not found:
             raise LabError(f"there is no trial {trial_id}")
@@ -105,7 +106,8 @@ class TrialWrites(TxBase):
         if curve is not None and curve.steps:
             self.run(_CURVE, trial=trial_id, points=curves.encode(curve))
         self.run(
-            f"UPDATE probe SET trials_ended = trials_ended + 1, step = max(step, :step), {LEAST_LOSS} WHERE id = :probe",
+            "UPDATE probe SET trials_ended = trials_ended + 1, step = max(step, :step), "
+            f"{LEAST_LOSS} WHERE id = :probe",
             step=steps,
             loss=loss,
             probe=row.probe_id,

@@ -1,4 +1,6 @@
-"""The one way to change a lab: a transaction under the write lock, refused where a newer supervisor has the lab."""
+"""The one way to change a lab: a transaction under the write lock,
+refused where a newer supervisor has the lab.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,18 @@ from store.write.engine import connect, engine_on
 from store.write.probes import ProbeWrites
 
 CHECKPOINT_PAGES = 1000
-"""Pages in the WAL after which the supervisor's commit, and no other connection's, folds it back into the file."""
+"""Pages in the WAL after which the supervisor's commit, and no other connection's,
+folds it back into the file.
+"""
 SCARCE_PAGES = 32
 SCARCE_BYTES = 4 * CHECKPOINT_PAGES * 4096
-"""With less room than this the WAL is folded back early: it must not take up what the file needs to take it in."""
+"""With less room than this the WAL is folded back early:
+it must not take up what the file needs to take it in.
+"""
 WAL_BYTES = 16 << 20
-"""What the WAL keeps of its room once all of it is folded in: a reader that looked on for long has let it grow."""
+"""What the WAL keeps of its room once all of it is folded in:
+a reader that looked on for long has let it grow.
+"""
 
 
 class Tx(VerbWrites, ProbeWrites):
@@ -37,10 +45,13 @@ class Tx(VerbWrites, ProbeWrites):
 
 
 class Writer:
-    """A connection that writes; one thread at a time. Most processes that write once use ``store.write.submit`` or commands.
+    """A connection that writes; one thread at a time.
+
+    Most processes that write once use ``store.write.submit`` or commands.
 
     Args:
-        lock_timeout_s: how long to wait for other writers before ``Busy`` (``store.waits.TIMEOUT_S`` where None).
+        lock_timeout_s: how long to wait for other writers before ``Busy``
+            (``store.waits.TIMEOUT_S`` where None).
         clock: Unix seconds, for tests.
 
     Raises:
@@ -101,14 +112,15 @@ class Writer:
         """One write transaction; committed when the block ends, rolled back whole when it raises.
 
         Args:
-            durable: on the disk when the block has ended (synchronous = FULL), as verdicts must be. Without it a power cut,
-                but no crash of a process, may take the newest transactions back; progress can be written so.
+            durable: on the disk when the block has ended (synchronous = FULL), as verdicts must be. Without
+                it a power cut, but no crash of a process, may take the newest transactions back; progress can
+                be written so.
 
         Raises:
             Fenced: a newer supervisor has claimed the lab.
-            Moved: another file, or none, lies where the lab was opened: what is written would go where nobody looks for it.
-            Busy: another process held the lab for too long. NoRoom: the disk is full or failed. The same can be tried again.
-            LabError: anything else; nothing was written in any of these cases.
+            Moved: another file, or none, lies where the lab was opened: what is written would go where nobody
+            looks for it. Busy: another process held the lab for too long. NoRoom: the disk is full or failed.
+            The same can be tried again. LabError: anything else; nothing was written in any of these cases.
         """
         timeout_s = self._timeout_s if lock_timeout_s is None else lock_timeout_s
         with self._lock.hold(timeout_s):
@@ -129,7 +141,8 @@ class Writer:
                 raise self._refused(from_sqlite(error, self.paths.lab)) from None
 
     def rescue(self) -> Path:
-        """A checked copy of the open file in the lab's folder of backups, for when the file itself has gone from its path.
+        """A checked copy of the open file in the lab's folder of backups,
+        for when the file itself has gone from its path.
 
         Raises:
             LabError: it cannot be written; nothing is left half done.
@@ -145,14 +158,17 @@ class Writer:
         """Fold the WAL into the file, as far as readers let it; with ``truncate`` also shorten it.
 
         Raises:
-            Moved: another file, or none, lies where the lab was opened. Busy: another process held the lab for too long.
+            Moved: another file, or none, lies where the lab was opened.
+            Busy: another process held the lab for too long.
         """
         with self._lock.hold(self._timeout_s):
             self._require_place()
             self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
 
     def close(self) -> None:
-        """Close the connection; the last of all to close folds the WAL into the file, so it holds the lock too."""
+        """Close the connection; the last of all to close folds the WAL into the file,
+        so it holds the lock too.
+        """
         if self._closed:
             return
         self._closed = True
@@ -179,7 +195,8 @@ class Writer:
         newest = tx.rows("SELECT max(epoch) FROM supervisor")[0][0]
         if newest != self.epoch:
             raise Fenced(
-                f"{self.paths.lab} has a newer supervisor (epoch {newest}); this one (epoch {self.epoch}) must end"
+                f"{self.paths.lab} has a newer supervisor (epoch {newest}); "
+                f"this one (epoch {self.epoch}) must end"
             )
 
     def _scarce(self) -> bool:
@@ -204,7 +221,8 @@ class Writer:
         try:
             self._connection.execute(f"PRAGMA wal_checkpoint({mode})")
         except sqlite3.Error:
-            return  # no room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
+            # No room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
+            return
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

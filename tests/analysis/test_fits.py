@@ -1,4 +1,6 @@
-"""Scaling laws: known exponents come back, the likelihood is the integral it claims to be, refusals say why."""
+"""Scaling laws: known exponents come back, the likelihood is the integral it claims to be,
+refusals say why.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_profile_intervals_hold_the_truth_at_their_level(
 
 
 def test_censored_points_pull_and_are_not_dropped() -> None:
-    """With a third of the points above N_max the exponent is right; leaving those points out biases it downward."""
+    """With a third of the points above N_max the exponent is right;
+    leaving those points out biases it downward.
+    """
     errors, naive = [], []
     for seed in range(6):
         data = synthetic(seed, n_max=10_000)

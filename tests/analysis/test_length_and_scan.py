@@ -58,9 +58,9 @@ def test_what_has_no_rank_does_not_count() -> None:
 
 def probe(n: int, seeds: int, successes: int, **other: Any) -> ProbeRow:
     fields: dict[str, Any] = {
-        "id": n, "job_id": 1, "ordinal": 0, "state": "done", "verdict": successes > 0, "speculative": False, "attempt": 1,
-        "device": None, "slot": None, "started_at": 0.0, "ended_at": 1.0, "wall_s": 1.0, "member_steps": 0, "trials": seeds,
-        "trials_ended": seeds, "step": 0, "best_loss": None, "plan": "",
+        "id": n, "job_id": 1, "ordinal": 0, "state": "done", "verdict": successes > 0, "speculative": False,
+        "attempt": 1, "device": None, "slot": None, "started_at": 0.0, "ended_at": 1.0, "wall_s": 1.0,
+        "member_steps": 0, "trials": seeds, "trials_ended": seeds, "step": 0, "best_loss": None, "plan": "",
     }  # fmt: skip
     return ProbeRow(n=n, seeds=seeds, successes=successes, **(fields | other))
 

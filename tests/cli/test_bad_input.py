@@ -163,7 +163,9 @@ def test_a_newer_lab_is_read_and_not_written(labtui: Labtui, lab: Path, tmp_path
 def test_an_older_lab_is_upgraded_by_what_writes(
     labtui: Labtui, lab_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """(0 stands for an older schema: the tables of this one, so that there is nothing to migrate but the number.)"""
+    """(0 stands for an older schema: the tables of this one,
+    so that there is nothing to migrate but the number.)
+    """
     create_or_open(lab_path)
     stamp(lab_path, 0)
     for refused in (("hold",), ("db", "check"), ("db", "vacuum")):

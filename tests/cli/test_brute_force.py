@@ -1,4 +1,6 @@
-"""``labtui kappa --json`` against the trial rows read with nothing but SQL: every bracket, every kappa, every interval."""
+"""``labtui kappa --json`` against the trial rows read with nothing but SQL:
+every bracket, every kappa, every interval.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def brackets(lab: Path) -> dict[int, tuple[int, int | None]]:
-    """Job -> (lo, hi) from the outcomes of trials alone: an N succeeds if a trial of a probe that counts does."""
+    """Job -> (lo, hi) from the outcomes of trials alone:
+    an N succeeds if a trial of a probe that counts does.
+    """
     connection = sqlite3.connect(lab)
     rows = connection.execute(
-        "SELECT probe.job_id, probe.id, probe.n, trial.outcome FROM trial JOIN probe ON probe.id = trial.probe_id "
+        "SELECT probe.job_id, probe.id, probe.n, trial.outcome FROM trial JOIN probe ON probe.id = "
+        "trial.probe_id "
         "WHERE probe.state = 'done' AND probe.speculative = 0"
     ).fetchall()
     connection.close()
@@ -39,7 +44,7 @@ def brackets(lab: Path) -> dict[int, tuple[int, int | None]]:
 def expected(
     cell: dict[str, Any], truth: dict[int, tuple[int, int | None]]
 ) -> tuple[str, float | None, float | None, float | None]:
-    """(status, point, low, high) by SCIENCE.md's words."""
+    """(status, point, low, high) by docs/science.md's words."""
     parts, joint = cell["parts"], cell["joint"]
     if any(p["state"] in ("failed", "cancelled") for p in [*parts, joint]):
         return "incomplete", None, None, None

@@ -191,7 +191,9 @@ def test_the_versions_with_the_wal_reset_fault() -> None:
 def test_a_lab_opened_to_others_stays_so_and_doctor_tells(
     room: Room, labtui: Labtui, mode: int, mark: str, sentence: str
 ) -> None:
-    """A person's chmod is meant: labtui changes no mode of a lab, SQLite gives it to the WAL too; its folder is closed."""
+    """A person's chmod is meant: labtui changes no mode of a lab, SQLite gives it to the WAL too;
+    its folder is closed.
+    """
     room.lab.chmod(mode)
     commands.hold(room.lab)
     assert labtui("submit", "quick").code == 0
@@ -217,8 +219,8 @@ def test_what_else_is_open_to_others(room: Room) -> None:
     code, out, _ = room.ask()
     assert code == 1
     assert (
-        f"· modes       {folder} can be entered by its group (mode 0750)\n              → chmod 700 {folder}\n"
-        in out
+        f"· modes       {folder} can be entered by its group (mode 0750)\n              → chmod 700 "
+        f"{folder}\n" in out
     )
     assert (
         f"! modes       {state} can be written by everybody (mode 0777)\n              → chmod 700 {state}\n"
@@ -227,8 +229,8 @@ def test_what_else_is_open_to_others(room: Room) -> None:
     assert str(config) not in out  # settings are no secret
     config.chmod(0o664)
     assert (
-        f"! modes       {config} can be written by its group (mode 0664)\n              → chmod 600 {config}\n"
-        in room.ask()[1]
+        f"! modes       {config} can be written by its group (mode 0664)\n              → chmod 600 "
+        f"{config}\n" in room.ask()[1]
     )
 
 

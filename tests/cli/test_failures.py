@@ -1,4 +1,6 @@
-"""Failed, out of memory, device lost, lost, stale: each is seen in the list, in JSON, on the screen, and can be asked for."""
+"""Failed, out of memory, device lost, lost, stale: each is seen in the list, in JSON, on the screen,
+and can be asked for.
+"""
 
 from __future__ import annotations
 

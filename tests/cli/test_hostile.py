@@ -1,4 +1,6 @@
-"""Labs that nobody may trust, through every command that reads: an answer or one sentence, nothing that a terminal obeys."""
+"""Labs that nobody may trust, through every command that reads:
+an answer or one sentence, nothing that a terminal obeys.
+"""
 
 from __future__ import annotations
 

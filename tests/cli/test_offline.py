@@ -1,4 +1,6 @@
-"""``--read-only`` on a lab of any kind, without torch: every reading command answers, not a byte changes beside the file."""
+"""``--read-only`` on a lab of any kind, without torch:
+every reading command answers, not a byte changes beside the file.
+"""
 
 from __future__ import annotations
 

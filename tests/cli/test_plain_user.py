@@ -1,4 +1,6 @@
-"""What a user is told who may look at a lab and not write: one sentence with the way out, and nothing is left behind."""
+"""What a user is told who may look at a lab and not write:
+one sentence with the way out, and nothing is left behind.
+"""
 
 from __future__ import annotations
 

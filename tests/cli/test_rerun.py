@@ -1,4 +1,6 @@
-"""``labtui rerun --check`` and ``labtui scan``: what was measured with fresh seeds comes again, and what differs is told."""
+"""``labtui rerun --check`` and ``labtui scan``: what was measured with fresh seeds comes again,
+and what differs is told.
+"""
 
 from __future__ import annotations
 

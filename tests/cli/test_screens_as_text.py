@@ -15,8 +15,8 @@ from labtui.views.grid import grid
 from tests.cli.conftest import Labtui
 
 SAYS = {
-    "queue": "supervisor", "job": "Spec, defaults resolved", "kappa": "N*_n", "scaling": "N* against", "trials": "best loss",
-    "new": "searches", "compare": "paper", "events": "job 42",
+    "queue": "supervisor", "job": "Spec, defaults resolved", "kappa": "N*_n", "scaling": "N* against",
+    "trials": "best loss", "new": "searches", "compare": "paper", "events": "job 42",
 }  # fmt: skip
 
 

@@ -16,7 +16,10 @@ from store.paths import LabPaths
 from store.read import open_lab
 from tests.cli.conftest import Labtui
 
-FLOCK = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+FLOCK = (
+    "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); "
+    "sys.stdin.read()"
+)
 SQLITE = """
 import sqlite3, sys
 c = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -30,7 +33,9 @@ c.execute("ROLLBACK")
 
 @contextmanager
 def locked(lab: Path, how: str) -> Iterator[subprocess.Popen[str]]:
-    """The write lock, or a write transaction of a foreign program, held by another process until its stdin is closed."""
+    """The write lock, or a write transaction of a foreign program,
+    held by another process until its stdin is closed.
+    """
     target = lab if how == SQLITE else LabPaths(lab).write_lock
     other = subprocess.Popen(
         [sys.executable, "-c", how, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -124,7 +124,9 @@ def stopped(seen: Seen) -> bool:
 
 
 def in_pieces(job: Job, members: list[Member], plan: Plan, folder: Path, looks: Sequence[int]) -> Seen:
-    """A run stopped after so many looks, gone on with from its checkpoint, stopped again ..., and at last to its end."""
+    """A run stopped after so many looks, gone on with from its checkpoint, stopped again ...,
+    and at last to its end.
+    """
     seen = Seen()
     run(job, members, plan=plan, folder=folder, control=StopAfter(looks[0]), seen=seen)
     for more in looks[1:]:

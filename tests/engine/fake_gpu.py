@@ -1,8 +1,9 @@
-"""A GPU that is the CPU: streams and events do nothing, and a graph records every operation of its capture and does it again.
+"""A GPU that is the CPU: streams and events do nothing,
+and a graph records every operation of its capture and does it again.
 
-An operation is replayed on the tensors that it was captured with and its results go to where they were then, as on a real
-card. So a number of the host that finds its way into a captured step, or a buffer that is replaced between two replays, makes
-the training another one than without a graph, and is found.
+An operation is replayed on the tensors that it was captured with and its results go to where they were then,
+as on a real card. So a number of the host that finds its way into a captured step, or a buffer that is
+replaced between two replays, makes the training another one than without a graph, and is found.
 """
 
 from __future__ import annotations

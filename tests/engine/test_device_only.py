@@ -1,7 +1,8 @@
-"""What a CUDA graph captures stays on the device: no operand on the host, no copy from or to it, nothing that waits for it.
+"""What a CUDA graph captures stays on the device: no operand on the host, no copy from or to it,
+nothing that waits for it.
 
-Needs no GPU: the device is torch's ``meta``, whose tensors have a shape and no numbers, and which the models take for a GPU
-(it is not the CPU).
+Needs no GPU: the device is torch's ``meta``, whose tensors have a shape and no numbers,
+and which the models take for a GPU (it is not the CPU).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A fused member comes out to the bit as it does alone (CPU): any company, chunking, packing, compaction, order."""
+"""A fused member comes out to the bit as it does alone (CPU):
+any company, chunking, packing, compaction, order.
+"""
 
 from __future__ import annotations
 

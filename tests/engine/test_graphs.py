@@ -1,4 +1,6 @@
-"""The path of a GPU without one (see fake_gpu): what is captured, what a replay does, and what happens where it fails."""
+"""The path of a GPU without one (see fake_gpu): what is captured, what a replay does,
+and what happens where it fails.
+"""
 
 from __future__ import annotations
 

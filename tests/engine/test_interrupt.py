@@ -1,4 +1,6 @@
-"""A stop is heard wherever the work looks up and costs that piece of work alone; and the work looks up often enough."""
+"""A stop is heard wherever the work looks up and costs that piece of work alone;
+and the work looks up often enough.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def large(name: str, T: int, format: str = "acot") -> Job:
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", LARGE)
 def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step, a part of an evaluation, and the test at twice the length, of the paper's sizes with batch 64 and T = 60."""
+    """One step, a part of an evaluation, and the test at twice the length,
+    of the paper's sizes with batch 64 and T = 60.
+    """
     monkeypatch.setattr(
         Gemm, "_by_numpy", lambda *_: False
     )  # the same products by torch, where they can be counted

@@ -71,7 +71,9 @@ def test_a_success_supersedes_its_probe_and_no_other() -> None:
 
 
 def test_the_stop_rule_changes_no_verdict() -> None:
-    """``first_success`` against ``full_grid``: the same first success, and a superseded trial is a run that was cut short."""
+    """``first_success`` against ``full_grid``: the same first success,
+    and a superseded trial is a run that was cut short.
+    """
     job = tiny(steps=60)
     untouched = run(job, grid(eps=0.0))
     best = sorted(untouched.ended[i].best_loss for i in range(4))

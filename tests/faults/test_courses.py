@@ -1,7 +1,9 @@
-"""Whatever people ask for and whatever dies, in any order: no trial is lost or counted twice, no bracket is another.
+"""Whatever people ask for and whatever dies, in any order:
+no trial is lost or counted twice, no bracket is another.
 
-hypothesis writes the course: verbs, progress, failures, refused transactions, crashes between any two of them and within
-one, supervisors that lose the lab while they live. After each step the file is checked; at the end every search is finished.
+hypothesis writes the course: verbs, progress, failures, refused transactions, crashes between any two of them
+and within one, supervisors that lose the lab while they live. After each step the file is checked; at the end
+every search is finished.
 """
 
 from __future__ import annotations
@@ -213,7 +215,9 @@ class Courses(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self) -> None:
-        """People change their minds, the disk has room again, nobody dies: then all must be as if nothing had happened."""
+        """People change their minds, the disk has room again, nobody dies:
+        then all must be as if nothing had happened.
+        """
         world = self.world
         world.faults.clear()
         everything = list(range(1, JOBS + 1))

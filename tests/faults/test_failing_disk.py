@@ -1,7 +1,9 @@
-"""The disk is remounted read-only, the quota is used up, an input or output fails: under the living bench, and back.
+"""The disk is remounted read-only, the quota is used up, an input or output fails:
+under the living bench, and back.
 
-What comes and goes is answered by a library that is loaded into the supervisor and its workers (``failing_disk.c``), because a
-kernel remounts no disk on which files are open for writing. It does where the disk breaks: that is tested with a real one.
+What comes and goes is answered by a library that is loaded into the supervisor and its workers
+(``failing_disk.c``), because a kernel remounts no disk on which files are open for writing. It does where the
+disk breaks: that is tested with a real one.
 """
 
 from __future__ import annotations
@@ -108,7 +110,9 @@ def breaking(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
 def test_a_disk_that_the_kernel_remounts_read_only(
     breaking: tuple[Path, Path], tmp_path: Path, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes back only when it is unmounted, so the bench is told to end; what it had stored is there, and it goes on."""
+    """It comes back only when it is unmounted, so the bench is told to end;
+    what it had stored is there, and it goes on.
+    """
     monkeypatch.setattr("store.read.lab.SILENT_S", 4.0)
     image, place = breaking
     lab = place / "lab.db"
@@ -134,7 +138,9 @@ def test_a_disk_that_the_kernel_remounts_read_only(
 def test_read_only_at_the_start_and_back(
     breaking: tuple[Path, Path], tmp_path: Path, counts: Counter[str]
 ) -> None:
-    """With nothing open a disk is remounted in both directions: who wants to write says so in a sentence, and looks on."""
+    """With nothing open a disk is remounted in both directions:
+    who wants to write says so in a sentence, and looks on.
+    """
     _, place = breaking
     lab = place / "lab.db"
     bench.make(lab, bench.study(3))

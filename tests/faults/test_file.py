@@ -1,4 +1,6 @@
-"""The lab file under stress: locked, without room, copied while live, with broken checkpoints, with the clock set about."""
+"""The lab file under stress: locked, without room, copied while live, with broken checkpoints,
+with the clock set about.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ time.sleep(float(sys.argv[2])); c.execute("ROLLBACK")
 """
 FLOCKER = """
 import fcntl, sys, time
-f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print("locked", flush=True); time.sleep(float(sys.argv[2]))
+f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
 """
 
 

@@ -1,4 +1,6 @@
-"""A disk that is full and has room again, seen from everybody who writes to it: one sentence each, nothing half written."""
+"""A disk that is full and has room again, seen from everybody who writes to it:
+one sentence each, nothing half written.
+"""
 
 from __future__ import annotations
 

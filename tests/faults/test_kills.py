@@ -1,7 +1,9 @@
-"""The kill matrix: SIGKILL of workers, supervisors and the app, at every state transition and at random times.
+"""The kill matrix: SIGKILL of workers, supervisors and the app,
+at every state transition and at random times.
 
-The study is restarted until it is done; then every bracket, verdict and trial must be those of the undisturbed run. Seeded:
-LABTUI_KILL_SEED names another course. The short form kills 16 times, LABTUI_KILLS (or LABTUI_FAULTS=long: 220) says otherwise.
+The study is restarted until it is done; then every bracket, verdict and trial must be those of the
+undisturbed run. Seeded: LABTUI_KILL_SEED names another course. The short form kills 16 times, LABTUI_KILLS
+(or LABTUI_FAULTS=long: 220) says otherwise.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ MOMENTS = (
     ),
     "a random time",
 )
-"""Every change of a job's state that the store allows, the kinds of events that a run goes through, and any other time."""
+"""Every change of a job's state that the store allows, the kinds of events that a run goes through,
+and any other time.
+"""
 ENV = {"STANDIN_EVAL_S": "0.01", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVERY": "2"}
 
 
@@ -72,7 +76,9 @@ class Course:
         return self.running
 
     def look(self) -> subprocess.Popen[bytes]:
-        """Somebody has the app open in a terminal; whether anybody reads what it draws makes no difference to the run."""
+        """Somebody has the app open in a terminal; whether anybody reads what it draws makes no
+        difference to the run.
+        """
         if self.app is None or self.app.poll() is not None:
             self.close_app()
             self.screen, inside = pty.openpty()

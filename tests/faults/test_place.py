@@ -1,4 +1,6 @@
-"""The lab file or its folder is moved, deleted or replaced under a living supervisor: nothing grows in its place."""
+"""The lab file or its folder is moved, deleted or replaced under a living supervisor:
+nothing grows in its place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The same with real training: workers and supervisors killed, verdicts and losses those of the undisturbed run."""
+"""The same with real training: workers and supervisors killed,
+verdicts and losses those of the undisturbed run.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def study() -> Study:
 
 
 def results(lab: Path) -> list[object]:
-    """Everything that must be the same to the bit: brackets, verdicts, and each trial that its own end decided."""
+    """Everything that must be the same to the bit: brackets, verdicts,
+    and each trial that its own end decided.
+    """
     out: list[object] = []
     with open_lab(lab) as opened:
         for job in opened.jobs():

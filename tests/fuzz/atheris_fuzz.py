@@ -1,7 +1,9 @@
-"""Coverage-guided fuzzing of the same contracts: ``python -m tests.fuzz.atheris_fuzz TARGET [libFuzzer options]``.
+"""Coverage-guided fuzzing of the same contracts: ``python -m tests.fuzz.atheris_fuzz TARGET
+[libFuzzer options]``.
 
-Needs the package atheris, which nothing else does; pytest does not collect this. ``-max_total_time=180`` bounds a run, and a
-folder as last word keeps what was found worth trying. Stops at the first input that breaks a promise and writes it to a file.
+Needs the package atheris, which nothing else does; pytest does not collect this. ``-max_total_time=180``
+bounds a run, and a folder as last word keeps what was found worth trying. Stops at the first input that
+breaks a promise and writes it to a file.
 """
 
 from __future__ import annotations

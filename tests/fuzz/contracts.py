@@ -1,4 +1,5 @@
-"""What each reader of outside bytes promises: a value or one sentence of its own error; no code run, nothing written.
+"""What each reader of outside bytes promises: a value or one sentence of its own error;
+no code run, nothing written.
 
 Each contract takes bytes, so that hypothesis and a coverage-guided fuzzer can both drive it.
 """

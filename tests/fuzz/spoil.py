@@ -1,4 +1,6 @@
-"""What is valid, spoilt: bytes cut, flipped and moved about; trees with wrong leaves, missing and strange branches."""
+"""What is valid, spoilt: bytes cut, flipped and moved about;
+trees with wrong leaves, missing and strange branches.
+"""
 
 from __future__ import annotations
 

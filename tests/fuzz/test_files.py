@@ -86,9 +86,11 @@ TRAPS = (
     "ALTER TABLE job RENAME COLUMN name TO trap",
     "ALTER TABLE job DROP COLUMN notes",
     "ALTER TABLE probe RENAME TO trap",
-    "UPDATE sqlite_master SET sql = replace(sql, 'name VARCHAR NOT NULL', 'name AS (hex(zeroblob(30000000)))')",
+    "UPDATE sqlite_master SET sql = replace(sql, 'name VARCHAR NOT NULL', "
+    "'name AS (hex(zeroblob(30000000)))')",
     "UPDATE sqlite_master SET sql = replace(sql, 'VARCHAR', 'VARCHAR COLLATE nobody''s')",
-    "UPDATE sqlite_master SET sql = replace(sql, 'CREATE TABLE', 'CREATE /*' || hex(zeroblob(50)) || '*/ VIRTUAL TABLE')",
+    "UPDATE sqlite_master SET sql = replace(sql, 'CREATE TABLE', "
+    "'CREATE /*' || hex(zeroblob(50)) || '*/ VIRTUAL TABLE')",
     "UPDATE sqlite_master SET sql = replace(sql, ')', '') WHERE rowid % 3 = 0",
     "UPDATE sqlite_master SET rootpage = 2",
     "UPDATE sqlite_master SET rootpage = 0",

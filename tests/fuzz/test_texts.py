@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from runners.engine.types import Ended, Member, Outcome, Plan
+from runners.engine.types import Ended, Member, Plan
 from runners.pool import messages as m
 from runners.pool.codec import encode, to_json
 from runners.spec import parse
 from runners.spec.load import NamedJob, read_source
+from runners.verdict import Outcome
 from tests.fuzz import contracts
 from tests.fuzz.spoil import as_json, spoilt, spoilt_tree, toml
 from tests.fuzz.trying import try_all
@@ -41,9 +42,13 @@ model = ["mine", { kind = "lstm", hidden = 4, init_std = 0.1 }]
 format = ["cot", "acot"]
 L = [3, 4]
 distribution = ["fixed", "short_to_long"]
-joint = { search = { strategy = "scan", ladder = [1, 2, 4] }, grid = { learning_rates = [1e-2], seeds = [1] } }
+joint.search = { strategy = "scan", ladder = [1, 2, 4] }
+joint.grid = { learning_rates = [1e-2], seeds = [1] }
 """
-SETTINGS = b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n[keys]\npause = ["P"]\n'
+SETTINGS = (
+    b'theme = "labtui-light"\nglyphs = "ascii"\nmouse = false\nslow = true\nnotify = "bell"\n'
+    b'[keys]\npause = ["P"]\n'
+)
 TABLE = "start = 0\ntable = [[0, 1], [1, 1]]\n"
 SPECS = [*(read_source(name)[0] for name in ("quick", "demo", "paper")), SPEC, LONE, TASKS]
 WORDS = (

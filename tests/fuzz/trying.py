@@ -1,4 +1,6 @@
-"""How many inputs, and from which seed: the short form with every ``make test``, the long one with LABTUI_FUZZ=10 or more."""
+"""How many inputs, and from which seed: the short form with every ``make test``,
+the long one with LABTUI_FUZZ=10 or more.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def try_all(
     contract: Callable[[Any], None],
     short: int,
 ) -> None:
-    """Give ``short`` * LABTUI_FUZZ inputs to a contract; the same ones for the same seed. A failing one is shrunk and printed.
+    """Give ``short`` * LABTUI_FUZZ inputs to a contract; the same ones for the same seed.
+
+    A failing one is shrunk and printed.
 
     In rounds, because hypothesis remembers all that it has tried in one.
     """

@@ -1,7 +1,8 @@
 """A WAL whose checksums agree with what was spoilt in it: else SQLite ignores it, and nothing is tried.
 
-The format is SQLite's (https://www.sqlite.org/fileformat2.html#the_write_ahead_log): a head of 32 bytes, then frames of 24
-bytes and one page; each checksum goes on from the one before, over the first 8 bytes of a frame's head and its page.
+The format is SQLite's (https://www.sqlite.org/fileformat2.html#the_write_ahead_log): a head of 32 bytes, then
+frames of 24 bytes and one page; each checksum goes on from the one before, over the first 8 bytes of a
+frame's head and its page.
 """
 
 from __future__ import annotations

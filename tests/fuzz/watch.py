@@ -56,7 +56,8 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watched(spare: str = "") -> Iterator[None]:
-    """Fail where anything in the block runs code, writes or connects; paths that hold ``spare`` may be written.
+    """Fail where anything in the block runs code, writes or connects;
+    paths that hold ``spare`` may be written.
 
     A function that imports what it needs runs code of ours the first time: call it once before.
     """

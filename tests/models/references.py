@@ -1,4 +1,6 @@
-"""The same functions from implementations that are not ours: differentiable in one member's parameters [P]."""
+"""The same functions from implementations that are not ours:
+differentiable in one member's parameters [P].
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ FORWARD: dict[str, dict[str, Any]] = {
     "dense_ssm near": {"kind": "dense_ssm", "hidden": 4, "init": "near_identity"},
     "dense_ssm block": {"kind": "dense_ssm", "hidden": 4, "structure": "block", "additive": True},
     "dense_ssm rotation": {"kind": "dense_ssm", "hidden": 4, "structure": "rotation"},
-    "dense_ssm diagonal": {"kind": "dense_ssm", "hidden": 4, "structure": "diagonal", "init": "near_identity"},
+    "dense_ssm diagonal": {
+        "kind": "dense_ssm", "hidden": 4, "structure": "diagonal", "init": "near_identity"
+    },
     "dense_ssm factored": {"kind": "dense_ssm", "hidden": 4, "structure": "factored", "rank": 3},
     "pd_ssm": {"kind": "pd_ssm", "hidden": 4},
     "deltanet": {"kind": "deltanet", "d": 8, "heads": 2, "householders": 2},
@@ -70,7 +72,9 @@ def make_model(job: Job, m: int = 3) -> StackedModel:
 
 
 def batch(job: Job, E: int, B: int, m: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random right-padded sequences; every member's first is the longest, and each member's last row has no target."""
+    """Random right-padded sequences; every member's first is the longest,
+    and each member's last row has no target.
+    """
     generator = torch.Generator().manual_seed(seed)
     T, L = job.longest_input, job.lengths.length
     tokens = torch.zeros(E, B, T, dtype=torch.int64)

@@ -83,7 +83,9 @@ def test_a_neighbour_that_overflows_changes_nothing(form: str) -> None:
 
 @given(st.data())
 def test_everywhere(data: st.DataObject) -> None:
-    """Each place holds one row of its member and token, in the order of the steps; the rest holds the empty row."""
+    """Each place holds one row of its member and token, in the order of the steps;
+    the rest holds the empty row.
+    """
     V, B = data.draw(st.sampled_from([(5, 16), (7, 48)]))
     T, E = 9, 3
     Et = data.draw(st.sampled_from([1, E]))

@@ -1,4 +1,6 @@
-"""Slots on GPUs, with cards that only the supervisor believes in: packing, speculation in a load, a card that goes."""
+"""Slots on GPUs, with cards that only the supervisor believes in:
+packing, speculation in a load, a card that goes.
+"""
 
 from __future__ import annotations
 

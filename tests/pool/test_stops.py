@@ -1,4 +1,6 @@
-"""Being stopped: pauses that a trainer hears and that it does not hear, and what a restart must not change."""
+"""Being stopped: pauses that a trainer hears and that it does not hear,
+and what a restart must not change.
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,9 @@ def test_pause_keeps_the_work_and_resume_goes_on(lab_path: Path, tmp_path: Path)
     bench.make(lab_path, bench.study(3))
 
     def training() -> int | None:
-        """A job in the middle of a candidate: which ones take long depends on what their hashes make of them."""
+        """A job in the middle of a candidate: which ones take long depends on what their hashes
+        make of them.
+        """
         found = (job(lab_path, i) for i in (1, 2, 3))
         return next((j.id for j in found if j.state == "running" and j.progress > 0), None)
 

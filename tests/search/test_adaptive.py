@@ -1,4 +1,6 @@
-"""``adaptive``: its posterior against plain arithmetic, its seeds, its ends, its replay, and its intervals on real replays."""
+"""``adaptive``: its posterior against plain arithmetic, its seeds, its ends, its replay,
+and its intervals on real replays.
+"""
 
 from __future__ import annotations
 
@@ -241,7 +243,9 @@ def test_any_evidence_gives_a_finite_answer(items: list[tuple[int, int, int]], k
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_intervals_of_real_replays_hold_the_truth() -> None:
-    """50 searches by replay, parameters drawn as in benchmarks/adaptive.py, which runs thousands: 90 % +- 4.2 %."""
+    """50 searches by replay, parameters drawn as in benchmarks/adaptive.py, which runs thousands:
+    90 % +- 4.2 %.
+    """
     rng = random.Random(11)
     inside = 0
     for _ in range(50):

@@ -73,7 +73,8 @@ def test_the_core_loads_neither_numpy_nor_torch() -> None:
     code = (
         "import sys, runners.search as s\n"
         "from runners.spec import *\n"
-        "job = Job(task=ModularAddition(m=3), format='acot', lengths=Lengths(distribution='fixed', length=5), model=LSTM())\n"
+        "job = Job(task=ModularAddition(m=3), format='acot', lengths=Lengths(distribution='fixed', "
+        "length=5), model=LSTM())\n"
         "assert s.replay(job, []).next and s.speculate(job, [], {}, 4)\n"
         "bad = {'numpy', 'scipy', 'torch', 'sqlmodel', 'textual'} & set(sys.modules)\n"
         "assert not bad, bad\n"

@@ -1,4 +1,6 @@
-"""Every bad input is one sentence with the place and what was expected; nothing a file holds makes a traceback."""
+"""Every bad input is one sentence with the place and what was expected;
+nothing a file holds makes a traceback.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def problem(text: str, folder: Path | None = None) -> str:
         ),
         (
             "m = 3",
-            'task = { kind = "product", factors = [{ kind = "dihedral", n = 40 }, { kind = "modular_addition", m = 13 }] }',
+            'task = { kind = "product", factors = [{ kind = "dihedral", n = 40 }, '
+            '{ kind = "modular_addition", m = 13 }] }',
             "sweep[0].task.factors make a product of 1040 tokens; expected at most 1000",
         ),
         ("L = 7", "L = 1", "sweep[0].L is 1; expected at least 2"),
@@ -76,8 +79,9 @@ def problem(text: str, folder: Path | None = None) -> str:
         ),
         (
             'model = "dense_ssm"',
-            'model = [{ kind = "gru" }]',
-            "sweep[0].model[0].kind is 'gru'; expected one of 'transformer', 'lstm', 'dense_ssm', 'plugin'",
+            'model = [{ kind = "gnu" }]',
+            "sweep[0].model[0].kind is 'gnu'; expected one of 'transformer', 'lstm', 'dense_ssm', 'rnn', 'gru', "
+            "'slstm', 'diagonal', 'deltanet', 'mamba', 'pd_ssm', 'plugin'",
         ),
         ("steps = 500", "steps = 500.5", "sweep[0].training.steps is 500.5; expected an integer"),
         ("eps = 1e-3", "eps = nan", "sweep[0].search.eps is nan; expected a finite number"),

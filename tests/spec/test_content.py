@@ -47,7 +47,9 @@ def job(**changes: Any) -> Job:
 
 
 def test_hash_is_pinned() -> None:
-    """Results are found again by this hash: when it changes for an old spec, SCIENCE_VERSION must have been raised."""
+    """Results are found again by this hash: when it changes for an old spec,
+    SCIENCE_VERSION must have been raised.
+    """
     assert SCIENCE_VERSION == 3
     assert job().hash == "4f0b25933d7ea72d6c21b947a4d48027"
 

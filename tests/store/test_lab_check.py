@@ -149,10 +149,14 @@ def test_a_bracket_that_its_evidence_does_not_give_is_found_by_replay(good: byte
     script = (
         f"PRAGMA foreign_keys = OFF; CREATE TEMP TABLE t AS SELECT {LAST} AS id, {DONE} AS job; "
         "DELETE FROM curve WHERE trial_id IN (SELECT id FROM trial WHERE probe_id = (SELECT id FROM t)); "
-        "DELETE FROM trial WHERE probe_id = (SELECT id FROM t); DELETE FROM probe WHERE id = (SELECT id FROM t); "
-        "UPDATE job SET candidates = candidates - 1, hi = (SELECT min(n) FROM probe WHERE job_id = job.id AND verdict "
-        "AND turn IS NOT NULL) WHERE id = (SELECT job FROM t); UPDATE job SET lo = COALESCE((SELECT max(n) FROM probe "
-        "WHERE job_id = job.id AND NOT verdict AND turn IS NOT NULL AND n < hi), 0) WHERE id = (SELECT job FROM t)"
+        "DELETE FROM trial WHERE probe_id = (SELECT id FROM t); "
+        "DELETE FROM probe WHERE id = (SELECT id FROM t); "
+        "UPDATE job SET candidates = candidates - 1, hi = (SELECT min(n) "
+        "FROM probe WHERE job_id = job.id AND verdict "
+        "AND turn IS NOT NULL) WHERE id = (SELECT job FROM t); "
+        "UPDATE job SET lo = COALESCE((SELECT max(n) FROM probe "
+        "WHERE job_id = job.id AND NOT verdict AND turn IS NOT NULL AND n < hi), "
+        "0) WHERE id = (SELECT job FROM t)"
     )
     path = broken(good, lab_path, script)
     assert check(path) == []

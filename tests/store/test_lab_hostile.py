@@ -210,7 +210,8 @@ def test_missing_tables_and_columns(seed_lab: bytes, tmp_path: Path) -> None:
         "CREATE INDEX trap ON job (id) WHERE name LIKE '%a%a%a%a%a%a%a%b'",
         ";".join(["PRAGMA writable_schema = ON", *[f"CREATE TABLE t{i} (x)" for i in range(1_000)]])
         + ";CREATE TRIGGER trap AFTER INSERT ON command BEGIN DELETE FROM trial; END",
-        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 0, sql = 'CREATE /* ' || hex(zeroblob(50)) || "
+        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 0, "
+        "sql = 'CREATE /* ' || hex(zeroblob(50)) || "
         "' */ VIRTUAL TABLE speed USING fts5(x)' WHERE name = 'speed'",
     ],
 )

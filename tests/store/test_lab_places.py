@@ -1,4 +1,6 @@
-"""What stands at a lab's path and beside it: links, pipes, other people's folders; and who may read what is written."""
+"""What stands at a lab's path and beside it: links, pipes, other people's folders;
+and who may read what is written.
+"""
 
 from __future__ import annotations
 

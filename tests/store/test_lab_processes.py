@@ -51,7 +51,8 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
         tx.event("after", "")
         assert len(tx.commands()) == 1
     seen = child(
-        "import sys; from store.read import open_lab; print([e.kind for e in open_lab(sys.argv[1]).events()][-1])",
+        "import sys; from store.read import open_lab; print([e.kind for e in "
+        "open_lab(sys.argv[1]).events()][-1])",
         lab,
     )
     assert seen.communicate(timeout=30)[0].strip() == "after"
@@ -84,7 +85,9 @@ def test_the_word_of_a_supervisor_that_cannot_write_its_row(
 
 @pytest.mark.parametrize("kept", [0, 1, 7])
 def test_a_fold_of_the_wal_that_was_cut_short(writer: Writer, lab: Path, tmp_path: Path, kept: int) -> None:
-    """Killed, or out of room, while the WAL goes into a file that has to grow: the first page is new, the last not there."""
+    """Killed, or out of room, while the WAL goes into a file that has to grow:
+    the first page is new, the last not there.
+    """
     for turn in range(40):
         with writer.transaction() as tx:
             tx.event("filler", f"{turn}" * 2000)

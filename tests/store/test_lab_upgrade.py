@@ -1,4 +1,6 @@
-"""Schemas: the migrations make what the models say; an older lab is upgraded whole, with a checked backup, or not at all."""
+"""Schemas: the migrations make what the models say;
+an older lab is upgraded whole, with a checked backup, or not at all.
+"""
 
 from __future__ import annotations
 

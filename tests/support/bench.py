@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labtui.analysis.kappa import kappa
+from runners.pool.interpreter import module_command
 from runners.search import Evidence, replay
 from runners.spec import Job, Study
 from store.check import check
@@ -130,7 +130,7 @@ class Supervised:
 def command(lab: Path, trainer: str = TRAINER) -> list[str]:
     """The command line of a supervisor in the foreground."""
     return [
-        *(sys.executable, "-m", "runners", "--lab", str(lab), "--foreground"),
+        *module_command("runners", "--lab", str(lab), "--foreground"),
         "--trainer",
         trainer,
         "--backoff",
@@ -179,10 +179,12 @@ def no_supervisor(lab: Path) -> bool:
 
 
 def verify(lab: Path) -> tuple[int, int]:
-    """All is as in the undisturbed run: brackets, verdicts, trials, kappa; (probes, trials) that were checked.
+    """All is as in the undisturbed run: brackets, verdicts, trials, kappa;
+    (probes, trials) that were checked.
 
     No trial is lost: every probe that counts has its whole grid, each trial with its true outcome.
-    None is doubled: no two probes of a job that count have the same N, no probe has a (learning rate, seed) twice.
+    None is doubled: no two probes of a job that count have the same N,
+    no probe has a (learning rate, seed) twice.
     """
     probes = trials = 0
     with open_lab(lab) as opened:

@@ -1,7 +1,8 @@
-"""A lab, its supervisor and its workers in one process and on one clock, so that a test decides what happens next.
+"""A lab, its supervisor and its workers in one process and on one clock,
+so that a test decides what happens next.
 
-The supervisor is the real one and so is the file. A puppet is a worker whose process is a generator of the stand-in's events:
-it trains only when it is told to, and dies, hangs or fails when it is told to.
+The supervisor is the real one and so is the file. A puppet is a worker whose process is a generator of the
+stand-in's events: it trains only when it is told to, and dies, hangs or fails when it is told to.
 """
 
 from __future__ import annotations
@@ -346,7 +347,9 @@ class World:
     # The supervisor's life
 
     def start(self, *, usurp: bool = False) -> None:
-        """A supervisor where none lives; with ``usurp`` beside a living one, which has lost the lab from then on."""
+        """A supervisor where none lives; with ``usurp`` beside a living one,
+        which has lost the lab from then on.
+        """
         if self.supervisor is not None:
             if not usurp:
                 return

@@ -1,7 +1,9 @@
-"""Labs to test with, without training. ``small_lab``: a believable one, written through the supervisor's own transactions.
+"""Labs to test with, without training.
 
-``paper_lab``: any size up to the paper's 12,700 searches and 190,000 trials with curves, in bulk. Both come out the same every
-time, but for the lab's random id.
+``small_lab``: a believable one, written through the supervisor's own transactions.
+
+``paper_lab``: any size up to the paper's 12,700 searches and 190,000 trials with curves, in bulk.
+Both come out the same every time, but for the lab's random id.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ class Clock:
 
 
 def threshold(job: Job) -> float:
-    """The N* that a fake search finds: it grows with the length, shrinks with sharing, and some never succeed."""
+    """The N* that a fake search finds: it grows with the length, shrinks with sharing,
+    and some never succeed.
+    """
     per_length = {"dense_ssm": 9.0, "lstm": 21.0, "transformer": 70.0}[job.model.kind]
     fixed = job.lengths.distribution == "fixed"
     base = per_length * 1.45**job.lengths.length
@@ -232,7 +236,7 @@ def _probe(
     clock.now += seconds
     ended = tx.end_probe(begun.probe_id, attempt=attempt, wall_s=seconds, device_s=seconds)
     assert ended is not None
-    return Evidence(n, ended.success, ended.seeds, ended.successes, ended.best_loss)
+    return Evidence(n, ended.success, ended.seeds, ended.successes, ended.best_loss, ended.diverged)
 
 
 def specs() -> tuple[Study, NamedJob]:

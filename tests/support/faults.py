@@ -9,5 +9,7 @@ COUNTS: Counter[str] = Counter()
 
 
 def long(short: int, whole: int) -> int:
-    """How often: the short form runs with every `make test`, the whole one with `make test-faults` (LABTUI_FAULTS=long)."""
+    """How often: the short form runs with every `make test`,
+    the whole one with `make test-faults` (LABTUI_FAULTS=long).
+    """
     return whole if os.environ.get("LABTUI_FAULTS") == "long" else short

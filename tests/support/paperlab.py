@@ -59,7 +59,9 @@ def paper_lab(
     with_curves: bool = True,
     seed: int = 0,
 ) -> Path:
-    """A lab of ``searches`` jobs in kappa cells, with ``probes`` candidates each and ``trials`` runs in each of these."""
+    """A lab of ``searches`` jobs in kappa cells, with ``probes`` candidates each and ``trials`` runs in
+    each of these.
+    """
     lab = Path(path)
     create_or_open(lab)
     rng = random.Random(seed)
@@ -131,7 +133,8 @@ def _paper_jobs(connection: sqlite3.Connection, rng: random.Random, searches: in
         begun = state in ("done", "running", "failed")
         own = plain
         if state in ("queued", "running", "paused"):
-            # What may still be trained has the hash of its content, as the supervisor wants it; the rest only has to be many.
+            # What may still be trained has the hash of its content, as the supervisor wants it;
+            # the rest only has to be many.
             reseeded = _reseeded(spec, number)
             own, texts[number] = job_row(reseeded, now=BASE_TIME), reseeded.to_json()
         jobs.append(

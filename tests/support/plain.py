@@ -15,7 +15,9 @@ _POWERS = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search
 
 @cache
 def plain_user() -> tuple[str, ...]:
-    """What stands before a command so that a user other than root runs it; skips the test where that cannot be."""
+    """What stands before a command so that a user other than root runs it;
+    skips the test where that cannot be.
+    """
     if os.geteuid() != 0:
         return ()
     ids = ("--reuid", str(UID), "--regid", str(UID), "--clear-groups")

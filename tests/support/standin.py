@@ -1,7 +1,9 @@
-"""A trainer that trains nothing and imports no torch: the constructor and ``run`` of :class:`runners.engine.trainer.Trainer`.
+"""A trainer that trains nothing and imports no torch:
+the constructor and ``run`` of :class:`runners.engine.trainer.Trainer`.
 
-Its losses are a function of (shape, eps, N, learning rate, seed) alone, so verdicts and brackets are the same in every run
-that the pool does right. Success is not monotone in N: near the threshold one N in four goes the other way.
+Its losses are a function of (shape, eps, N, learning rate, seed) alone, so verdicts and brackets are the same
+in every run that the pool does right. Success is not monotone in N: near the threshold one N in four goes the
+other way.
 
 Environment:
     STANDIN_EVAL_S: seconds per evaluation (default 0.002).
@@ -9,9 +11,11 @@ Environment:
     STANDIN_CHECKPOINT_EVERY: evaluations between checkpoints (default 3).
     STANDIN_AT_ONCE: members at once of its plan (default 1: packing never pays).
     STANDIN_IMPORT_S: seconds that the import takes (default 0), like torch's.
-    STANDIN_FAULTS: JSON list of {"kind": raise|oom|device|exit|hang|noise, "n": N or null, "hash": job hash or null,
+    STANDIN_FAULTS: JSON list of {"kind": raise|oom|device|exit|hang|noise, "n": N or null, "hash":
+    job hash or null,
         "device": id or null, "at": evaluation, "times": how often in all}.
-    STANDIN_DIR: a folder where the faults are counted across processes and, as ``trained.log``, every trial begun afresh.
+    STANDIN_DIR: a folder where the faults are counted across processes and, as ``trained.log``,
+    every trial begun afresh.
 """
 
 from __future__ import annotations
@@ -53,7 +57,9 @@ def fraction(*parts: object) -> float:
 
 
 def succeeds(job: Job, n: int, lr: float, seed: int, eps: float | None = None) -> bool:
-    """The truth about one trial; ``eps`` is the member's, in a pack not that of the job that gives the shape."""
+    """The truth about one trial; ``eps`` is the member's,
+    in a pack not that of the job that gives the shape.
+    """
     name = f"{shape_key(job)} {job.search.eps if eps is None else eps}"
     threshold = math.exp(fraction("threshold", name) * math.log(job.training_space + 1)) * (
         1 + fraction(name, lr, seed)

@@ -1,4 +1,6 @@
-"""Data sets: unique, disjoint, nested, complete, lengths as SCIENCE.md says; against readings of one sequence at a time."""
+"""Data sets: unique, disjoint, nested, complete, lengths as docs/science.md says;
+against readings of one sequence at a time.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Exact numbers of this SCIENCE_VERSION.
 
-Where one of them changes, every stored result was made with other data: raise SCIENCE_VERSION, then pin the new ones.
+Where one of them changes, every stored result was made with other data:
+raise SCIENCE_VERSION, then pin the new ones.
 """
 
 from __future__ import annotations

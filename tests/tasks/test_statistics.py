@@ -1,4 +1,6 @@
-"""What the shuffles draw looks random: fixed seeds, exact chi-square tests, each at a level that one in 10,000 would miss."""
+"""What the shuffles draw looks random: fixed seeds, exact chi-square tests,
+each at a level that one in 10,000 would miss.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,8 @@ def test_every_sequence_is_as_likely_to_be_drawn_early(words: int, monkeypatch: 
         leader[value[0]] += 1
         follower[(value[1] - value[0]) % total] += 1
     assert follower[0] == 0
-    # members are drawn without replacement, so their counts vary less than a chi-square's: its upper tail is a valid bound
+    # members are drawn without replacement, so their counts vary less than a chi-square's:
+    # its upper tail is a valid bound
     even(members)
     if total < 1000:
         even(leader)
@@ -102,7 +105,9 @@ def test_every_sequence_is_as_likely_to_be_drawn_early(words: int, monkeypatch: 
 
 
 def test_validation_and_first_training_sequences_are_fair_over_seeds() -> None:
-    """Addition modulo 3 at length 3: 27 sequences, of which 5 are held out; which of them, and which are trained on first."""
+    """Addition modulo 3 at length 3: 27 sequences, of which 5 are held out;
+    which of them, and which are trained on first.
+    """
     assert next(iter(job(3, distribution="fixed", longest=3).shares)).validation == 5
     held, trained, first = (torch.zeros(27, dtype=torch.int64) for _ in range(3))
     for seed in range(2000):
@@ -140,7 +145,8 @@ def test_every_entry_is_as_likely_at_every_place_of_an_epoch(n: int) -> None:
     part = torch.bincount(torch.arange(n) * 6 // n).double()
     expected = part[:, None] * part / n * counts.sum() / n
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    # rows and columns are fixed: 25 degrees of freedom; a cell's variance is n / (n - 1) times the multinomial one
+    # rows and columns are fixed: 25 degrees of freedom;
+    # a cell's variance is n / (n - 1) times the multinomial one
     assert LEVEL < stats.chi2(25).sf(statistic * (n - 1) / n) < 1 - LEVEL
 
 

@@ -53,7 +53,9 @@ async def _opened(
 
 @pytest.fixture
 def opened() -> Opened:
-    """``async with opened((80, 24), screen="job") as (app, pilot, lab)``: the first snapshot is on the screen."""
+    """``async with opened((80, 24), screen="job") as (app, pilot,
+    lab)``: the first snapshot is on the screen.
+    """
     return _opened
 
 

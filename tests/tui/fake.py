@@ -29,17 +29,20 @@ MODELS = (("dense_ssm", "dense_ssm 16"), ("lstm", "lstm 32"), ("transformer", "t
 
 
 def job_row(id: int, **changes: Any) -> JobRow:
-    """A job with plain values; ``changes`` replace them (fields of later schemas are filled with their defaults)."""
+    """A job with plain values; ``changes`` replace them
+    (fields of later schemas are filled with their defaults).
+    """
     import dataclasses
 
     values: dict[str, Any] = {
-        "id": id, "hash": f"{zlib.crc32(str(id).encode()):08x}" * 4, "name": "", "state": "queued", "priority": 0,
-        "position": float(id), "attempt": 1, "max_attempts": 3, "task": "Z3", "m": 3, "model": "dense_ssm",
-        "model_label": "dense_ssm 16", "format": "acot", "distribution": "uniform", "length": 7, "min_length": 2,
-        "strategy": "log", "eps": 1e-3, "n_max": 2910, "trials_per_probe": 4, "steps": 500, "lo": 0, "hi": None,
-        "status": "open", "flags": (), "best_loss": None, "candidates": 0, "current_n": None, "progress": 0.0,
-        "device": None, "created_at": T0, "started_at": None, "finished_at": None, "wall_s": 0.0, "device_s": 0.0,
-        "member_steps": 0, "reason": None, "notes": "", "tags": (), "archived": False,
+        "id": id, "hash": f"{zlib.crc32(str(id).encode()):08x}" * 4, "name": "", "state": "queued",
+        "priority": 0, "position": float(id), "attempt": 1, "max_attempts": 3, "task": "Z3", "m": 3,
+        "model": "dense_ssm", "model_label": "dense_ssm 16", "format": "acot", "distribution": "uniform",
+        "length": 7, "min_length": 2, "strategy": "log", "eps": 1e-3, "n_max": 2910, "trials_per_probe": 4,
+        "steps": 500, "lo": 0, "hi": None, "status": "open", "flags": (), "best_loss": None, "candidates": 0,
+        "current_n": None, "progress": 0.0, "device": None, "created_at": T0, "started_at": None,
+        "finished_at": None, "wall_s": 0.0, "device_s": 0.0, "member_steps": 0, "reason": None, "notes": "",
+        "tags": (), "archived": False,
     }  # fmt: skip
     values |= changes
     for f in dataclasses.fields(JobRow):
@@ -147,8 +150,11 @@ class FakeLab:
         return json.dumps(
             {
                 "task": {"kind": "modular_addition", "m": row.m}, "format": row.format,
-                "lengths": {"distribution": row.distribution, "length": row.length, "min_length": row.min_length},
-                "model": {"kind": row.model}, "grid": {"learning_rates": [0.01, 0.003], "seeds": [10, 20]},
+                "lengths": {
+                    "distribution": row.distribution, "length": row.length, "min_length": row.min_length,
+                },
+                "model": {"kind": row.model},
+                "grid": {"learning_rates": [0.01, 0.003], "seeds": [10, 20]},
                 "training": {"batch_size": 64, "steps": row.steps, "eval_every": 25},
                 "search": {"strategy": row.strategy, "eps": row.eps},
             }
@@ -204,7 +210,8 @@ class FakeLab:
 
 def _holds(row: Any, condition: Any) -> bool:
     name = {
-        "L": "length", "label": "model_label", "job": "job_id", "loss": "best_loss", "trial": "id", "created": "created_at",
+        "L": "length", "label": "model_label", "job": "job_id", "loss": "best_loss", "trial": "id",
+        "created": "created_at",
     }.get(condition.field, condition.field)  # fmt: skip
     have, want = getattr(row, name, None), condition.value
     if isinstance(want, tuple):
@@ -305,18 +312,19 @@ class _Maker:
         best = min(t.best_loss or 9 for t in self.lab.trial_rows[-len(grid) :])
         self.lab.probe_rows.append(
             ProbeRow(
-                id, job.id, ordinal, n, state, verdict, False, 1, "cpu", "cpu/0", self.at, self.at + 2.3 if done else None,
-                2.3 if done else 1.2, step * 4, len(grid), len(grid) if done else 0, step, best, "{}", 0, 0,
+                id, job.id, ordinal, n, state, verdict, False, 1, "cpu", "cpu/0", self.at,
+                self.at + 2.3 if done else None, 2.3 if done else 1.2, step * 4, len(grid),
+                len(grid) if done else 0, step, best, "{}", 0, 0,
             )
         )  # fmt: skip
         self.at += 2.3
 
 
 TRUE = {
-    ("dense_ssm", "acot"): lambda L: 900 / (L + 3), ("dense_ssm", "outcome"): lambda L: 60 * L, ("dense_ssm", "cot"): None,
-    ("lstm", "acot"): lambda L: 180 + 10 * L, ("lstm", "outcome"): lambda L: 110 * L, ("lstm", "cot"): None,
-    ("transformer", "cot"): lambda L: 260 * L, ("transformer", "acot"): lambda L: 900 * L,
-    ("transformer", "outcome"): lambda L: 3000 * L,
+    ("dense_ssm", "acot"): lambda L: 900 / (L + 3), ("dense_ssm", "outcome"): lambda L: 60 * L,
+    ("dense_ssm", "cot"): None, ("lstm", "acot"): lambda L: 180 + 10 * L,
+    ("lstm", "outcome"): lambda L: 110 * L, ("lstm", "cot"): None, ("transformer", "cot"): lambda L: 260 * L,
+    ("transformer", "acot"): lambda L: 900 * L, ("transformer", "outcome"): lambda L: 3000 * L,
 }  # fmt: skip
 """A story like the paper's: recurrent models share over lengths, transformers do not."""
 

@@ -113,7 +113,7 @@ class Terminal:
 def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH")}
     own = {
-        "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", "LABTUI_NO_SUPERVISOR": "1", "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
+        "HOME": str(home), "TERM": "xterm-256color", "LANG": "C.UTF-8", "LABTUI_NO_SUPERVISOR": "1",
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     return kept | own | more

@@ -34,8 +34,8 @@ def cell(i: int, m: int, model: str, format: str, length: int) -> CellRow:
 
 studies = st.lists(
     st.tuples(
-        st.sampled_from([2, 3, 5]), st.sampled_from(["transformer", "lstm"]), st.sampled_from(["cot", "acot"]),
-        st.sampled_from([5, 7, 10]),
+        st.sampled_from([2, 3, 5]), st.sampled_from(["transformer", "lstm"]),
+        st.sampled_from(["cot", "acot"]), st.sampled_from([5, 7, 10]),
     ),
     min_size=1, max_size=14, unique=True,
 )  # fmt: skip
@@ -70,7 +70,9 @@ def test_any_two_axes_that_differ_can_be_rows_and_columns() -> None:
 
 
 def test_the_first_table_is_no_sparse_one() -> None:
-    """Each model and format at a length of its own: lengths as columns would leave half of the places empty."""
+    """Each model and format at a length of its own: lengths as columns would leave half of the
+    places empty.
+    """
 
     class Lab:
         def cells(self, study: int | None = None) -> list[CellRow]:

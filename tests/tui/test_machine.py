@@ -1,4 +1,6 @@
-"""Looking at the machine, with a stand-in for NVML: what a card tells, who uses it, and cards that tell nothing."""
+"""Looking at the machine, with a stand-in for NVML:
+what a card tells, who uses it, and cards that tell nothing.
+"""
 
 from __future__ import annotations
 

@@ -20,9 +20,13 @@ from importlib.machinery import PathFinder
 
 find = PathFinder.find_spec
 absent = ("torch", "pynvml", "sqlmodel", "sqlalchemy", "alembic")
-PathFinder.find_spec = classmethod(
-    lambda cls, name, path=None, target=None: None if name.partition(".")[0] in absent else find(name, path, target)
-)
+
+
+def find_spec(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] in absent else find(name, path, target)
+
+
+PathFinder.find_spec = classmethod(find_spec)
 """
 """Not installed, for a Python that begins with it: neither found nor importable."""
 SCREENS = (

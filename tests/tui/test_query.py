@@ -24,7 +24,8 @@ def test_words() -> None:
     assert read("state:done,failed") == [("state", "=", ("done", "failed"))]
     assert read("-state:done hi>16M") == [("state", "!=", "done"), ("hi", ">", 16_000_000)]
     assert read("running acot z3 42 lstm") == [
-        ("state", "=", "running"), ("format", "=", "acot"), ("task", "=", "Z3"), ("id", "=", 42), ("model", "=", "lstm"),
+        ("state", "=", "running"), ("format", "=", "acot"), ("task", "=", "Z3"), ("id", "=", 42),
+        ("model", "=", "lstm"),
     ]  # fmt: skip
     assert read('"by night" notes:redo') == [("label", "~", "by night"), ("notes", "~", "redo")]
 

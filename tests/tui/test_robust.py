@@ -1,4 +1,6 @@
-"""A screen that is open for weeks: its lab moves, its terminal shrinks, its supervisor dies, names are hostile."""
+"""A screen that is open for weeks: its lab moves, its terminal shrinks, its supervisor dies,
+names are hostile.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +74,8 @@ def test_the_supervisor_is_killed_and_started_again(terminal: Start, small: Path
 
 
 EVIL = (
-    "[bold red]x[/]\x1b[2J\x1b]52;c;QUJD\x07\u202e\u2066abc\n\u0301\u0301\u0301\u0301日本語\U0001f469\u200d\U0001f52c"
-    + "long " * 2000
+    "[bold red]x[/]\x1b[2J\x1b]52;c;QUJD\x07\u202e\u2066abc\n\u0301\u0301\u0301\u0301"
+    "日本語\U0001f469\u200d\U0001f52c" + "long " * 2000
 )
 
 

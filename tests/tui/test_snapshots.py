@@ -1,4 +1,7 @@
-"""What each screen looks like, as pictures. ``make snapshots`` takes them anew where a change is meant: look at them."""
+"""What each screen looks like, as pictures.
+
+``make snapshots`` takes them anew where a change is meant: look at them.
+"""
 
 from __future__ import annotations
 

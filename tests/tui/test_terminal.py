@@ -30,7 +30,9 @@ def copy(lab: Path, to: Path) -> Path:
 
 
 def test_a_day_at_the_bench(terminal: Callable[..., Terminal], small: Path, tmp_path: Path) -> None:
-    """Look around, pause, resume, cancel, undo, submit from the form, drill from kappa to a trial, resize, quit."""
+    """Look around, pause, resume, cancel, undo, submit from the form, drill from kappa to a trial,
+    resize, quit.
+    """
     t = terminal(copy(small, tmp_path))
     t.sees("queued", "dense_ssm 16", "^p palette")
     t.type("p")

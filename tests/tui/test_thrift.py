@@ -22,8 +22,8 @@ from tests.tui.conftest import Opened
 
 WIDTH, HEIGHT = 16, 3
 STYLES = tuple(map(Style.parse, (
-    "", "bold", "red on blue", "#102030 on #405060", "#a02030 on #405060", "underline on #405060", "reverse", "dim green",
-    "on blue",
+    "", "bold", "red on blue", "#102030 on #405060", "#a02030 on #405060", "underline on #405060", "reverse",
+    "dim green", "on blue",
 )))  # fmt: skip
 texts = st.text(st.sampled_from("ab  │▁κ日é"), max_size=6)
 segments = st.tuples(texts, st.sampled_from(STYLES)).map(lambda x: Segment(*x))

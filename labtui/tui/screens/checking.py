@@ -1,4 +1,6 @@
-"""Reading a spec while it is typed, and what it would cost; runs in a thread, loads pydantic at its first call (0.2 s)."""
+"""Reading a spec while it is typed, and what it would cost;
+runs in a thread, loads pydantic at its first call (0.2 s).
+"""
 
 from __future__ import annotations
 
@@ -71,8 +73,9 @@ def check(toml: str, known: Known) -> Checked:
     new = [job for job in jobs if job.hash not in known.hashes]
     gpu, cpu = (estimate(new, known.speed, flops=f) for f in (GPU_FLOPS, CPU_FLOPS))
     return Checked(
-        toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs), len(jobs) - len(new),
-        gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured, json.dumps(spec.model_dump(mode="json")),
+        toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs),
+        len(jobs) - len(new), gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured,
+        json.dumps(spec.model_dump(mode="json")),
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""The form for a study or a search: plain data, keys in, TOML out. Nothing here draws and nothing reads the lab."""
+"""The form for a study or a search: plain data, keys in, TOML out.
+
+Nothing here draws and nothing reads the lab.
+"""
 
 from __future__ import annotations
 

@@ -115,7 +115,8 @@ class JobPane(ScreenPane):
             (f" {model_sign(job.model)} ", model_style(job.model)),
             (f"{clean(job.model_label)}  ", "strong"),
             (
-                f"{clean(job.task)} {job.format} {figures.lengths(job.distribution, job.length, job.min_length)}   ",
+                f"{clean(job.task)} {job.format} "
+                f"{figures.lengths(job.distribution, job.length, job.min_length)}   ",
                 "",
             ),
             (f"{STATE_SIGN[job.state]} {job.state}", state_style(job.state)),

@@ -63,7 +63,9 @@ class JobRequest:
 
 
 def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
-    """The candidate to show where none is chosen: the one in training, else the one that N* rests on, else the last judged."""
+    """The candidate to show where none is chosen: the one in training, else the one that N* rests on,
+    else the last judged.
+    """
     running = [p for p in probes if p.state == "running"]
     judged = [p for p in probes if p.state == "done" and not p.speculative]
     if running:
@@ -77,7 +79,9 @@ def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
 def loss_plot(
     job: JobRow, trials: Sequence[TrialRow], curves: dict[int, Curve], width: int, height: int
 ) -> list[Line]:
-    """Validation losses over steps, one colour per learning rate, eps marked; only what is finite is drawn."""
+    """Validation losses over steps, one colour per learning rate, eps marked;
+    only what is finite is drawn.
+    """
     rates = sorted({t.lr for t in trials}, reverse=True)
     hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     series: list[Series] = []

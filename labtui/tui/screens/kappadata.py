@@ -1,4 +1,6 @@
-"""What the Kappa screen reads: the cells of a study over the axes that were chosen, and which axes there are to choose."""
+"""What the Kappa screen reads: the cells of a study over the axes that were chosen,
+and which axes there are to choose.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ def best(found: Sequence[Layout]) -> Layout:
 
 @lru_cache(maxsize=16)
 def layouts(cells: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Layout, ...], int]:
-    """Every layout of cells, each given by its values of ``analysis.table.AXES``, and how many of them are liked."""
+    """Every layout of cells, each given by its values of ``analysis.table.AXES``,
+    and how many of them are liked.
+    """
     from labtui.analysis.table import AXES
 
     columns = {axis: tuple(c[i] for c in cells) for i, axis in enumerate(AXES)}

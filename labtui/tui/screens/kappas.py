@@ -1,4 +1,6 @@
-"""The bridge from rows to the analysis: imported when a screen first needs it (numpy and scipy are loaded by it)."""
+"""The bridge from rows to the analysis: imported when a screen first needs it
+(numpy and scipy are loaded by it).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def sharing(cell: CellRow) -> Kappa:
 
 
 def meets(kappa: Kappa, conditions: tuple[tuple[str, float], ...]) -> bool:
-    """Whether a kappa surely meets the conditions: a point by its value, a bound where it settles the question."""
+    """Whether a kappa surely meets the conditions: a point by its value,
+    a bound where it settles the question.
+    """
     for op, bound in conditions:
         value = kappa.value
         if kappa.status == "upper_bound" and op.startswith("<"):

@@ -1,4 +1,6 @@
-"""New: submit a preset, a study or a search; checked as you type, its TOML beside it, its cost before you submit."""
+"""New: submit a preset, a study or a search; checked as you type, its TOML beside it,
+its cost before you submit.
+"""
 
 from __future__ import annotations
 

@@ -161,7 +161,9 @@ class QueuePane(TablePane["JobRow"]):
         return lines
 
     def _is_bench(self) -> bool:
-        """Whether work is done on this machine, or could be: a lab that is only read says nothing about it."""
+        """Whether work is done on this machine, or could be:
+        a lab that is only read says nothing about it.
+        """
         common = self.common
         alive = common is not None and common.supervisor is not None and common.supervisor.alive
         return alive or not (self.lab_app.read_only or (common is not None and common.read_only))

@@ -196,9 +196,13 @@ class ScalingPane(ScreenPane):
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
         if p.estimate is not None:
-            told = f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, {figures.count(p.estimate[2])}]"
+            told = (
+                f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, "
+                f"{figures.count(p.estimate[2])}]"
+            )
         spans: list[Span] = [
-            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  L={p.L}{m}  ", ""), (told, "strong"),
+            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  "
+                                                                      f"L={p.L}{m}  ", ""), (told, "strong"),
             (f"  job {p.job_id}", "dim"), (f"  {figures.flags(p.flags)}", "warn"),
         ]  # fmt: skip
         if self.zoom > 1:

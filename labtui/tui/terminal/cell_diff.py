@@ -19,7 +19,9 @@ JOIN = 6
 
 
 def cells(strip: Strip) -> Row | None:
-    """One entry for each cell; None where a character is not one cell wide (terminals differ on where the next one stands)."""
+    """One entry for each cell; None where a character is not one cell wide
+    (terminals differ on where the next one stands).
+    """
     out: Row = []
     for text, style, _ in strip:
         if not text.isascii() and any(get_character_cell_size(c) != 1 for c in text):

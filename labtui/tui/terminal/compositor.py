@@ -1,9 +1,11 @@
 """Textual's compositor, sending only the cells that differ from those that stand on the terminal.
 
-Textual repaints what was refreshed: the whole screen three times at the start and at every change of layout, and of a row
-everything up to its end. Over a slow link that is seconds. An update that brings nothing new sends nothing.
+Textual repaints what was refreshed: the whole screen three times at the start and at every change of layout,
+and of a row everything up to its end. Over a slow link that is seconds. An update that brings nothing new
+sends nothing.
 
-These classes are no public interface of Textual: ``labtui.tui.terminal.screen`` does without where they are others.
+These classes are no public interface of Textual: ``labtui.tui.terminal.screen`` does without where
+they are others.
 """
 
 from __future__ import annotations

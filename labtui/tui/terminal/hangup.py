@@ -1,4 +1,6 @@
-"""The terminal that the app runs in, and its loss: a screen that nobody sees ends, it does not spin on a closed stdin."""
+"""The terminal that the app runs in, and its loss: a screen that nobody sees ends,
+it does not spin on a closed stdin.
+"""
 
 from __future__ import annotations
 

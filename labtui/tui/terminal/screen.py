@@ -8,7 +8,9 @@ from labtui.tui.terminal.cell_diff import Terminal
 
 
 class LabScreen(Screen[None], inherit_bindings=False):
-    """Sends what differs. Where Textual has another compositor it keeps its own: the same picture for more bytes."""
+    """Sends what differs. Where Textual has another compositor it keeps its own:
+    the same picture for more bytes.
+    """
 
     def __init__(self) -> None:
         super().__init__(id="_default")

@@ -1,7 +1,7 @@
 """Styled cells as the escape sequences that paint them, each change of style in the fewest bytes.
 
-Rich ends every run of text with a reset and names both colours again at the next: 40 bytes where 20 do. Here a colour is named
-when it changes, and a blank cell takes whatever ink there is, as nobody sees it.
+Rich ends every run of text with a reset and names both colours again at the next: 40 bytes where 20 do.
+Here a colour is named when it changes, and a blank cell takes whatever ink there is, as nobody sees it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A word on the screen before anything heavy is imported: standard library alone, under 50 ms after the key."""
+"""A word on the screen before anything heavy is imported:
+standard library alone, under 50 ms after the key.
+"""
 
 from __future__ import annotations
 
