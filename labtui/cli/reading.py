@@ -145,7 +145,7 @@ def _is_reference(word: str) -> bool:
 
 def events(context: Context) -> None:
     """What happened, newest last; with --follow until interrupted."""
-    from labtui.views.queue import event_line
+    from labtui.views.events import event_line
 
     args = context.args
     job = context.job(args.job).id if args.job else None

@@ -33,8 +33,8 @@ def show(context: Context) -> None:
 
 def job(context: Context) -> None:
     """Bracket, candidates, trials, spec, provenance, events."""
+    from labtui.views.events import event_line
     from labtui.views.job import bracket_lines, probe_lines, summary_lines
-    from labtui.views.queue import event_line
     from labtui.views.spec import spec_lines
 
     lab, row = context.lab, context.job(context.args.job)
@@ -42,7 +42,9 @@ def job(context: Context) -> None:
         context.emit(record(context, row.id))
         return
     probes = lab.probes(row.id)
-    context.lines(summary_lines(row))
+    supervisor = lab.supervisor()
+    alive = supervisor is not None and supervisor.alive
+    context.lines(summary_lines(row, alive))
     if probes:
         context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
         context.lines(["", "Candidates", "", *probe_lines(probes)])

@@ -9,7 +9,7 @@ from labtui.analysis.eta import job_eta
 from labtui.text import clean
 from labtui.views import numbers
 from labtui.views.grid import grid
-from store.rows import DeviceRow, EventRow, JobRow, StudyRow, SupervisorRow
+from store.rows import DeviceRow, JobRow, StudyRow, SupervisorRow
 
 STATES = ("running", "queued", "paused", "done", "failed", "cancelled")
 _RIGHT = "id N N* now cand eta prio"
@@ -112,10 +112,3 @@ def device_lines(devices: Sequence[DeviceRow]) -> list[str]:
         [[d.id, d.name, d.slots, d.state, d.note] for d in devices],
         right="slots",
     )
-
-
-def event_line(event: EventRow) -> str:
-    """``2026-02-01 12:00:03  7  probe_ended  N = 312 succeeded``."""
-    mark = {"warning": "! ", "error": "!! "}.get(event.level, "")
-    job = f"job {event.job_id}" if event.job_id is not None else ""
-    return f"{numbers.when(event.at)}  {event.id:>6}  {job:<9} {mark}{clean(event.text or event.kind)}"

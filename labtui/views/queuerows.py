@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from labtui.analysis.eta import job_eta
 from labtui.text import clean
 from labtui.tui.table import Column
-from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, thin_bar
+from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
     from store.rows import JobRow

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from labtui.analysis.eta import candidates_left, job_eta, queue_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
-from labtui.tui.screens.events import kind_span
-from labtui.tui.screens.jobdata import telling
 from labtui.tui.screens.kappas import sharing
-from labtui.tui.theme import MODEL_SIGN, model_sign, model_style
 from labtui.views.bracket import bracket_chart, steps
+from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
+from labtui.views.job import telling
 from labtui.views.kappacells import cell_spans, level
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queuerows import bracket_spark
+from labtui.views.signs import MODEL_SIGN, model_sign, model_style
 from runners.machine import CardUser, Gpu, Reading
 from store.rows import EventRow, TrialRow
 from tests.tui.fake import job_row, small_lab
@@ -277,8 +277,16 @@ def test_gauges_tell_who_else_is_there() -> None:
     assert rows[-1] == ["15", "–", "?", "?"]
 
 
-def test_an_event_of_a_job_shows_its_state_once() -> None:
-    event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 cot lstm 32: running to done", "")
-    assert kind_span(event) == ("✓ done", "state.done")
-    assert kind_span(replace(event, kind="supervisor.started")) == ("  supervisor.started", "dim")
-    assert kind_span(replace(event, kind="device.lost", level="error"))[1] == "bad"
+def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
+    event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 acot n=7 dense_ssm 16: running to done", "")
+    assert plain(what(event)) == "✓ done  Z3 acot n=7 dense_ssm 16"
+    job = job_row(7, state="done", status="bracket", lo=940, hi=1118, wall_s=64.0)
+    assert plain(what(event, job)) == "✓ done  dense_ssm 16 Z3 acot 2..7  N* 1,118, took 64s"
+    failed = replace(event, kind="job.failed", level="error", text="a: b: running to failed (failed)")
+    bad = job_row(
+        7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=3
+    )
+    told = plain(what(failed, bad, named=False))
+    assert told == "✗ failed, attempt 3 of 3: failed: CUDA error: an illegal access"
+    assert plain(what(replace(event, kind="probe.done", text="N = 3124: success"))) == "  N = 3,124: success"
+    assert what(replace(event, kind="device.lost", level="error", text="cuda:0 is gone"))[0][1] == "bad"
