@@ -51,6 +51,7 @@ def _cut(context: Context, ids: array[int], limit: int | None) -> None:
 
 def queue(context: Context) -> None:
     """Running, next, recently finished; devices; the supervisor."""
+    from labtui.analysis.eta import measured
     from labtui.views import queue as text
 
     lab, study = context.lab, study_of(context, context.args.study)
@@ -80,10 +81,12 @@ def queue(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        context.lines(["", *text.job_lines([*shown, *recent])[: len(shown) + 2]])
+        pace, row = measured(recent), lab.supervisor()
+        alive = row is not None and row.alive
+        context.lines(["", *text.job_lines(shown, pace=pace, supervised=alive)])
         _cut(context, live, limit)
     if recent:
-        context.lines(["", *text.job_lines(recent, eta=False)])
+        context.lines(["", *text.job_lines(recent, ended=True)])
         _cut(context, ended, min(limit, 10))
     if not shown and not recent:
         context.line("nothing is queued; begin with: labtui submit quick --start")
@@ -101,7 +104,8 @@ def jobs(context: Context) -> None:
         return
     from labtui.views.queue import job_lines
 
-    context.lines(job_lines(list(rows)))
+    row = context.lab.supervisor()
+    context.lines(job_lines(list(rows), supervised=row is not None and row.alive))
     _cut(context, ids, args.limit)
 
 
