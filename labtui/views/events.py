@@ -29,7 +29,7 @@ def words(event: EventRow) -> str:
 
 
 def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> Line:
-    """Sign and words: ``✓ done  transformer 2x32 Z3 outcome 6..7  N* 1,118, 64s``.
+    """Sign and words: ``✓ done  N* 1,118  transformer 2x32 Z3 outcome 6..7  took 64s``.
 
     Args:
         event: what happened.
@@ -46,11 +46,13 @@ def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> L
     name = figures.name(job) if job is not None else found["name"] if found else words(event)
     rest = found["rest"].strip() if found else ""
     spans: list[Span] = [(f"{STATE_SIGN[state]} {state}", state_style(state))]
+    ended = state == "done" and job is not None and job.state == "done"
+    if ended and job is not None:
+        spans.append((f"  N* {figures.nstar_exact(job)}", "strong"))
     if named:
         spans.append((f"  {name}", ""))
-    if state == "done" and job is not None and job.state == "done":
-        spans.append((f"  N* {figures.nstar_exact(job)}", "strong"))
-        spans.append((f", took {figures.duration(job.wall_s)}" if job.wall_s else "", "dim"))
+    if ended and job is not None:
+        spans.append((f"  took {figures.duration(job.wall_s)}" if job.wall_s else "", "dim"))
     elif state == "failed" and job is not None and job.state == "failed":
         spans.append((f", attempt {job.attempt} of {job.max_attempts}: {figures.why(job)}", "bad"))
     elif rest:

@@ -326,7 +326,7 @@ def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
     event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 acot n=7 dense_ssm 16: running to done", "")
     assert plain(what(event)) == "✓ done  Z3 acot n=7 dense_ssm 16"
     job = job_row(7, state="done", status="bracket", lo=940, hi=1118, wall_s=64.0)
-    assert plain(what(event, job)) == "✓ done  dense_ssm 16 Z3 acot 2..7  N* 1,118, took 64s"
+    assert plain(what(event, job)) == "✓ done  N* 1,118  dense_ssm 16 Z3 acot 2..7  took 64s"
     failed = replace(event, kind="job.failed", level="error", text="a: b: running to failed (failed)")
     bad = job_row(
         7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=3
