@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
 RESERVED = frozenset({"ctrl+b", "ctrl+a"})
 """Prefixes of tmux and screen: never ours by default."""
@@ -268,12 +272,6 @@ class Keymap:
             if action_id not in own:
                 self.keys[action_id] = tuple(k for k in keys if k not in taken)
 
-    def find(self, key: str, character: str | None, pane: str) -> Action | None:
-        """The action that a key means on a screen; one of that screen goes before one of all screens."""
-        names = {key, character} if character else {key}
-        found = [a for a in ACTIONS if names & set(self.keys[a.id]) and (not a.panes or pane in a.panes)]
-        return max(found, key=lambda a: bool(a.panes), default=None)
-
     def name(self, action_id: str) -> str:
         """The first key of an action, as a person knows it; empty where it has none."""
         keys = self.keys[action_id]
@@ -287,3 +285,25 @@ class Keymap:
 def on_pane(pane: str) -> list[Action]:
     """The actions of one screen, and those of all."""
     return [a for a in ACTIONS if not a.panes or pane in a.panes]
+
+
+def bindings(keymap: Keymap) -> list[Binding]:
+    """The registry as Textual's bindings, their ids the actions'; those of one screen go before those of all.
+
+    Two screens may give one key to different actions, and a person may take a key away. ``App.set_keymap``
+    knows neither (it forgets all bindings of a key that is moved): the keys are settled in :class:`Keymap`.
+    """
+    from textual.binding import Binding
+
+    return [
+        Binding(",".join(dict.fromkeys(map(long_name, keys))), f"app.perform({a.id!r})", a.label, id=a.id)
+        for a in sorted(ACTIONS, key=lambda a: not a.panes)
+        if (keys := keymap.keys[a.id])
+    ]
+
+
+def long_name(key: str) -> str:
+    """Textual's name of a key that is written as its sign: a comma would part two keys."""
+    from textual.keys import _character_to_key
+
+    return _character_to_key(key) if len(key) == 1 else key

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
+from textual.binding import BindingsMap
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
 from labtui.config import Settings, choose_glyphs, choose_theme, read_settings
 from labtui.text import clean, wrap
-from labtui.tui.actions import BY_ID, Action, Keymap, on_pane
+from labtui.tui.actions import BY_ID, Action, Keymap, bindings, on_pane
 from labtui.tui.dialogs import Choice, Chooser, Confirm, Help, Listing, Overlay, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
 from labtui.tui.job_commands import JobCommands
@@ -99,6 +100,7 @@ class LabApp(App[None], inherit_bindings=False):
         self.glyphs = choose_glyphs(self.settings.glyphs, os.environ)
         self.palette = Palette(THEMES[0])
         super().__init__()
+        self._bindings = BindingsMap(bindings(self.keymap))
         self.animation_level = "none"
         for theme in THEMES:
             self.register_theme(theme)
@@ -320,18 +322,25 @@ class LabApp(App[None], inherit_bindings=False):
         return self.overlays[-1] if self.overlays else self.front
 
     def on_key(self, event: events.Key) -> None:
-        if self.focused is None:
-            self.target().on_key(event)
+        """A key is the top dialog's, or that of a screen that takes typing; else Textual finds its binding.
 
-    def press(self, event: events.Key) -> None:
-        """A key that no overlay took."""
-        action = self.keymap.find(event.key, event.character if event.is_printable else None, self.front.key)
-        if action is not None:
+        Every key comes here, in its order, whoever has the focus, which follows a refresh later than fast
+        typing.
+        """
+        self.burst = in_burst(event)
+        if self.target().take(event):
             event.stop()
             event.prevent_default()
-            self.burst = in_burst(event)
-            self.perform(action.id)
-            self.burst = False
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A binding holds on its action's screens; where that is not valid now, :meth:`perform` says why."""
+        if action != "perform":
+            return super().check_action(action, parameters)
+        found = BY_ID.get(str(parameters[0]))
+        return found is not None and (not found.panes or self.front.key in found.panes)
+
+    def action_perform(self, action_id: str) -> None:
+        self.perform(action_id)
 
     def _part(self, name: str) -> Callable[[], object] | None:
         """A method of the screen in front, else of the app, else of one of its parts."""

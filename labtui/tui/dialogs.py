@@ -45,20 +45,14 @@ class Overlay(Pane, can_focus=True):
     def close(self) -> None:
         self.lab_app.pop(self)
 
-    def on_key(self, event: events.Key) -> None:
-        target = self.lab_app.target()
-        if target is not self:
-            target.on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
+    def take(self, event: events.Key) -> bool:
+        """Every key is its own while it is on top."""
         if event.key in ("escape", "ctrl+c"):
             self.close()
         else:
-            self.lab_app.burst = in_burst(event)
             self.key(event)
-            self.lab_app.burst = False
             self.redraw()
+        return True
 
     def key(self, event: events.Key) -> None:
         """A key other than Esc."""

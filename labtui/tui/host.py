@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from textual import events
     from textual.widget import Widget
 
     from labtui.config import Settings
@@ -26,12 +25,6 @@ class Front(Protocol):
     def selection(self) -> list[int]: ...
     def selected_rows(self) -> list[JobRow]: ...
     def redraw(self) -> None: ...
-
-
-class Target(Protocol):
-    """Who has the keyboard."""
-
-    def on_key(self, event: events.Key) -> None: ...
 
 
 class Machine(Protocol):
@@ -90,8 +83,6 @@ class Host(Protocol):
 
     # Keys
 
-    def target(self) -> Target: ...
-    def press(self, event: events.Key) -> None: ...
     def valid(self) -> frozenset[str]: ...
 
     # Dialogs and words

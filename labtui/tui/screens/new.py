@@ -228,7 +228,7 @@ class NewPane(ScreenPane):
 
     # Hands: all plain keys are typing
 
-    def pressed(self, event: events.Key) -> None:
+    def take(self, event: events.Key) -> bool:
         form = self.form
         key = event.key
         if key in ("down", "tab", "enter"):
@@ -247,11 +247,9 @@ class NewPane(ScreenPane):
             form.key(key, event.character, event.is_printable)
             self._check()
         else:
-            self.lab_app.press(event)
-            return
-        event.stop()
-        event.prevent_default()
+            return False
         self.redraw()
+        return True
 
     def paste(self, text: str) -> None:
         self.form.edit.insert(text)

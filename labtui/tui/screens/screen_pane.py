@@ -84,16 +84,9 @@ class ScreenPane(Pane, can_focus=True):
     def paste(self, text: str) -> None:
         """Text pasted by the terminal; most screens have no use for it."""
 
-    def on_key(self, event: events.Key) -> None:
-        target = self.lab_app.target()
-        if target is self:
-            self.pressed(event)
-        else:
-            target.on_key(event)
-
-    def pressed(self, event: events.Key) -> None:
-        """A key for this screen."""
-        self.lab_app.press(event)
+    def take(self, event: events.Key) -> bool:
+        """A key, before it is looked for among the bindings; True where it was typing."""
+        return False
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
