@@ -79,6 +79,8 @@ class LabApp(App[None], inherit_bindings=False):
     strict: ClassVar[bool] = False
     """Faults of drawing end the app instead of being told (tests)."""
     MESSAGE_SECONDS: ClassVar[float] = 4.0
+    LATE_S: ClassVar[float] = 0.2
+    """A screen that waits longer for what it shows says that it reads."""
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class LabApp(App[None], inherit_bindings=False):
         study: int | None = None,
         job: int | None = None,
         started: float | None = None,
+        new: bool = False,
     ) -> None:
         self.settings = settings if settings is not None else read_settings()
         self.started = started if started is not None else time.perf_counter()
@@ -119,6 +122,7 @@ class LabApp(App[None], inherit_bindings=False):
         self.overlays: list[Overlay] = []
         self.trail: list[str] = []
         self._first = (screen, study, job)
+        self._new = new
         self._open_lab = open_lab or self._really_open
         self.poller = self._new_poller()
         self.startup_ms: float | None = None
@@ -182,6 +186,8 @@ class LabApp(App[None], inherit_bindings=False):
         gc.enable()
         self.startup_ms = (time.perf_counter() - self.started) * 1000
         self.log(f"first paint after {self.startup_ms:.0f} ms")
+        if self._new:
+            self.say(f"new lab {self.lab_path}", "warn", 10.0)
         self._tell_settings(self.settings.problems)
         screen, study, job = self._first
         if study is not None and isinstance(self.front, QueuePane):
@@ -282,6 +288,8 @@ class LabApp(App[None], inherit_bindings=False):
         pane.arrived()
         self.call_after_refresh(self._focus_front)
         self.poller.watch(pane.key, pane.loader())
+        if pane.fresh:
+            self.set_timer(self.LATE_S, pane.say_late)
         return pane
 
     def _focus_front(self) -> None:
@@ -573,6 +581,7 @@ def run(
     *,
     job: int | None = None,
     started: float | None = None,
+    new: bool = False,
 ) -> int:
     """Show a lab until the person quits; returns the exit code."""
     gc.disable()  # until the first paint; the host turns it on again
@@ -584,7 +593,14 @@ def run(
     if slow:
         settings = replace(settings, slow=True)
     app = LabApp(
-        lab_path, read_only=read_only, settings=settings, screen=screen, study=study, job=job, started=started
+        lab_path,
+        read_only=read_only,
+        settings=settings,
+        screen=screen,
+        study=study,
+        job=job,
+        started=started,
+        new=new,
     )
     app.run(mouse=settings.mouse)
     return 1 if app.panicked else app.return_code or 0

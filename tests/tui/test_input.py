@@ -210,3 +210,12 @@ def test_looking_starts_nothing(terminal: Start, small: Path, tmp_path: Path) ->
         capture_output=True, text=True, cwd=ROOT, env=environment(tmp_path), check=False,
     )  # fmt: skip
     assert "no supervisor" in told.stdout + told.stderr
+
+
+def test_a_new_lab_is_told_once(terminal: Start, tmp_path: Path) -> None:
+    t = terminal(tmp_path / "typo.db")
+    t.sees("new lab", "typo.db", "1 Queue")
+    t.type("q")
+    assert os.waitstatus_to_exitcode(t.ended()) == 0
+    t = terminal(tmp_path / "typo.db")
+    assert "new lab" not in t.sees("^p palette")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labtui.tui.app import LabApp
 from labtui.tui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
 from labtui.views.signs import model_sign, model_style
+from tests.support import fakelab
+from tests.tui.conftest import Opened, until
 from tests.tui.fake import small_lab
+from tests.tui.ptys import ROOT
 
 
 def test_points_become_lines_with_one_sign_for_each_model() -> None:
@@ -67,3 +75,29 @@ def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
             getattr(curve.law, "a", None) is not None or getattr(curve.law, "b", None) is not None
         )
         assert text
+
+
+def test_the_points_come_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    """The first visit waits for no scipy: laws are read after the points."""
+    lab = fakelab.small_lab(tmp_path / "lab.db")
+    code = (
+        "import sys\nfrom store.read import open_lab\n"
+        "from labtui.tui.screens.scalingdata import ScalingRequest\n"
+        f"with open_lab({str(lab)!r}, read_only=True) as lab:\n    data = ScalingRequest()(lab)\n"
+        "assert data.curves and all(c.law is None for c in data.curves)\n"
+        "print(sorted({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+async def test_a_slow_reading_is_told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    real = ScalingRequest.__call__
+    monkeypatch.setattr(ScalingRequest, "__call__", lambda self, lab: free.wait(20) and real(self, lab))
+    monkeypatch.setattr(LabApp, "LATE_S", 0.01)
+    async with opened() as (app, pilot, _):
+        await pilot.press("4")
+        await until(pilot, lambda: "reading…" in app.front.text())
+        free.set()
+        await until(pilot, lambda: "reading…" not in app.front.text())

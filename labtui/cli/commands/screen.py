@@ -65,6 +65,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         screen=screen or getattr(args, "screen", None),
         study=study,
         started=started,
+        new=new,
     )
 
 

@@ -51,7 +51,14 @@ class ScalingPane(ScreenPane):
     def show(self, data: ScalingData) -> None:
         if data.request.study == self.request.study and self.request.axis in ("", data.request.axis):
             self.data = data
+            if not self.request.laws:  # the points are there: now their laws
+                self.request = replace(self.request, laws=True)
+                self.reload()
             self.at = min(self.at, max(0, len(data.curves) - 1))
+
+    def receive(self, data: Any, problem: str) -> None:
+        super().receive(data, problem)
+        self.fresh = self.data is None or not self.data.request.laws  # the second reading is still to come
 
     # Drawing
 

@@ -55,6 +55,8 @@ class ScalingRequest:
     study: int | None = None
     axis: str = ""
     """L, m or n; empty: the one that shows most."""
+    laws: bool = False
+    """Fit them too. The first fit of a process loads scipy (1 s), so the points come first."""
 
     def __call__(self, lab: Any) -> ScalingData:
         from labtui.analysis.points import points
@@ -74,7 +76,10 @@ class ScalingRequest:
             if self.axis in axes
             else max(axes, key=lambda a: (lines[a] > 0, a != "n", lines[a], a == "L"))
         )
-        return ScalingData(curves[axis], axes, replace(self, axis=axis))
+        shown = curves[axis]
+        if self.laws:
+            shown = tuple(replace(c, law=_law(c.points)) if len(c.points) > 1 else c for c in shown)
+        return ScalingData(shown, axes, replace(self, axis=axis))
 
     def _alone(self, lab: Any, kinds: dict[str, str]) -> tuple[Point, ...]:
         from labtui.analysis.points import points
@@ -102,10 +107,9 @@ def _curves(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[C
         members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
         tail = f" {'L' if axis == 'm' else 'm'}={other}" if several[axis] and other is not None else ""
         kind = kinds.get(series.model, series.model.split(" ")[0])
-        law = _law(tuple(members)) if len(members) > 1 else None
         label = series.label.removesuffix(" fixed") if axis == "n" else series.label
         out.append(
-            Curve(f"{series.label}{tail}", clean(f"{label}{tail}"), kind, series.format, tuple(members), law)
+            Curve(f"{series.label}{tail}", clean(f"{label}{tail}"), kind, series.format, tuple(members), None)
         )
     order = {"transformer": 0, "lstm": 1, "dense_ssm": 2}
     return tuple(sorted(out, key=lambda c: (order.get(c.kind, 3), c.label)))
