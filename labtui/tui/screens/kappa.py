@@ -182,7 +182,14 @@ class KappaPane(ScreenPane):
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
         before = f"  {axis} " if axis in ("L", "m") else "  "
-        head += [(fit(before + _name(key), each) + " ", "dim") for key in columns]
+        for key in columns:
+            found = next((k for row in table.rows for k in table.at(row, key)), None)
+            if table.column_axes[0] == "model_label" and found is not None:
+                kind = found.cell.model
+                head.append((f"  {model_sign(kind)} ", model_style(kind)))
+                head.append((fit(_name(key), each - 4) + " ", ""))
+            else:
+                head.append((fit(before + _name(key), each) + " ", "dim"))
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
@@ -285,13 +292,13 @@ class KappaPane(ScreenPane):
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
-            value = figures.nstar(part)
+            value = figures.nstar(part) if part.status == "open" else figures.nstar_exact(part)
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
                 (fit(value, 13, ">"), style),
-                (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
+                self._state(part.state),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )
             lines.append(
@@ -304,6 +311,11 @@ class KappaPane(ScreenPane):
         if kappa.cell.joint.generalisation is not None and len(lines) < height:
             lines.append(text_line(f"  at 2L: accuracy {kappa.cell.joint.generalisation:.2f}", "dim"))
         return lines
+
+    def _state(self, state: str) -> Span:
+        if state == "running" and not self.supervised:
+            return "  ‖ stopped", "state.paused"
+        return f"  {STATE_SIGN[state]} {state}", state_style(state)
 
     # Hands
 
