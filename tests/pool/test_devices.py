@@ -197,7 +197,7 @@ def test_a_broken_driver_is_told_by_supervisor_daemon_and_doctor(tmp_path: Path)
     for words in (("run",), ("daemon", "start")):
         done = labtui(*words)
         assert done.returncode == 1
-        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
         assert (
             "the GPUs of this machine cannot be used: NVML fails: Driver/library version mismatch"
             in done.stderr
