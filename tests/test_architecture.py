@@ -228,7 +228,6 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
 
 CIRCLES: tuple[frozenset[str], ...] = (
     frozenset({"labtui.cli.context", "labtui.cli.entry", "labtui.cli.grammar", "labtui.cli.parser"}),
-    frozenset({"store.write.commands", "store.write.edit", "store.write.submit", "store.write.writer"}),
     frozenset(
         {
             "labtui.tui.app",
@@ -298,10 +297,6 @@ CONTINUED: dict[str, str] = {
     "runners.pool.worker.WatchedControl": "runners.engine.types.Control",
     "store.read.kappa.KappaReads": "store.read.base.Connected",
     "store.read.lab.Lab": "store.read.kappa.KappaReads",
-    "store.write.commands.VerbWrites": "store.write.edit.EditWrites, store.write.submit.SubmitWrites, "
-    "store.write.jobs.JobWrites, store.write.lab.BenchWrites",
-    "store.write.probes.ProbeWrites": "store.write.trials.TrialWrites",
-    "store.write.writer.Tx": "store.write.commands.VerbWrites, store.write.probes.ProbeWrites",
 }
 """Classes that still continue another file's class, and that class; these may only go."""
 

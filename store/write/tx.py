@@ -1,17 +1,26 @@
-"""What every part of a transaction uses: the connection, the time, the event that goes with a change."""
+"""A write transaction: its connection, its time, its epoch, and the event that goes with a change.
+
+What can be written are functions that take one: store.write.jobs, probes, lab, submit, commands and edit.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Engine, Executable, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
 
 from store import schema
+from store.connect import harden
+from store.errors import LabError, from_sqlite
+from store.paths import LabPaths
 from store.rows import JobState
 
 JOB = schema.table("job")
@@ -101,8 +110,8 @@ def tail(words: str) -> str:
     return words if len(words) <= MAX_REASON else "..." + words[-MAX_REASON:]
 
 
-class TxBase:
-    """One open write transaction."""
+class Tx:
+    """One open write transaction; valid until the ``with`` block of ``Writer.transaction`` ends."""
 
     def __init__(self, connection: Connection, *, now: float, epoch: int | None) -> None:
         self.c = connection
@@ -122,6 +131,12 @@ class TxBase:
     def run(self, sql: str, **values: object) -> int:
         """Run a statement; how many rows it changed."""
         return self.c.exec_driver_sql(sql, values).rowcount
+
+    def each(self, sql: str, ids: Sequence[int], **values: object) -> int:
+        """Run a statement for every id, bound to ``:id``; how many rows it changed."""
+        if not ids:
+            return 0
+        return self.c.exec_driver_sql(sql, [{**values, "id": i} for i in ids]).rowcount
 
     def put(self, table: str, *rows: Mapping[str, object]) -> int:
         """Insert rows of the same columns; the id of a single one."""
@@ -154,3 +169,44 @@ class TxBase:
             "data": json.dumps(data or {}, default=str),
         }
         self.put("event", row)
+
+
+def connect(paths: LabPaths, *, create: bool = False) -> sqlite3.Connection:
+    """The one connection of a writer; ``create`` for a file that is not there yet."""
+    connection = sqlite3.connect(
+        paths.uri(mode="rwc" if create else "rw"),
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5.0,
+        cached_statements=512,
+    )
+    try:
+        harden(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def engine_on(connection: sqlite3.Connection) -> Engine:
+    """An engine whose every transaction begins IMMEDIATE on that connection.
+
+    The driver's own BEGIN is deferred: two writers that both read first would end in "database is locked".
+    """
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(opened: Connection) -> None:
+        opened.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def unwrap(error: DBAPIError, paths: LabPaths) -> LabError:
+    """The LabError for SQLAlchemy's wrapping of a driver's error."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return from_sqlite(original, paths.lab)
+    return LabError(f"{paths.lab} cannot be written: {original}")
