@@ -316,11 +316,23 @@ def _hand_out(bench: Bench, order: _Order) -> None:
 
 def _probe(bench: Bench, b: _Begun) -> Probe:
     grid = grid_of(b.wish.run.job, b.wish.candidate)
+    rows = b.begun
     trials = [
-        Trial(i, lr, seed, over)
-        for i, (lr, seed), over in zip(b.begun.trial_ids, grid, b.begun.ended, strict=True)
+        Trial(i, lr, seed, over) for i, (lr, seed), over in zip(rows.trial_ids, grid, rows.ended, strict=True)
     ]
-    return Probe(b.begun.probe_id, b.wish.run, b.wish.candidate, b.wish.speculative, trials, bench.clock())
+    for trial, steps, wall in zip(trials, rows.steps, rows.walls, strict=False):  # none of a fresh probe
+        trial.step, trial.earlier_s = steps, wall
+    return Probe(
+        rows.probe_id,
+        b.wish.run,
+        b.wish.candidate,
+        b.wish.speculative,
+        trials,
+        bench.clock(),
+        told=bench.clock(),
+        earlier_wall_s=rows.wall_s,
+        earlier_device_s=rows.device_s,
+    )
 
 
 def _unpacked(bench: Bench, order: _Order, probes: list[Probe]) -> list[Probe]:

@@ -325,7 +325,7 @@ class Lab(KappaReads):
             started_at=now,
             heartbeat_at=now,
             state="waiting" if holder.get("message") else "running",
-            message=d.text(str(holder.get("message", "")))[:1000].removeprefix("waiting: ") or "it starts",
+            message=d.text(str(holder.get("message", "")))[:1000].removeprefix("waiting: "),
             alive=True,
         )
 

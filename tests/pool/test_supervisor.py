@@ -15,6 +15,7 @@ from runners.pool import client as launcher
 from runners.pool.identity import start_of
 from runners.spec import Job
 from store import commands
+from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import JobRow
@@ -355,3 +356,28 @@ class TestLauncher:
             assert str(running.process.pid) in done.stderr
             assert os.uname().nodename in done.stderr
             assert "Traceback" not in done.stderr
+
+
+def test_a_supervisor_that_has_not_written_yet_is_not_the_one_before(lab_path: Path) -> None:
+    """Its lock is taken, its row not written: nobody is told that it stands still, or of a pid that is gone."""
+    bench.make(lab_path, bench.study(2))
+    with bench.supervisor(lab_path) as first:
+        assert first.ended() == 0
+    with sqlite3.connect(lab_path) as connection:
+        connection.execute("UPDATE supervisor SET heartbeat_at = heartbeat_at - 3600")
+    connection.close()
+    with open_lab(lab_path) as opened:
+        before = opened.supervisor()
+        assert before is not None
+        assert (before.alive, before.pid) == (False, first.process.pid)
+        lock = SupervisorLock.acquire(LabPaths(lab_path), version="1")
+        try:
+            row = opened.supervisor()
+            assert row is not None
+            assert (row.alive, row.pid, row.state, row.message) == (True, os.getpid(), "running", "")
+            lock.tell("waiting: no room", version="1")
+            row = opened.supervisor()
+            assert row is not None
+            assert (row.pid, row.state, row.message) == (os.getpid(), "waiting", "no room")
+        finally:
+            lock.release()
