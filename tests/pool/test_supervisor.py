@@ -13,6 +13,7 @@ import pytest
 
 from runners.pool import client as launcher
 from runners.pool.identity import start_of
+from runners.pool.options import Options
 from runners.spec import Job
 from store import commands
 from store.locks import SupervisorLock
@@ -359,7 +360,7 @@ class TestLauncher:
 
 
 def test_a_supervisor_that_has_not_written_yet_is_not_the_one_before(lab_path: Path) -> None:
-    """Its lock is taken, its row not written: nobody is told that it stands still, or of a pid that is gone."""
+    """Its lock is taken, its row not written: nobody is told that it stands still, or of a gone pid."""
     bench.make(lab_path, bench.study(2))
     with bench.supervisor(lab_path) as first:
         assert first.ended() == 0
@@ -381,3 +382,26 @@ def test_a_supervisor_that_has_not_written_yet_is_not_the_one_before(lab_path: P
             assert (row.pid, row.state, row.message) == (os.getpid(), "waiting", "no room")
         finally:
             lock.release()
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "threads"),
+    [(None, None, 1), ("2", None, 2), ("2", 3, 3), ("4,2", None, 4), ("many", None, 1), ("0", None, 1)],
+)
+def test_threads_of_a_worker(
+    lab_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str | None, asked: int | None, threads: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    for slots in (1, 2, None):
+        assert Options(lab_path, slots=slots, threads=asked).threads_of_a_worker() == threads
+
+
+@pytest.mark.parametrize("words", [[], ["--threads", "3"]])
+def test_the_number_of_threads_does_not_depend_on_the_slots(lab_path: Path, words: list[str]) -> None:
+    bench.make(lab_path, bench.study(2))
+    with bench.supervisor(lab_path, *words, "--slots", "1", env={"OMP_NUM_THREADS": "2"}) as running:
+        assert running.ended() == 0
+    with open_lab(lab_path) as opened:
+        assert opened.provenance(opened.jobs()[0].id)["threads"] == (3 if words else 2)
