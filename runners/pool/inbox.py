@@ -9,9 +9,9 @@ import math
 from pathlib import Path
 
 from runners.pool import checkpoints
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench, Returned, log
-from runners.pool.codec import MessageError
+from runners.pool.protocol import MessageError
 from runners.pool.state import Assignment, Slot
 
 

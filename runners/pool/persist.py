@@ -15,8 +15,8 @@ from typing import Literal
 from runners.engine.types import shape_key
 from runners.pool import checkpoints
 from runners.pool.bench import Bench, Returned, log
-from runners.pool.codec import to_json
 from runners.pool.identity import machine
+from runners.pool.protocol import to_json
 from runners.pool.state import Assignment, Probe, Run, Trial
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION

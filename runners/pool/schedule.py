@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from runners.engine.types import Member, Plan, shape_key
 from runners.pool import checkpoints
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.choose import Load, Wish, ahead, allot, waiting
-from runners.pool.codec import MessageError, from_json
 from runners.pool.persist import Standing, adopt, blaming, stand
+from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, members_of
 from runners.search import Candidate
 from runners.spec import Job

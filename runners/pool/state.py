@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runners.engine.types import Member, Plan
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.process import Worker
 from runners.pool.thinning import ThinCurve
