@@ -226,7 +226,6 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
 
 
 CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset({"labtui.cli.context", "labtui.cli.entry", "labtui.cli.grammar", "labtui.cli.parser"}),
     frozenset(
         {
             "labtui.tui.app",
@@ -359,9 +358,6 @@ def test_no_class_is_continued_in_another_file() -> None:
 
 LONGEST = 60
 LONG: set[str] = {
-    "labtui/cli/grammar.py:_answers",
-    "labtui/cli/grammar.py:_look",
-    "labtui/cli/grammar.py:_steer",
     "labtui/views/plot.py:plot",
     "store/write/jobs.py:set_job",
     "store/write/probes.py:begin_probe",
