@@ -9,8 +9,7 @@ from textual.binding import BindingsMap
 from textual.theme import BUILTIN_THEMES
 
 from labtui.config import choose_glyphs, choose_theme, read_settings
-from labtui.tui.actions import ACTIONS, RESERVED, Keymap, bindings, on_pane
-from labtui.tui.header import SCREENS
+from labtui.tui.actions import ACTIONS, RESERVED, SCREENS, Keymap, bindings, on_pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, Palette
 
 
