@@ -27,9 +27,10 @@ from store.errors import (
     from_sqlite,
     refusal,
 )
+from store.files import open_own
 from store.header import APPLICATION_ID, check_header
 from store.locks import busy, supervisor_alive, write_lock
-from store.paths import LabPaths, network_filesystem, refuse_network
+from store.paths import LabPaths, network_filesystem, refuse_place, second_name
 
 SCHEMA = 1
 TABLES = (
@@ -146,7 +147,7 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
     reason = _why_not_writable(paths)
     if reason:
         raise ReadOnlyLab(refusal(reason))
-    refuse_network(paths)
+    refuse_place(paths)
     try:
         # the lock outlives close(): the last connection of all to close checkpoints the WAL
         with write_lock(paths, timeout_s):
@@ -204,6 +205,8 @@ def _why_not_writable(paths: LabPaths) -> str:
     kind = network_filesystem(paths.lab)
     if kind is not None:
         return f"{paths.lab} lies on a network disk ({kind}), where a lab cannot be live{OPENED}"
+    if reason := second_name(paths):
+        return f"{reason}{OPENED}"
     if not os.access(paths.lab, os.W_OK):
         return f"{paths.lab} cannot be written by this user{OPENED}"
     if not os.access(paths.lab.parent, os.W_OK):
@@ -237,7 +240,7 @@ def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
 def _quiet(paths: LabPaths) -> Iterator[None]:
     """Hold off writers during a copy, where there is a lock file to hold; makes none."""
     try:
-        descriptor = os.open(paths.write_lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_own(paths.write_lock, os.O_RDONLY)
     except OSError:
         yield
         return

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
-    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters",
-    "store.locks", "store.header", "store.waits", "store.json",
+    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files",
+    "store.filters", "store.locks", "store.header", "store.waits", "store.json",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""

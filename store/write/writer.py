@@ -19,7 +19,7 @@ from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
 from store.locks import HeldLock
-from store.paths import LabPaths, refuse_network
+from store.paths import LabPaths, refuse_place
 from store.write.tx import Tx, connect, engine_on, unwrap
 
 CHECKPOINT_PAGES = 1000
@@ -69,7 +69,7 @@ class Writer:
         self._pages = 0
         self.paths.require_file()
         check_header(self.paths.lab)
-        refuse_network(self.paths)
+        refuse_place(self.paths)
         if not os.access(self.paths.lab, os.W_OK):
             raise ReadOnlyLab(refusal(f"{self.paths.lab} cannot be written by this user"))
         self._lock = HeldLock(self.paths)
