@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labtui.cli import writing
+from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
-from labtui.cli.entry import BadInput, WorkFailed
-from labtui.cli.session import Session
-from runners.pool.client import environment
+from labtui.cli.errors import BadInput, WorkFailed
+from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
 from store.paths import LabPaths
@@ -87,20 +87,29 @@ def options(context: Context) -> list[str]:
     return words
 
 
+def refuse_second(context: Context) -> None:
+    """Raises BadInput where a supervisor has the lab, unless it is an older one that hands over."""
+    told = client.status(context.lab_path)
+    if told.running and not client.outdated(context.lab_path):
+        who = f"a supervisor (process {told.pid} on {told.host})"
+        raise BadInput(
+            f"{who} has {context.lab_path} already; "
+            "follow it with labtui watch, or end it with labtui daemon stop"
+        )
+
+
 def start(context: Context) -> None:
     """Start the supervisor, detached from the terminal, where none runs."""
     writing.require_torch()
-    from runners.pool import client as supervisor
-
     words = options(context)
-    if alive(context.lab_path) and not supervisor.outdated(context.lab_path):
-        told = supervisor.status(context.lab_path)
+    if alive(context.lab_path) and not client.outdated(context.lab_path):
+        told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    started = supervisor.start(context.lab_path, words)
+    started = client.start(context.lab_path, words)
     if not started.ok:
         raise WorkFailed(started.text)
-    ends = next((f.text for f in Session(context.env).ends()), None)
+    ends = next((f.text for f in LoginSession(context.env).ends()), None)
     context.say(
         f"{started.text}; {f'{ends}: see labtui doctor' if ends else 'it goes on when this terminal closes'}"
     )
@@ -138,7 +147,7 @@ class Foreground:
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
-                env=environment(),
+                env=client.environment(),
                 text=True,
                 pass_fds=(theirs,),
             )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from labtui.cli.twins import TWINS
+from labtui.cli.screen_text import TEXT_COMMANDS
 from labtui.tui.actions import SCREENS
 from labtui.views.grid import grid
 from tests.cli.conftest import Labtui
@@ -21,7 +21,7 @@ SAYS = {
 
 
 def test_every_screen_has_a_twin() -> None:
-    assert tuple(TWINS) == SCREENS
+    assert tuple(TEXT_COMMANDS) == SCREENS
 
 
 @pytest.mark.parametrize("screen", SCREENS)
