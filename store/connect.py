@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import raw, waits
+from store import raw, waits, wal
 from store.definitions import MOST, refused
 from store.errors import (
     OPENED,
@@ -40,6 +40,8 @@ TABLES = (
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+_ASIDE_S = 2.0
+"""How long a look at a lab waits for the lock to put a WAL aside that is not its own."""
 _MAX_VALUE_BYTES = 64 << 20
 
 
@@ -87,29 +89,35 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
     paths = LabPaths(path)
     paths.require_file()
     check_header(paths.lab)
+    stale = wal.foreign(paths)
+    if stale and not read_only:
+        with suppress(LabError), write_lock(paths, _ASIDE_S):
+            if wal.foreign(paths):
+                wal.put_aside(paths)
+            stale = False
     notice = ""
     if not read_only:
         notice = _why_not_writable(paths)
         read_only = bool(notice)
     try:
-        return _open(paths, read_only, notice)
+        return _open(paths, read_only, notice, stale=stale)
     except NoRoom:
         if read_only:
             raise
         # a disk without room for SQLite's index of the WAL can still be read from
         notice = f"{paths.lab} cannot be written: the disk is full or failed{OPENED}"
-        opened = _open(paths, True, notice, live=False)
+        opened = _open(paths, True, notice, live=False, stale=stale)
         opened.no_room = True
         return opened
 
 
-def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -> Opened:
+def _open(paths: LabPaths, read_only: bool, notice: str, *, stale: bool, live: bool = True) -> Opened:
     copy = None
-    live = live and (not read_only or _live(paths))
+    live = live and not stale and (not read_only or _live(paths))
     try:
         if live:
             connection = _connect(paths.uri(mode="ro"))
-        elif not _has_bytes(paths.wal):
+        elif stale or not _has_bytes(paths.wal):
             connection = _connect(paths.uri(mode="ro", immutable=1))
         else:
             copy = _private_copy(paths)
@@ -151,10 +159,13 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
     try:
         # the lock outlives close(): the last connection of all to close checkpoints the WAL
         with write_lock(paths, timeout_s):
+            if wal.foreign(paths):
+                wal.put_aside(paths)
             connection = _connect(paths.uri(mode="rw"))
             try:
                 require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
+                wal.note_owner(paths)
                 if not waits.patiently(lambda: _begun(connection), timeout_s, paths):
                     raise busy(paths, timeout_s)
                 yield connection

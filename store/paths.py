@@ -52,6 +52,7 @@ class LabPaths:
         self.folder = self.lab.with_name(name + ".d")
         self.write_lock = self.folder / "write.lock"
         self.supervisor_lock = self.folder / "supervisor.lock"
+        self.wal_note = self.folder / "wal.json"
         self.checkpoints = self.folder / "checkpoints"
         self.logs = self.folder / "logs"
         self.backups = self.folder / "backups"

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
-    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files",
+    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files", "store.wal",
     "store.filters", "store.locks", "store.header", "store.waits", "store.json",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
