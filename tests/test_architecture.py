@@ -397,6 +397,7 @@ MAY_ASK_THE_TIME = {
     "store/locks.py": "since when a supervisor lives",
     "store/read/lab.py": "whether a supervisor has written lately, for the eye",
     "store/snapshot.py": "the name of a backup",
+    "store/wal.py": "the name of a WAL that was put aside",
     "store/write/create.py": "when the lab was made",
     "store/write/writer.py": "the clock of a transaction, handed in by tests that set it back and forward",
 }
