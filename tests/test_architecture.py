@@ -296,8 +296,6 @@ CONTINUED: dict[str, str] = {
     "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
     "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
     "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
-    "store.read.kappa.KappaReads": "store.read.base.Connected",
-    "store.read.lab.Lab": "store.read.kappa.KappaReads",
 }
 """Classes that still continue another file's class, and that class; these may only go."""
 
