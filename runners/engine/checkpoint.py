@@ -8,6 +8,7 @@ at a multiple of 64 bytes. So a gigabyte is written and read without a copy. Not
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -55,6 +56,8 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor])
         the checkpoints that were there stay.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, through which nothing is written", str(folder))
     there = files(folder)
     number = int(there[0].stem.rpartition("-")[2]) + 1 if there else 1
     path = folder / f"checkpoint-{number:08d}.labtui"
