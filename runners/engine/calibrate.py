@@ -17,7 +17,7 @@ from torch import Tensor
 from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.device import is_gpu, set_up
 from runners.engine.fused_batch import FusedBatch, fresh
-from runners.engine.memory import free_bytes, is_out_of_memory, release
+from runners.engine.memory import free_bytes, free_share, is_out_of_memory, release
 from runners.engine.schedule import Schedule, new_model
 from runners.engine.trials import Ledger
 from runners.engine.types import EngineError, Member, Plan
@@ -39,25 +39,36 @@ within these limits.
 GAIN = 1.03
 """More members at once have to be this much faster for their memory and their shared fate."""
 MEMORY_SHARE = 0.6
+ROOM = 0.25
+"""Of a GPU's memory so much stays free while members are tried: for data that is kept, for hints, and for the
+validation sets of other seeds."""
 _RATE = 1e-3
 _TIMED: dict[str, int] = {}
 """Members at once found by timing in this process: a search over many lengths need not time each of them."""
 
 
-def calibrate(job: Job, device: str, members: int = 1) -> Plan:
+def calibrate(job: Job, device: str, members: int = 1, *, graphs: bool = True) -> Plan:
     """The plan for a shape on a device.
 
     Args:
         members: how many there are to train; on a GPU so many are tried at once too.
+        graphs: capture the step on a GPU.
 
     Raises:
+        CaptureRefusedError: the step cannot be captured; this process should not go on.
         EngineError: not even one member fits into the memory.
         Interrupted: nothing was found out.
     """
     threads = torch.get_num_threads()
     set_up(device, threads)
     cuda = is_gpu(device)
-    plan = Plan(device, 1, threads=threads, graph=cuda, precision=job.training.precision if cuda else "fp32")
+    plan = Plan(
+        device,
+        1,
+        threads=threads,
+        graph=cuda and graphs,
+        precision=job.training.precision if cuda else "fp32",
+    )
     if cuda:
         return _on_cuda(job, plan, members)
     try:
@@ -65,7 +76,7 @@ def calibrate(job: Job, device: str, members: int = 1) -> Plan:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return replace(plan, note="one member at a time: memory ran out while calibrating")
+        return replace(plan, note="one member at a time: memory ran out while calibrating", passing=True)
 
 
 def _on_cpu(job: Job, plan: Plan, members: int) -> Plan:
@@ -103,13 +114,12 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
         try:
             release(plan.device)
             tried[count, streams] = _side_by_side(job, plan, count, streams)
-        except CaptureRefusedError as error:
-            note = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
-            return _on_cuda(job, replace(plan, graph=False, note=note), members)
+        except CaptureRefusedError:
+            raise
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error, plan.device):
                 raise
-            if count == 1:
+            if count * streams == 1:
                 raise EngineError(
                     f"not even one {job.model.label} fits into the memory of {plan.device}"
                 ) from error
@@ -119,11 +129,20 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
 
 
 def _side_by_side(job: Job, plan: Plan, count: int, streams: int) -> float:
-    """Seconds for a member-step on a GPU. Evaluates too, for a plan must leave room for that."""
+    """Seconds for a member-step on a GPU. Evaluates too, for a plan must leave room for that.
+
+    Raises:
+        torch.OutOfMemoryError: also where several members leave less than ``ROOM``.
+    """
     lanes = [_lane(job, plan, count) for _ in range(streams)]
     spent = _time_all(lanes, 10) / (count * streams)
     for lane in lanes:
         lane.evaluate(range(count), [0] * count, [0.0] * count)
+    if count * streams > 1 and free_share(plan.device) < ROOM:
+        raise torch.OutOfMemoryError("out of memory: too little room is left")
+    for lane in lanes:
+        lane.wait()
+        lane.release()
     return spent
 
 

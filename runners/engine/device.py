@@ -42,25 +42,38 @@ class tf32:  # noqa: N801  (used like contextlib's own)
     """A context in which float32 matrix products on a GPU may use TF32; it may be entered again and again."""
 
     def __enter__(self) -> None:
-        _set_matmul("tf32")
+        matmul = torch.backends.cuda.matmul
+        if hasattr(matmul, "fp32_precision"):  # torch >= 2.9
+            self._before: str | bool = matmul.fp32_precision
+            matmul.fp32_precision = "tf32"
+        else:
+            self._before = matmul.allow_tf32
+            matmul.allow_tf32 = True
 
     def __exit__(self, *_: object) -> None:
-        _set_matmul("ieee")
+        matmul = torch.backends.cuda.matmul
+        if hasattr(matmul, "fp32_precision"):
+            matmul.fp32_precision = self._before
+        else:
+            matmul.allow_tf32 = bool(self._before)
 
 
-def _set_matmul(precision: str) -> None:
-    matmul = torch.backends.cuda.matmul
-    if hasattr(matmul, "fp32_precision"):  # torch >= 2.9
-        matmul.fp32_precision = precision
-    else:
-        matmul.allow_tf32 = precision == "tf32"
+_free_streams: dict[str, list[torch.cuda.Stream]] = {}
 
 
-def new_stream(device: str | torch.device) -> torch.cuda.Stream:
-    """A stream of its own on a GPU."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+def take_stream(device: str | torch.device) -> torch.cuda.Stream:
+    """A stream of a GPU that nobody else uses: one that was given back, for the allocator and cuBLAS keep
+    memory of
+    every stream that there was."""
+    free = _free_streams.setdefault(str(device), [])
+    return free.pop() if free else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def give_stream(device: str | torch.device, stream: torch.cuda.Stream) -> None:
+    """Hand back a stream on which nothing is under way."""
+    _free_streams.setdefault(str(device), []).append(stream)
 
 
 def new_event() -> torch.cuda.Event:
-    """An event to wait for."""
-    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+    """An event to wait for; who waits leaves the processor to others."""
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]

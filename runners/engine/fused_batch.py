@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from runners.engine.adam import Adam
-from runners.engine.cuda_graphs import Graphs
+from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
-from runners.engine.device import is_gpu, new_event, new_stream, tf32
+from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
 from runners.engine.evaluate import Thoroughness, Validation
 from runners.engine.loader import Feed
 from runners.engine.types import Member
@@ -158,6 +158,7 @@ class FusedBatch:
         self.loss = rows.loss
         supply = supply or Supply.of(shape, members, rows.steps, batch)
         self.feed = supply.feed
+        self.feed.allocate()
         self.dropout = None
         if shape.model.uses_dropout:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
@@ -169,8 +170,8 @@ class FusedBatch:
             supply.tokens, supply.targets, size if shape.cuda else self.thorough.first
         )
         self.sets = torch.tensor([supply.seeds.index(m.seed) for m in members], device=device)
-        self.stream = new_stream(device) if shape.cuda else None
-        self.graphs = Graphs(self) if shape.graph else None
+        self.stream = take_stream(device) if shape.cuda else None
+        self.graphs = CudaGraphs(device) if shape.graph else None
         self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
         if self.stream is not None:
             self.stream.wait_stream(torch.cuda.current_stream(device))
@@ -224,7 +225,7 @@ class FusedBatch:
             count = min(self.until_due(), self.feed.left, limit or self.feed.left)
             count = min(count, self._bearable())
             if self.graphs is not None:
-                self.graphs.train(count)
+                self.graphs.train(count, self._step_at, self._changing())
                 self._stepped(count)
             else:
                 self._train(count)
@@ -252,6 +253,18 @@ class FusedBatch:
     def _stepped(self, count: int) -> None:
         self.feed.cursor += count
         self.steps = [s + count for s in self.steps]
+
+    def _step_at(self, place: Tensor) -> None:
+        """One step on the batch at a place of the block, int64 [1], as a graph captures it."""
+        self.one(
+            self.feed.tokens.index_select(0, place)[0],
+            self.feed.targets.index_select(0, place)[0],
+        )
+
+    def _changing(self) -> list[Tensor]:
+        """All that a step changes."""
+        held = [self.params, self.adam.mean, self.adam.square, self.adam.steps, self.loss]
+        return held if self.dropout is None else [*held, self.dropout.step]
 
     def one(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
@@ -290,7 +303,7 @@ class FusedBatch:
         done = [self.steps[e] - self.marks[e] for e in rows]
         if self.stream is not None:
             with torch.cuda.stream(self.stream):
-                validation = self.graphs.evaluate() if self.graphs is not None else self.full()
+                validation = self.graphs.evaluate(self.full) if self.graphs is not None else self.full()
                 finite = torch.isfinite(self.params).all(1)
                 table = torch.stack((validation, self.loss, finite.to(torch.float64))).tolist()
                 losses, sums = [table[0][e] for e in rows], [table[1][e] for e in rows]
@@ -340,7 +353,12 @@ class FusedBatch:
             self._queued.clear()
 
     def release(self) -> None:
-        """Free what the lane holds, once nothing is under way; it trains no more."""
+        """Free what the lane holds, once nothing is under way; it trains no more, and whoever names it
+        holds nothing."""
+        if self.stream is not None:
+            self.feed.release()
+            give_stream(self.shape.device, self.stream)
+            self.shape.model.release()  # on a GPU the model is this lane's alone
         self.graphs = None
         del self.feed, self.adam, self.loss, self.validation
 

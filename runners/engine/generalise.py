@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from runners.engine.memory import is_out_of_memory
 from runners.models import StackedModel
 from runners.spec import Job
 from runners.tasks import Vocabulary, generalisation_batch
@@ -22,9 +23,18 @@ def rescaled_accuracy(job: Job, model: StackedModel, params: Tensor, seed: int) 
     """
     test = generalisation_batch(job, seed, params.device)
     rows = params.unsqueeze(0)
-    right = 0
-    for tokens, final in zip(torch.split(test.tokens, PART), torch.split(test.final, PART), strict=True):
-        right += int((_final(job, model, rows, tokens, test.length) == final).sum())
+    right = at = 0
+    part = PART
+    while at < len(test.final):
+        tokens, final = test.tokens[at : at + part], test.final[at : at + part]
+        try:
+            right += int((_final(job, model, rows, tokens, test.length) == final).sum())
+        except (MemoryError, RuntimeError) as error:
+            if part == 1 or not is_out_of_memory(error, str(params.device)):
+                raise
+            part = max(1, part // 4)
+            continue
+        at += len(final)
     return test.rescaled(right / len(test.final))
 
 

@@ -19,11 +19,40 @@ _WORDS = (
 )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the host or on a GPU."""
+_PERHAPS = (
+    "previous error during capture",
+    "cublas_status_not_initialized",
+    "cublas_status_internal_error",
+)
+"""What a GPU's libraries say among other things when memory has run out."""
+LOW_SHARE = 0.02
+"""A GPU with less than this share of its memory free is taken to be full."""
+
+
+def is_out_of_memory(error: BaseException, device: str = "cpu") -> bool:
+    """Whether an error says that memory ran out, on the host or on a GPU.
+
+    Args:
+        device: where the work ran: a text that can mean anything means memory where next to none is free.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error).lower()
+    if any(word in text for word in _WORDS):
+        return True
+    return is_gpu(device) and any(word in text for word in _PERHAPS) and free_share(device) < LOW_SHARE
+
+
+def free_share(device: str) -> float:
+    """The share of a GPU's memory that can be allocated now."""
+    return free_bytes(device) / total_bytes(device)
+
+
+def total_bytes(device: str) -> int:
+    """A GPU's memory."""
+    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
 
 
 def free_bytes(device: str) -> int:

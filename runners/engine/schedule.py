@@ -106,7 +106,9 @@ class Schedule:
             lane.wait()
 
     def release(self) -> None:
-        """Free what the lanes hold."""
+        """Free what the lanes hold; nothing is under way."""
+        for lane in self.lanes:
+            lane.release()
         self.lanes = []
 
     def _size(self, trial: int) -> int:
@@ -122,6 +124,7 @@ class Schedule:
         if not keep:
             lane.wait()
             self.lanes.remove(lane)
+            lane.release()  # whoever still names it must not keep its memory from the next one
         elif not lane.shape.cuda or 2 * len(keep) <= len(lane.slots):
             chosen = self._waiting()[: max(0, self.plan.members_at_once - len(keep))]
             self.lanes[self.lanes.index(lane)] = self._lane(lane, keep, chosen)

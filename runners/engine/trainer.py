@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from runners.engine import data
 from runners.engine.calibrate import calibrate
 from runners.engine.cuda_graphs import CaptureRefusedError
-from runners.engine.device import set_up
+from runners.engine.device import is_gpu, set_up
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.generalise import rescaled_accuracy
-from runners.engine.memory import is_out_of_memory, release
+from runners.engine.memory import is_out_of_memory, release, total_bytes
 from runners.engine.resume import Saved, identity, latest, snapshot
 from runners.engine.saver import Saver
 from runners.engine.schedule import Schedule
-from runners.engine.trials import Ledger, Point, evaluated
+from runners.engine.trials import Ledger, Point, Trial, evaluated
 from runners.engine.types import (
     Control,
     EngineError,
@@ -33,6 +35,8 @@ from runners.engine.types import (
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
 
+EMPTIED_SHARE = 0.05
+"""Data kept on a GPU is given up before members are, where it is at least this share of the memory."""
 _TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
 
 
@@ -69,6 +73,7 @@ class Trainer:
         self._saver = Saver(checkpoint_dir)
         self._schedule: Schedule | None = None
         self._listener = Listener(None)
+        self._emptied = False
         self._begun_from: str | None = None
         """The checkpoint that holds all there is of this run as long as nothing of it has been put back."""
 
@@ -104,9 +109,16 @@ class Trainer:
             yield from notes
         self._begun_from = saved.path if saved is not None else None
         plan = saved.plan if saved is not None else self._plan
-        if plan is None:
-            with self._listener:
-                plan = calibrate(self.job, self.device, members=len(self.members))
+        if plan is None or plan.open:
+            graphs, why = (plan is None or plan.graph), (plan.note if plan is not None else "")
+            try:
+                with self._listener:
+                    plan = calibrate(self.job, self.device, members=len(self.members), graphs=graphs)
+                if why:
+                    plan = replace(plan, note=plan.note or why, passing=True)
+            except CaptureRefusedError as error:
+                yield from self._refused(Plan(self.device, 0, precision=self.job.training.precision), error)
+                return
         plan = replace(plan, device=self.device)
         set_up(self.device, plan.threads)
         yield Planned(plan)
@@ -124,15 +136,12 @@ class Trainer:
                     yield from self._train(control, plan, saved)
                     return
                 except CaptureRefusedError as error:
-                    why = (
-                        f"the GPU refused to capture the training step ({error}); "
-                        "it runs without a CUDA graph"
-                    )
-                    plan = replace(plan, graph=False, note=why)
+                    yield from self._refused(plan, error)
+                    return
                 except (MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error):
+                    if not is_out_of_memory(error, self.device):
                         raise
-                    plan, why = self._halved(plan, error)
+                    plan, why = self._smaller(plan, error)
                 self._schedule = saved = self._begun_from = None
                 self.ledger.restart()
                 release(self.device)
@@ -141,6 +150,20 @@ class Trainer:
         finally:
             self._schedule = None
             self._saver.finish()
+
+    def _refused(self, plan: Plan, error: CaptureRefusedError) -> Iterator[EngineEvent]:
+        why = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
+        yield Note(why, "warning")
+        yield Planned(replace(plan, graph=False, note=why, passing=True))
+        yield Stopped(None)
+
+    def _smaller(self, plan: Plan, error: BaseException) -> tuple[Plan, str]:
+        """A plan that takes less memory, and why. Data that is kept goes before members do."""
+        freed = data.CACHE.forget(self.device)
+        if not self._emptied and is_gpu(self.device) and freed >= EMPTIED_SHARE * total_bytes(self.device):
+            self._emptied = True
+            return plan, f"out of memory: {freed >> 20} MiB of data that were kept are given up"
+        return self._halved(plan, error)
 
     def _halved(self, plan: Plan, error: BaseException) -> tuple[Plan, str]:
         if plan.streams > 1:
@@ -157,7 +180,7 @@ class Trainer:
         why = (
             f"out of memory: {fewer.members_at_once} members at once on {fewer.streams} streams from here on"
         )
-        return replace(fewer, note=why), why
+        return replace(fewer, note=why, passing=True), why
 
     def _train(self, control: Control, plan: Plan, saved: Saved | None) -> Iterator[EngineEvent]:
         schedule = Schedule(self.job, self.device, plan, self.ledger)
@@ -177,17 +200,21 @@ class Trainer:
                 if not schedule.lanes:
                     yield from self._saver.finish()
                     return
-                for lane in schedule.lanes:
-                    if not lane.due():
-                        with self._listener:
-                            lane.advance()
-                for lane in schedule.lanes:
-                    if rows := lane.due():
-                        yield from self._evaluate(lane, rows)
+                yield from self._round(schedule)
                 yield from self._checkpoints(control, plan, schedule)
         except Interrupted:
             pass
         yield from self._stop(control, plan, schedule)
+
+    def _round(self, schedule: Schedule) -> Iterator[EngineEvent]:
+        """Each lane one block further, and evaluated where that is due. No name of a lane outlives this."""
+        for lane in schedule.lanes:
+            if not lane.due():
+                with self._listener:
+                    lane.advance()
+        for lane in schedule.lanes:
+            if rows := lane.due():
+                yield from self._evaluate(lane, rows)
 
     def _obey(self, control: Control, schedule: Schedule) -> Iterator[EngineEvent]:
         if control.drop:
@@ -235,6 +262,19 @@ class Trainer:
         if over and self._schedule is not None:
             yield from self._end(over, self._schedule)
 
+    def _test(self, lane: FusedBatch, row: int, trial: Trial) -> Iterator[EngineEvent]:
+        """The test at twice the length. Whatever memory there is, no trial that is decided loses its end by it."""
+        lane.wait()
+        try:
+            with self._listener, torch.cuda.stream(lane.stream):
+                trial.generalisation = rescaled_accuracy(
+                    self.job, lane.shape.model, lane.params[row], trial.member.seed
+                )
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error, self.device):
+                raise
+            yield Note("out of memory: a trial was not tested at twice the length", "warning")
+
     def _end(self, over: Sequence[int], schedule: Schedule) -> Iterator[EngineEvent]:
         for i in over:
             trial = self.ledger.trials[i]
@@ -243,10 +283,6 @@ class Trainer:
                 lane, row = where
                 trial.steps = lane.steps[row]
                 if trial.member.generalisation and trial.outcome in _TESTED:
-                    lane.wait()
-                    with self._listener:
-                        trial.generalisation = rescaled_accuracy(
-                            self.job, lane.shape.model, lane.params[row], trial.member.seed
-                        )
+                    yield from self._test(lane, row, trial)
         schedule.end(over)
         yield from (self.ledger.ended(i) for i in over)

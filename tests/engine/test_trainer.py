@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
 from torch import Tensor
 
+from runners.engine import checkpoint, generalise, saver
 from runners.engine import fused_batch as lane
-from runners.engine import generalise, saver
 from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
@@ -21,12 +23,13 @@ from runners.engine.types import (
     Evaluated,
     Member,
     Note,
+    Outcome,
     Planned,
     Stopped,
     shape_key,
 )
 from runners.models.recurrent import Recurrent
-from runners.spec import Grid, Search
+from runners.spec import Grid, Job, Search
 from runners.tasks import generalisation_batch
 
 
@@ -236,6 +239,65 @@ def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.Monke
     assert plans[1].graph is False
     assert "without a CUDA graph" in plans[1].note
     assert len(seen.ended) == 4
+
+
+def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    honest = generalise._final
+
+    def few(job: Job, model: object, params: object, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        sizes.append(len(tokens))
+        if len(tokens) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(job, model, params, tokens, length)  # type: ignore[arg-type]
+
+    members = grid(eps=9.0, generalisation=True)
+    whole = run(tiny(), members)
+    monkeypatch.setattr(generalise, "_final", few)
+    seen = run(tiny(), members)
+    assert {i: e.generalisation for i, e in seen.ended.items()} == {
+        i: e.generalisation for i, e in whole.ended.items()
+    }
+    assert sizes[:4] == [250, 62, 15, 15]
+
+    def none(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(generalise, "_final", none)
+    seen = run(tiny(), members)
+    assert {e.outcome for e in seen.ended.values()} == {Outcome.SUCCESS}
+    assert len(seen.ended) == len(seen.notes) == 4
+    assert {e.generalisation for e in seen.ended.values()} == {None}
+
+
+def test_what_trained_is_free_while_its_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[FusedBatch]] = []
+    alive: list[int] = []
+    init, write = FusedBatch.__init__, checkpoint.write
+
+    def counted(self: FusedBatch, *args: Any) -> None:
+        init(self, *args)
+        made.append(weakref.ref(self))
+
+    def watched(*args: Any) -> Path:
+        alive.append(sum(r() is not None for r in made))
+        return write(*args)
+
+    monkeypatch.setattr(FusedBatch, "__init__", counted)
+    monkeypatch.setattr(checkpoint, "write", watched)
+    control = Control()
+
+    def each(event: EngineEvent) -> None:
+        if isinstance(event, Evaluated) and event.step == 10:
+            control.stop = "checkpoint"
+
+    run(tiny(), grid(), control=control, each=each, folder=tmp_path)
+    assert made
+    assert alive == [0]
 
 
 @pytest.mark.parametrize("format", FORMATS)
