@@ -263,7 +263,8 @@ class Trainer:
             yield from self._end(over, self._schedule)
 
     def _test(self, lane: FusedBatch, row: int, trial: Trial) -> Iterator[EngineEvent]:
-        """The test at twice the length. Whatever memory there is, no trial that is decided loses its end by it."""
+        """The test at twice the length. Whatever memory there is, no trial that is decided loses its end by
+        it."""
         lane.wait()
         try:
             with self._listener, torch.cuda.stream(lane.stream):

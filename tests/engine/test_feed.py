@@ -24,6 +24,7 @@ def test_every_row_gets_the_batches_of_its_seed_n_and_step(
     members = [*grid(n=20), Member("b", 9, 1e-2, 10, 0.0), Member("b", 9, 3e-3, 10, 0.0)]
     begin = [0, 0, 0, 0, 12, 0]
     one = Feed(job, members, begin, 8, "cpu")
+    one.allocate()
     expected = [(DataSource(job, m.seed).training(m.n), BatchOrder(m.seed, m.n, 8)) for m in members]
     for step in range(20):
         if not one.left:
@@ -37,6 +38,7 @@ def test_every_row_gets_the_batches_of_its_seed_n_and_step(
 
 def test_a_block_never_lies_beyond_the_budget() -> None:
     one = Feed(tiny(steps=10), grid(), [7] * 4, 8, "cpu")
+    one.allocate()
     one.refill()
     assert one.left == 3
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from runners.engine import checkpoint, generalise, saver
 from runners.engine import fused_batch as lane
-from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
 from runners.engine.types import (
@@ -219,26 +218,6 @@ class TestOutOfMemory:
             honest(self, tokens, targets)
 
         monkeypatch.setattr(FusedBatch, "one", one)
-
-
-def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = FusedBatch.advance
-    refused = False
-
-    def advance(self: FusedBatch, limit: int | None = None) -> int:
-        nonlocal refused
-        if not refused:
-            refused = True
-            raise CaptureRefusedError("operation not permitted when stream is capturing")
-        return honest(self, limit)
-
-    monkeypatch.setattr(FusedBatch, "advance", advance)
-    seen = run(tiny(), grid())
-    plans = [e.plan for e in seen.events if isinstance(e, Planned)]
-    assert len(plans) == 2
-    assert plans[1].graph is False
-    assert "without a CUDA graph" in plans[1].note
-    assert len(seen.ended) == 4
 
 
 def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
