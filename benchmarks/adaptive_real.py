@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable
 
 from runners.engine.trainer import Trainer
-from runners.engine.types import Control, Ended, Member, Outcome, Plan, Planned, StopScope
+from runners.engine.types import Control, Ended, Member, Plan, Planned, StopScope
 from runners.search import Candidate, Evidence, Progress, replay
 from runners.search.adaptive import totals
 from runners.search.family import Family
 from runners.search.posterior import posterior
 from runners.spec import DenseSSM, Grid, Job, Lengths, ModularAddition, Search, Training
+from runners.verdict import Outcome
 
 Measure = Callable[[Job, Candidate], Evidence]
 PLANS: dict[int, Plan] = {}

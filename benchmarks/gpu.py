@@ -311,8 +311,8 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     checks: list[tuple[str, Callable[[], Outcome]]] = []
     for model in MODELS:
-        for one in (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory):
-            checks.append((f"{one.__name__} {model}", partial(one, model)))
+        each = (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory)
+        checks += [(f"{one.__name__} {model}", partial(one, model)) for one in each]
         checks.append((f"verdicts {model}", partial(verdicts, model, args.quick)))
     checks.append(("ratios", lambda: ratios(args.quick, args.out)))
     rows = []

@@ -28,10 +28,11 @@ from torch.nn import functional
 
 from benchmarks import baseline
 from runners.engine.trainer import Trainer
-from runners.engine.types import Control, Ended, Member, Outcome, Plan, Planned
+from runners.engine.types import Control, Ended, Member, Plan, Planned
 from runners.search import Evidence, Progress, replay
 from runners.spec import Job
 from runners.tasks import BatchOrder, BatchStream, DataSource, Vocabulary
+from runners.verdict import Outcome
 
 RTOL = 0.05
 TASKS: list[dict[str, Any]] = [

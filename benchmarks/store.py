@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from runners.engine.types import Ended, Outcome
+from runners.engine.types import Ended
 from runners.pool import inbox as intake
 from runners.pool import messages as m
 from runners.pool import persist as ledger
@@ -41,6 +41,7 @@ from runners.pool.options import Options
 from runners.pool.process import Worker
 from runners.pool.state import Slot
 from runners.pool.supervisor import CURVES_S
+from runners.verdict import Outcome
 from store.filters import Condition
 from store.paths import LabPaths
 from store.read import open_lab

@@ -46,8 +46,8 @@ def page(snapshot: Path) -> str:
         "# The preset demo, trained",
         "",
         "Three models, three formats, addition modulo 3, at a size far below the paper's: made by",
-        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, "
-        "budget and eps of each cell.",
+        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, budget and",
+        "eps of each cell.",
         "`labtui show JOB` tells the version and the commit that trained it.",
         "Look at it with `labtui --read-only docs/labs/demo.db`.",
     ]

@@ -116,11 +116,11 @@ _ASCII = str.maketrans(
         "╎": ":", "═": "=", "▏": "|", "▕": "|", "█": "#", "▓": "#", "▒": "+", "░": ".", "▌": "#", "▐": "#",
         "▀": "#", "▄": "#", "■": "#", "□": "o", "▪": "#", "▁": ".", "▂": ".", "▃": ":", "▅": "+", "▆": "*",
         "▇": "#", "▉": "#", "▊": "#", "▋": "#", "▍": "|", "▎": "|", "●": "*", "○": "o", "◌": ".", "◐": "%",
-        "◆": "D", "◇": "d", "▲": "T", "△": "t", "▶": ">", "▸": ">", "▹": ">", "◂": "<", "▾": "v", "▴": "^",
+        "◆": "D", "◇": "d", "▲": "T", "△": "t", "▶": ">", "▸": "*", "▹": ">", "◂": "<", "▾": "v", "▴": "^",
         "►": ">", "◄": "<", "▼": "v", "★": "*", "⬟": "P", "✚": "+", "✦": "*", "✓": "+", "✔": "+", "✗": "x",
-        "✘": "x", "⊘": "-", "‖": "=", "∥": "=", "⏸": "=", "⚠": "!", "×": "x", "·": ".", "•": "*", "…": ".",
+        "✘": "x", "⊘": "-", "‖": "=", "∥": "=", "⏸": "=", "⚠": "!", "×": "x", "·": ".", "•": "#", "…": "~",
         "–": "-", "—": "-", "−": "-", "‹": "<", "›": ">", "«": "<", "»": ">", "→": ">", "←": "<", "↑": "^",
-        "↓": "v", "↗": "/", "↘": "\\", "⇡": "^", "⇣": "v", "≤": "<", "≥": ">", "≈": "~", "∈": "e", "∞": "i",
+        "↓": "v", "↗": "/", "↘": "\\", "⇡": "^", "⇣": "v", "≤": "~", "≥": "~", "≈": "~", "∈": "e", "∞": "i",
         "κ": "k", "ε": "e", "╸": "-", "╍": "=", "╹": "'", "╻": ".", "≠": "!", "Σ": "S", "✎": "*", "◉": "@",
         "°": "'", "±": "~", "²": "2", "∗": "*", "⟩": ">", "⟨": "<", "‘": "'", "’": "'", "“": '"', "”": '"',
         "\xa0": " ",
@@ -132,6 +132,20 @@ _BRAILLE_ASCII = {code: _DOTS[(code - 0x2800).bit_count()] for code in range(0x2
 _BRAILLE_BLOCKS = {code: _BLOCKS[(code - 0x2800).bit_count()] for code in range(0x2800, 0x2900)}
 
 
+_PAIRS = (("≤ ", "<="), ("≥ ", ">="), ("← ", "<-"), (" →", "->"))
+"""Signs that need two cells in ASCII, with the space beside them: a bound must not turn into a strict one."""
+_SPELLED = str.maketrans(
+    {"≤": "<=", "≥": ">=", "–": "-", "×": "x", "κ": "kappa", "≈": "~", "…": "...", "∞": "inf", "→": "->"}
+)
+
+
+def spelled(text: str) -> str:
+    """``text`` with our signs spelled out in ASCII, however many letters they take:
+    for JSON and for texts in no column.
+    """
+    return text.translate(_SPELLED)
+
+
 @lru_cache(maxsize=4096)
 def to_ascii(text: str) -> str:
     """``text`` in ASCII, cell for cell: our own signs by their look-alikes,
@@ -139,6 +153,8 @@ def to_ascii(text: str) -> str:
     """
     if text.isascii():
         return text
+    for sign, pair in _PAIRS:
+        text = text.replace(sign, pair)
     text = text.translate(_ASCII).translate(_BRAILLE_ASCII)
     if text.isascii():
         return text

@@ -1,9 +1,9 @@
 """Counter-based random streams: every draw is a function of (key, counter), so it depends on no order, batch,
 device or N.
 
-A trial's seed keys five separate streams (SCIENCE.md, Length distributions): data, validation split, initial
-parameters, batch order, dropout. The generator is the splitmix64 finaliser (Steele, Lea, Flood 2014) applied
-twice to key and counter; all arithmetic is on int64 that wraps, so CPU and CUDA give the same bits.
+A trial's seed keys five separate streams (docs/science.md, Length distributions): data, validation split,
+initial parameters, batch order, dropout. The generator is the splitmix64 finaliser (Steele, Lea, Flood 2014)
+applied twice to key and counter; all arithmetic is on int64 that wraps, so CPU and CUDA give the same bits.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""The arrows of docs/architecture.md, by the imports that are written and by what an import really loads."""
+"""The rules of the house: the arrows of docs/architecture.md, by the imports that are written and by what an
+import really loads; and what holds for every page of the docs.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +31,7 @@ PURE_RUNNERS = (
     "runners.streams",
     "runners.interrupt",
     "runners.spec",
+    "runners.verdict",
 )
 
 ARROWS: dict[str, tuple[str, ...]] = {
@@ -46,6 +51,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.pool.interpreter": (),
     "runners.spec": ("runners.spec",),
     "runners.streams": (),
+    "runners.verdict": (),
     "runners.interrupt": (),
     "runners.engine": PURE_RUNNERS,
     "runners.search": PURE_RUNNERS,
@@ -54,7 +60,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners": ("runners", "store"),
     "store.read": LIGHT_STORE,
     "store.commands": LIGHT_STORE,
-    "store": ("store", "runners.spec"),
+    "store": ("store", "runners.spec", "runners.verdict"),
 }
 """Module prefix -> what of ours it may import; the longest prefix decides."""
 
@@ -186,12 +192,14 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
 @pytest.mark.parametrize(
     ("module", "never"),
     [
+        ("labtui.tui.app", HEAVY),
         ("labtui.tui.run", HEAVY),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),
         ("store.commands", HEAVY | {"textual"}),
         ("runners.search", {"torch", "sqlmodel", "sqlalchemy", "textual"}),
+        ("runners.verdict", HEAVY | {"textual", "sqlite3"}),
         ("store", HEAVY | {"sqlite3", "textual"}),
     ],
 )
@@ -215,6 +223,174 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+CIRCLES: tuple[frozenset[str], ...] = (
+    frozenset({"labtui.cli.context", "labtui.cli.entry", "labtui.cli.grammar", "labtui.cli.parser"}),
+    frozenset({"store.write.commands", "store.write.edit", "store.write.submit", "store.write.writer"}),
+    frozenset(
+        {
+            "labtui.tui.app",
+            "labtui.tui.dialogs",
+            "labtui.tui.frame",
+            "labtui.tui.job_commands",
+            "labtui.tui.machine_watch",
+            "labtui.tui.pane",
+            "labtui.tui.run",
+            "labtui.tui.screens.queue",
+            "labtui.tui.screens.screen_pane",
+            "labtui.tui.screens.table_pane",
+            "labtui.tui.supervisor_link",
+        }
+    ),
+    frozenset({"runners.models.frame", "runners.models.grouping"}),
+    frozenset({"runners.engine.cuda_graphs", "runners.engine.fused_batch"}),
+    frozenset({"runners.engine.resume", "runners.engine.schedule"}),
+)
+"""Modules that still import one another in a circle; this list may only shrink."""
+
+
+def circles() -> list[frozenset[str]]:
+    """The strongly connected sets of two and more modules of the import graph (Tarjan 1972)."""
+    targets = {name: sorted({t for t, _ in imports(path) if t != name}) for name, path in modules()}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for target in targets[name]:
+            if target not in targets:
+                continue
+            if target not in index:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in stack:
+                low[name] = min(low[name], index[target])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            found.append(frozenset(stack[at:]))
+            del stack[at:]
+
+    for name in targets:
+        if name not in index:
+            visit(name)
+    return [circle for circle in found if len(circle) > 1]
+
+
+def test_no_imports_in_a_circle() -> None:
+    """An import inside a function and one under TYPE_CHECKING count too."""
+    found = circles()
+    new = [sorted(circle) for circle in found if not any(circle <= known for known in CIRCLES)]
+    assert not new, "\n".join(map(str, new))
+    gone = [sorted(known) for known in CIRCLES if not any(circle <= known for circle in found)]
+    assert not gone, f"no circle any more, strike it off CIRCLES: {gone}"
+
+
+CONTINUED: dict[str, str] = {
+    "labtui.tui.app.Host": "labtui.tui.machine_watch.Measuring",
+    "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
+    "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
+    "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
+    "runners.pool.worker.WatchedControl": "runners.engine.types.Control",
+    "store.read.kappa.KappaReads": "store.read.base.Connected",
+    "store.read.lab.Lab": "store.read.kappa.KappaReads",
+    "store.write.commands.VerbWrites": "store.write.edit.EditWrites, store.write.submit.SubmitWrites, "
+    "store.write.jobs.JobWrites, store.write.lab.BenchWrites",
+    "store.write.probes.ProbeWrites": "store.write.trials.TrialWrites",
+    "store.write.writer.Tx": "store.write.commands.VerbWrites, store.write.probes.ProbeWrites",
+}
+"""Classes that still continue another file's class, and that class; these may only go."""
+
+
+def classes() -> dict[str, list[str]]:
+    """Every class of ours, by its full name, with the full names of its bases."""
+    found = {}
+    for name, path in modules():
+        tree = ast.parse(path.read_text("utf-8"))
+        known = {n.name: f"{name}.{n.name}" for n in tree.body if isinstance(n, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(b.value if isinstance(b, ast.Subscript) else b) for b in node.bases]
+                found[f"{name}.{node.name}"] = [known.get(base, base) for base in bases]
+    return found
+
+
+def made() -> set[str]:
+    """The names of what is called somewhere in the three wings: a class that is made by itself is whole."""
+    return {
+        ast.unparse(node.func).rpartition(".")[2]
+        for _, path in modules()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    }
+
+
+def test_no_class_is_continued_in_another_file() -> None:
+    """Parts are owned, not inherited.
+
+    A base class from another file is a kind of thing: it has two subclasses or more, or is made by itself, or
+    is a Protocol or an ABC. Nobody inherits from two of ours in other files: that is one class in pieces.
+    """
+    ours = classes()
+    whole = made()
+    heirs = Counter(base for bases in ours.values() for base in bases)
+    found = {}
+    for name, bases in ours.items():
+        far = [b for b in bases if b in ours and b.rpartition(".")[0] != name.rpartition(".")[0]]
+        alone = [
+            b
+            for b in far
+            if heirs[b] == 1
+            and b.rpartition(".")[2] not in whole
+            and not {"Protocol", "typing.Protocol", "ABC", "abc.ABC"} & set(ours[b])
+        ]
+        if alone or len(far) > 1:
+            found[name] = ", ".join(alone or far)
+    new = {name: bases for name, bases in found.items() if name not in CONTINUED}
+    assert not new, "\n".join(f"{name} continues {bases}" for name, bases in new.items())
+    gone = sorted(set(CONTINUED) - set(found))
+    assert not gone, f"whole by now, strike it off CONTINUED: {gone}"
+
+
+LONGEST = 60
+LONG: set[str] = {
+    "labtui/cli/grammar.py:_answers",
+    "labtui/cli/grammar.py:_look",
+    "labtui/cli/grammar.py:_steer",
+    "labtui/views/plot.py:plot",
+    "store/write/jobs.py:set_job",
+    "store/write/probes.py:begin_probe",
+    "store/write/probes.py:end_probe",
+}
+"""Functions of more lines that give no reason yet; this set may only shrink."""
+
+
+def test_a_long_function_says_why() -> None:
+    """More than 60 lines: a comment ``# Long: ...`` on the line of its def or right above it
+    has the reason.
+    """
+    found = set()
+    for _, path in modules():
+        source = path.read_text("utf-8")
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            above = first - 1
+            while above and lines[above - 1].lstrip().startswith("#"):
+                above -= 1
+            reason = "\n".join(lines[above : node.lineno])
+            if (node.end_lineno or 0) - node.lineno >= LONGEST and "# Long: " not in reason:
+                found.add(f"{path.relative_to(ROOT)}:{node.name}")
+    assert not found - LONG, f"more than {LONGEST} lines and no `# Long: ...` above: {sorted(found - LONG)}"
+    assert not LONG - found, f"short or with a reason by now, strike it off LONG: {sorted(LONG - found)}"
 
 
 WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
@@ -242,3 +418,51 @@ def test_no_clock_that_can_be_set_decides_anything() -> None:
             if node.value.id in ("time", "datetime", "date") and node.attr in WALL_CLOCK:
                 asked.add(name)
     assert {name for name in asked if not name.startswith("labtui/")} == set(MAY_ASK_THE_TIME)
+
+
+WIDTH = 110
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+STILL_LONG = {"docs/architecture.md"}
+"""Pages whose signatures are still longer; the set may only shrink."""
+OTHER_PAGES = {
+    "gpu.md": "benchmarks/gpu.py writes it beside its numbers",
+    "demo.md": "benchmarks/study.py writes docs/labs/demo.md",
+}
+"""Pages that code names and that are not kept here, each with its reason."""
+
+
+def source_lines(page: Path) -> list[tuple[int, str]]:
+    """(number, line) of prose and source; not of tables, nor of what a command printed (a bare fence)."""
+    kept, fence = [], None
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fence = line.strip().lstrip("`") if fence is None else None
+        elif fence != "" and not line.lstrip().startswith("|"):
+            kept.append((number, line))
+    return kept
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_hold_110_columns(page: Path) -> None:
+    long = [f"{page.name}:{number}: {len(line)}" for number, line in source_lines(page) if len(line) > WIDTH]
+    if str(page.relative_to(ROOT)) in STILL_LONG:
+        assert long, f"{page.name} holds {WIDTH} columns: strike it off STILL_LONG"
+    else:
+        assert not long, "\n".join(long)
+
+
+def test_every_page_that_is_named_exists() -> None:
+    """``x.md`` in code, tests and pages is a file from the root, from docs, or beside who names it."""
+    folders = ("labtui", "runners", "store", "tests", "benchmarks")
+    code = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    lost = []
+    for file in [*code, *PAGES, ROOT / "pyproject.toml", ROOT / "Makefile"]:
+        if file == Path(__file__):
+            continue
+        name = file.relative_to(ROOT)
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            for found in re.findall(r"(?<![\w/.*{}-])[\w./-]*\w\.md\b", line):
+                places = (ROOT / found, ROOT / "docs" / found, file.parent / found)
+                if found not in OTHER_PAGES and not any(place.is_file() for place in places):
+                    lost.append(f"{name}:{number}: {found}")
+    assert not lost, "\n".join(lost)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis import format as show
 from labtui.analysis.likelihood import LOG_SPREAD, Objective, limits, objective
 from labtui.analysis.points import Point, Series, points
+from labtui.text import spelled
+from labtui.views import numbers
 
 if TYPE_CHECKING:
     from labtui.analysis.likelihood import Array
@@ -70,13 +71,13 @@ class Fit:
 
     def text(self, ascii: bool = False) -> str:
         """``N* ≈ 12 L^1.9 [1.7, 2.1] m^2.2 [2.0, 2.4], spread 0.2, 12 points``."""
-        law = f"N* ≈ {show.count(self.c.value)}"
+        law = f"N* ≈ {numbers.count(self.c.value)}"
         for name, p in (("L", self.a), ("m", self.b)):
             if p is not None:
                 law += f" {name}^{p.value:.2f} [{_end(p.low)}, {_end(p.high)}]"
         tail = f", {self.censored} censored" if self.censored else ""
         without = "".join(f"; without {axis}: {why}" for axis, why in self.left_out.items())
-        return show.plain(f"{law}, spread {self.spread.value:.2f}, {self.n} points{tail}{without}", ascii)
+        return _told(f"{law}, spread {self.spread.value:.2f}, {self.n} points{tail}{without}", ascii)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -104,7 +105,7 @@ class Refusal:
     reason: str
 
     def text(self, ascii: bool = False) -> str:
-        return show.plain(f"no fit: {self.reason}", ascii)
+        return _told(f"no fit: {self.reason}", ascii)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -310,6 +311,10 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
             inside, step = outside, step * 2
 
     return search(-1), search(1)
+
+
+def _told(text: str, ascii: bool) -> str:
+    return spelled(text) if ascii else text
 
 
 def _end(x: float) -> str:

@@ -1,5 +1,5 @@
 """The sharing factor: kappa = (sum of N*_n over n) / N*_joint,
-with what its brackets leave open (SCIENCE.md).
+with what its brackets leave open (docs/science.md).
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from labtui.analysis import format as show
+from labtui.text import spelled
+from labtui.views import numbers
 from store.rows import CellRow, JobState, NStar, Status
 
 KappaStatus = Literal["complete", "pending", "upper_bound", "lower_bound", "unknown", "incomplete"]
@@ -91,17 +92,19 @@ class Kappa:
         return None
 
     def text(self, ascii: bool = False) -> str:
-        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``,
-        ``incomplete``.
-        """
+        """As a table shows it: ``3.1 [2.9, 3.4]``, ``≤ 0.4``, ``pending 4/6``, ``unknown``."""
+        text = self._text()
+        return spelled(text) if ascii else text
+
+    def _text(self) -> str:
         if self.status == "complete":
-            return show.interval(self.value, self.low, self.high, ascii)
+            return numbers.interval(self.value, self.low, self.high)
         if self.status == "upper_bound" and self.high is not None:
-            return show.bound("<=", self.high, ascii)
+            return numbers.bound("<=", self.high)
         if self.status == "lower_bound" and self.low is not None:
-            return show.bound(">=", self.low, ascii)
+            return numbers.bound(">=", self.low)
         if self.status == "pending":
-            return f"pending {self.have}/{self.want}" + (" + joint" if self.joint_in else "")
+            return f"pending {self.have + self.joint_in}/{self.want + 1}"
         return self.status
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from labtui.analysis import format as show
 from labtui.analysis.kappa import Kappa, kappa
 from labtui.analysis.published import PUBLISHED, Published
 from labtui.analysis.settings import differences
+from labtui.text import spelled
+from labtui.views import numbers
 from runners.spec import Job
 from store.rows import CellRow
 
@@ -63,7 +64,8 @@ class Comparison:
                 if self.settings == "paper"
                 else "settings not known: specs are missing"
             )
-        return show.plain(f"{told}\n  {settings}", ascii)
+        text = f"{told}\n  {settings}"
+        return spelled(text) if ascii else text
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; what is published stands under ``published`` alone."""
@@ -78,7 +80,7 @@ class Comparison:
             },
             "cells": [k.cell.id for k in self.cells],
             "where": self.where,
-            "measured": show.plain(self.measured),
+            "measured": spelled(self.measured),
             "direction": self.direction,
             "magnitude": self.magnitude,
             "settings": self.settings,
@@ -128,8 +130,8 @@ def _compare(p: Published, k: Kappa, specs: Mapping[int, Job]) -> Comparison | N
         if joint.status == "open":
             return None
         low, high = _nstar_range(k.cell)
-        text = f"N* {show.nstar(joint)}"
-    direction, magnitude = _judge(p, low, high, k.value if p.quantity == "kappa" else None)
+        text = f"N* {numbers.nstar(joint)}"
+    direction, magnitude = _judge(p, low, high)
     return Comparison(p, (k,), text, direction, magnitude, settings, differing)
 
 
@@ -145,7 +147,7 @@ def _nstar_range(c: CellRow) -> tuple[float, float]:
     return (j.estimate[1], j.estimate[2]) if j.estimate is not None else (j.lo + 1, j.hi)
 
 
-def _judge(p: Published, low: float, high: float, value: float | None) -> tuple[Verdict, Verdict | None]:
+def _judge(p: Published, low: float, high: float) -> tuple[Verdict, Verdict | None]:
     """(direction, order of magnitude): undecided where the range of what was measured holds both answers."""
     if p.relation == "at_most_about":
         return _inside(low, high, 0.0, SAME_ORDER * p.value), None
@@ -182,7 +184,7 @@ def _trends(p: Published, kappas: Iterable[Kappa], specs: Mapping[int, Job]) -> 
         verdict: Verdict = (
             "agrees" if last[1] < first[0] else "differs" if last[0] > first[1] else "undecided"
         )
-        text = " → ".join(show.nstar(k.cell.joint) for k in series)
+        text = " → ".join(numbers.nstar(k.cell.joint) for k in series)
         out.append(
             Comparison(p, tuple(series), text, verdict, None, *_settings([k.cell for k in series], specs))
         )

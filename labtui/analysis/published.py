@@ -53,7 +53,7 @@ PUBLISHED: tuple[Published, ...] = (
 
 @dataclass(frozen=True)
 class PaperSettings:
-    """The paper's own numbers (SCIENCE.md, Models, N* and the search)."""
+    """The paper's own numbers (docs/science.md, Models, N* and the search)."""
 
     moduli: tuple[int, ...] = (2, 3, 5, 10, 15, 20, 50, 75, 100)
     lengths: tuple[int, ...] = (5, 10, 20, 30)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from labtui.analysis import format as show
 from labtui.analysis.stored import stored_job
 from labtui.cli.context import Context
 from labtui.cli.entry import BadInput
 from labtui.cli.rows import plain
+from labtui.views import numbers
 from labtui.views.grid import grid
-from labtui.views.queue import label
 from store.json import mapping
 from store.rows import JobRow
 
@@ -68,7 +67,7 @@ def labs(context: Context, path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {
             "hash": a.hash,
-            "label": a.name or label(a),
+            "label": numbers.name(a),
             "here": {"job": a.id, "state": a.state, "status": a.status, "lo": a.lo, "hi": a.hi},
             "there": {"job": b.id, "state": b.state, "status": b.status, "lo": b.lo, "hi": b.hi},
             "verdict": agreement(a, b),
@@ -102,4 +101,4 @@ def agreement(a: JobRow, b: JobRow) -> str:
 
 
 def _result(row: JobRow) -> str:
-    return f"{show.nstar(row)} {show.bracket(row.lo, row.hi)}" if row.state == "done" else row.state
+    return f"{numbers.nstar(row)} {numbers.left_open(row)}".rstrip() if row.state == "done" else row.state

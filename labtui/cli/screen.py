@@ -63,6 +63,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         read_only=args.read_only,
         no_mouse=getattr(args, "no_mouse", False),
         slow=getattr(args, "slow", False),
+        ascii=bool(args.ascii),
         screen=screen or getattr(args, "screen", None),
         study=study,
         started=started,

@@ -19,6 +19,7 @@ def run(
     read_only: bool = False,
     no_mouse: bool = False,
     slow: bool = False,
+    ascii: bool = False,
     screen: str | None = None,
     study: int | None = None,
     *,
@@ -30,6 +31,8 @@ def run(
     settings = read_settings()
     if no_mouse:
         settings = replace(settings, mouse=False)
+    if ascii:
+        settings = replace(settings, glyphs="ascii")
     if slow:
         settings = replace(settings, slow=True)
     app = LabApp(

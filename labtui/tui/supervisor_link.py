@@ -114,8 +114,8 @@ class Supervising(Host, inherit_bindings=False):
             return
         failed = [job for job in ended if job.state == "failed"]
         job = (failed or list(ended))[-1]
-        found = figures.bracket(job.lo, job.hi, job.n_max, job.status)
-        what = f"job {job.id}, {clean(job.model_label)} {clean(job.task)} {job.format}"
+        found = figures.nstar(job)
+        what = f"job {job.id}, {figures.label(job)}"
         text = f"✗ {what} failed: {clean(job.reason or '')}" if failed else f"✓ {what}: N* {found}"
         if len(ended) > 1:
             text = f"{len(ended)} jobs ended; {text}"

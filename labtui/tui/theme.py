@@ -51,18 +51,20 @@ def state_style(state: str) -> str:
 
 
 _DARK = {
-    "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#8491a0",
-    "faint": "#3b4652", "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479", "accent": "#79b8ff",
-    "ok": "#7ecb8f", "warn": "#e5b95c", "bad": "#f47b72", "tab": "#233245", "shade": "#203040",
-    "transformer": "#f0a35e", "lstm": "#6cb8ff", "dense_ssm": "#c79bf2",
-    "plugin0": "#5fd0b8", "plugin1": "#e3d16a", "plugin2": "#f58fb4", "plugin3": "#a8c76b",
+    "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#94a1b0",
+    "quiet": "#7f8c9a", "faint": "#5c6874", "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479",
+    "accent": "#6fcbe6", "ok": "#86cc7c", "warn": "#e8c65c", "bad": "#f5857d", "tab": "#233245",
+    "shade": "#5a6773", "less": "#f0a35e", "more": "#6cb0ff",
+    "transformer": "#45c9a8", "lstm": "#c79bf2", "dense_ssm": "#b4bd55",
+    "plugin0": "#f58fb4", "plugin1": "#a9b6f0", "plugin2": "#d9b8a0", "plugin3": "#8cc9c9",
 }  # fmt: skip
 _LIGHT = {
-    "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#66717c",
-    "faint": "#c3cad0", "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#9a6700", "accent": "#0a5fb4",
-    "ok": "#1f7a3a", "warn": "#8f5d00", "bad": "#b3261e", "tab": "#dbe7f3", "shade": "#dbe6ef",
-    "transformer": "#b3560a", "lstm": "#0b63b0", "dense_ssm": "#7a3db8",
-    "plugin0": "#0d7a66", "plugin1": "#7a6500", "plugin2": "#b02a62", "plugin3": "#4c6b12",
+    "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#515c66",
+    "quiet": "#636e78", "faint": "#868f98", "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#7d5300",
+    "accent": "#00617f", "ok": "#1b6b33", "warn": "#765000", "bad": "#a8221a", "tab": "#dbe7f3",
+    "shade": "#868f98", "less": "#a04a00", "more": "#0b5fb0",
+    "transformer": "#08695a", "lstm": "#7a3db8", "dense_ssm": "#5a6000",
+    "plugin0": "#a52558", "plugin1": "#4a4fae", "plugin2": "#7a4a2a", "plugin3": "#1a6666",
 }  # fmt: skip
 _KAPPA_DARK = {
     -3: "#93501b",
@@ -84,15 +86,20 @@ _KAPPA_LIGHT = {
 }
 _HEAT_DARK = ("#3f7d4f", "#3d6f73", "#375a75", "#32466a", "#2c3453", "#242a3c")
 _RATES_DARK = ("#f2cf63", "#8fcf6a", "#45b39d", "#5b9bd1", "#a58be0")
-_RATES_LIGHT = ("#9a7400", "#4c8a1c", "#0c7f6b", "#1f62a8", "#6a48b0")
+_RATES_LIGHT = ("#856300", "#3f7514", "#0c7463", "#1f62a8", "#6a48b0")
 _HEAT_LIGHT = ("#a6d8b0", "#b7dcd8", "#c6dcec", "#d5dcef", "#e2e2f0", "#eeeef3")
 _ANSI = {
-    "fg": "default", "strong": "default bold", "dim": "bright_black", "faint": "bright_black",
-    "track": "bright_black", "cursor": "reverse", "mark": "yellow bold", "accent": "blue", "ok": "green",
-    "warn": "yellow", "bad": "red", "tab": "reverse", "transformer": "yellow", "lstm": "cyan",
-    "dense_ssm": "magenta", "plugin0": "green", "plugin1": "bright_yellow", "plugin2": "bright_red",
-    "plugin3": "bright_green",
+    "strong": "default bold", "dim": "dim", "quiet": "dim", "faint": "bright_black", "track": "bright_black",
+    "cursor": "reverse", "mark": "bold underline", "accent": "bright_blue", "ok": "green", "warn": "yellow",
+    "bad": "red", "less": "yellow", "more": "cyan", "transformer": "bright_green", "lstm": "magenta",
+    "dense_ssm": "default", "plugin0": "bright_magenta", "plugin1": "bright_red", "plugin2": "bright_white",
+    "plugin3": "bright_cyan",
 }  # fmt: skip
+"""Text that is less than the rest is SGR 2 (dim): bright black is the background itself in some palettes
+(Solarized), so that it draws rules alone."""
+
+
+_ANSI_RATES = ("default", "bright_green", "bright_cyan", "bright_blue", "bright_magenta")
 
 
 def _theme(name: str, colours: dict[str, str], *, dark: bool) -> Theme:
@@ -194,7 +201,10 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
         "fg": on(c["fg"], c["bg"]),
         "strong": on(c["strong"], bold=True),
         "dim": on(c["dim"]),
+        "quiet": on(c["quiet"]),
         "faint": on(c["faint"]),
+        "less": on(c["less"]),
+        "more": on(c["more"]),
         "track": Style(bgcolor=c["track"]),
         "panel": Style(bgcolor=c["panel"]),
         "heading": on(c["dim"]),
@@ -242,13 +252,26 @@ def _ansi() -> dict[str, Style]:
     parse = Style.parse
     names = {
         name: parse(c[name])
-        for name in ("strong", "dim", "faint", "accent", "ok", "warn", "bad", "mark", "cursor")
+        for name in (
+            "strong",
+            "dim",
+            "quiet",
+            "faint",
+            "less",
+            "more",
+            "accent",
+            "ok",
+            "warn",
+            "bad",
+            "mark",
+            "cursor",
+        )
     }
     names |= {
         "fg": Style(color=RichColor.default(), bgcolor=RichColor.default()),
         "track": parse(c["track"]),
         "panel": Style.null(),
-        "heading": parse("bright_black"),
+        "heading": parse("dim"),
         "title": parse("bold"),
         "head": parse("bold underline"),
         "key": parse("bold"),
@@ -262,14 +285,14 @@ def _ansi() -> dict[str, Style]:
         "shade": parse("underline"),
     }
     for state, colour in {
-        "queued": "default", "running": "blue bold", "paused": "yellow", "done": "green",
-        "failed": "red bold", "cancelled": "bright_black", "success": "green", "failure": "default",
-        "diverged": "yellow", "superseded": "bright_black", "lost": "red",
+        "queued": "default", "running": "bright_blue bold", "paused": "yellow", "done": "green",
+        "failed": "red bold", "cancelled": "dim", "success": "green", "failure": "default",
+        "diverged": "yellow", "superseded": "dim", "lost": "red",
     }.items():  # fmt: skip
         names[f"state.{state}"] = parse(colour)
     names |= {f"model.{kind}": parse(c[kind]) for kind in MODEL_SIGN}
     names |= {f"plugin.{i}": parse(c[f"plugin{i}"]) for i in range(4)}
-    names |= dict(zip(RATES, map(parse, ("bright_yellow", "green", "cyan", "blue", "magenta")), strict=True))
+    names |= dict(zip(RATES, map(parse, _ANSI_RATES), strict=True))
     for k, colour in {
         -3: "yellow bold",
         -2: "yellow",
@@ -280,7 +303,7 @@ def _ansi() -> dict[str, Style]:
         3: "cyan bold",
     }.items():
         names[f"kappa.{k:+d}"] = parse(colour)
-    for i, colour in enumerate(("green bold", "green", "cyan", "blue", "default", "bright_black")):
+    for i, colour in enumerate(("green bold", "green", "cyan", "blue", "default", "dim")):
         names[f"heat.{i}"] = parse(colour)
     return names
 
@@ -296,7 +319,7 @@ def _mono() -> dict[str, Style]:
         "fg": Style(color=RichColor.default(), bgcolor=RichColor.default()),
         "head": Style(underline=True),
     }
-    names |= {"under": Style(underline=True)}
+    names |= {name: Style(underline=True) for name in ("under", "shade")}
     return names
 
 
@@ -314,6 +337,6 @@ def _borrowed(theme: Theme) -> dict[str, str]:
         if value.startswith("#") and len(value) >= 7:
             c[ours] = value[:7]
     ink, ground = Color.parse(c["fg"]), Color.parse(c["bg"])
-    for ours, share in (("dim", 0.3), ("faint", 0.75), ("track", 0.88), ("shade", 0.8)):
+    for ours, share in (("dim", 0.3), ("quiet", 0.4), ("faint", 0.6), ("track", 0.88), ("shade", 0.6)):
         c[ours] = ink.blend(ground, share).hex[:7]
     return c

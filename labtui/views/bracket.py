@@ -11,6 +11,7 @@ from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, based, thin_bar
 from labtui.views.plot import Axis, ticks
+from runners import verdict
 from store.rows import JobRow, ProbeRow
 
 HEADS = f"{'trials':>7}{'loss':>9}{'time':>8}"
@@ -30,19 +31,9 @@ class Step:
 
 
 def steps(probes: Sequence[ProbeRow], n_max: int) -> list[Step]:
-    """The candidates in order, each with the bracket after it:
-    hi the smallest success, lo the largest failure below hi.
-    """
-    wins: list[int] = []
-    losses: list[int] = []
-    out: list[Step] = []
-    for probe in probes:
-        if probe.verdict is not None and not probe.speculative and probe.state == "done":
-            (wins if probe.verdict else losses).append(probe.n)
-        hi = min(wins, default=None)
-        lo = max((n for n in losses if hi is None or n < hi), default=0)
-        out.append(Step(probe, lo, hi, n_max))
-    return out
+    """The candidates in order, each with the bracket after it."""
+    counted = [(p.n, p.verdict if not p.speculative and p.state == "done" else None) for p in probes]
+    return [Step(p, b.lo, b.hi, n_max) for p, b in zip(probes, verdict.brackets(counted), strict=True)]
 
 
 def chart_axis(probes: Sequence[ProbeRow], n_max: int) -> Axis:

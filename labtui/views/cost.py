@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis import format as show
+from labtui.views import numbers
 from labtui.views.grid import pairs
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def cost_lines(facts: dict[str, Any]) -> list[str]:
             ("searches", f"{facts['searches']:,} ({facts['known']:,} known already, {facts['new']:,} new)"),
             ("candidates", f"about {facts['candidates']:,}"),
             ("trials", f"about {facts['trials']:,}, at most {facts['trials_most']:,}"),
-            ("steps", f"about {show.count(facts['member_steps'])} optimiser steps over all trials"),
+            ("steps", f"about {numbers.count(facts['member_steps'])} optimiser steps over all trials"),
             (
                 "device-hours",
                 f"about {_hours(facts['gpu_hours'])} on a GPU, {_hours(facts['core_hours'])} on a CPU core",

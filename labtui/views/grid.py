@@ -81,15 +81,3 @@ def pairs(items: Sequence[tuple[str, object]]) -> list[str]:
     shown = [(name, clean(str(value))) for name, value in items if value not in (None, "", ())]
     width = max((len(name) for name, _ in shown), default=0)
     return [f"{name:<{width}}  {value}" for name, value in shown]
-
-
-def when(at: float | None) -> str:
-    """A time in this machine's zone, to the second; a dash where there is none."""
-    from datetime import datetime
-
-    if at is None:
-        return "–"
-    try:
-        return datetime.fromtimestamp(at).isoformat(" ", "seconds")
-    except (OverflowError, OSError, ValueError):
-        return "–"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log1p
 
-from labtui.analysis import format as show
 from labtui.analysis.eta import job_eta
-from labtui.views.grid import grid, pairs, when
-from labtui.views.queue import label
+from labtui.views import numbers
+from labtui.views.grid import grid, pairs
+from runners.verdict import brackets
 from store.rows import JobRow, ProbeRow, TrialRow
 
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
@@ -19,20 +19,19 @@ def summary_lines(job: JobRow) -> list[str]:
     eta = job_eta(job)
     result = {
         "open": "open",
-        "bracket": f"N* = {job.hi} in {show.bracket(job.lo, job.hi)}",
-        "censored": f"N* > {job.n_max}",
+        "bracket": f"N* {numbers.nstar_exact(job)} {numbers.left_open(job)}",
+        "censored": f"N* > {job.n_max:,}",
     }
-    exact = f"({job.lo}, {job.hi}]" if job.hi is not None else ""
     return pairs(
         [
-            ("job", f"{job.id}  {job.name or label(job)}"),
-            ("searches", label(job)),
+            ("job", f"{job.id}  {numbers.name(job)}"),
+            ("searches", numbers.label(job)),
             ("hash", job.hash),
             ("state", job.state + (f", asked to be {job.wanted}" if job.wanted else "")),
             ("result", result[job.status]),
-            ("bracket", exact),
-            ("estimate", show.count_interval(job.estimate) + " (90 %)" if job.estimate else None),
-            ("N_50", show.count_interval(job.n50) + " (90 %)" if job.n50 else None),
+            ("bracket", numbers.bracket(job) if job.hi is not None else None),
+            ("estimate", f"{numbers.count_interval(job.estimate)} (90 %)" if job.estimate else None),
+            ("N_50", numbers.count_interval(job.n50) + " (90 %)" if job.n50 else None),
             ("flags", " ".join(job.flags)),
             ("best loss", None if job.best_loss is None else f"{job.best_loss:.3g} (eps {job.eps:g})"),
             (
@@ -42,14 +41,14 @@ def summary_lines(job: JobRow) -> list[str]:
             ),
             ("candidates", job.candidates),
             ("training", f"N = {job.current_n}, {job.progress:.0%}" if job.current_n is not None else None),
-            ("eta", f"{show.seconds(eta.seconds)} ({eta.basis})" if eta.seconds is not None else None),
+            ("eta", f"{numbers.duration(eta.seconds)} ({eta.basis})" if eta.seconds is not None else None),
             ("device", job.device),
             (
                 "time",
-                f"{show.seconds(job.wall_s)} wall, {show.seconds(job.device_s)} device, "
+                f"{numbers.duration(job.wall_s)} wall, {numbers.duration(job.device_s)} device, "
                 f"{job.member_steps} member-steps",
             ),
-            ("began, ended", f"{when(job.started_at)}, {when(job.finished_at)}"),
+            ("began, ended", f"{numbers.when(job.started_at)}, {numbers.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
             ("failure", job.failure),
             ("reason", job.reason),
@@ -70,7 +69,7 @@ def probe_lines(probes: Sequence[ProbeRow]) -> list[str]:
             f"{p.successes}/{p.seeds}" if p.seeds else "",
             "" if p.best_loss is None else f"{p.best_loss:.3g}",
             p.step,
-            show.seconds(p.wall_s),
+            numbers.duration(p.wall_s),
             p.device,
         ]
         for p in probes
@@ -96,7 +95,7 @@ def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
             "" if t.best_loss is None else f"{t.best_loss:.3g}",
             t.best_step,
             t.steps,
-            show.seconds(t.wall_s),
+            numbers.duration(t.wall_s),
             "" if t.generalisation is None else f"{t.generalisation:.2f}",
         ]
         for t in trials
@@ -121,23 +120,18 @@ def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> l
         return min(room - 1, int(room * log1p(max(0, n)) / top)) if top > 0 else 0
 
     lines = []
-    successes: list[int] = []
-    failures: list[int] = []
-    for p in probes:
+    after = brackets((p.n, None if p.speculative else p.verdict) for p in probes)
+    for p, b in zip(probes, after, strict=True):
         counts = p.verdict is not None and not p.speculative
-        if counts:
-            (successes if p.verdict else failures).append(p.n)
-        hi = min(successes) if successes else None
-        lo = max((f for f in failures if hi is None or f < hi), default=0)
         row = [" "] * room
-        for i in range(column(lo), column(hi if hi is not None else job.n_max) + 1):
+        for i in range(column(b.lo), column(b.hi if b.hi is not None else job.n_max) + 1):
             row[i] = "─"
         row[column(p.n)] = ("o" if p.verdict else "x") if counts else "?" if p.state == "running" else "·"
         lines.append(f"{p.n:>{left}}  {''.join(row)}  {'' if not counts else VERDICTS[p.verdict]}".rstrip())
     ticks = [" "] * room
     for exponent in range(19):
         n = 10**exponent
-        name = show.count(n, ascii=True)
+        name = numbers.count(n)
         at = column(n)
         if (
             n <= max(job.n_max, *(p.n for p in probes))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from labtui.analysis import format as show
 from labtui.analysis.kappa import Kappa, Term, kappa
 from labtui.analysis.table import AXES, KappaTable, tables, varying
 from labtui.text import clean
+from labtui.views import numbers
 from labtui.views.grid import grid
 from store.rows import CellRow, NStar
 
@@ -134,8 +134,14 @@ def cell_lines(k: Kappa) -> list[str]:
 
 
 def _row(part: NStar | Term) -> list[object]:
-    bracket = f"({part.lo}, {part.hi}]" if part.hi is not None else ""
-    return [show.nstar(part), bracket, part.n_max, part.state, part.job_id, " ".join(part.flags)]
+    return [
+        numbers.nstar(part),
+        numbers.left_open(part).removeprefix("in "),
+        numbers.exact(part.n_max),
+        part.state,
+        part.job_id,
+        " ".join(part.flags),
+    ]
 
 
 def terms_lines(k: Kappa, width: int = 96) -> list[str]:
@@ -151,5 +157,5 @@ def terms_lines(k: Kappa, width: int = 96) -> list[str]:
         value = part.hi if part.status == "bracket" else part.n_max if part.status == "censored" else None
         size = round(room * log(value + 1) / log(top + 1)) if value else 0
         bar = "█" * size + ("→" if part.status == "censored" else "")
-        lines.append(f"{head:>6} {show.nstar(part):>8}  {bar}")
+        lines.append(f"{head:>6} {numbers.nstar(part):>8}  {bar}")
     return [clean(f"{name(k.cell)}: kappa {k.text()}"), *lines]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 
-from labtui.text import Align, clean, enough, fit
+from labtui.text import ELLIPSIS, Align, clean, enough, fit
 
 Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
@@ -37,19 +37,23 @@ def plain(line: Line) -> str:
 
 
 def crop(line: Line, width: int, style: str = "") -> Line:
-    """``line`` in exactly ``width`` cells: cut, or padded in ``style``;
-    nothing is left in it that a terminal would obey.
+    """``line`` in exactly ``width`` cells: padded in ``style``, or cut with ``…`` in its last cell, so that
+    no cut text reads as a whole one. Nothing is left in it that a terminal would obey.
     """
     room = width
     out: list[Span] = []
-    for whole, key in line:
+    for i, (whole, key) in enumerate(line):
         text = enough(whole, room)
         if not text.isprintable():
             text = clean(text)
         n = len(text) if text.isascii() else cell_len(text)
         if n >= room:
-            if room > 0:
-                out.append((text if n == room else set_cell_size(text, room), key))
+            if room <= 0:
+                return tuple(out)
+            more = any(t and not t.isspace() for t, _ in line[i + 1 :])
+            if more or (n > room and cell_len(text.rstrip()) > room):
+                text = set_cell_size(text, room - 1) + ELLIPSIS
+            out.append((text if cell_len(text) == room else set_cell_size(text, room), key))
             return tuple(out)
         if n:
             out.append((text, key))

@@ -1,28 +1,72 @@
-"""Numbers as a person reads them: short, of one width, never lying about what is unknown."""
+"""Numbers as a person reads them, on screens, in tables and in texts alike: short, and never lying about what
+is unknown.
+
+One writer for each kind of number. Signs beyond ASCII are spelled by :func:`labtui.text.to_ascii` where a
+terminal has none.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from labtui.text import clean
 
 if TYPE_CHECKING:
-    from store.rows import JobRow
+    from store.rows import JobRow, Status
 
 NONE = "–"
+_SUFFIXES = ("", "k", "M", "G", "T", "P")
 
 
-def count(n: float | None) -> str:
-    """A sample size or other count in at most five cells: ``7``, ``312``, ``2.94k``, ``16M``."""
-    from labtui.analysis import format  # not before the first paint: it loads the rows
+class Searched(Protocol):
+    """What :func:`nstar` and :func:`bracket` read: a JobRow, an NStar, a term of kappa's sum, a point of a
+    fit.
+    """
 
-    return NONE if n is None else format.count(n)
+    @property
+    def status(self) -> Status: ...
+    @property
+    def lo(self) -> int: ...
+    @property
+    def hi(self) -> int | None: ...
+    @property
+    def n_max(self) -> int: ...
+    @property
+    def estimate(self) -> tuple[float, float, float] | None: ...
 
 
-def exact(n: int | None) -> str:
+def count(n: float | None, digits: int = 3) -> str:
+    """A number of sequences in at most five cells: exact below 1,000, else ``digits`` significant ones: 312,
+    2.94k, 16M.
+    """
+    if n is None or math.isnan(n):
+        return NONE
+    if math.isinf(n):
+        return "∞"
+    if n < 0:
+        return "-" + count(-n, digits)
+    if n < 999.5:
+        return _short(n, digits)
+    scale = 0
+    while n >= 999.5 and scale < len(_SUFFIXES) - 1:
+        n /= 1000
+        scale += 1
+    return _short(n, digits) + _SUFFIXES[scale]
+
+
+def _short(x: float, digits: int) -> str:
+    if x == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(x))))
+    text = f"{x:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def exact(n: float | None) -> str:
     """A count in full, thousands apart: ``16,000,000``."""
-    return NONE if n is None else f"{n:,}"
+    return NONE if n is None or not math.isfinite(n) else f"{round(n):,}"
 
 
 def loss(value: float | None) -> str:
@@ -42,7 +86,7 @@ def loss(value: float | None) -> str:
 
 
 def rate(value: float) -> str:
-    """A learning rate: ``1e-3``, ``0.02``."""
+    """A learning rate or an eps: ``1e-3``, ``0.02``."""
     if value <= 0 or not math.isfinite(value):
         return str(value)
     exponent = math.floor(math.log10(value) + 1e-9)
@@ -50,6 +94,141 @@ def rate(value: float) -> str:
     if exponent >= -1:
         return f"{value:g}"
     return f"{mantissa:.3g}e{exponent}"
+
+
+# kappa
+
+
+def ratio(x: float | None) -> str:
+    """A kappa: two significant digits below 10 (0.28, 3.1), whole numbers to 999, then 1.3k."""
+    if x is None or math.isnan(x):
+        return NONE
+    return "∞" if math.isinf(x) else _digits(x, 2, round)
+
+
+def _digits(x: float, digits: int, whole: Callable[[float], int]) -> str:
+    """``x`` (not negative) with ``digits`` significant digits, its last one rounded by ``whole``."""
+    if x <= 0:
+        return "0"
+    if x >= 99.5:
+        scale = 10.0 ** (math.floor(math.log10(x) + 1e-12) - 2)
+        return count(whole(x / scale - _slack(whole)) * scale)
+    places = max(0, digits - 1 - math.floor(math.log10(x * 1.0051)))
+    places = min(places, digits if x >= 0.0095 else -math.floor(math.log10(x)))
+    if places > 9:  # nothing that N* makes; bounds stay true
+        return "1e-9" if whole is math.ceil else "0"
+    return f"{whole(x * 10**places - _slack(whole)) / 10**places:.{places}f}"
+
+
+def _slack(whole: Callable[[float], int]) -> float:
+    """What a product may be beside a whole number without being rounded on: 0.29 * 100 is 28.999..."""
+    return 1e-9 if whole is math.ceil else -1e-9 if whole is math.floor else 0.0
+
+
+def bound(sign: str, x: float) -> str:
+    """A one-sided kappa, rounded outward so that it stays true: 0.2046 is ``≤ 0.21``, 4.571 is ``≥ 4.5``.
+
+    ``sign`` in either spelling.
+    """
+    sign = {"<=": "≤", ">=": "≥"}.get(sign, sign)
+    if math.isnan(x):
+        return f"{sign} {NONE}"
+    return f"{sign} " + ("∞" if math.isinf(x) else _digits(x, 2, math.ceil if sign == "≤" else math.floor))
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A kappa with its interval, the ends rounded outward: ``3.1 [2.9, 3.4]``.
+
+    The point and its ends get a third digit where two do not tell them apart; where three do not either,
+    there is no interval:
+    brackets of one sequence say nothing of how N* scatters over seeds.
+    """
+    if value is None or low is None or high is None:
+        return ratio(value)
+    if not all(map(math.isfinite, (value, low, high))):
+        return f"{ratio(value)} [{ratio(low)}, {ratio(high)}]"
+    for digits in (2, 3):
+        text = _digits(value, digits, round)
+        ends = _digits(low, digits, math.floor), _digits(high, digits, math.ceil)
+        if text not in ends:
+            return f"{text} [{ends[0]}, {ends[1]}]"
+    return ratio(value)
+
+
+# N*
+
+
+def bracket(row: Searched) -> str:
+    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was
+    learned.
+    """
+    if row.hi is None:
+        return (
+            f"> {count(row.n_max)}" if row.status == "censored" else f"> {exact(row.lo)}" if row.lo else NONE
+        )
+    return f"({exact(row.lo)}, {exact(row.hi)}]"
+
+
+def short_bracket(row: Searched, width: int = 13) -> str:
+    """The bracket in at most ``width`` cells (13 hold any): ``(940, 1.12k]``, tighter where it must be."""
+    if row.hi is None:
+        return bracket(row)
+    text = f"({count(row.lo)}, {count(row.hi)}]"
+    return text if len(text) <= width else text.replace(", ", ",")
+
+
+def nstar(row: Searched) -> str:
+    """N* in a table: ``1.3k``; ``≈ 28`` where it is an estimate; ``> 16M`` where censored; an open one by its
+    bracket.
+    """
+    if row.status == "censored":
+        return f"> {count(row.n_max)}"
+    if row.estimate is not None:
+        return f"≈ {count(_rounded(row.estimate[0]))}"
+    return count(row.hi) if row.status == "bracket" else short_bracket(row)
+
+
+def nstar_exact(row: Searched) -> str:
+    """N* in full: ``1,118``, ``≈ 28``, ``> 16,000,000``, ``?`` while open."""
+    if row.status == "censored":
+        return f"> {exact(row.n_max)}"
+    if row.estimate is not None:
+        return f"≈ {exact(row.estimate[0])}"
+    return exact(row.hi) if row.status == "bracket" else "?"
+
+
+def left_open(row: Searched) -> str:
+    """What is known around N*: ``in (940, 1,118]`` from a bisection, ``90 % in [21, 34]`` from the posterior
+    of its seeds.
+    """
+    if row.estimate is not None:
+        return f"90 % in {count_ends(row.estimate)}"
+    return f"in {bracket(row)}" if row.hi is not None else ""
+
+
+def count_interval(estimate: tuple[float, float, float] | None) -> str:
+    """An estimate of N* with its 90 % interval: ``1.3k [1.1k, 1.6k]``."""
+    return NONE if estimate is None else f"{count(_rounded(estimate[0]))} {count_ends(estimate)}"
+
+
+def count_ends(estimate: tuple[float, float, float]) -> str:
+    """The 90 % interval alone, its ends rounded outward: ``[1.1k, 1.6k]``."""
+    return f"[{count(_outward(estimate[1], math.floor))}, {count(_outward(estimate[2], math.ceil))}]"
+
+
+def _rounded(n: float) -> float:
+    return round(n) if math.isfinite(n) else n
+
+
+def _outward(n: float, whole: Callable[[float], int]) -> float:
+    """``n`` as a number of three digits, or whole below 1,000, on its outer side."""
+    if not math.isfinite(n) or n <= 0:
+        return n
+    scale = 10.0 ** max(0, math.floor(math.log10(n)) - 2)
+    return whole(n / scale - _slack(whole)) * scale
+
+
+# Times
 
 
 def duration(seconds: float | None) -> str:
@@ -80,6 +259,16 @@ def date(at: float | None) -> str:
     return _local(at, "%Y-%m-%d %H:%M")
 
 
+def day(at: float | None) -> str:
+    """The date alone: ``2026-02-18``."""
+    return _local(at, "%Y-%m-%d")
+
+
+def when(at: float | None) -> str:
+    """Date and time to the second: ``2026-02-18 14:03:09``."""
+    return _local(at, "%Y-%m-%d %H:%M:%S")
+
+
 def _local(at: float | None, form: str) -> str:
     import time
 
@@ -98,21 +287,32 @@ def size_bytes(n: float) -> str:
     return f"{n:.1f}T" if n < 10 else f"{n:.0f}T"
 
 
-def bracket(lo: int, hi: int | None, n_max: int, status: str) -> str:
-    """N* as a table shows it: ``240``, ``> 16M``, or what is known of an open one: ``120–240``, ``≤ 240``."""
-    if status == "censored":
-        return f"> {count(n_max)}"
-    if status == "bracket" and hi is not None:
-        return count(hi)
-    if hi is None:
-        return NONE
-    return f"≤ {count(hi)}" if lo == 0 else f"{count(lo)}–{count(hi)}"
+# A search by its name
+
+
+def lengths(distribution: str, length: int, min_length: int) -> str:
+    """Which input lengths: ``n=5``, ``2..7``, ``2..7 s2l``."""
+    if distribution == "fixed":
+        return f"n={length}"
+    return f"{min_length}..{length}" + (" s2l" if distribution == "short_to_long" else "")
+
+
+def label(job: JobRow) -> str:
+    """A search by its axes, in the one order that every place has: ``dense_ssm 16 Z3 acot 2..7``."""
+    return clean(
+        f"{job.model_label} {job.task} {job.format} {lengths(job.distribution, job.length, job.min_length)}"
+    )
 
 
 def own_name(job: JobRow) -> str:
     """The name that a person gave a job, made harmless; empty where it is only the label made of its axes."""
     name = clean(job.name)
     return "" if job.model_label in name and name.startswith(f"{job.task} {job.format}") else name
+
+
+def name(job: JobRow) -> str:
+    """What a job is called where there is room for one thing: the name a person gave it, else its label."""
+    return own_name(job) or label(job)
 
 
 def why(job: JobRow) -> str:
@@ -126,10 +326,3 @@ def why(job: JobRow) -> str:
 def flags(found: tuple[str, ...]) -> str:
     """The flags that need a second look; that N_max is the whole space of sequences is no such thing."""
     return " ".join(flag for flag in found if flag != "capped")
-
-
-def lengths(distribution: str, length: int, min_length: int) -> str:
-    """Which input lengths: ``n=5``, ``2..7``, ``2..7 s2l``."""
-    if distribution == "fixed":
-        return f"n={length}"
-    return f"{min_length}..{length}" + (" s2l" if distribution == "short_to_long" else "")

@@ -208,7 +208,7 @@ def plot(
     """The plot in exactly ``width`` x ``height`` cells;
     two lines at the foot and a gutter at the left are its axes.
     """
-    show = {"loss": figures.loss, "count": figures.count}[y_format]
+    show = figures.count if y_format == "count" else figures.loss
     y_ticks = [
         (v, show(v) if y_format == "count" or v < 0.001 else f"{v:g}") for v in ticks(y, max(2, height // 3))
     ]

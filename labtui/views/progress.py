@@ -7,11 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from labtui.analysis import format as show
 from labtui.analysis.eta import candidates_left
 from labtui.analysis.stored import stored_job
 from labtui.text import clean
-from labtui.views.queue import label
+from labtui.views import numbers
 from store.rows import JobRow
 
 OVER = ("done", "failed", "cancelled")
@@ -70,19 +69,19 @@ def state_line(jobs: Sequence[JobRow], eta: float | None) -> str:
     if running:
         parts = []
         for job in running[:3]:
-            at = f": N = {job.current_n}, {job.progress:.0%}" if job.current_n is not None else ""
-            parts.append(clean(job.name or label(job), limit=60) + at)
+            at = f": N = {job.current_n:,}, {job.progress:.0%}" if job.current_n is not None else ""
+            parts.append(numbers.name(job) + at)
         words += ", now " + "; ".join(parts) + (f" and {len(running) - 3} more" if len(running) > 3 else "")
-    left = f"; about {show.seconds(eta)} left" if eta is not None and over < len(jobs) else ""
+    left = f"; about {numbers.duration(eta)} left" if eta is not None and over < len(jobs) else ""
     return words + left
 
 
 def ended_line(job: JobRow) -> str:
     """What came out of a search."""
-    name = clean(job.name or label(job), limit=80)
+    name = numbers.name(job)
     if job.state != "done":
         reason = f" ({clean(job.reason, limit=200)})" if job.reason else ""
         return f"{name}: {job.state}{reason}"
-    result = f"N* {show.nstar(job)}" if job.status == "censored" else f"N* = {job.hi} in ({job.lo}, {job.hi}]"
+    result = f"N* {numbers.nstar_exact(job)} {numbers.left_open(job)}".rstrip()
     flags = "".join(f" !{flag}" for flag in job.flags if flag != "capped")
-    return f"{name}: {result}{flags}  [{job.candidates} candidates, {show.seconds(job.wall_s)}]"
+    return f"{name}: {result}{flags}  [{job.candidates} candidates, {numbers.duration(job.wall_s)}]"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from labtui.analysis import format as show
 from labtui.analysis.eta import job_eta
 from labtui.text import clean
-from labtui.views.grid import grid, when
+from labtui.views import numbers
+from labtui.views.grid import grid
 from store.rows import DeviceRow, EventRow, JobRow, StudyRow, SupervisorRow
 
 STATES = ("running", "queued", "paused", "done", "failed", "cancelled")
@@ -23,19 +23,19 @@ def job_lines(jobs: Sequence[JobRow], *, eta: bool = True) -> list[str]:
     for job in jobs:
         state = state_of(job) + (f" → {job.wanted}" if job.wanted else "")
         now = (
-            f"{show.count(job.current_n)} {job.progress:.0%}"
+            f"{numbers.count(job.current_n)} {job.progress:.0%}"
             if job.current_n is not None and job.state == "running"
             else ""
         )
-        last = show.seconds(job_eta(job, pace).seconds) if eta else when(job.finished_at)
+        last = numbers.duration(job_eta(job, pace).seconds) if eta else numbers.when(job.finished_at)
         flags = "".join(f" !{flag}" for flag in job.flags if flag != "capped")
         rows.append(
             [
                 job.id,
                 clean(state, limit=40),
-                job.name or label(job),
-                show.nstar(job) + flags,
-                show.bracket(job.lo, job.hi),
+                numbers.name(job),
+                numbers.nstar(job) + flags,
+                numbers.bracket(job),
                 now,
                 job.candidates or "",
                 "" if job.state in ("done", "failed", "cancelled") and eta else last,
@@ -57,13 +57,6 @@ def state_of(job: JobRow) -> str:
     return f"queued again: {job.failure}" if job.state == "queued" and job.failure else job.state
 
 
-def label(job: JobRow) -> str:
-    """A short name from a job's axes: ``Z3 acot n=5 dense_ssm 16``."""
-    lengths = f"n={job.length}" if job.distribution == "fixed" else f"L={job.min_length}..{job.length}"
-    tail = " s2l" if job.distribution == "short_to_long" else ""
-    return f"{job.task} {job.format} {lengths}{tail} {job.model_label}"
-
-
 def mean_pace(jobs: Sequence[JobRow]) -> float | None:
     """Mean wall seconds of the finished jobs; None where there is none."""
     walls = [job.wall_s for job in jobs if job.state == "done" and job.wall_s > 0]
@@ -78,14 +71,18 @@ def count_line(counts: Mapping[str, int]) -> str:
 def supervisor_line(row: SupervisorRow | None, holding: bool = False) -> str:
     """Whether a supervisor runs, and how it is."""
     if row is None or not row.alive:
-        ended = f" (the last one, {row.host} pid {row.pid}, was seen {when(row.heartbeat_at)})" if row else ""
+        ended = (
+            f" (the last one, {row.host} pid {row.pid}, was seen {numbers.when(row.heartbeat_at)})"
+            if row
+            else ""
+        )
         return clean(f"no supervisor runs{ended}; start one: labtui daemon start")
     ago = max(0.0, time.time() - row.heartbeat_at)
     words = (
         f"supervisor {row.state}, pid {row.pid} on {row.host}, "
-        f"up {show.seconds(time.time() - row.started_at)}"
+        f"up {numbers.duration(time.time() - row.started_at)}"
     )
-    words += f", last heard {show.seconds(ago)} ago" if ago > 5 else ""
+    words += f", last heard {numbers.duration(ago)} ago" if ago > 5 else ""
     words += "; the queue is held: labtui release" if holding else ""
     return clean(f"{words}: {row.message}" if row.message else words)
 
@@ -101,7 +98,7 @@ def study_lines(studies: Sequence[StudyRow]) -> list[str]:
                 study.name,
                 f"{done}/{total}",
                 count_line(study.counts),
-                when(study.created_at),
+                numbers.when(study.created_at),
                 " ".join(study.tags),
             ]
         )
@@ -121,4 +118,4 @@ def event_line(event: EventRow) -> str:
     """``2026-02-01 12:00:03  7  probe_ended  N = 312 succeeded``."""
     mark = {"warning": "! ", "error": "!! "}.get(event.level, "")
     job = f"job {event.job_id}" if event.job_id is not None else ""
-    return f"{when(event.at)}  {event.id:>6}  {job:<9} {mark}{clean(event.text or event.kind)}"
+    return f"{numbers.when(event.at)}  {event.id:>6}  {job:<9} {mark}{clean(event.text or event.kind)}"

@@ -24,7 +24,7 @@ COLUMNS = (
     Column("format", "format", 7, rank=3, sort="format"),
     Column("lengths", "lengths", 8, rank=2, sort="L"),
     Column("bracket", "bracket", 13, rank=5, grow=3),
-    Column("nstar", "N*", 10, ">"),
+    Column("nstar", "N*", 13, ">"),
     Column("tried", "tried", 5, ">", rank=7),
     Column("grid", "grid", 12, rank=4, sort="progress"),
     Column("eta", "time", 7, ">", rank=3),
@@ -59,7 +59,7 @@ def bracket_spark(job: JobRow, width: int) -> Line:
 
 
 def nstar(job: JobRow) -> Line:
-    text = figures.bracket(job.lo, job.hi, job.n_max, job.status)
+    text = figures.nstar(job)
     if "fails_above" in job.flags:
         text += "!"
     style = {"bracket": "strong", "censored": "warn"}.get(job.status, "dim")

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10
 
-from labtui.analysis import format as show
 from labtui.analysis.fits import Fit, Refusal
 from labtui.analysis.points import Point, Series
 from labtui.text import clean
+from labtui.views import numbers
 
 MARKERS = {"transformer": "▲△▴", "lstm": "■□▪", "dense_ssm": "●○◌"}
 """The signs that the models have on the screens, filled and hollow: one for each line of a model."""
@@ -122,7 +122,7 @@ def _plot(
             marker = markers[key] if p.hi is not None else ("^" if ascii else "↑")
             figure.draw(figure.signal([column], [top], marker=marker))
     decades = list(range(low, high + 1))
-    figure.ruler("y").ticks([float(d) for d in decades], [show.count(10.0**d, ascii=True) for d in decades])
+    figure.ruler("y").ticks([float(d) for d in decades], [numbers.count(10.0**d) for d in decades])
     figure.ruler("y").lim(float(low), float(high))
     figure.ruler("y").grid(True)
     values = sorted({at(p, x) or 1 for p in every})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labtui.analysis import format as show
 from labtui.text import clean
+from labtui.views import numbers
 from labtui.views.grid import grid
 from store.rows import JobRow
 
@@ -32,15 +32,15 @@ def curve_lines(job: JobRow, curve: SuccessCurve) -> list[str]:
     if curve.fit is not None:
         f = curve.fit
         out.append(
-            f"fit: half-way at N = {show.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, "
+            f"fit: half-way at N = {numbers.count(f.centre)}, slope {f.slope:.2g}, guess {f.guess:.2g}, "
             f"lapse {f.lapse:.2g}"
         )
     else:
         out.append(f"no fit: {curve.reason}")
     if job.estimate is not None:
-        out.append(f"N* = {show.count_interval(job.estimate)} (90 %)")
+        out.append(f"N* = {numbers.count_interval(job.estimate)} (90 %)")
     if job.n50 is not None:
-        out.append(f"N_50 = {show.count_interval(job.n50)} (90 %)")
+        out.append(f"N_50 = {numbers.count_interval(job.n50)} (90 %)")
     return out
 
 

@@ -1,8 +1,8 @@
 """Validation: mean cross-entropy over the supervised positions, dropout off, float32, summed in float64.
 
 The set is summed in fixed parts, so the sum's bits depend neither on which members are evaluated together nor
-on whether the shortcut was taken. The shortcut (SCIENCE.md): losses are not negative, so a first part whose
-sum already exceeds eps x (positions of the whole set) proves "not below eps", and the rest need not be
+on whether the shortcut was taken. The shortcut (docs/science.md): losses are not negative, so a first part
+whose sum already exceeds eps x (positions of the whole set) proves "not below eps", and the rest need not be
 computed.
 """
 

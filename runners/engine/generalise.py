@@ -1,4 +1,4 @@
-"""The test at twice the training length (SCIENCE.md, Length generalisation)."""
+"""The test at twice the training length (docs/science.md, Length generalisation)."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ from runners.engine.types import (
     EngineEvent,
     Member,
     Note,
-    Outcome,
     Plan,
     Planned,
     Stopped,
 )
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
+from runners.verdict import Outcome
 
 EMPTIED_SHARE = 0.05
 """Data kept on a GPU is given up before members are, where it is at least this share of the memory."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.engine.types import Ended, Evaluated, Member, Outcome
+from runners.engine.types import Ended, Evaluated, Member
+from runners.verdict import Outcome, trial_outcome
 
 CURVE_POINTS = 64
 
@@ -79,8 +80,7 @@ class Ledger:
         """End the trials that the evaluations just recorded decide;
         their indices, in the order of their ending.
 
-        A loss below eps is a success; else a non-finite parameter a divergence; else the whole budget a
-        failure. Then each success supersedes the live trials of its scope, those that still wait included.
+        Each success then supersedes the live trials of its scope, those that still wait included.
         """
         ended: list[int] = []
         bad = set(diverged)
@@ -90,15 +90,18 @@ class Ledger:
             if not trial.live:
                 continue
             last = trial.curve[-1]
-            if last.exact and last.validation < trial.member.eps:
-                trial.outcome = Outcome.SUCCESS
-                successes.append(trial.member)
-            elif i in bad:
-                trial.outcome = Outcome.DIVERGED
-            elif trial.steps >= trial.budget:
-                trial.outcome = Outcome.FAILURE
-            else:
+            trial.outcome = trial_outcome(
+                last.validation,
+                trial.member.eps,
+                exact=last.exact,
+                non_finite=i in bad,
+                steps=trial.steps,
+                budget=trial.budget,
+            )
+            if trial.outcome is None:
                 continue
+            if trial.outcome is Outcome.SUCCESS:
+                successes.append(trial.member)
             ended.append(i)
         for winner in successes:
             if winner.stop != "never":

@@ -7,10 +7,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Literal
 
 from runners.spec import SCIENCE_VERSION, Job
+from runners.verdict import Outcome
 
 
 class EngineError(RuntimeError):
@@ -25,19 +25,6 @@ def shape_key(job: Job) -> str:
     data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
     data["science_version"] = SCIENCE_VERSION
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
-
-
-class Outcome(StrEnum):
-    """How a trial ended."""
-
-    SUCCESS = "success"
-    """A validation loss below eps at some evaluation."""
-    FAILURE = "failure"
-    """The whole budget was trained and no evaluation was below eps."""
-    DIVERGED = "diverged"
-    """A parameter became non-finite."""
-    SUPERSEDED = "superseded"
-    """A sibling decided the verdict first; stored with the steps that it did."""
 
 
 StopScope = Literal["probe", "seed", "never"]

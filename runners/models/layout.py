@@ -33,7 +33,7 @@ def flat(bound: float) -> Initial:
 
 
 def constant(value: float) -> Initial:
-    return lambda k, places: torch.full((len(places),), value, dtype=torch.float64)
+    return lambda _k, places: torch.full((len(places),), value, dtype=torch.float64)
 
 
 def aligned(count: int) -> int:

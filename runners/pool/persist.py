@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runners.engine.types import Outcome, shape_key
+from runners.engine.types import shape_key
 from runners.pool import checkpoints
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.codec import to_json
 from runners.pool.identity import machine
 from runners.pool.state import Assignment, Probe, Run, Trial
-from runners.search import Candidate, Evidence, Progress, replay, speculate
+from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
+from runners.verdict import Evidence, Outcome
 from store.errors import Illegal
 from store.rows import Curve
 from store.write import Tx, Verdict, Writer
@@ -116,7 +117,7 @@ def _answers(verdict: Verdict | None, asked: Candidate) -> bool:
 
 
 def _evidence(v: Verdict) -> Evidence:
-    return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss)
+    return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss, v.diverged)
 
 
 def adopt(run: Run, standing: Standing) -> None:

@@ -14,8 +14,9 @@ from runners.pool import messages as m
 from runners.pool.devices import Device
 from runners.pool.process import Worker
 from runners.pool.thinning import ThinCurve
-from runners.search import Candidate, Evidence, Progress
+from runners.search import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence
 from store.rows import JobState
 
 

@@ -8,6 +8,7 @@ the strategies ``adaptive`` and ``scan`` load numpy when used.
 
 from runners.search.replay import replay
 from runners.search.speculative import speculate
-from runners.search.types import Candidate, Evidence, Interval, Progress, Status
+from runners.search.types import Candidate, Interval, Progress
+from runners.verdict import Evidence
 
-__all__ = ["Candidate", "Evidence", "Interval", "Progress", "Status", "replay", "speculate"]
+__all__ = ["Candidate", "Evidence", "Interval", "Progress", "replay", "speculate"]

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from runners.search.bisection import WALK_DOWN
 from runners.search.design import choose
+from runners.search.evidence import job_flags
 from runners.search.family import Family
 from runners.search.posterior import Posterior, posterior
 from runners.search.seeds import fresh
-from runners.search.types import Candidate, Evidence, Progress, Status
-from runners.search.verdicts import best_loss, bracket, collect, job_flags, ordered
+from runners.search.types import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence, Status, best_loss, bracket, collect, ordered
 
 MIN_OPENING_SEEDS = 3
 """Seeds at N_max at least, whatever k is: one that fails there by chance must not start the walk down."""
@@ -25,7 +26,13 @@ def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
     """
     used = sum(e.seeds for e in evidence)
     counts = totals(evidence)
-    flags = job_flags(job)
+    flags = job_flags(job, evidence) - {
+        "contradicted",
+        "fails_above",
+    }  # the strategy has its own rule for these
+    used_up = len(evidence) >= job.search.candidates
+    if used_up:
+        flags.add("max_candidates")
     left = job.search.seed_budget - used
     top, opening = opening_n(job, counts)
     if top is None:
@@ -40,8 +47,9 @@ def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
     post = posterior(Family(len(job.grid.seeds)), {n: c for n, c in counts.items() if n <= top}, top)
     if post.n_star().relative_width <= job.search.relative_width:
         return _progress(job, evidence, flags, None, post)
-    if left <= 0 or len(evidence) >= job.search.candidates:
-        flags.add("seed_budget" if left <= 0 else "max_candidates")
+    if left <= 0 or used_up:
+        if left <= 0:
+            flags.add("seed_budget")
         return _progress(job, evidence, flags, None, post)
     n, count = choose(post, top, left)
     return _progress(job, evidence, flags, Candidate(n, fresh(job, used, count)), post)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isqrt
 
-from runners.search.verdicts import bracket
 from runners.spec import Job
+from runners.verdict import bracket
 
 WALK_DOWN = (2, 4, 8)
 """``log``: divisors of N_max that are tried when N_max itself fails."""
@@ -56,8 +56,7 @@ def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 
 
 def next_n(job: Job, verdicts: Mapping[int, bool]) -> tuple[int | None, bool]:
-    """(next N or None, whether the search ends only because its candidates are used up)."""
+    """(next N or None, whether the search has had as many candidates as it may have, needed or not)."""
     n = (next_paper if job.search.strategy == "paper" else next_log)(job, verdicts)
-    if n is not None and len(verdicts) >= job.search.candidates:
-        return None, True
-    return n, False
+    used_up = len(verdicts) >= job.search.candidates
+    return None if used_up else n, used_up

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runners.search.bisection import next_n
-from runners.search.types import Candidate, Evidence, Progress
-from runners.search.verdicts import best_loss, bracket, check, collect, job_flags, ordered
+from runners.search.evidence import check, job_flags
+from runners.search.types import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence, best_loss, bracket, collect, ordered
 
 
 def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
@@ -40,14 +41,10 @@ def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
 
 
 def _replay_bisection(job: Job, evidence: Sequence[Evidence]) -> Progress:
-    verdicts, mixed = collect(evidence)
+    verdicts, _ = collect(evidence)
     b = bracket(verdicts)
     n, used_up = next_n(job, verdicts)
-    flags = job_flags(job)
-    if b.fails_above:
-        flags.add("fails_above")
-    if b.contradicted or mixed:
-        flags.add("contradicted")
+    flags = job_flags(job, evidence)
     if used_up:
         flags.add("max_candidates")
     return Progress(

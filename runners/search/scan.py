@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from runners.search.adaptive import totals
+from runners.search.evidence import job_flags
 from runners.search.family import Family
 from runners.search.posterior import posterior
 from runners.search.seeds import fresh
-from runners.search.types import Candidate, Evidence, Progress, Status
-from runners.search.verdicts import best_loss, bracket, collect, job_flags, ordered
+from runners.search.types import Candidate, Progress
 from runners.spec import Job
+from runners.verdict import Evidence, Status, best_loss, bracket, collect, ordered
 
 
 def ladder(job: Job) -> tuple[int, ...]:
@@ -41,11 +42,11 @@ def replay_scan(job: Job, evidence: Sequence[Evidence]) -> Progress:
     rungs = open_rungs(job, evidence)
     counts = totals(evidence)
     b = bracket(collect(evidence)[0])
-    flags = job_flags(job)
-    if len(ladder(job)) < len({min(n, job.n_max) for n in job.search.ladder}):
+    flags = job_flags(job, evidence) - {
+        "contradicted"
+    }  # a share of seeds is no verdict: it may fall and rise
+    if len(ladder(job)) >= job.search.candidates:
         flags.add("max_candidates")
-    if b.fails_above:
-        flags.add("fails_above")
     estimate = n50 = None
     if b.hi is not None:
         top = max(

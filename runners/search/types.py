@@ -1,28 +1,10 @@
-"""What goes into a strategy and what comes out: frozen, standard library only."""
+"""What comes out of a strategy: frozen, standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Status = Literal["open", "bracket", "censored"]
-"""open: not over yet; bracket: N* in (lo, hi]; censored: N* > n_max."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The verdict on one candidate."""
-
-    n: int
-    """Training set size N, in sequences."""
-    success: bool
-    """At least one trial reached a validation loss below eps."""
-    seeds: int = 0
-    """``adaptive`` and ``scan``: fresh seeds that were trained, each with every learning rate."""
-    successes: int = 0
-    """``adaptive`` and ``scan``: seeds with at least one success."""
-    best_loss: float | None = None
-    """Lowest validation loss of any trial, nats per position; None where there was no finite one."""
+from runners.verdict import Status
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -26,6 +27,9 @@ from runners.spec.task import (
 )
 
 BEGIN, END = "<!-- generated: python -m runners.spec.document -->", "<!-- end of generated -->"
+
+WIDTH = 110
+"""Columns of prose in the docs; a table's row is one line however long."""
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A study file", Study),
@@ -59,7 +63,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
     head = [
         f"### {title}",
         "",
-        _oneline(model.__doc__ or ""),
+        *textwrap.wrap(_oneline(model.__doc__ or ""), WIDTH, break_long_words=False, break_on_hyphens=False),
         "",
         "| key | takes | default | meaning |",
         "|---|---|---|---|",

@@ -101,7 +101,7 @@ class Training(Spec):
 
 
 class Search(Spec):
-    """How N is searched (SCIENCE.md, N* and the search)."""
+    """How N is searched (docs/science.md, N* and the search)."""
 
     strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
     """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``:
@@ -163,7 +163,7 @@ class Job(Spec):
     search: Search = Search()
     """How N is searched."""
     generalisation: bool = False
-    """At N_max also test at twice the length (SCIENCE.md, Length generalisation)."""
+    """At N_max also test at twice the length (docs/science.md, Length generalisation)."""
 
     @model_validator(mode="after")
     def _check(self) -> Job:

@@ -1,4 +1,4 @@
-"""The models as data (SCIENCE.md, Models): sizes, initial scales, dropout.
+"""The models as data (docs/science.md, Models): sizes, initial scales, dropout.
 
 Every field changes the number and is hashed.
 """

@@ -1,4 +1,4 @@
-"""How many sequences a task has, and how many of them train (SCIENCE.md, Length distributions).
+"""How many sequences a task has, and how many of them train (docs/science.md, Length distributions).
 
 Exact integers only.
 """

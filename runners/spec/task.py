@@ -1,5 +1,5 @@
 """Tasks as data: finite groups and automata with a transition table T[state, token] -> state
-(SCIENCE.md, Tasks).
+(docs/science.md, Tasks).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is read and what is supervised: outcome, cot, acot (SCIENCE.md, Formats)."""
+"""What is read and what is supervised: outcome, cot, acot (docs/science.md, Formats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test at twice the length (SCIENCE.md, Length generalisation)."""
+"""The test at twice the length (docs/science.md, Length generalisation)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Which length each entry of a training stream has,
-and which of its sequences it is (SCIENCE.md, Length distributions).
+and which of its sequences it is (docs/science.md, Length distributions).
 
 A stream is one order of the whole training space; the training set of size N is its first N entries,
 so the sets are nested. An entry is (length, rank): the rank-th of that length's own shuffled stream.

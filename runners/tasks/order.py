@@ -1,5 +1,5 @@
 """The order of training: epoch permutations laid end to end,
-computed from the place (SCIENCE.md, Length distributions).
+computed from the place (docs/science.md, Length distributions).
 """
 
 from __future__ import annotations

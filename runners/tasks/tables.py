@@ -1,4 +1,4 @@
-"""Every task as a transition table T[state, token] -> state with a start state (SCIENCE.md, Tasks)."""
+"""Every task as a transition table T[state, token] -> state with a start state (docs/science.md, Tasks)."""
 
 from __future__ import annotations
 

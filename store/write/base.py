@@ -66,6 +66,8 @@ class Verdict:
     successes: int
     best_loss: float | None
     seed_list: tuple[int, ...]
+    diverged: bool = False
+    """Every trial of it diverged."""
 
 
 @dataclass(frozen=True)

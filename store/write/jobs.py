@@ -31,9 +31,10 @@ _QUEUED = (
 _LEVEL = {"failed": "error", "cancelled": "warning"}
 _VERDICTS = (
     "SELECT p.id, p.n, p.verdict, p.seeds, p.successes, p.best_loss, "
-    "(SELECT group_concat(DISTINCT t.seed) FROM trial t WHERE t.probe_id = p.id) FROM probe p "
-    "WHERE p.job_id = :job AND p.state = 'done' AND p.verdict IS NOT NULL AND p.turn IS {} ORDER BY p.turn, "
-    "p.ordinal"
+    "(SELECT group_concat(DISTINCT t.seed) FROM trial t WHERE t.probe_id = p.id), "
+    "(SELECT min(t.outcome = 'diverged') FROM trial t WHERE t.probe_id = p.id) FROM probe p "
+    "WHERE p.job_id = :job AND p.state = 'done' AND p.verdict IS NOT NULL AND p.turn IS {} "
+    "ORDER BY p.turn, p.ordinal"
 )
 
 
@@ -276,4 +277,4 @@ class JobWrites(TxBase):
 
 def _verdict(row: Any) -> Verdict:
     seeds = tuple(sorted(int(s) for s in str(row[6] or "").split(",") if s))
-    return Verdict(row[0], row[1], bool(row[2]), row[3], row[4], row[5], seeds)
+    return Verdict(row[0], row[1], bool(row[2]), row[3], row[4], row[5], seeds, bool(row[7]))

@@ -24,8 +24,5 @@ def apply_pending(path: str | os.PathLike[str]) -> list[Applied]:
     if supervisor_alive(LabPaths(path)):
         return []
     create_or_open(path)
-    applied: list[Applied] = []
     with Writer(path) as writer, writer.transaction() as tx:
-        for command in tx.commands():
-            applied.append(tx.apply_command(command, live=False))
-    return applied
+        return [tx.apply_command(command, live=False) for command in tx.commands()]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select, update
 
+from runners.verdict import Undecided, probe_verdict
 from store.errors import Illegal, LabError
 from store.schema import Probe, Trial
 from store.write.base import PROBE, Verdict, finite, least, row_of
@@ -297,26 +298,16 @@ class ProbeWrites(TrialWrites):
             "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe",
             probe=probe_id,
         )
-        outcomes = {t.outcome for t in trials}
-        if "running" in outcomes:
-            left = sum(t.outcome == "running" for t in trials)
-            raise Illegal(
-                f"probe {probe_id} (N = {row.n}) has {left} running trials; "
-                "expected all of them to have ended"
-            )
-        success = "success" in outcomes
-        if not success and outcomes & {"superseded", "lost"}:
-            raise Illegal(
-                f"probe {probe_id} (N = {row.n}) has no success, yet trials that were cut short; "
-                "expected a whole grid"
-            )
+        try:
+            found = probe_verdict([(t.seed, t.outcome) for t in trials])
+        except Undecided as error:
+            raise Illegal(f"probe {probe_id} (N = {row.n}) has {error}") from None
+        success = found.success
         if verdict is not None and verdict != success:
             raise Illegal(
                 f"probe {probe_id} (N = {row.n}) is said to be a {_word(verdict)}, "
                 f"its trials say {_word(success)}"
             )
-        seeds = sorted({t.seed for t in trials})
-        good = len({t.seed for t in trials if t.outcome == "success"})
         best = None
         for t in trials:
             best = least(best, t.best_loss)
@@ -334,8 +325,8 @@ class ProbeWrites(TrialWrites):
                 wall_s=wall_s or row.wall_s,
                 device_s=device_s,
                 member_steps=steps,
-                seeds=len(seeds),
-                successes=good,
+                seeds=found.seeds,
+                successes=found.successes,
                 best_loss=best,
                 fraction=1.0,
                 checkpoint=None,
@@ -359,12 +350,14 @@ class ProbeWrites(TrialWrites):
         self._generalisation(row.job_id, row.n, trials)
         self.event(
             "probe.done",
-            f"N = {row.n}: {_word(success)}" + (", ahead of its turn" if ahead else ""),
+            f"N = {row.n}: {'all trials diverged' if found.diverged else _word(success)}"
+            + (", ahead of its turn" if ahead else ""),
             job_id=row.job_id,
             probe_id=probe_id,
-            data={"n": row.n, "verdict": success, "best_loss": best, "successes": good},
+            data={"n": row.n, "verdict": success, "best_loss": best, "successes": found.successes},
         )
-        return Verdict(probe_id, row.n, success, len(seeds), good, best, tuple(seeds))
+        seeds = tuple(sorted({t.seed for t in trials}))
+        return Verdict(probe_id, row.n, success, found.seeds, found.successes, best, seeds, found.diverged)
 
     def consume(self, probe_id: int) -> None:
         """A verdict reached ahead of its turn is asked for: it becomes the next piece of evidence.

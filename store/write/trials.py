@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from runners.verdict import Outcome
 from store import curves
 from store.errors import LabError
 from store.rows import Curve
 from store.write.base import TxBase, finite
 
-OUTCOMES = ("success", "failure", "diverged", "superseded")
 _TRIAL = (
     "SELECT trial.outcome, trial.probe_id, trial.job_id, probe.state, probe.epoch, probe.attempt "
     "FROM trial JOIN probe ON probe.id = trial.probe_id WHERE trial.id = :trial"
@@ -79,8 +79,8 @@ class TrialWrites(TxBase):
         Raises:
             LabError: there is no such trial or outcome.
         """
-        if outcome not in OUTCOMES:
-            raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(OUTCOMES)}")
+        if outcome not in tuple(Outcome):
+            raise LabError(f"outcome is {outcome!r}; expected one of: {', '.join(Outcome)}")
         found = self.rows(_TRIAL, trial=trial_id)
         if not found:
             raise LabError(f"there is no trial {trial_id}")

@@ -83,9 +83,9 @@ def test_pending_counts_what_is_in() -> None:
     running = nstar(3, 10, 40, status="open", state="running")
     k = kappa(cell(nstar(None, 9, 10), [nstar(2, 1, 2), running, waiting]))
     assert (k.status, k.have, k.want, k.joint_in, k.value) == ("pending", 1, 3, True, None)
-    assert k.text() == "pending 1/3 + joint"
+    assert k.text() == "pending 2/4"
     joint = nstar(None, 0, None, status="open", state="paused")
-    assert kappa(cell(joint, [nstar(2, 1, 2)])).text() == "pending 1/1"
+    assert kappa(cell(joint, [nstar(2, 1, 2)])).text() == "pending 1/2"
 
 
 def test_a_length_without_a_job_is_missing_not_zero() -> None:

@@ -216,7 +216,7 @@ def test_text_tells_both_numbers_and_the_settings() -> None:
     row = cell_of("transformer", "cot", 0.3)
     unknown = only(compare_paper([row])).text()
     assert (
-        "paper kappa = 0.28; measured 0.30 [0.30, 0.30]; direction agrees, order of magnitude agrees"
+        "paper kappa = 0.28; measured 0.30 [0.29, 0.31]; direction agrees, order of magnitude agrees"
         in unknown
     )
     assert unknown.endswith("settings not known: specs are missing")

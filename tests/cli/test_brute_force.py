@@ -44,7 +44,7 @@ def brackets(lab: Path) -> dict[int, tuple[int, int | None]]:
 def expected(
     cell: dict[str, Any], truth: dict[int, tuple[int, int | None]]
 ) -> tuple[str, float | None, float | None, float | None]:
-    """(status, point, low, high) by SCIENCE.md's words."""
+    """(status, point, low, high) by docs/science.md's words."""
     parts, joint = cell["parts"], cell["joint"]
     if any(p["state"] in ("failed", "cancelled") for p in [*parts, joint]):
         return "incomplete", None, None, None

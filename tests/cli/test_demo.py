@@ -49,4 +49,4 @@ def test_the_estimate_of_what_is_left() -> None:
     assert 0 < share < 1
     assert pace.eta(half, now=10.0) == pytest.approx(10.0 * (1 - share) / share)
     assert pace.fraction([job_row(1, state="done"), job_row(2, state="failed")]) == 1.0
-    assert state_line(half, 90.0).endswith("; about 1 m 30 s left")
+    assert state_line(half, 90.0).endswith("; about 90s left")

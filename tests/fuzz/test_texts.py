@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from runners.engine.types import Ended, Member, Outcome, Plan
+from runners.engine.types import Ended, Member, Plan
 from runners.pool import messages as m
 from runners.pool.codec import encode, to_json
 from runners.spec import parse
 from runners.spec.load import NamedJob, read_source
+from runners.verdict import Outcome
 from tests.fuzz import contracts
 from tests.fuzz.spoil import as_json, spoilt, spoilt_tree, toml
 from tests.fuzz.trying import try_all

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runners.engine.types import Ended, Member, Outcome, Plan
+from runners.engine.types import Ended, Member, Plan
 from runners.pool import messages as m
 from runners.pool.codec import MAX_LINE, MessageError, encode, from_json, to_json
+from runners.verdict import Outcome
 
 text = st.text(max_size=30)
 integer = st.integers(-(2**63), 2**63 - 1)

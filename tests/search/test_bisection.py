@@ -49,7 +49,7 @@ def naive_paper(n_max: int, multiplier: int, limit: int, oracle: Oracle) -> tupl
 
 
 def naive_log(n_max: int, rtol: float, oracle: Oracle) -> tuple[list[int], int, int | None, bool]:
-    """SCIENCE.md's log search as a program with loops; roots in 60-digit decimals."""
+    """docs/science.md's log search as a program with loops; roots in 60-digit decimals."""
     tried = [n_max]
     ok = oracle(n_max)
     n, above = n_max, False
@@ -99,8 +99,9 @@ def test_paper_is_the_papers_procedure(n_max: int, multiplier: int, limit: int, 
     assert (asked(evidence), end.lo, end.hi) == (tried, lo, hi)
     assert len(tried) <= 20
     assert end.status == ("censored" if hi is None else "bracket")
-    unfinished = hi is not None and hi - lo > 1
-    assert ("max_candidates" in end.flags) == unfinished
+    assert ("max_candidates" in end.flags) == (len(tried) == limit), (
+        "hit, also where it would have ended there"
+    )
 
 
 @given(n_maxes, st.floats(0, 2), oracles)
@@ -191,7 +192,7 @@ def test_ends_at_a_gap_of_one() -> None:
 
 
 def test_log_walks_down_from_a_failing_top() -> None:
-    """The LSTM of SCIENCE.md: fails at 2,941, learned at 312..1,200."""
+    """The LSTM of docs/science.md: fails at 2,941, learned at 312..1,200."""
     evidence, end = run(make_job("log", 2_941), lambda n: 312 <= n <= 1_200)
     assert asked(evidence)[:4] == [2_941, 1_470, 735, 367]
     assert end.hi is not None
@@ -261,3 +262,16 @@ def test_evidence_of_another_job_is_refused_in_a_sentence() -> None:
         replay(make_job("paper", 100), [Evidence(0, True)])
     with pytest.raises(ValueError, match="3 successes of 2 seeds"):
         replay(make_job("adaptive", 100), [Evidence(5, True, seeds=2, successes=3)])
+
+
+def test_a_job_whose_trials_all_diverged_is_flagged_and_gives_no_bound() -> None:
+    ns = (100, 50, 25, 12)
+    end = replay(make_job("log", 100), [Evidence(n, False, diverged=True) for n in ns])
+    assert (end.status, end.flags) == ("censored", ("diverged",))
+    honest_top = [Evidence(100, False), *(Evidence(n, False, diverged=True) for n in ns[1:])]
+    assert replay(make_job("log", 100), honest_top).flags == ()
+    below = [Evidence(100, True), Evidence(50, False, diverged=True)]
+    assert "diverged" in replay(make_job("log", 100), below).flags, "its lo is no sign of too few sequences"
+    assert "diverged" not in replay(make_job("log", 100), [*below, Evidence(71, False)]).flags
+    paper = replay(make_job("paper", 100), [Evidence(100, False, diverged=True)])
+    assert (paper.status, paper.flags) == ("censored", ("diverged",))

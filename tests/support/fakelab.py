@@ -236,7 +236,7 @@ def _probe(
     clock.now += seconds
     ended = tx.end_probe(begun.probe_id, attempt=attempt, wall_s=seconds, device_s=seconds)
     assert ended is not None
-    return Evidence(n, ended.success, ended.seeds, ended.successes, ended.best_loss)
+    return Evidence(n, ended.success, ended.seeds, ended.successes, ended.best_loss, ended.diverged)
 
 
 def specs() -> tuple[Study, NamedJob]:

@@ -1,4 +1,4 @@
-"""Jobs and independent readings of SCIENCE.md that the tests of tasks and data share."""
+"""Jobs and independent readings of docs/science.md that the tests of tasks and data share."""
 
 from __future__ import annotations
 

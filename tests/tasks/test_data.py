@@ -1,4 +1,4 @@
-"""Data sets: unique, disjoint, nested, complete, lengths as SCIENCE.md says;
+"""Data sets: unique, disjoint, nested, complete, lengths as docs/science.md says;
 against readings of one sequence at a time.
 """
 

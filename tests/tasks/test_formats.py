@@ -15,7 +15,7 @@ TASKS: list[Any] = [2, 5, PermutationComposition(k=3), Dihedral(n=3), LAMP]
 
 
 def written_out(of: Job, x: tuple[int, ...]) -> tuple[list[int], list[int]]:
-    """(input ids, targets) of one sequence by SCIENCE.md's words, padded to the job's longest input."""
+    """(input ids, targets) of one sequence by docs/science.md's words, padded to the job's longest input."""
     table = TransitionTable.of(of.task)
     k, states, s = table.n_tokens, [], table.start
     for token in x:

@@ -10,7 +10,7 @@ from textual.theme import BUILTIN_THEMES
 
 import labtui
 from labtui.text import REPLACEMENT, to_ascii
-from labtui.tui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, RATES, THEMES, Palette, model_style
+from labtui.tui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, PLUGIN_HUES, RATES, THEMES, Palette, model_style
 
 
 def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:
@@ -50,23 +50,26 @@ def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no
     on each ground that they stand on.
     """
     palette = Palette(theme)
-    for name, least in (
-        ("fg", 4.5),
-        ("strong", 7.0),
-        ("dim", 3.0),
-        ("ok", 3.0),
-        ("warn", 3.0),
-        ("bad", 3.0),
-        ("accent", 3.0),
-    ):
-        for ground in ("fg", "cursor", "panel"):
-            style = palette.style(f"{ground} {name}")
-            back = palette.style(ground).bgcolor
-            assert style.color is not None
-            assert back is not None
-            assert _contrast(style.color.triplet, back.triplet) >= least, (name, ground)
-    for step in range(-3, 4):
-        style = palette.style(f"kappa.{step:+d}")
+    words = ["dim", "ok", "warn", "bad", "accent", "mark", "less", "more", *PLUGIN_HUES]
+    words += [f"model.{kind}" for kind in MODEL_SIGN]
+    pairs = [(word, ground, 4.5) for word in words for ground in ("fg", "cursor", "panel")]
+    pairs += [("strong", ground, 7.0) for ground in ("fg", "cursor", "panel", "tab")]
+    pairs += [(name, "fg", 4.5) for name in ("quiet", *RATES)] + [("quiet", "panel", 4.5)]
+    pairs += [("fg", ground, 4.5) for ground in ("fg", "cursor", "panel", "track")]
+    for name, ground, least in pairs:
+        style = palette.style(f"{ground} {name}")
+        back = palette.style(ground).bgcolor
+        assert style.color is not None
+        assert back is not None
+        assert _contrast(style.color.triplet, back.triplet) >= least, (name, ground)
+    for name in ("faint", "shade"):  # frames and ticks, and the ground that says where N* can be
+        style = palette.style(name)
+        drawn = style.color if name == "faint" else style.bgcolor
+        assert drawn is not None
+        assert palette.base.bgcolor is not None
+        assert _contrast(drawn.triplet, palette.base.bgcolor.triplet) >= 3, name
+    for step in (*(f"kappa.{i:+d}" for i in range(-3, 4)), *(f"heat.{i}" for i in range(6))):
+        style = palette.style(step)
         assert style.color is not None
         assert style.bgcolor is not None
         assert _contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5, step

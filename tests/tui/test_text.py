@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labtui.text import clean, clean_lines, fit, to_ascii, to_blocks, wrap
-from labtui.views.numbers import bracket, duration, loss, rate
+from labtui.views.numbers import duration, loss, rate
 
 
 @given(st.text())
@@ -51,5 +51,3 @@ def test_numbers_are_short() -> None:
         "–", "0", "3.2e-5", "0.0321", "12.3", "∞", "nan",
     ]  # fmt: skip
     assert [rate(v) for v in (1e-3, 3e-4, 0.5)] == ["1e-3", "3e-4", "0.5"]
-    assert bracket(0, None, 16_000_000, "censored") == "> 16M"
-    assert bracket(0, 240, 1000, "open") == "≤ 240"

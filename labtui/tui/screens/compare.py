@@ -155,7 +155,7 @@ class ComparePane(ScreenPane):
         job = side.job
         style = model_style(job.model)
         title = f"{job.id}  {clean(job.model_label)} {clean(job.task)} {job.format}"
-        found = figures.bracket(job.lo, job.hi, job.n_max, job.status)
+        found = figures.nstar(job)
         facts: Line = (
             (f"{model_sign(job.model)} ", style),
             (f"{figures.lengths(job.distribution, job.length, job.min_length)}  ", ""),

@@ -126,18 +126,13 @@ class KappaPane(ScreenPane):
         lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
-        for key in columns:
-            head.append(
-                (
-                    fit(f"  {axis} {_name(key)}" if axis in ("L", "m") else f"  {_name(key)}", each) + " ",
-                    "dim",
-                )
-            )
+        before = f"  {axis} " if axis in ("L", "m") else "  "
+        head += [(fit(before + _name(key), each) + " ", "dim") for key in columns]
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
-        for i in range(top, min(len(table.rows), top + room)):
-            lines.append(self._matrix_row(table, i, labels[i], wide, columns, each))
+        shown_rows = range(top, min(len(table.rows), top + room))
+        lines += [self._matrix_row(table, i, labels[i], wide, columns, each) for i in shown_rows]
         hidden = len(table.rows) - min(len(table.rows), room)
         if hidden or room == height - 4:
             lines += [()] * (height - 1 - len(lines))
@@ -228,16 +223,16 @@ class KappaPane(ScreenPane):
         """N*_n per length and the joint one, each a job that enter opens."""
         entries: list[Term | None] = [*kappa.terms, None]
         top = min(max(0, self.term - height + 2), max(0, len(entries) - height + 1)) if self.deep else 0
-        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 11, ">"), "dim"), ("  state", "dim"))]
+        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 13, ">"), "dim"), ("  state", "dim"))]
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
-            value = figures.bracket(part.lo, part.hi, part.n_max, part.status)
+            value = figures.nstar(part)
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
-                (fit(value, 11, ">"), style),
+                (fit(value, 13, ">"), style),
                 (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 
+# Long: all tables of a schema in their order; a migration is never changed again.
 def upgrade() -> None:
     op.create_table(
         "calibration",

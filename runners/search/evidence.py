@@ -1,0 +1,33 @@
+"""What a strategy asks of a job and of its evidence, before the rules of ``runners.verdict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runners.spec import Job
+from runners.verdict import Evidence, flags
+
+
+def check(job: Job, evidence: Sequence[Evidence]) -> None:
+    """Evidence must be about this job.
+
+    Raises:
+        ValueError: an N outside 1..n_max, or counts that make no sense; one sentence.
+    """
+    n_max = job.n_max
+    for i, e in enumerate(evidence):
+        if not 1 <= e.n <= n_max:
+            raise ValueError(f"evidence {i} has n = {e.n}; expected 1..{n_max}")
+        if not 0 <= e.successes <= e.seeds:
+            raise ValueError(
+                f"evidence {i} has {e.successes} successes of {e.seeds} seeds; "
+                "expected at most as many as seeds"
+            )
+
+
+def job_flags(job: Job, evidence: Sequence[Evidence]) -> set[str]:
+    """The flags of the job itself and those of its evidence."""
+    own = {"capped"} if job.capped else set()
+    if job.training.precision != "fp32":
+        own.add(job.training.precision)
+    return flags(evidence, own)

@@ -1,0 +1,99 @@
+"""runners.verdict: the rules of a trial, a candidate, a bracket and a job's answer, said another way."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runners.verdict import (
+    FLAGS,
+    Answer,
+    Undecided,
+    answer,
+    bracket,
+    brackets,
+    ordered,
+    probe_verdict,
+    trial_outcome,
+)
+
+OUTCOMES = ("success", "failure", "diverged", "superseded", "lost", "running")
+
+
+@pytest.mark.parametrize(
+    ("loss", "exact", "non_finite", "steps", "expected"),
+    [
+        (9e-5, True, False, 10, "success"),
+        (0.0, True, True, 10, "success"),
+        (9e-5, False, False, 10, None),
+        (1e-4, True, False, 10, None),
+        (1e-4, True, False, 100, "failure"),
+        (math.nan, True, False, 10, None),
+        (math.nan, True, False, 100, "failure"),
+        (math.inf, True, True, 10, "diverged"),
+        (0.5, True, True, 100, "diverged"),
+    ],
+)
+def test_how_a_trial_ends(
+    loss: float, exact: bool, non_finite: bool, steps: int, expected: str | None
+) -> None:
+    assert trial_outcome(loss, 1e-4, exact=exact, non_finite=non_finite, steps=steps, budget=100) == expected
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(OUTCOMES)), min_size=1, max_size=8))
+def test_a_candidate_succeeds_if_any_trial_does(trials: list[tuple[int, str]]) -> None:
+    said = [outcome for _, outcome in trials]
+    undecided = "running" in said or ("success" not in said and ("superseded" in said or "lost" in said))
+    if undecided:
+        with pytest.raises(Undecided, match="expected"):
+            probe_verdict(trials)
+        return
+    found = probe_verdict(trials)
+    assert found.success == ("success" in said)
+    assert found.diverged == all(outcome == "diverged" for outcome in said)
+    assert (found.seeds, found.successes) == (
+        len({seed for seed, _ in trials}),
+        len({seed for seed, outcome in trials if outcome == "success"}),
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.sampled_from([True, False, None])), max_size=20))
+def test_the_bracket_after_each_candidate_is_that_of_all_so_far(told: list[tuple[int, bool | None]]) -> None:
+    after = list(brackets(told))
+    assert len(after) == len(told)
+    for i, b in enumerate(after):
+        seen = [(n, ok) for n, ok in told[: i + 1] if ok is not None]
+        wins = {n for n, ok in seen if ok}
+        losses = {n for n, _ in seen} - wins
+        assert b.hi == min(wins, default=None)
+        assert b.lo == max((n for n in losses if b.hi is None or n < b.hi), default=0)
+        assert b == bracket({n: n in wins for n, _ in seen})
+
+
+def row(**values: Any) -> Any:
+    return SimpleNamespace(
+        **{"status": "bracket", "lo": 3, "hi": 4, "n_max": 16, "flags": (), "estimate": None} | values
+    )
+
+
+def test_what_a_job_says_of_n_star() -> None:
+    assert answer(row()) == Answer("bracket", 4, 4, 4)
+    assert answer(row(lo=0, hi=9)) == Answer("bracket", 9, 1, 9)
+    assert answer(row(estimate=(5.5, 4.0, 7.0))) == Answer("estimate", 5.5, 4.0, 7.0)
+    assert answer(row(status="censored", hi=None)) == Answer("censored", None, 17, None)
+    assert answer(row(status="censored", estimate=(20.0, 9.0, 50.0))).kind == "censored"
+    assert answer(row(status="open", estimate=(5.5, 4.0, 7.0))) == Answer("open")
+    assert answer(row(status="censored", hi=None, flags=("diverged",))) == Answer("diverged")
+    assert answer(row(flags=("diverged",))).kind == "bracket"
+    with pytest.raises(ValueError, match="damaged"):
+        answer(row(hi=None))
+
+
+def test_flags_have_one_order_and_a_sentence_each() -> None:
+    assert ordered(["bf16", "diverged", "bf16", "unheard of"]) == ("diverged", "bf16")
+    assert all(sentence and not sentence.endswith(".") for sentence in FLAGS.values())
