@@ -33,7 +33,7 @@ from runners.engine.device import set_up
 from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import (
     Checkpointed,
     Control,
@@ -113,7 +113,7 @@ def endings(events: Sequence[EngineEvent]) -> dict[int, Ended]:
 
 def lane(job: Job, members: list[Member], by: Plan) -> FusedBatch:
     set_up(by.device, 1)
-    shape = Schedule(job, by.device, by, Ledger(members, job.training.steps)).shape()
+    shape = Schedule(job, by.device, by, Trials(members, job.training.steps)).shape()
     return FusedBatch(
         shape, fresh(shape, range(len(members)), members), members, min(job.training.batch_size, members[0].n)
     )

@@ -243,9 +243,6 @@ CIRCLES: tuple[frozenset[str], ...] = (
             "labtui.tui.supervisor_link",
         }
     ),
-    frozenset({"runners.models.frame", "runners.models.grouping"}),
-    frozenset({"runners.engine.cuda_graphs", "runners.engine.fused_batch"}),
-    frozenset({"runners.engine.resume", "runners.engine.schedule"}),
 )
 """Modules that still import one another in a circle; this list may only shrink."""
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from runners.engine.memory import is_out_of_memory
+from runners.engine.device import is_out_of_memory
 from runners.interrupt import Interrupted, Listener
 
 WARM_UP = 3

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from runners.engine.device import is_gpu
-from runners.engine.memory import total_bytes
+from runners.engine.device import is_gpu, total_bytes
 from runners.interrupt import check_interrupt
 from runners.spec import Job
 from runners.tasks import Batch, DataSource, TrainingSet

@@ -1,4 +1,4 @@
-"""A lane: members that train together in one fused batch, one per slot."""
+"""A fused batch: members that train together, one per row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
 from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
 from runners.engine.evaluate import Thoroughness, Validation
-from runners.engine.loader import Feed
+from runners.engine.loader import Loader
 from runners.engine.types import Member
 from runners.interrupt import check_interrupt
 from runners.models import DropoutKeys, StackedModel, dropout_keys
@@ -25,16 +25,17 @@ from runners.spec import Job
 POLL_S = 0.25
 """A block of steps is kept shorter than this, so that a request is heard within a second."""
 FIRST_BLOCKS = (1, 4)
-"""Steps of a lane's first blocks: the first one may capture a graph, the second one is a fair timing."""
+"""Steps of a fused batch's first blocks: the first one may capture a graph, the second one is a fair
+timing."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a lane trains, and on what."""
+class Setup:
+    """What a fused batch trains, and on what."""
 
     job: Job
     model: StackedModel
-    """Used by this lane alone on a GPU, where its graphs point into the model's work space."""
+    """Used by this fused batch alone on a GPU, where its graphs point into the model's work space."""
     device: str
     graph: bool = False
 
@@ -89,7 +90,7 @@ class Rows:
         )
 
 
-def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows:
+def fresh(shape: Setup, slots: Sequence[int], members: Sequence[Member]) -> Rows:
     """Rows at step 0: initial parameters of each member's seed."""
     initial: dict[int, Tensor] = {}
     for member in members:
@@ -112,16 +113,16 @@ def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows
 
 @dataclass(frozen=True)
 class Supply:
-    """The data of a lane, made before it: that may take long, and be interrupted."""
+    """The data of a fused batch, made before it: that may take long, and be interrupted."""
 
-    feed: Feed
+    loader: Loader
     seeds: tuple[int, ...]
     tokens: Tensor
     """int64 [D, V, T]: the validation set of each of the D seeds."""
     targets: Tensor
 
     @classmethod
-    def of(cls, shape: Shape, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
+    def of(cls, shape: Setup, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
         """For members that stand at these steps.
 
         Raises:
@@ -129,7 +130,7 @@ class Supply:
         """
         seeds = tuple(dict.fromkeys(m.seed for m in members))
         return cls(
-            Feed(shape.job, members, steps, batch, shape.device),
+            Loader(shape.job, members, steps, batch, shape.device),
             seeds,
             *validation_stack(shape.job, seeds, shape.device),
         )
@@ -137,7 +138,7 @@ class Supply:
 
 class FusedBatch:
     """One fused batch.
-    Rows never see one another; ended ones are dead weight until the lane is composed anew.
+    Rows never see one another; ended ones are dead weight until the fused batch is composed anew.
 
     Args:
         rows: taken over, not copied.
@@ -147,7 +148,7 @@ class FusedBatch:
     """
 
     def __init__(
-        self, shape: Shape, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None
+        self, shape: Setup, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None
     ) -> None:
         self.shape, self.members, self.batch = shape, tuple(members), batch
         job, device = shape.job, shape.device
@@ -157,8 +158,8 @@ class FusedBatch:
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
         self.loss = rows.loss
         supply = supply or Supply.of(shape, members, rows.steps, batch)
-        self.feed = supply.feed
-        self.feed.allocate()
+        self.loader = supply.loader
+        self.loader.allocate()
         self.dropout = None
         if shape.model.uses_dropout:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
@@ -218,19 +219,19 @@ class FusedBatch:
         """
         begun = perf_counter()
         with torch.cuda.stream(self.stream):
-            if not self.feed.left:
-                self.feed.refill()
+            if not self.loader.left:
+                self.loader.refill()
                 if self.graphs is not None:
                     self.graphs.rewind()
-            count = min(self.until_due(), self.feed.left, limit or self.feed.left)
+            count = min(self.until_due(), self.loader.left, limit or self.loader.left)
             count = min(count, self._bearable())
             if self.graphs is not None:
                 self.graphs.train(count, self._step_at, self._changing())
                 self._stepped(count)
             else:
                 self._train(count)
-            if not self.feed.left:
-                self.feed.ahead()
+            if not self.loader.left:
+                self.loader.ahead()
             if self.stream is not None:
                 self._hold_back(count)
             if self.stream is None or self._timed < len(FIRST_BLOCKS):
@@ -239,11 +240,11 @@ class FusedBatch:
         return count
 
     def _train(self, count: int) -> None:
-        at = self.feed.cursor
+        at = self.loader.cursor
         done = 0
         try:
             for tokens, targets in zip(
-                self.feed.tokens[at : at + count], self.feed.targets[at : at + count], strict=True
+                self.loader.tokens[at : at + count], self.loader.targets[at : at + count], strict=True
             ):
                 self.one(tokens, targets)
                 done += 1
@@ -251,14 +252,14 @@ class FusedBatch:
             self._stepped(done)
 
     def _stepped(self, count: int) -> None:
-        self.feed.cursor += count
+        self.loader.cursor += count
         self.steps = [s + count for s in self.steps]
 
     def _step_at(self, place: Tensor) -> None:
         """One step on the batch at a place of the block, int64 [1], as a graph captures it."""
         self.one(
-            self.feed.tokens.index_select(0, place)[0],
-            self.feed.targets.index_select(0, place)[0],
+            self.loader.tokens.index_select(0, place)[0],
+            self.loader.targets.index_select(0, place)[0],
         )
 
     def _changing(self) -> list[Tensor]:
@@ -340,7 +341,7 @@ class FusedBatch:
         return float(self.validation.full(self.shape.model, one, self.sets[row : row + 1]))
 
     def end(self, trials: Sequence[int]) -> None:
-        """These trials, where they are in the lane, are over."""
+        """These trials, where they are in the fused batch, are over."""
         for e, slot in enumerate(self.slots):
             if slot in trials:
                 self.live[e] = False
@@ -349,18 +350,18 @@ class FusedBatch:
         """Wait until everything asked of a GPU is done."""
         if self.stream is not None:
             self.stream.synchronize()
-            self.feed.wait()
+            self.loader.wait()
             self._queued.clear()
 
     def release(self) -> None:
-        """Free what the lane holds, once nothing is under way; it trains no more, and whoever names it
+        """Free what the fused batch holds, once nothing is under way; it trains no more, and whoever names it
         holds nothing."""
         if self.stream is not None:
-            self.feed.release()
+            self.loader.release()
             give_stream(self.shape.device, self.stream)
-            self.shape.model.release()  # on a GPU the model is this lane's alone
+            self.shape.model.release()  # on a GPU the model is this batch's alone
         self.graphs = None
-        del self.feed, self.adam, self.loss, self.validation
+        del self.loader, self.adam, self.loss, self.validation
 
     def full(self) -> Tensor:
         """float64 [E]: exact validation loss of every row."""
@@ -373,7 +374,7 @@ class FusedBatch:
             self.loss.index_fill_(0, torch.tensor(rows, device=self.loss.device), 0.0)
 
     def _bearable(self) -> int:
-        """Steps that keep the next block short; nothing is known of a lane before its first blocks,
+        """Steps that keep the next block short; nothing is known of a fused batch before its first blocks,
         so they are short.
         """
         most = max(1, int(POLL_S / self._step_s)) if self._timed else 1

@@ -20,7 +20,7 @@ BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 LONGEST = 512
 
 
-class Feed:
+class Loader:
     """The next batches of every row. A row's batches are a function of its seed, N and step alone.
 
     Rows of the same seed and N that stand at the same step see the same batches, which are gathered once and

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from runners.engine import device as real
-from runners.models.gemm import Gemm
+from runners.models.matmul import Matmul
 
 HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
 """Operations whose results the host waits for: a capture refuses them."""
@@ -85,7 +85,7 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
             yield
 
     # What numpy does is no operation of torch's, and no card does it.
-    monkeypatch.setattr(Gemm, "_by_numpy", lambda *_: False)
+    monkeypatch.setattr(Matmul, "_by_numpy", lambda *_: False)
     monkeypatch.setattr(Graph, "captured", 0)
     monkeypatch.setattr(Graph, "replayed", 0)
     monkeypatch.setattr(real, "GPU", "cpu")

@@ -11,14 +11,14 @@ from pathlib import Path
 import fake_gpu
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, Seen, grid, run, tiny
+from small_runs import FORMATS, MODELS, Seen, grid, run, tiny
 
 from runners.engine import data
 from runners.engine.calibrate import calibrate
 from runners.engine.cuda_graphs import CaptureRefusedError, CudaGraphs
+from runners.engine.device import is_out_of_memory
 from runners.engine.fused_batch import FusedBatch
-from runners.engine.loader import Feed as Loader
-from runners.engine.memory import is_out_of_memory
+from runners.engine.loader import Loader as Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Plan, Planned, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
@@ -61,10 +61,10 @@ def test_verdicts_are_those_of_a_cpu(model: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("at_once", "streams"), [(64, 1), (2, 1), (3, 2)])
-def test_lanes_composed_anew_are_captured_anew(
+def test_batches_composed_anew_are_captured_anew(
     at_once: int, streams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of three probes end early; the third goes on in a smaller lane, with a graph of its own."""
+    """Two of three probes end early; the third goes on in a smaller batch, with a graph of its own."""
     job = tiny(steps=30)
     members = [*grid("a", eps=9.0), *grid("b", eps=9.0), *grid("c", eps=0.0)]
     fake_gpu.install(monkeypatch)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
+from small_runs import FORMATS, MODELS, cpu, grid, run, tiny
 from torch import Tensor
 
-from runners.engine import checkpoint, generalise, saver
-from runners.engine import fused_batch as lane
+from runners.engine import checkpoint, evaluate, fused_batch
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
 from runners.engine.types import (
@@ -104,14 +103,14 @@ def test_a_diverged_trial_ends_and_harms_no_other(model: str, monkeypatch: pytes
     job = tiny(model)
     members = grid()
     healthy = run(job, members)
-    start = lane.fresh
+    start = fused_batch.fresh
 
-    def broken(*args: object) -> lane.Rows:
+    def broken(*args: object) -> fused_batch.Rows:
         rows = start(*args)  # type: ignore[arg-type]
         rows.params[1, 3] = torch.nan
         return rows
 
-    monkeypatch.setattr(lane, "fresh", broken)
+    monkeypatch.setattr(fused_batch, "fresh", broken)
     monkeypatch.setattr("runners.engine.schedule.fresh", broken)
     seen = run(job, members)
     assert seen.ended[1].outcome == "diverged"
@@ -143,8 +142,8 @@ def test_checkpoints_are_written_while_training(
 ) -> None:
     control = Control(checkpoint_now=asked == "now")
     if asked == "due":
-        monkeypatch.setattr(saver, "MIN_INTERVAL_S", 0.0)
-        monkeypatch.setattr(saver, "INTERVAL_OVER_COST", 0.0)
+        monkeypatch.setattr(checkpoint, "MIN_INTERVAL_S", 0.0)
+        monkeypatch.setattr(checkpoint, "INTERVAL_OVER_COST", 0.0)
     seen = run(tiny(), grid(), folder=tmp_path, control=control)
     written = [e for e in seen.events if isinstance(e, Checkpointed)]
     # How many are due depends on how fast the disk takes the one before.
@@ -224,7 +223,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    honest = generalise._final
+    honest = evaluate._final
 
     def few(job: Job, model: object, params: object, tokens: torch.Tensor, length: int) -> torch.Tensor:
         sizes.append(len(tokens))
@@ -234,7 +233,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
 
     members = grid(eps=9.0, generalisation=True)
     whole = run(tiny(), members)
-    monkeypatch.setattr(generalise, "_final", few)
+    monkeypatch.setattr(evaluate, "_final", few)
     seen = run(tiny(), members)
     assert {i: e.generalisation for i, e in seen.ended.items()} == {
         i: e.generalisation for i, e in whole.ended.items()
@@ -244,7 +243,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
     def none(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(generalise, "_final", none)
+    monkeypatch.setattr(evaluate, "_final", none)
     seen = run(tiny(), members)
     assert {e.outcome for e in seen.ended.values()} == {Outcome.SUCCESS}
     assert len(seen.ended) == len(seen.notes) == 4
@@ -284,12 +283,12 @@ def test_what_trained_is_free_while_its_checkpoint_is_written(
 def test_generalisation_is_told_of_trials_that_were_not_superseded(
     model: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = generalise.generalisation_batch
+    honest = evaluate.generalisation_batch
 
     def short(*args: object) -> object:
         return honest(*args, count=40)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generalise, "generalisation_batch", short)
+    monkeypatch.setattr(evaluate, "generalisation_batch", short)
     seen = run(
         tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)]
     )
@@ -310,12 +309,12 @@ def test_generalisation_of_a_model_that_knows_the_answer_is_1(format: str) -> No
             states = torch.cumsum(tokens, -1) % 3
             return torch.nn.functional.one_hot(states, 3).float() - 0.5
 
-        def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
-            assert feed.tolist() == [0, 1, 2]
+        def generate(self, params: Tensor, prompt: Tensor, count: int, loader: Tensor) -> Tensor:
+            assert loader.tolist() == [0, 1, 2]
             assert prompt.shape[-1] == count + 1
             return torch.cumsum(prompt[..., :count], -1) % 3
 
-    assert generalise.rescaled_accuracy(job, Oracle(), torch.zeros(1), 1) == 1.0  # type: ignore[arg-type]
+    assert evaluate.rescaled_accuracy(job, Oracle(), torch.zeros(1), 1) == 1.0  # type: ignore[arg-type]
     assert test.chance == pytest.approx(1 / 3)
 
 

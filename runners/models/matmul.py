@@ -54,7 +54,7 @@ def _narrow_product(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
 
 
-class Gemm:
+class Matmul:
     """The product of one model.
 
     Args:
