@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo         train the preset quick for real and show kappa (LAB=FILE, default lab.db)"
 	@echo "make test         lint, types and all tests but the slow ones"
-	@echo "make test-all     the slow tests too"
+	@echo "make test-all     the slow tests too, and other random draws each time (SEED=N: the same again)"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
 	@echo "make bench        the CPU benchmarks, under ten minutes"
 	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
@@ -45,11 +45,19 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+# What is drawn at random differs from run to run: SEED=N repeats one.
+ifndef SEED
+SEED := $(shell date +%s)
+endif
+RANDOM_DRAWS = --hypothesis-profile=random --hypothesis-seed=$(SEED)
+
 test-all: lint
-	$(BIN)/python -m pytest -n 2
+	@echo "seed $(SEED)"
+	$(BIN)/python -m pytest -n 2 $(RANDOM_DRAWS)
 
 test-faults: $(STAMP)
-	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
+	@echo "seed $(SEED)"
+	$(BIN)/python -m pytest tests/faults -m "faults or not faults" $(RANDOM_DRAWS)
 
 bench: $(STAMP)
 	@set -e; for b in "engine --T 10" search pipeline store data speculation; do \

@@ -46,6 +46,7 @@ from store.filters import Condition
 from store.paths import LabPaths
 from store.read import open_lab
 from store.write import Identity, Tx, Writer
+from store.write import lab as lab_rows
 
 SLOTS = 8
 EVALUATIONS = 40
@@ -152,7 +153,7 @@ def write(paper: Path, folder: Path, seconds: float, screens: tuple[str, ...]) -
     with Timed(path) as writer:
         writer.took = []
         with writer.transaction() as tx:
-            bench.epoch = tx.claim(Identity(os.getpid(), 0.0, "bench", "boot", "bench"))
+            bench.epoch = lab_rows.claim(tx, Identity(os.getpid(), 0.0, "bench", "boot", "bench"))
         watching = [
             subprocess.Popen(
                 [sys.executable, "-c", SCREEN, str(path), name],

@@ -27,9 +27,8 @@ leave_current_folder_out()
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 (work failed), 2 (bad input)."""
-    from labtui.cli.entry import run
+    from labtui.cli.main import run
 
-    os.umask(0o077)  # whatever is written for a person (exports, settings, specs) is theirs alone
     return run(sys.argv[1:] if argv is None else argv)
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Status = Literal["open", "bracket", "censored"]
 """Of a search. open: not over yet; bracket: N* in (lo, hi]; censored: nothing succeeded, N* > n_max."""
@@ -204,8 +204,7 @@ class Result(Protocol):
     def estimate(self) -> tuple[float, float, float] | None: ...
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """N* as a job gives it."""
 
     kind: Literal["open", "bracket", "estimate", "censored", "diverged"]
@@ -218,6 +217,11 @@ class Answer:
     high: float | None = None
 
 
+def diverged(job: Result) -> bool:
+    """Nothing is known of N*: the job is at its end and every trial that the end rests on diverged."""
+    return job.status == "censored" and "diverged" in job.flags
+
+
 def answer(job: Result) -> Answer:
     """What a job says of N*: its estimate wherever its strategy makes one, else its bracket.
 
@@ -227,9 +231,7 @@ def answer(job: Result) -> Answer:
     if job.status == "open":
         return Answer("open")
     if job.status == "censored":
-        return (
-            Answer("diverged") if "diverged" in job.flags else Answer("censored", None, job.n_max + 1, None)
-        )
+        return Answer("diverged") if diverged(job) else Answer("censored", None, job.n_max + 1, None)
     if job.estimate is not None:
         return Answer("estimate", *job.estimate)
     if job.hi is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.likelihood import LOG_SPREAD, Objective, limits, objective
 from labtui.analysis.points import Point, Series, points
+from labtui.analysis.threads import one_blas_thread
 from labtui.text import spelled
 from labtui.views import numbers
 
@@ -133,16 +134,21 @@ def fit(measured: Sequence[Point]) -> Fit | Refusal:
     series, n = measured[0].series, len(measured)
     columns, left_out = _axes(measured)
     parameters = len(columns) + 2
+    names = ", ".join(["c", *({"L": "a", "m": "b"}[axis] for axis in columns), "spread"])
     if n <= parameters:
-        names = ", ".join(["c", *({"L": "a", "m": "b"}[axis] for axis in columns), "spread"])
         return Refusal(
             series,
             n,
             f"{n} points for {parameters} parameters ({names}); expected more points than parameters",
         )
     censored = sum(p.censoring != "none" for p in measured)
-    if censored == n:
-        return Refusal(series, n, f"all {n} points are censored; expected at least one N* with a bracket")
+    if n - censored < parameters:
+        return Refusal(
+            series,
+            n,
+            f"{n - censored} of {n} points have a bracket and the others are bounds; "
+            f"expected at least as many brackets as parameters, {parameters} ({names})",
+        )
     return _fit(series, measured, columns, left_out, censored)
 
 
@@ -160,7 +166,9 @@ def _axes(measured: Sequence[Point]) -> tuple[list[str], dict[str, str]]:
 def _fit(
     series: Series, measured: Sequence[Point], columns: list[str], left_out: dict[str, str], censored: int
 ) -> Fit | Refusal:
-    import numpy as np
+    with one_blas_thread():
+        import numpy as np
+        import scipy.optimize  # noqa: F401 - its own BLAS is loaded with it
 
     logs = [[math.log(getattr(p, axis)) for axis in columns] for p in measured]
     x = np.array(logs, dtype=np.float64).reshape(len(measured), len(columns))

@@ -10,25 +10,15 @@ from typing import Any, Literal
 
 from labtui.text import spelled
 from labtui.views import numbers
+from runners.verdict import FLAGS, answer, diverged
 from store.rows import CellRow, JobState, NStar, Status
 
 KappaStatus = Literal["complete", "pending", "upper_bound", "lower_bound", "unknown", "incomplete"]
 IntervalKind = Literal["resolution", "credible", "mixed", "none"]
 Regime = Literal["shared", "separate", "interference"]
 
-SHARED_FROM = 1.25
-INTERFERENCE_TO = 0.8
-"""Where "about 1" ends: for colours and words only, no number depends on it."""
-
-NOTES = {
-    "fails_above": "a part or the joint task fails at its N_max and is learned with fewer samples",
-    "contradicted": "a search has a failing N between two that succeed",
-    "max_candidates": "a search used up its candidates before its bracket was as narrow as asked for",
-    "seed_budget": "a search used up its seeds before its interval was as narrow as asked for",
-    "beyond_n_max": "an interval of N* reaches beyond N_max",
-    "tf32": "trained in tf32",
-    "bf16": "trained in bf16",
-}
+ABOUT_ONE = (0.8, 1.25)
+"""What "kappa is about 1" means, ends included: on every screen, in tables and beside the paper."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +72,10 @@ class Kappa:
         of a bound only where it settles it.
         """
         if self.status == "complete" and self.value is not None:
-            if self.value > SHARED_FROM:
-                return "shared"
-            return "interference" if self.value < INTERFERENCE_TO else "separate"
-        if self.status == "lower_bound" and self.low is not None and self.low > SHARED_FROM:
+            return regime_of(self.value)
+        if self.status == "lower_bound" and self.low is not None and self.low > ABOUT_ONE[1]:
             return "shared"
-        if self.status == "upper_bound" and self.high is not None and self.high < INTERFERENCE_TO:
+        if self.status == "upper_bound" and self.high is not None and self.high < ABOUT_ONE[0]:
             return "interference"
         return None
 
@@ -152,7 +140,7 @@ def kappa(cell: CellRow) -> Kappa:
     have = sum(t.is_in for t in terms)
     everything: tuple[NStar | Term, ...] = (joint, *terms)
     flags = tuple(sorted({f for part in everything for f in part.flags}))
-    notes = [NOTES[f] for f in flags if f in NOTES]
+    notes = [f"{FLAGS[f]} ({_where(f, everything)})" for f in FLAGS if f in flags and f != "capped"]
     status: KappaStatus
     value = low = high = None
     kind: IntervalKind = "none"
@@ -162,7 +150,7 @@ def kappa(cell: CellRow) -> Kappa:
         notes.insert(0, "only N* was asked for, so there is no sum over lengths")
     elif lost:
         status = "incomplete"
-        notes.insert(0, ", ".join(f"{_name(part)} {part.state}" for part in lost))
+        notes.insert(0, ", ".join(f"{_name(part)}{_why_lost(part)}" for part in lost))
     elif have < want or not _is_in(joint):
         status = "pending"
     else:
@@ -182,6 +170,18 @@ def kappa(cell: CellRow) -> Kappa:
     return Kappa(cell, status, value, low, high, kind, have, want, _is_in(joint), flags, terms, tuple(notes))
 
 
+def regime_of(value: float) -> Regime:
+    """What a kappa means."""
+    if value > ABOUT_ONE[1]:
+        return "shared"
+    return "interference" if value < ABOUT_ONE[0] else "separate"
+
+
+def _where(flag: str, parts: tuple[NStar | Term, ...]) -> str:
+    names = [_name(part) for part in parts if flag in part.flags]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _complete(terms: tuple[Term, ...], joint: NStar) -> tuple[float, float, float, IntervalKind]:
     parts: tuple[Term | NStar, ...] = (*terms, joint)
     with_estimate = sum(p.estimate is not None for p in parts)
@@ -193,13 +193,8 @@ def _complete(terms: tuple[Term, ...], joint: NStar) -> tuple[float, float, floa
         value = sum(_point(t) for t in terms) / _point(joint)
         low, high = ratio_interval([_spread(t) for t in terms], _spread(joint))
         return value, low, high, "credible" if with_estimate == len(parts) else "mixed"
-    hi_sum = sum(_hi(t) for t in terms)
-    return (
-        hi_sum / _hi(joint),
-        sum(t.lo + 1 for t in terms) / _hi(joint),
-        hi_sum / (joint.lo + 1),
-        "resolution",
-    )
+    top = sum(_top(t) for t in terms)
+    return top / _top(joint), sum(_bottom(t) for t in terms) / _top(joint), top / _bottom(joint), "resolution"
 
 
 def _term(part: NStar) -> Term:
@@ -211,43 +206,46 @@ def _term(part: NStar) -> Term:
 
 
 def _is_in(part: NStar | Term) -> bool:
-    return part.state == "done" and part.status != "open"
+    return part.state == "done" and part.status != "open" and not diverged(part)
 
 
 def _is_lost(part: NStar | Term) -> bool:
-    return part.state in ("failed", "cancelled") or (part.state == "done" and part.status == "open")
+    over_without = part.state == "done" and (part.status == "open" or diverged(part))
+    return part.state in ("failed", "cancelled") or over_without
+
+
+def _why_lost(part: NStar | Term) -> str:
+    return ": all trials diverged" if part.state == "done" and diverged(part) else f" {part.state}"
 
 
 def _name(part: NStar | Term) -> str:
     return "N*_joint" if part.n is None else f"N*_{part.n}"
 
 
-def _hi(part: NStar | Term) -> int:
-    if part.hi is None:
-        raise ValueError(f"job {part.job_id} has the status bracket and no hi; the lab file is damaged")
-    return part.hi
-
-
 def _point(part: NStar | Term) -> float:
-    return part.estimate[0] if part.estimate is not None else _hi(part)
+    return _known(answer(part).value)
 
 
 def _top(part: NStar | Term) -> float:
     """The largest N* that the part allows: hi, or the upper end of its 90 % interval."""
-    return part.estimate[2] if part.estimate is not None else _hi(part)
+    return _known(answer(part).high)
 
 
 def _bottom(part: NStar | Term) -> float:
-    if part.status == "censored":
-        return part.n_max + 1
-    return part.estimate[1] if part.estimate is not None else part.lo + 1
+    return _known(answer(part).low)
+
+
+def _known(value: float | None) -> float:
+    assert value is not None, "asked of parts that are in alone"
+    return value
 
 
 def _spread(part: NStar | Term) -> tuple[tuple[float, float, float], bool]:
     """((value, low, high), whether it is a 90 % interval rather than a bracket)."""
-    if part.estimate is not None:
-        return part.estimate, True
-    return (math.sqrt((part.lo + 1) * _hi(part)), part.lo + 1, _hi(part)), False
+    low, high = _bottom(part), _top(part)
+    if answer(part).kind == "estimate":
+        return (_point(part), low, high), True
+    return (math.sqrt(low * high), low, high), False
 
 
 def _nstar_dict(part: NStar | Term) -> dict[str, Any]:

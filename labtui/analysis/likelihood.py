@@ -25,19 +25,16 @@ Objective: TypeAlias = "Callable[[Array], tuple[float, Array]]"
 
 
 def limits(point: Point) -> tuple[float, float]:
-    """(lower, upper) end of ln N*: [lo + 1, hi]; half a sequence either way where these are one number."""
+    """(lower, upper) end of ln tau, the threshold with N* = ceil(tau): tau in (lo, hi], or tau > n_max."""
     if point.hi is None:
         return math.log(point.n_max), math.inf
-    if point.censoring == "left":
-        return -math.inf, 0.0
-    low, high = float(point.lo + 1), float(point.hi)
-    return (math.log(high - 0.5), math.log(high + 0.5)) if high <= low else (math.log(low), math.log(high))
+    return (math.log(point.lo) if point.lo else -math.inf), math.log(point.hi)
 
 
 def objective(points: Sequence[Point], design: Array) -> Objective:
     """Minus the log-likelihood of coefficients and ln spread.
 
-    A bracket is Phi((ln hi - mu) / s) - Phi((ln(lo + 1) - mu) / s), one side of it where censored;
+    A bracket is Phi((ln hi - mu) / s) - Phi((ln lo - mu) / s), one side of it where censored;
     an adaptive estimate is a normal with its own width added to the spread.
 
     Args:

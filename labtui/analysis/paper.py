@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from labtui.analysis.kappa import Kappa, kappa
+from labtui.analysis.kappa import ABOUT_ONE, Kappa, kappa
 from labtui.analysis.published import PUBLISHED, Published
 from labtui.analysis.settings import differences
 from labtui.text import spelled
 from labtui.views import numbers
 from runners.spec import Job
+from runners.verdict import answer, diverged
 from store.rows import CellRow
 
 Verdict = Literal["agrees", "differs", "undecided"]
 Settings = Literal["paper", "reduced", "unknown"]
 
 SAME_ORDER = math.sqrt(10.0)
-"""Two numbers are of one order of magnitude within this factor;
-kappa is "about 1" within it, and ">> 1" beyond it.
-"""
+"""Two numbers are of one order of magnitude within this factor; kappa is ">> 1" beyond it."""
 CLOSE = 0.2
 """An accuracy at 2L is "about" 0 or 1 within this."""
 
@@ -127,7 +126,7 @@ def _compare(p: Published, k: Kappa, specs: Mapping[int, Job]) -> Comparison | N
         low, high, text = *_range(k), k.text()
     else:
         joint = k.cell.joint
-        if joint.status == "open":
+        if joint.status == "open" or diverged(joint):
             return None
         low, high = _nstar_range(k.cell)
         text = f"N* {numbers.nstar(joint)}"
@@ -141,24 +140,24 @@ def _range(k: Kappa) -> tuple[float, float]:
 
 
 def _nstar_range(c: CellRow) -> tuple[float, float]:
-    j = c.joint
-    if j.status == "censored" or j.hi is None:
-        return j.n_max + 1, math.inf
-    return (j.estimate[1], j.estimate[2]) if j.estimate is not None else (j.lo + 1, j.hi)
+    found = answer(c.joint)
+    return found.low or 0.0, math.inf if found.high is None else found.high
 
 
 def _judge(p: Published, low: float, high: float) -> tuple[Verdict, Verdict | None]:
     """(direction, order of magnitude): undecided where the range of what was measured holds both answers."""
+    below, above = ABOUT_ONE
     if p.relation == "at_most_about":
-        return _inside(low, high, 0.0, SAME_ORDER * p.value), None
+        return _inside(low, high, 0.0, above * p.value), None
     if p.relation == "about":
-        return _inside(low, high, p.value / SAME_ORDER, p.value * SAME_ORDER), None
+        return _inside(low, high, below * p.value, above * p.value), None
     if p.relation == "much_more":
-        return _inside(low, high, p.value, math.inf), _inside(low, high, SAME_ORDER * p.value, math.inf)
+        direction = _inside(low, high, above * p.value, math.inf)
+        return direction, _inside(low, high, SAME_ORDER * p.value, math.inf)
     size = _inside(low, high, p.value / SAME_ORDER, p.value * SAME_ORDER)
     if p.quantity != "kappa":
         return size, size
-    return (_inside(low, high, 0.0, 1.0) if p.value < 1 else _inside(low, high, 1.0, math.inf)), size
+    return (_inside(low, high, 0.0, below) if p.value < 1 else _inside(low, high, above, math.inf)), size
 
 
 def _inside(low: float, high: float, a: float, b: float) -> Verdict:
@@ -175,7 +174,7 @@ def _trends(p: Published, kappas: Iterable[Kappa], specs: Mapping[int, Job]) -> 
         return (c.model_label, c.format, c.task, c.min_length)
 
     out = []
-    known = [k for k in kappas if k.cell.joint.status != "open"]
+    known = [k for k in kappas if k.cell.joint.status != "open" and not diverged(k.cell.joint)]
     for _, group in groupby(sorted(known, key=lambda k: (rest(k), k.cell.L)), key=rest):
         series = list({k.cell.L: k for k in group}.values())
         if len(series) < 2:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from runners.verdict import diverged
 from store.rows import CellRow, JobRow
 
 Censoring = Literal["none", "right", "left"]
@@ -47,10 +48,10 @@ class Point:
 
     @property
     def censoring(self) -> Censoring:
-        """right: N* > n_max; left: N* <= 1."""
+        """right: N* > n_max; left: N* <= hi, with nothing known below it (N* = 1)."""
         if self.hi is None:
             return "right"
-        return "left" if self.hi == 1 and self.estimate is None else "none"
+        return "left" if self.lo == 0 and self.estimate is None else "none"
 
 
 def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:
@@ -65,7 +66,7 @@ def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:
         else:
             job, job_id, model = row, row.id, row.model_label  # type: ignore[assignment]
             L = row.length
-        if job.state != "done" or job.status == "open":
+        if job.state != "done" or job.status == "open" or diverged(job):
             continue
         series = Series(model, row.format, row.distribution, "Z_m" if row.m is not None else row.task)
         hi = None if job.status == "censored" else job.hi

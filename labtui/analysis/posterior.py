@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from labtui.analysis.threads import one_blas_thread
+
 Spread = tuple[tuple[float, float, float], bool]
 """((value, low, high), whether low..high is a 90 % interval;
 else a bracket, all of it equally likely in log N).
@@ -22,7 +24,8 @@ def ratio_interval(
     A 90 % interval is read as a normal in log N with its own width on either side of the median,
     which is what the posterior of an adaptive search looks like; the draws are the same at every call.
     """
-    import numpy as np
+    with one_blas_thread():
+        import numpy as np
 
     rng = np.random.default_rng(seed)
 

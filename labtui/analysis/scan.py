@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from labtui.analysis.threads import one_blas_thread
 from store.rows import ProbeRow
 
 LEVEL = 0.90
@@ -105,7 +106,8 @@ def success_curve(probes: Iterable[ProbeRow]) -> SuccessCurve:
 
 def share_interval(successes: int, seeds: int) -> tuple[float, float]:
     """Central 90 % of Beta(s + 1/2, k - s + 1/2); an end is 0 or 1 where no or every seed succeeded."""
-    from scipy.stats import beta
+    with one_blas_thread():
+        from scipy.stats import beta
 
     tail = (1 - LEVEL) / 2
     a, b = successes + 0.5, seeds - successes + 0.5
@@ -115,9 +117,10 @@ def share_interval(successes: int, seeds: int) -> tuple[float, float]:
 
 
 def _fit(rungs: list[Rung]) -> Logistic:
-    import numpy as np
-    from scipy.optimize import minimize
-    from scipy.special import expit
+    with one_blas_thread():
+        import numpy as np
+        from scipy.optimize import minimize
+        from scipy.special import expit
 
     x = np.log([r.n for r in rungs])
     s = np.array([r.successes for r in rungs], dtype=np.float64)

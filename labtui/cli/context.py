@@ -6,15 +6,15 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from labtui.cli.entry import BadInput
-from labtui.cli.rows import plain, write_json
+from labtui.cli.errors import BadInput
+from labtui.cli.output import plain, write_json
+from store.waits import tell_waits
 
 if TYPE_CHECKING:
     from store.read import Lab
@@ -34,15 +34,12 @@ class Context:
     writes: bool = False
 
     def run(self) -> int:
-        """Load the command's module and run it."""
-        from store.waits import tell_waits
-
+        """Run the command; returns its exit code."""
         tell_waits(self.say)
-        module, function = self.args.command.split(":")
-        command: Callable[[Context], int | None] = getattr(import_module(f"labtui.cli.{module}"), function)
         if self.args.writes:
             self.will_write()
-        return command(self) or 0
+        code: int | None = self.args.run(self)
+        return code or 0
 
     def will_write(self) -> None:
         """Said before the first look at a lab that a command will write to.
@@ -77,7 +74,7 @@ class Context:
         """The lab, open for reading; says on stderr where it could only be opened read-only,
         unless writing will say more.
         """
-        from store.read import open_lab
+        from store.read import open_lab  # loads sqlite3, which the screens' first paint does not wait for
 
         lab = open_lab(self.lab_path, read_only=self.args.read_only)
         if lab.notice and not self.args.read_only and not self.writes:
@@ -108,7 +105,7 @@ class Context:
 
     def say(self, text: str) -> None:
         """Narration, to stderr."""
-        from labtui.text import clean
+        from labtui.text import clean  # loads rich, which the screens' first paint does not wait for
 
         print(clean(text), file=self.err, flush=True)
 
@@ -119,7 +116,7 @@ class Context:
     def lines(self, lines: Iterable[str]) -> None:
         """Lines of data."""
         if self.ascii:
-            from labtui.text import to_ascii
+            from labtui.text import to_ascii  # loads rich
 
             lines = map(to_ascii, lines)
         self.out.writelines(f"{text}\n" for text in lines)

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from labtui.cli import supervise
 from labtui.cli.context import Context
-from labtui.cli.entry import FAILED, WorkFailed
+from labtui.cli.errors import FAILED, WorkFailed
+from labtui.text import to_ascii
 from labtui.views.progress import OVER, Pace, ended_line, expected_work, state_line
 from store.rows import JobRow
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 LINE_EVERY_S = 5.0
 LOST_S = 10.0
@@ -37,13 +37,9 @@ class Follower:
         self._console, self._bar, self._task = self._output()
 
     def _output(self) -> tuple[Console, Progress | None, TaskID | None]:
-        from rich.console import Console
-
         console = Console(file=self._context.err, highlight=False, markup=False, emoji=False)
         if not console.is_terminal:
             return console, None, None
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
         bar = Progress(
             TextColumn("{task.percentage:>3.0f} %"),
             BarColumn(bar_width=24),
@@ -118,7 +114,22 @@ class Follower:
         stamp = time.strftime("%H:%M:%S")
         shown = f"{stamp}  {text}"
         if self._context.ascii:
-            from labtui.text import to_ascii
-
             shown = to_ascii(shown)
         self._console.print(shown, soft_wrap=True)
+
+
+def supervise_and_follow(context: Context) -> int:
+    """Run a supervisor here until its queue is empty; the exit code.
+
+    Raises:
+        WorkFailed: it ended before that.
+    """
+    child = supervise.Foreground(context, "--until-empty")
+    try:
+        return Follower(context, None, child.running, lost_s=1.0).run()
+    except WorkFailed:
+        raise WorkFailed(
+            child.problem() or "the supervisor has ended and work is left; see labtui logs"
+        ) from None
+    finally:
+        child.end()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labtui.cli import writing
+from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
-from labtui.cli.entry import BadInput, WorkFailed
-from labtui.cli.session import Session
-from runners.pool.client import environment
+from labtui.cli.errors import BadInput, WorkFailed
+from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import supervisor_alive
 from store.paths import LabPaths
@@ -84,20 +86,29 @@ def options(context: Context) -> list[str]:
     return words
 
 
+def refuse_second(context: Context) -> None:
+    """Raises BadInput where a supervisor has the lab, unless it is an older one that hands over."""
+    told = client.status(context.lab_path)
+    if told.running and not client.outdated(context.lab_path):
+        who = f"a supervisor (process {told.pid} on {told.host})"
+        raise BadInput(
+            f"{who} has {context.lab_path} already; "
+            "follow it with labtui watch, or end it with labtui daemon stop"
+        )
+
+
 def start(context: Context) -> None:
     """Start the supervisor, detached from the terminal, where none runs."""
     writing.require_torch()
-    from runners.pool import client as supervisor
-
     words = options(context)
-    if alive(context.lab_path) and not supervisor.outdated(context.lab_path):
-        told = supervisor.status(context.lab_path)
+    if alive(context.lab_path) and not client.outdated(context.lab_path):
+        told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    started = supervisor.start(context.lab_path, words)
+    started = client.start(context.lab_path, words)
     if not started.ok:
         raise WorkFailed(started.text)
-    ends = next((f.text for f in Session(context.env).ends()), None)
+    ends = next((f.text for f in LoginSession(context.env).ends()), None)
     context.say(
         f"{started.text}; {f'{ends}: see labtui doctor' if ends else 'it goes on when this terminal closes'}"
     )
@@ -111,25 +122,51 @@ def command(context: Context, *words: str) -> list[str]:
 
 
 class Foreground:
-    """The supervisor as a child of this process; what it says goes aside and is told only where it fails."""
+    """The supervisor as a child of this process; what it says goes aside and is told only where it fails.
+
+    It never outlives this process: SIGTERM and SIGHUP (of a scheduler, a terminal that closes) end both, what
+    trains checkpointed first, and the end of a pipe tells it of any other death. A signal that is ignored
+    (nohup) stays so.
+    """
 
     def __init__(self, context: Context, *words: str) -> None:
         writing.require_torch()
+        self._context = context
+        self._child: subprocess.Popen[str] | None = None
+        self._ended_by = 0
+        self._before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._signalled)
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
-        self._child = subprocess.Popen(
-            command(context, *words),
-            stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
-            env=environment(),
-        )
+        theirs, self._lifeline = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                command(context, *words, "--lifeline", str(theirs)),
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                env=client.environment(),
+                text=True,
+                pass_fds=(theirs,),
+            )
+        finally:
+            os.close(theirs)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        """Tell the supervisor; the first time leave whatever this process is at, for :meth:`end`."""
+        if self._child is not None:
+            self._child.terminate()
+        if not self._ended_by:
+            self._ended_by = number
+            raise SystemExit(128 + number)
 
     def running(self) -> bool:
-        return self._child.poll() is None
+        return self._child is not None and self._child.poll() is None
 
     def problem(self) -> str:
         """Why it ended, in its own last words; empty where it ended well or runs."""
-        if not self._child.poll():
+        if self._child is None or not self._child.poll():
             return ""
         self._said.seek(0)
         lines = [line.strip() for line in self._said if line.strip()]
@@ -139,12 +176,21 @@ class Foreground:
         )
 
     def end(self) -> None:
-        """Let it checkpoint: it ends by itself when there is nothing left,
-        and an interrupt has reached it too.
-        """
-        for patience, act in ((GRACE_S, self._child.terminate), (STOP_S, self._child.kill)):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(timeout=patience)
-                break
-            act()
+        """Let it checkpoint: it ends by itself when nothing is left, and an interrupt has reached it too."""
+        patience_s = 0.0 if self._ended_by else GRACE_S
+        if (child := self._child) is not None:
+            for wait_s, act in ((patience_s, child.terminate), (STOP_S, child.kill)):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=wait_s)
+                    break
+                act()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._lifeline)
         self._said.close()
+        if self._ended_by:
+            with contextlib.suppress(OSError, ValueError):  # the terminal may be what has gone
+                word = signal.Signals(self._ended_by).name
+                self._context.say(
+                    f"ended by {word}; what was trained is kept, and labtui run goes on from there"
+                )

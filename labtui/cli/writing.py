@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labtui.cli.entry import WorkFailed
+from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob, Study

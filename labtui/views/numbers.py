@@ -9,32 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from labtui.text import clean
+from runners.verdict import Result, diverged
 
 if TYPE_CHECKING:
-    from store.rows import JobRow, Status
+    from store.rows import JobRow
 
 NONE = "–"
+DIVERGED = "all trials diverged"
+"""In the place of an N* of which nothing is known."""
 _SUFFIXES = ("", "k", "M", "G", "T", "P")
-
-
-class Searched(Protocol):
-    """What :func:`nstar` and :func:`bracket` read: a JobRow, an NStar, a term of kappa's sum, a point of a
-    fit.
-    """
-
-    @property
-    def status(self) -> Status: ...
-    @property
-    def lo(self) -> int: ...
-    @property
-    def hi(self) -> int | None: ...
-    @property
-    def n_max(self) -> int: ...
-    @property
-    def estimate(self) -> tuple[float, float, float] | None: ...
 
 
 def count(n: float | None, digits: int = 3) -> str:
@@ -158,10 +144,12 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 # N*
 
 
-def bracket(row: Searched) -> str:
+def bracket(row: Result) -> str:
     """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was
     learned.
     """
+    if diverged(row):
+        return DIVERGED
     if row.hi is None:
         return (
             f"> {count(row.n_max)}" if row.status == "censored" else f"> {exact(row.lo)}" if row.lo else NONE
@@ -169,18 +157,22 @@ def bracket(row: Searched) -> str:
     return f"({exact(row.lo)}, {exact(row.hi)}]"
 
 
-def short_bracket(row: Searched, width: int = 13) -> str:
+def short_bracket(row: Result, width: int = 13) -> str:
     """The bracket in at most ``width`` cells (13 hold any): ``(940, 1.12k]``, tighter where it must be."""
+    if diverged(row):
+        return "diverged"
     if row.hi is None:
         return bracket(row)
     text = f"({count(row.lo)}, {count(row.hi)}]"
     return text if len(text) <= width else text.replace(", ", ",")
 
 
-def nstar(row: Searched) -> str:
+def nstar(row: Result) -> str:
     """N* in a table: ``1.3k``; ``≈ 28`` where it is an estimate; ``> 16M`` where censored; an open one by its
     bracket.
     """
+    if diverged(row):
+        return "diverged"
     if row.status == "censored":
         return f"> {count(row.n_max)}"
     if row.estimate is not None:
@@ -188,8 +180,10 @@ def nstar(row: Searched) -> str:
     return count(row.hi) if row.status == "bracket" else short_bracket(row)
 
 
-def nstar_exact(row: Searched) -> str:
+def nstar_exact(row: Result) -> str:
     """N* in full: ``1,118``, ``≈ 28``, ``> 16,000,000``, ``?`` while open."""
+    if diverged(row):
+        return f"unknown: {DIVERGED}"
     if row.status == "censored":
         return f"> {exact(row.n_max)}"
     if row.estimate is not None:
@@ -197,10 +191,12 @@ def nstar_exact(row: Searched) -> str:
     return exact(row.hi) if row.status == "bracket" else "?"
 
 
-def left_open(row: Searched) -> str:
+def left_open(row: Result) -> str:
     """What is known around N*: ``in (940, 1,118]`` from a bisection, ``90 % in [21, 34]`` from the posterior
     of its seeds.
     """
+    if row.status == "censored":
+        return ""
     if row.estimate is not None:
         return f"90 % in {count_ends(row.estimate)}"
     return f"in {bracket(row)}" if row.hi is not None else ""

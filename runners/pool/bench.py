@@ -16,7 +16,7 @@ from runners.pool.process import Clock
 from runners.pool.state import Assignment, Probe, Run, Slot
 from store.paths import LabPaths
 
-log = logging.getLogger("runners.pool.client")
+log = logging.getLogger("labtui.supervisor")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from runners.pool.bench import Bench, log
 from runners.pool.devices import Device
 from runners.pool.workers import Staff
 from store.rows import DeviceRow
-from store.write import Action, Writer
+from store.write import Action, Writer, jobs
+from store.write import commands as command_rows
 
 
 def obey(bench: Bench, staff: Staff, writer: Writer, devices: Callable[[], list[DeviceRow]]) -> list[str]:
@@ -22,15 +23,15 @@ def obey(bench: Bench, staff: Staff, writer: Writer, devices: Callable[[], list[
     """
     kinds: list[str] = []
     with writer.transaction() as tx:
-        commands = tx.commands()
+        commands = command_rows.pending(tx)
     for command in commands:
         with writer.transaction() as tx:
-            applied = tx.apply_command(command, live=True)
+            applied = command_rows.apply(tx, command, live=True)
             # A job that is stopped while none of its probes is out has nothing to wait for.
             resting = [a for a in applied.actions if a.kind == "stop" and a.job_id not in bench.runs]
             for action in resting:
                 if action.job_id is not None and action.then is not None:
-                    tx.stopped(action.job_id)
+                    jobs.stopped(tx, action.job_id)
         log.info("%s: %s", command.kind, applied.text or "done")
         for action in applied.actions:
             kinds.append(action.kind)

@@ -6,7 +6,9 @@ import argparse
 import logging
 import logging.handlers
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
     )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
+    p.add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
     p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
     p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
     defaults = Options(Path())
@@ -95,9 +98,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         LabPaths(options.lab).require_file()
     except LabError as error:
         return _refused(error)
+    if args.lifeline is not None:
+        threading.Thread(target=_end_with, args=(args.lifeline,), daemon=True).start()
     if args.foreground:
         return _run(options, terminal=True)
     return _detached(options)
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process in good order once the other end of a pipe is closed, however its holder ended."""
+    with suppress(OSError):
+        while os.read(descriptor, 64):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _refused(error: Exception | str) -> int:

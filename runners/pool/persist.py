@@ -22,7 +22,8 @@ from runners.spec import SCIENCE_VERSION
 from runners.verdict import Evidence, Outcome
 from store.errors import Illegal
 from store.rows import Curve
-from store.write import Tx, Verdict, Writer
+from store.write import Tx, Verdict, Writer, jobs, lab
+from store.write import probes as probe_rows
 
 ENDED_TRIALS = 30
 """Ends of trials in one transaction, about: a verb and a screen wait for the longest one.
@@ -59,8 +60,10 @@ def fail(bench: Bench, writer: Writer, poisoned: Poisoned) -> None:
     run = poisoned.run
     with writer.transaction() as tx:
         if run.id not in bench.runs:
-            tx.set_job(run.id, "running")
-        tx.set_job(run.id, "failed", reason="failed", text=f"its search cannot go on: {poisoned}"[:2000])
+            jobs.set_job(tx, run.id, "running")
+        jobs.set_job(
+            tx, run.id, "failed", reason="failed", text=f"its search cannot go on: {poisoned}"[:2000]
+        )
     log.error("job %d cannot go on and is failed: %s", run.id, poisoned)
     for probe in list(run.probes.values()):
         bench.forget(probe)
@@ -87,18 +90,19 @@ def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
     Raises:
         ValueError: the stored evidence and the job do not fit together.
     """
-    evidence = tuple(_evidence(v) for v in tx.evidence(run.id))
-    ahead = {v.n: v for v in tx.speculated(run.id)}
+    evidence = tuple(_evidence(v) for v in jobs.evidence(tx, run.id))
+    ahead = {v.n: v for v in jobs.speculated(tx, run.id)}
     progress = replay(run.job, evidence)
     before = len(evidence)
     while progress.next is not None and _answers(ahead.get(progress.next.n), progress.next):
         verdict = ahead.pop(progress.next.n)
-        tx.consume(verdict.probe_id)
+        probe_rows.consume(tx, verdict.probe_id)
         evidence = (*evidence, _evidence(verdict))
         progress = replay(run.job, evidence)
     if not write and len(evidence) == before and progress.next is not None:
         return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
-    tx.set_bracket(
+    jobs.set_bracket(
+        tx,
         run.id,
         lo=progress.lo,
         hi=progress.hi,
@@ -167,9 +171,9 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
             _plan(bench, tx, assignment, to_json(plan))
         for assignment, step in saved:
             for probe in assignment.probes.values():
-                tx.checkpointed(probe.id, assignment.folder, step)
+                probe_rows.checkpointed(tx, probe.id, assignment.folder, step)
         for speed in speeds:
-            tx.speed(*speed)
+            lab.set_speed(tx, *speed)
         for probe in changed:
             _progress(bench, tx, probe)
         for trial in fresh:
@@ -226,11 +230,12 @@ def _sound(bench: Bench, probe: Probe) -> bool:
 def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
     slot = assignment.slot
     for probe in assignment.probes.values():
-        tx.plan(probe.id, plan)
+        probe_rows.set_plan(tx, probe.id, plan)
         library = (
             slot.worker.ready.library if slot.worker is not None and slot.worker.ready is not None else ""
         )
-        tx.provenance(
+        lab.add_provenance(
+            tx,
             probe.run.id,
             {
                 **machine(),
@@ -245,16 +250,17 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
             },
         )
     shape = shape_key(assignment.job)
-    tx.set_calibration(shape, slot.plan_key, plan)
+    lab.set_calibration(tx, shape, slot.plan_key, plan)
     if slot.kind != "cpu":  # a GPU's plan is made for so many members
-        tx.set_calibration(shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
+        lab.set_calibration(tx, shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
 
 
 def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
     best = min(
         (t.ended.ended.best_loss if t.ended is not None else t.best for t in probe.trials), default=math.inf
     )
-    tx.progress(
+    probe_rows.progress(
+        tx,
         probe.id,
         step=max((t.step for t in probe.trials), default=0),
         fraction=probe.fraction(probe.run.job.training.steps),
@@ -269,7 +275,8 @@ def _finite(value: float) -> float | None:
 
 
 def _trial_progress(tx: Tx, trial: Trial) -> None:
-    tx.trial_progress(
+    probe_rows.trial_progress(
+        tx,
         trial.id,
         steps=trial.step,
         best_loss=_finite(trial.best),
@@ -282,7 +289,8 @@ def _trial_progress(tx: Tx, trial: Trial) -> None:
 def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
     assert trial.ended is not None
     message, ended = trial.ended, trial.ended.ended
-    tx.trial(
+    probe_rows.end_trial(
+        tx,
         trial.id,
         ended.outcome.value,
         attempt=probe.run.attempt,
@@ -302,7 +310,8 @@ def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run
     for probe in probes:
         wall = bench.clock() - probe.began
         share = len(probe.trials) / len(probe.home.members) if probe.home is not None else 1.0
-        tx.end_probe(
+        probe_rows.end_probe(
+            tx,
             probe.id,
             attempt=run.attempt,
             epoch=bench.epoch,
@@ -321,9 +330,9 @@ def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run
             needed.add(standing.progress.next.n)
         left = [p for p in left if p.speculative and p.candidate.n not in needed]
     for probe in left:
-        tx.drop_probe(probe.id, "cancelled")
+        probe_rows.drop_probe(tx, probe.id, "cancelled")
     if over:
-        tx.set_job(run.id, "done")
+        jobs.set_job(tx, run.id, "done")
     return run, standing, left
 
 
@@ -364,21 +373,21 @@ def settle(bench: Bench, writer: Writer) -> bool:
         for r in back:
             if r.kept:
                 own = checkpoints.own_folder(bench, r.probe, r.assignment)
-                tx.checkpointed(r.probe.id, str(own), max(t.step for t in r.probe.trials))
-            tx.drop_probe(r.probe.id, "lost" if r.void else "interrupted")
+                probe_rows.checkpointed(tx, r.probe.id, str(own), max(t.step for t in r.probe.trials))
+            probe_rows.drop_probe(tx, r.probe.id, "lost" if r.void else "interrupted")
         for r in back:
             run = r.probe.run
             if r.reason == "stopped" or r.probe.speculative or run.leaving or run.id in gone:
                 continue
             orphans += [p for p in run.probes.values() if not any(b.probe is p for b in back)]
             delay = min(bench.options.backoff_max_s, bench.options.backoff_s * 2 ** min(run.crashes, 20))
-            tx.requeue(run.id, r.reason, r.text[-4000:], counts=True, delay_s=delay)
+            jobs.requeue(tx, run.id, r.reason, r.text[-4000:], counts=True, delay_s=delay)
             gone[run.id] = run
         for probe in orphans:
-            tx.drop_probe(probe.id, "interrupted")
+            probe_rows.drop_probe(tx, probe.id, "interrupted")
         for run in leaving:
             if run.id not in gone and run.leaving is not None:
-                tx.stopped(run.id)
+                jobs.stopped(tx, run.id)
                 gone[run.id] = run
     bench.returned.clear()
     bench.wake = True

@@ -18,7 +18,8 @@ from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, mem
 from runners.search import Candidate
 from runners.spec import Job
 from store.errors import Illegal
-from store.write import Begun, QueuedJob, Tx, Writer
+from store.write import Begun, QueuedJob, Tx, Writer, jobs, lab
+from store.write import probes as probe_rows
 
 CUDA_PACK = 64
 """Members that one load on a GPU is filled up to, where the shape's calibration found company to pay."""
@@ -98,7 +99,7 @@ def dispatch(bench: Bench, writer: Writer) -> int:
         started = {w.run.id: load.slot.device.id for load in loads for w in load.wishes}
         for run, _ in fresh:
             if run.id in started:
-                run.attempt = tx.set_job(run.id, "running", device=started[run.id])
+                run.attempt = jobs.set_job(tx, run.id, "running", device=started[run.id])
         for load in loads:
             orders.append(_begin(bench, tx, load))
     for run, standing in fresh:
@@ -128,7 +129,7 @@ def _promote(bench: Bench, writer: Writer) -> None:
     if due:
         with writer.transaction(durable=False) as tx:
             for probe in due:
-                tx.wanted_now(probe.id)
+                probe_rows.wanted_now(tx, probe.id)
         for probe in due:
             probe.speculative = False
 
@@ -138,12 +139,12 @@ def _wishes(bench: Bench, tx: Tx, most: int, fresh: list[tuple[Run, Standing]]) 
     then the queue's order.
     """
     keyed: list[tuple[tuple[int, int, int], Wish]] = []
-    for place, row in enumerate(tx.running()):
+    for place, row in enumerate(jobs.running(tx)):
         run = bench.runs.get(row.id)
         wish = waiting(run) if run is not None else None
         if wish is not None:
             keyed.append(((-row.priority, 0, place), wish))
-    for place, row in enumerate(tx.queued(limit=most)):
+    for place, row in enumerate(jobs.queued(tx, limit=most)):
         opened = _open(bench, tx, row)
         if opened is None:
             continue
@@ -172,8 +173,8 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         _refuse(tx, row, text)
         return None
     if standing.progress.next is None:
-        tx.set_job(row.id, "running")
-        tx.set_job(row.id, "done")
+        jobs.set_job(tx, row.id, "running")
+        jobs.set_job(tx, row.id, "done")
         return None
     return run, standing
 
@@ -181,8 +182,8 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
 def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:
     """A job that cannot be trained fails with the reason, and blocks nobody."""
     log.error("job %d: %s", row.id, text)
-    tx.set_job(row.id, "running")
-    tx.set_job(row.id, "failed", reason="failed", text=text)
+    jobs.set_job(tx, row.id, "running")
+    jobs.set_job(tx, row.id, "failed", reason="failed", text=text)
 
 
 def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Standing]]) -> list[Wish]:
@@ -206,7 +207,7 @@ def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Stan
 def _capacity(bench: Bench, tx: Tx, slot: Slot, run: Run) -> int:
     if not bench.options.pack:
         return 0
-    plan = _plan_of(tx.calibration(shape_key(run.job), slot.plan_key))
+    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.plan_key))
     if plan is None:
         return 0
     if slot.kind == "cpu":
@@ -229,7 +230,8 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
     begun = []
     for wish in load.wishes:
         with blaming(wish.run):
-            rows = tx.begin_probe(
+            rows = probe_rows.begin_probe(
+                tx,
                 wish.run.id,
                 wish.candidate.n,
                 grid_of(wish.run.job, wish.candidate),
@@ -240,13 +242,13 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
             )
         # Not on a GPU: a member's place in a batch may change its last bits there,
         # and the grid trains at once anyway.
-        begun.append(_Begun(wish, rows, tx.wins(wish.run.id) if slot.kind == "cpu" else {}))
+        begun.append(_Begun(wish, rows, probe_rows.wins(tx, wish.run.id) if slot.kind == "cpu" else {}))
     stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
     if stored is None:
         key = slot.plan_key
         if slot.kind != "cpu":
             key += f"/{sum(w.size for w in load.wishes)}"
-        stored = _plan_of(tx.calibration(shape_key(load.wishes[0].run.job), key))
+        stored = _plan_of(lab.calibration(tx, shape_key(load.wishes[0].run.job), key))
     return _Order(load, tuple(begun), replace(stored, device=slot.device.id) if stored else None)
 
 

@@ -163,11 +163,13 @@ class Supervisor:
         """The first transaction: this epoch begins, and what the supervisor before left running
         is put back.
         """
+        from store.write import jobs, lab
+
         with self.writer.transaction() as tx:
-            self.bench.epoch = tx.claim(me)
-            back: list[Requeued] = tx.take_over()
-            tx.devices(rows)
-            self.bench.holding = tx.holding()
+            self.bench.epoch = lab.claim(tx, me)
+            back: list[Requeued] = jobs.take_over(tx)
+            lab.set_devices(tx, rows)
+            self.bench.holding = lab.holding(tx)
             # Rather come back than stand still: the pipes are read by this very thread.
             tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
         self._tell("")
@@ -260,8 +262,10 @@ class Supervisor:
         if (
             self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why
         ):  # a turn that wrote nothing proves nothing
+            from store.write import lab
+
             with self.writer.transaction(durable=False) as tx:
-                tx.heartbeat(self._state(), bench.obstacle or bench.waiting)
+                lab.heartbeat(tx, self._state(), bench.obstacle or bench.waiting)
         if self._is_due("chores", CHORES_S):
             self.staff.trim_logs()
             self.wal.look()
@@ -304,10 +308,12 @@ class Supervisor:
         return True
 
     def _report_lost(self) -> None:
+        from store.write import lab
+
         gone = {device.id for device in self.bench.lost}
         rows = [replace(row, state="lost") if row.id in gone else row for row in self.lab.devices()]
         with self.writer.transaction() as tx:
-            tx.devices(rows)
+            lab.set_devices(tx, rows)
         self.bench.lost.clear()
 
     def _tell(self, text: str) -> None:
@@ -384,6 +390,7 @@ class Supervisor:
 
     def _last_turns(self, until: float) -> None:
         from runners.pool import persist as ledger
+        from store.write import jobs, lab
 
         while self.clock() < until:
             try:
@@ -392,8 +399,8 @@ class Supervisor:
                     ledger.settle(self.bench, self.writer)
                     with self.writer.transaction() as tx:
                         for run in self.bench.runs.values():
-                            tx.requeue(run.id, "stopped", "the supervisor ended", counts=False)
-                        tx.heartbeat("stopped", "")
+                            jobs.requeue(tx, run.id, "stopped", "the supervisor ended", counts=False)
+                        lab.heartbeat(tx, "stopped", "")
                     self.bench.runs.clear()
                     return
             except (Busy, NoRoom):

@@ -2,14 +2,13 @@
 and the supervisor's transactions (SQLModel, alembic).
 """
 
-from store.write.base import QueuedJob, Requeued, Verdict
-from store.write.commands import Action, Applied, Command
+from store.write.commands import Action, Applied, Command, apply_pending
 from store.write.create import create_or_open, upgrade
 from store.write.lab import Identity
-from store.write.pending import apply_pending
 from store.write.probes import Begun
-from store.write.submit import Submitted, submit
-from store.write.writer import Tx, Writer
+from store.write.submit import Submitted, queue_spec, submit
+from store.write.tx import QueuedJob, Requeued, Tx, Verdict
+from store.write.writer import Writer
 
 __all__ = [
     "Action",
@@ -25,6 +24,7 @@ __all__ = [
     "Writer",
     "apply_pending",
     "create_or_open",
+    "queue_spec",
     "submit",
     "upgrade",
 ]

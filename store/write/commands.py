@@ -5,6 +5,7 @@ in one transaction with all that it changes.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from sqlalchemy import update
 from runners.spec import NamedJob
 from runners.spec import Study as StudySpec
 from store.errors import LabError
+from store.locks import supervisor_alive
+from store.paths import LabPaths
 from store.rows import JobState
-from store.write.base import COMMAND
-from store.write.edit import EditWrites
-from store.write.jobs import JobWrites
-from store.write.lab import BenchWrites
-from store.write.submit import SubmitWrites
+from store.write import edit, jobs, lab, submit
+from store.write.create import create_or_open
+from store.write.tx import COMMAND, Tx
+from store.write.writer import Writer
 
 MAX_IDS = 1_000_000
 
@@ -68,239 +70,244 @@ class _RefusalError(Exception):
 _Result = tuple[str, list[Action]]
 
 
-class VerbWrites(EditWrites, SubmitWrites, JobWrites, BenchWrites):
-    """Part of :class:`store.write.Tx`."""
+def pending(tx: Tx) -> list[Command]:
+    """The verbs that wait, oldest first."""
+    rows = tx.rows("SELECT id, at, kind, payload FROM command WHERE state = 'pending' ORDER BY id")
+    found = [(row, document_of(row.payload)) for row in rows]
+    return [Command(row.id, row.at, str(row.kind), payload) for row, payload in found]
 
-    def commands(self) -> list[Command]:
-        """The verbs that wait, oldest first."""
-        rows = self.rows("SELECT id, at, kind, payload FROM command WHERE state = 'pending' ORDER BY id")
-        found = [(row, document_of(row.payload)) for row in rows]
-        return [Command(row.id, row.at, str(row.kind), payload) for row, payload in found]
 
-    def finish_command(self, command_id: int, ok: bool, text: str) -> None:
-        """A command is over, with its sentence."""
-        self.c.execute(
-            update(COMMAND)
-            .where(COMMAND.c.id == command_id)
-            .values(state="done" if ok else "refused", result=text[:2000], finished_at=self.now)
+def finish(tx: Tx, command_id: int, ok: bool, text: str) -> None:
+    """A command is over, with its sentence."""
+    tx.c.execute(
+        update(COMMAND)
+        .where(COMMAND.c.id == command_id)
+        .values(state="done" if ok else "refused", result=text[:2000], finished_at=tx.now)
+    )
+
+
+def apply(tx: Tx, command: Command, *, live: bool = True) -> Applied:
+    """Carry out a verb, and finish its row: done, or refused with the reason and nothing changed.
+
+    Args:
+        live: a supervisor does this: a running job is really running, and it must act on the actions.
+            False: no supervisor lives, and a job that says "running" was left behind by a dead one.
+    """
+    savepoint = tx.c.begin_nested()
+    try:
+        text, actions = _carry_out(tx, command, live)
+        savepoint.commit()
+        applied = Applied(command.id, command.kind, True, text, tuple(actions))
+    except (_RefusalError, LabError) as refusal:
+        savepoint.rollback()
+        applied = Applied(command.id, command.kind, False, str(refusal))
+        tx.event("command.refused", f"{command.kind}: {refusal}", level="warning")
+    finish(tx, command.id, applied.ok, applied.text)
+    return applied
+
+
+def _carry_out(tx: Tx, command: Command, live: bool) -> _Result:
+    p = command.payload
+    verbs: dict[str, Callable[[], _Result]] = {
+        "pause": lambda: _stop_jobs(tx, _ids(p), "paused", live),
+        "cancel": lambda: _stop_jobs(tx, _ids(p), "cancelled", live),
+        "resume": lambda: _resume(tx, _ids(p)),
+        "retry": lambda: _change(
+            tx, _ids(p), "retried", {"failed": "queued", "cancelled": "queued"}, "crashes = 0, "
+        ),
+        "undo_cancel": lambda: _undo_cancel(tx, _ids(p)),
+        "archive": lambda: _set_flag(
+            tx, _ids(p), "archived", 1, "archived", "state IN ('done', 'failed', 'cancelled')"
+        ),
+        "unarchive": lambda: _set_flag(
+            tx, _ids(p), "archived", 0, "taken out of the archive", "archived = 1"
+        ),
+        "delete": lambda: _delete(tx, _ids(p)),
+        "restore": lambda: _set_flag(tx, _ids(p), "deleted_at", None, "restored", "deleted_at IS NOT NULL"),
+        "priority": lambda: edit._priority(tx, _ids(p), p.get("value")),
+        "move": lambda: edit._move(tx, _ids(p), p.get("before")),
+        "note": lambda: edit._note(tx, _ids(p), p.get("text")),
+        "tag": lambda: edit._tag(tx, _ids(p), p.get("tags")),
+        "edit": lambda: edit._edit(tx, p),
+        "study": lambda: edit._edit_study(tx, p),
+        "hold": lambda: _hold(tx, True),
+        "release": lambda: _hold(tx, False),
+        "drain": lambda: (
+            "no new work is started, and the supervisor ends after what runs",
+            [Action("drain")],
+        ),
+        "enqueue": lambda: _enqueue(tx, p),
+        "device": lambda: _device(tx, p),
+    }
+    verb = verbs.get(command.kind)
+    if verb is None:
+        raise _RefusalError(f"there is no verb {command.kind!r}; expected one of: {', '.join(verbs)}")
+    return verb()
+
+
+# verbs on jobs
+
+
+def _stop_jobs(tx: Tx, ids: Sequence[int], then: JobState, live: bool) -> _Result:
+    word = "paused" if then == "paused" else "cancelled"
+    allowed: dict[str, str] = {"queued": then}
+    if then == "cancelled":
+        allowed["paused"] = then
+    states = edit.states_of(tx, ids)
+    actions: list[Action] = []
+    running = [i for i, state in states.items() if state == "running"]
+    if not live:
+        for i in running:
+            jobs.set_job(tx, i, then, reason="lost", text="its supervisor was gone")
+    elif running:
+        tx.each("UPDATE job SET wanted = :then WHERE id = :id AND state = 'running'", running, then=then)
+        actions = [Action("stop", i, then) for i in running]
+    note = f", {len(running)} of them as soon as their checkpoints are written" if actions else ""
+    text, _ = _change(
+        tx, ids, word, allowed, "cancelled_from = state, " if then == "cancelled" else "", also=len(running)
+    )
+    return text + note, actions
+
+
+def _resume(tx: Tx, ids: Sequence[int]) -> _Result:
+    withdrawn = tx.each(
+        "UPDATE job SET wanted = NULL WHERE id = :id AND state = 'running' AND wanted = 'paused'", ids
+    )
+    # the run may be stopping already; then it is put back to queued at once,
+    # because nothing else is wanted any more
+    return _change(tx, ids, "resumed", {"paused": "queued"}, also=withdrawn)
+
+
+def _undo_cancel(tx: Tx, ids: Sequence[int]) -> _Result:
+    withdrawn = tx.each(
+        "UPDATE job SET wanted = NULL WHERE id = :id AND state = 'running' AND wanted = 'cancelled'", ids
+    )
+    was_paused = set(
+        edit.those_where(tx, ids, "state = 'cancelled' AND cancelled_from = 'paused' AND deleted_at IS NULL")
+    )
+    rest = [i for i in ids if i not in was_paused]
+    to_pause = len(was_paused)
+    if was_paused:
+        _change(tx, list(was_paused), "paused again", {"cancelled": "paused"})
+    return _change(tx, rest, "brought back", {"cancelled": "queued"}, also=to_pause + withdrawn)
+
+
+def _delete(tx: Tx, ids: Sequence[int]) -> _Result:
+    states = edit.states_of(tx, ids)
+    running = sum(state == "running" for state in states.values())
+    if running:
+        raise _RefusalError(f"{running} of these jobs run; expected none: cancel them first")
+    waiting = [i for i, state in states.items() if state in ("queued", "paused")]
+    if waiting:
+        _change(
+            tx,
+            waiting,
+            "cancelled",
+            {"queued": "cancelled", "paused": "cancelled"},
+            "cancelled_from = state, ",
         )
+    return _set_flag(tx, ids, "deleted_at", tx.now, "deleted", "deleted_at IS NULL")
 
-    def apply_command(self, command: Command, *, live: bool = True) -> Applied:
-        """Carry out a verb, and finish its row: done, or refused with the reason and nothing changed.
 
-        Args:
-            live: a supervisor does this: a running job is really running, and it must act on the actions.
-                False: no supervisor lives, and a job that says "running" was left behind by a dead one.
-        """
-        savepoint = self.c.begin_nested()
-        try:
-            text, actions = self._carry_out(command, live)
-            savepoint.commit()
-            applied = Applied(command.id, command.kind, True, text, tuple(actions))
-        except (_RefusalError, LabError) as refusal:
-            savepoint.rollback()
-            applied = Applied(command.id, command.kind, False, str(refusal))
-            self.event("command.refused", f"{command.kind}: {refusal}", level="warning")
-        self.finish_command(command.id, applied.ok, applied.text)
-        return applied
-
-    def _carry_out(self, command: Command, live: bool) -> _Result:
-        p = command.payload
-        verbs: dict[str, Callable[[], _Result]] = {
-            "pause": lambda: self._stop_jobs(_ids(p), "paused", live),
-            "cancel": lambda: self._stop_jobs(_ids(p), "cancelled", live),
-            "resume": lambda: self._resume(_ids(p)),
-            "retry": lambda: self._change(
-                _ids(p), "retried", {"failed": "queued", "cancelled": "queued"}, "crashes = 0, "
-            ),
-            "undo_cancel": lambda: self._undo_cancel(_ids(p)),
-            "archive": lambda: self._set_flag(
-                _ids(p), "archived", 1, "archived", "state IN ('done', 'failed', 'cancelled')"
-            ),
-            "unarchive": lambda: self._set_flag(
-                _ids(p), "archived", 0, "taken out of the archive", "archived = 1"
-            ),
-            "delete": lambda: self._delete(_ids(p)),
-            "restore": lambda: self._set_flag(
-                _ids(p), "deleted_at", None, "restored", "deleted_at IS NOT NULL"
-            ),
-            "priority": lambda: self._priority(_ids(p), p.get("value")),
-            "move": lambda: self._move(_ids(p), p.get("before")),
-            "note": lambda: self._note(_ids(p), p.get("text")),
-            "tag": lambda: self._tag(_ids(p), p.get("tags")),
-            "edit": lambda: self._edit(p),
-            "study": lambda: self._edit_study(p),
-            "hold": lambda: self._hold(True),
-            "release": lambda: self._hold(False),
-            "drain": lambda: (
-                "no new work is started, and the supervisor ends after what runs",
-                [Action("drain")],
-            ),
-            "enqueue": lambda: self._enqueue(p),
-            "device": lambda: self._device(p),
-        }
-        verb = verbs.get(command.kind)
-        if verb is None:
-            raise _RefusalError(f"there is no verb {command.kind!r}; expected one of: {', '.join(verbs)}")
-        return verb()
-
-    # verbs on jobs
-
-    def _stop_jobs(self, ids: Sequence[int], then: JobState, live: bool) -> _Result:
-        word = "paused" if then == "paused" else "cancelled"
-        allowed: dict[str, str] = {"queued": then}
-        if then == "cancelled":
-            allowed["paused"] = then
-        states = self._states(ids)
-        actions: list[Action] = []
-        running = [i for i, state in states.items() if state == "running"]
-        if not live:
-            for i in running:
-                self.set_job(i, then, reason="lost", text="its supervisor was gone")
-        elif running:
-            self._each(
-                "UPDATE job SET wanted = :then WHERE id = :id AND state = 'running'", running, then=then
-            )
-            actions = [Action("stop", i, then) for i in running]
-        note = f", {len(running)} of them as soon as their checkpoints are written" if actions else ""
-        text, _ = self._change(
-            ids, word, allowed, "cancelled_from = state, " if then == "cancelled" else "", also=len(running)
+def _change(
+    tx: Tx, ids: Sequence[int], word: str, allowed: dict[str, str], also_set: str = "", *, also: int = 0
+) -> _Result:
+    """Move many jobs at once, each with its event; the sentence says how many,
+    and what the others were.
+    """
+    states = edit.states_of(tx, ids)
+    finished = "CASE WHEN :new = 'cancelled' THEN :now END"
+    for old, new in allowed.items():
+        moved = [i for i, state in states.items() if state == old]
+        tx.each(
+            f"UPDATE job SET {also_set}state = :new, wanted = NULL, not_before = 0, "
+            f"finished_at = {finished}, "
+            "reason = NULL WHERE id = :id AND state = :old",
+            moved,
+            new=new,
+            old=old,
+            now=tx.now,
         )
-        return text + note, actions
-
-    def _resume(self, ids: Sequence[int]) -> _Result:
-        withdrawn = self._each(
-            "UPDATE job SET wanted = NULL WHERE id = :id AND state = 'running' AND wanted = 'paused'", ids
+        tx.each(
+            "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.' || :new, "
+            ":level, id, "
+            "name || ': ' || :old || ' to ' || :new, :data FROM job WHERE id = :id",
+            moved,
+            now=tx.now,
+            old=old,
+            new=new,
+            data=json.dumps({"from": old, "to": new}),
+            level="warning" if new == "cancelled" else "info",
         )
-        # the run may be stopping already; then it is put back to queued at once,
-        # because nothing else is wanted any more
-        return self._change(ids, "resumed", {"paused": "queued"}, also=withdrawn)
+    done = sum(state in allowed for state in states.values()) + also
+    others = Counter(
+        state for state in states.values() if state not in allowed and not (also and state == "running")
+    )
+    if not done:
+        found = ", ".join(f"{n} {state}" for state, n in sorted(others.items())) or "no such job"
+        raise _RefusalError(f"nothing was {word}: {found}; expected a job that is {' or '.join(allowed)}")
+    left = "".join(f"; {n} {state} left alone" for state, n in sorted(others.items()))
+    return f"{done} {'job' if done == 1 else 'jobs'} {word}{left}", [Action("wake")]
 
-    def _undo_cancel(self, ids: Sequence[int]) -> _Result:
-        withdrawn = self._each(
-            "UPDATE job SET wanted = NULL WHERE id = :id AND state = 'running' AND wanted = 'cancelled'", ids
-        )
-        was_paused = set(
-            self._where(ids, "state = 'cancelled' AND cancelled_from = 'paused' AND deleted_at IS NULL")
-        )
-        rest = [i for i in ids if i not in was_paused]
-        to_pause = len(was_paused)
-        if was_paused:
-            self._change(list(was_paused), "paused again", {"cancelled": "paused"})
-        return self._change(rest, "brought back", {"cancelled": "queued"}, also=to_pause + withdrawn)
 
-    def _delete(self, ids: Sequence[int]) -> _Result:
-        states = self._states(ids)
-        running = sum(state == "running" for state in states.values())
-        if running:
-            raise _RefusalError(f"{running} of these jobs run; expected none: cancel them first")
-        waiting = [i for i, state in states.items() if state in ("queued", "paused")]
-        if waiting:
-            self._change(
-                waiting,
-                "cancelled",
-                {"queued": "cancelled", "paused": "cancelled"},
-                "cancelled_from = state, ",
-            )
-        return self._set_flag(ids, "deleted_at", self.now, "deleted", "deleted_at IS NULL")
+def _set_flag(tx: Tx, ids: Sequence[int], column: str, value: object, word: str, where: str) -> _Result:
+    found = edit.those_where(tx, ids, where)
+    if not found:
+        raise _RefusalError(f"nothing was {word}: none of these {len(ids)} jobs is such that {where}")
+    tx.each(f"UPDATE job SET {column} = :value WHERE id = :id", found, value=value)
+    tx.each(
+        "INSERT INTO event (at, kind, level, job_id, text, data) "
+        "SELECT :now, 'job.changed', 'info', id, name || ': ' || :word, '{}' FROM job WHERE id = :id",
+        found,
+        now=tx.now,
+        word=word,
+    )
+    return f"{len(found)} {'job' if len(found) == 1 else 'jobs'} {word}", []
 
-    def _change(
-        self, ids: Sequence[int], word: str, allowed: dict[str, str], also_set: str = "", *, also: int = 0
-    ) -> _Result:
-        """Move many jobs at once, each with its event; the sentence says how many,
-        and what the others were.
-        """
-        states = self._states(ids)
-        finished = "CASE WHEN :new = 'cancelled' THEN :now END"
-        for old, new in allowed.items():
-            moved = [i for i, state in states.items() if state == old]
-            self._each(
-                f"UPDATE job SET {also_set}state = :new, wanted = NULL, not_before = 0, "
-                f"finished_at = {finished}, "
-                "reason = NULL WHERE id = :id AND state = :old",
-                moved,
-                new=new,
-                old=old,
-                now=self.now,
-            )
-            self._each(
-                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.' || :new, "
-                ":level, id, "
-                "name || ': ' || :old || ' to ' || :new, :data FROM job WHERE id = :id",
-                moved,
-                now=self.now,
-                old=old,
-                new=new,
-                data=json.dumps({"from": old, "to": new}),
-                level="warning" if new == "cancelled" else "info",
-            )
-        done = sum(state in allowed for state in states.values()) + also
-        others = Counter(
-            state for state in states.values() if state not in allowed and not (also and state == "running")
-        )
-        if not done:
-            found = ", ".join(f"{n} {state}" for state, n in sorted(others.items())) or "no such job"
-            raise _RefusalError(f"nothing was {word}: {found}; expected a job that is {' or '.join(allowed)}")
-        left = "".join(f"; {n} {state} left alone" for state, n in sorted(others.items()))
-        return f"{done} {'job' if done == 1 else 'jobs'} {word}{left}", [Action("wake")]
 
-    def _set_flag(self, ids: Sequence[int], column: str, value: object, word: str, where: str) -> _Result:
-        found = self._where(ids, where)
-        if not found:
-            raise _RefusalError(f"nothing was {word}: none of these {len(ids)} jobs is such that {where}")
-        self._each(f"UPDATE job SET {column} = :value WHERE id = :id", found, value=value)
-        self._each(
-            "INSERT INTO event (at, kind, level, job_id, text, data) "
-            "SELECT :now, 'job.changed', 'info', id, name || ': ' || :word, '{}' FROM job WHERE id = :id",
-            found,
-            now=self.now,
-            word=word,
-        )
-        return f"{len(found)} {'job' if len(found) == 1 else 'jobs'} {word}", []
+# verbs on the bench
 
-    # verbs on the bench
 
-    def _hold(self, hold: bool) -> _Result:
-        self.set_fact("hold", "1" if hold else "0")
-        self.event(
-            "bench.hold" if hold else "bench.release", "the queue is held" if hold else "the queue goes on"
-        )
-        if hold:
-            return "the queue is held: what runs goes on, nothing new begins", [Action("hold")]
-        return "the queue goes on", [Action("release"), Action("wake")]
+def _hold(tx: Tx, hold: bool) -> _Result:
+    lab.set_fact(tx, "hold", "1" if hold else "0")
+    tx.event("bench.hold" if hold else "bench.release", "the queue is held" if hold else "the queue goes on")
+    if hold:
+        return "the queue is held: what runs goes on, nothing new begins", [Action("hold")]
+    return "the queue goes on", [Action("release"), Action("wake")]
 
-    def _device(self, p: dict[str, Any]) -> _Result:
-        device, state, slots = p.get("id"), p.get("state"), p.get("slots")
-        if not isinstance(device, str) or not self.rows("SELECT 1 FROM device WHERE id = :id", id=device):
-            raise _RefusalError(f"there is no device {str(device)[:40]!r} here")
-        if state is not None and state not in ("active", "excluded", "reserved"):
-            raise _RefusalError(f"state is {state!r}; expected active, excluded or reserved")
-        if slots is not None and not (type(slots) is int and 0 <= slots <= 1024):
-            raise _RefusalError(f"slots is {slots!r}; expected an integer 0 to 1024")
-        self.run(
-            "UPDATE device SET state = COALESCE(:state, state), slots = COALESCE(:slots, "
-            "slots) WHERE id = :id",
-            state=state,
-            slots=slots,
-            id=device,
-        )
-        said = [f"is {state}"] * (state is not None) + [f"has {slots} slots"] * (slots is not None)
-        text = f"{device} {' and '.join(said) or 'is as it was'}"
-        self.event("device.set", text)
-        return text, [Action("device", device=device), Action("wake")]
 
-    def _enqueue(self, p: dict[str, Any]) -> _Result:
-        spec = p.get("spec")
-        model: type[StudySpec] | type[NamedJob] = (
-            StudySpec if isinstance(spec, dict) and "sweep" in spec else NamedJob
-        )
-        try:
-            found = model.model_validate_json(json.dumps(spec))
-            made = self.submit(found)
-        except (ValidationError, ValueError, RecursionError) as error:
-            raise _RefusalError(f"the spec is not valid: {first_line(error)}") from None
-        text = f"{made.new} new jobs, {made.reused} reused, {made.requeued} queued again"
-        return text, [Action("wake")]
+def _device(tx: Tx, p: dict[str, Any]) -> _Result:
+    device, state, slots = p.get("id"), p.get("state"), p.get("slots")
+    if not isinstance(device, str) or not tx.rows("SELECT 1 FROM device WHERE id = :id", id=device):
+        raise _RefusalError(f"there is no device {str(device)[:40]!r} here")
+    if state is not None and state not in ("active", "excluded", "reserved"):
+        raise _RefusalError(f"state is {state!r}; expected active, excluded or reserved")
+    if slots is not None and not (type(slots) is int and 0 <= slots <= 1024):
+        raise _RefusalError(f"slots is {slots!r}; expected an integer 0 to 1024")
+    tx.run(
+        "UPDATE device SET state = COALESCE(:state, state), slots = COALESCE(:slots, slots) WHERE id = :id",
+        state=state,
+        slots=slots,
+        id=device,
+    )
+    said = [f"is {state}"] * (state is not None) + [f"has {slots} slots"] * (slots is not None)
+    text = f"{device} {' and '.join(said) or 'is as it was'}"
+    tx.event("device.set", text)
+    return text, [Action("device", device=device), Action("wake")]
+
+
+def _enqueue(tx: Tx, p: dict[str, Any]) -> _Result:
+    spec = p.get("spec")
+    model: type[StudySpec] | type[NamedJob] = (
+        StudySpec if isinstance(spec, dict) and "sweep" in spec else NamedJob
+    )
+    try:
+        found = model.model_validate_json(json.dumps(spec))
+        made = submit.queue_spec(tx, found)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise _RefusalError(f"the spec is not valid: {first_line(error)}") from None
+    text = f"{made.new} new jobs, {made.reused} reused, {made.requeued} queued again"
+    return text, [Action("wake")]
 
 
 def document_of(payload: object) -> dict[str, Any]:
@@ -329,3 +336,20 @@ def _ids(p: dict[str, Any]) -> list[int]:
     if not 1 <= len(found) <= MAX_IDS:
         raise _RefusalError(f"the command names {len(found)} jobs; expected 1 to {MAX_IDS}")
     return list(dict.fromkeys(found))
+
+
+def apply_pending(path: str | os.PathLike[str]) -> list[Applied]:
+    """Carry out the verbs that wait, unless a supervisor lives (it does so itself within a second):
+    what became of each.
+
+    A supervisor that starts meanwhile is no danger:
+    each verb is carried out in one transaction, by whoever comes first.
+
+    Raises:
+        LabError: the lab cannot be written.
+    """
+    if supervisor_alive(LabPaths(path)):
+        return []
+    create_or_open(path)
+    with Writer(path) as writer, writer.transaction() as tx:
+        return [apply(tx, command, live=False) for command in pending(tx)]

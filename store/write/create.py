@@ -18,7 +18,7 @@ from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
 from store.paths import LabPaths, refuse_network
 from store.snapshot import backup_locked
-from store.write.engine import connect, engine_on
+from store.write.tx import connect, engine_on, unwrap
 
 
 def create_or_open(path: str | os.PathLike[str]) -> None:
@@ -157,11 +157,3 @@ def upgrade(
         finally:
             connection.close()
     return saved
-
-
-def unwrap(error: DBAPIError, paths: LabPaths) -> LabError:
-    """The LabError for SQLAlchemy's wrapping of a driver's error."""
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return from_sqlite(original, paths.lab)
-    return LabError(f"{paths.lab} cannot be written: {original}")

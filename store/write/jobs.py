@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from store.errors import LabError
 from store.rows import JobState
 from store.states import require_legal
-from store.write.base import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, TxBase, Verdict, finite, tail
+from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LONGEST_BACKOFF_S = 600.0
 _QUEUED = (
@@ -38,241 +38,242 @@ _VERDICTS = (
 )
 
 
-class JobWrites(TxBase):
-    """Part of :class:`store.write.Tx`."""
+def queued(tx: Tx, limit: int = 100, after: Sequence[int] = ()) -> list[QueuedJob]:
+    """The jobs that may start now, in queue order.
 
-    def queued(self, limit: int = 100, after: Sequence[int] = ()) -> list[QueuedJob]:
-        """The jobs that may start now, in queue order.
+    Args:
+        after: ids to pass over (those that the caller already holds).
+    """
+    # a clock that was set back must not make a short backoff a long one
+    due = (JOB.c.not_before <= tx.now) | (JOB.c.not_before > tx.now + LONGEST_BACKOFF_S)
+    query = (
+        select(*_QUEUED)
+        .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
+        .where(JOB.c.state == "queued", due)
+        .order_by(JOB.c.priority.desc(), JOB.c.position)
+        .limit(limit + len(after))
+    )
+    passed = set(after)
+    return [QueuedJob(*row) for row in tx.all(query) if row[0] not in passed][:limit]
 
-        Args:
-            after: ids to pass over (those that the caller already holds).
-        """
-        # a clock that was set back must not make a short backoff a long one
-        due = (JOB.c.not_before <= self.now) | (JOB.c.not_before > self.now + LONGEST_BACKOFF_S)
-        query = (
-            select(*_QUEUED)
-            .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
-            .where(JOB.c.state == "queued", due)
-            .order_by(JOB.c.priority.desc(), JOB.c.position)
-            .limit(limit + len(after))
+
+def running(tx: Tx) -> list[QueuedJob]:
+    """The jobs that are running, by priority and position."""
+    query = (
+        select(*_QUEUED)
+        .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
+        .where(JOB.c.state == "running")
+        .order_by(JOB.c.priority.desc(), JOB.c.position)
+    )
+    return [QueuedJob(*row) for row in tx.all(query)]
+
+
+def evidence(tx: Tx, job_id: int) -> list[Verdict]:
+    """The verdicts that the search has consumed, in its order;
+    feeding them to ``replay`` gives where it stands.
+    """
+    return [_verdict(row) for row in tx.rows(_VERDICTS.format("NOT NULL"), job=job_id)]
+
+
+def speculated(tx: Tx, job_id: int) -> list[Verdict]:
+    """Verdicts that were reached ahead of their turn and are no evidence yet."""
+    return [_verdict(row) for row in tx.rows(_VERDICTS.format("NULL"), job=job_id)]
+
+
+def set_job(
+    tx: Tx,
+    job_id: int,
+    state: JobState,
+    *,
+    reason: str | None = None,
+    text: str = "",
+    device: str | None = None,
+) -> int:
+    """Change a job's state, with its event.
+
+    Leaving ``running`` interrupts its running probes (they are continued later);
+    ``done`` ends what is left of them.
+
+    Args:
+        reason: a short word for why: a key of ``store.rows.FAILURES``, or another.
+        text: more of it, for instance a traceback; its end is kept.
+
+    Returns:
+        The job's attempt: the token of the run that begins, or of the next one.
+
+    Raises:
+        Illegal: the job cannot go there from where it is.
+    """
+    old, name, attempt = _head(tx, job_id)
+    require_legal(job_id, old, state)
+    values: dict[str, Any] = {"state": state, "wanted": None}
+    if state == "running":
+        values |= {
+            "epoch": tx.epoch,
+            "device": device,
+            "reason": None,
+            "progress": 0.0,
+            "not_before": 0.0,
+        }
+        tx.run(
+            "UPDATE job SET started_at = COALESCE(started_at, :now) WHERE id = :id",
+            now=tx.now,
+            id=job_id,
         )
-        passed = set(after)
-        return [QueuedJob(*row) for row in self.all(query) if row[0] not in passed][:limit]
+    else:
+        values |= {"epoch": None, "device": None, "current_n": None, "progress": 0.0}
+    if old == "running" and state in ("queued", "paused", "failed", "cancelled"):
+        attempt += 1
+        values["attempt"] = attempt
+        interrupt(tx, job_id)
+    if state == "done":
+        _end_leftovers(tx, job_id)
+        values["progress"] = 1.0
+    if state in ("done", "failed", "cancelled"):
+        values["finished_at"] = tx.now
+    if old in ("done", "failed", "cancelled"):
+        values["finished_at"] = None
+    if state == "cancelled":
+        values["cancelled_from"] = old
+    why = f"{reason or ''}\n{tail(text)}".strip() if state in ("failed", "queued", "cancelled") else None
+    if state != "running":
+        values["reason"] = why or None
+    tx.c.execute(update(JOB).where(JOB.c.id == job_id).values(values))
+    tx.event(
+        f"job.{state}",
+        f"{name}: {old} to {state}" + (f" ({reason})" if reason else ""),
+        level=_LEVEL.get(state, "warning" if reason else "info"),
+        job_id=job_id,
+        data={
+            "from": old,
+            "to": state,
+            "attempt": attempt,
+            "reason": reason or "",
+            "text": text[-MAX_REASON:],
+        },
+    )
+    return attempt
 
-    def running(self) -> list[QueuedJob]:
-        """The jobs that are running, by priority and position."""
-        query = (
-            select(*_QUEUED)
-            .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
-            .where(JOB.c.state == "running")
-            .order_by(JOB.c.priority.desc(), JOB.c.position)
+
+def set_bracket(
+    tx: Tx,
+    job_id: int,
+    *,
+    lo: int,
+    hi: int | None,
+    status: str,
+    flags: Sequence[str] = (),
+    best_loss: float | None = None,
+    estimate: tuple[float, float, float] | None = None,
+    n50: tuple[float, float, float] | None = None,
+) -> None:
+    """Store where the search stands (``runners.search.Progress``)."""
+    if status not in ("open", "bracket", "censored"):
+        raise LabError(f"status is {status!r}; expected open, bracket or censored")
+    tx.c.execute(
+        update(JOB)
+        .where(JOB.c.id == job_id)
+        .values(
+            lo=lo,
+            hi=hi,
+            status=status,
+            flags=json.dumps(list(flags)),
+            best_loss=finite(best_loss),
+            estimate=None if estimate is None else json.dumps(estimate),
+            n50=None if n50 is None else json.dumps(n50),
         )
-        return [QueuedJob(*row) for row in self.all(query)]
+    )
 
-    def evidence(self, job_id: int) -> list[Verdict]:
-        """The verdicts that the search has consumed, in its order;
-        feeding them to ``replay`` gives where it stands.
-        """
-        return [_verdict(row) for row in self.rows(_VERDICTS.format("NOT NULL"), job=job_id)]
 
-    def speculated(self, job_id: int) -> list[Verdict]:
-        """Verdicts that were reached ahead of their turn and are no evidence yet."""
-        return [_verdict(row) for row in self.rows(_VERDICTS.format("NULL"), job=job_id)]
+def requeue(
+    tx: Tx, job_id: int, reason: str, text: str = "", *, counts: bool = True, delay_s: float = 0.0
+) -> JobState:
+    """A run ended without its job: put it back, or give it up.
 
-    def set_job(
-        self,
-        job_id: int,
-        state: JobState,
-        *,
-        reason: str | None = None,
-        text: str = "",
-        device: str | None = None,
-    ) -> int:
-        """Change a job's state, with its event.
+    Args:
+        counts: it used up one of ``max_attempts`` (a crash of the job's own;
+            not a lost supervisor or device).
+        delay_s: backoff, at most ten minutes.
 
-        Leaving ``running`` interrupts its running probes (they are continued later);
-        ``done`` ends what is left of them.
+    Returns:
+        The state that it has now: what was ``wanted`` of it (paused, cancelled), else failed once
+        ``crashes`` reaches ``max_attempts``, else queued. A job that is not running is left as it is.
+    """
+    row = tx.c.execute(
+        select(JOB.c.state, JOB.c.crashes, JOB.c.max_attempts, JOB.c.wanted).where(JOB.c.id == job_id)
+    ).one_or_none()
+    if row is None:
+        raise LabError(f"there is no job {job_id}")
+    state, crashes, most, wanted = row
+    if state != "running":
+        return cast(JobState, state)
+    crashes += int(counts)
+    tx.c.execute(
+        update(JOB)
+        .where(JOB.c.id == job_id)
+        .values(crashes=crashes, not_before=tx.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0)
+    )
+    new: JobState = "queued"
+    if wanted in ("paused", "cancelled"):
+        new = cast(JobState, wanted)
+    elif counts and crashes >= most:
+        new = "failed"
+    set_job(tx, job_id, new, reason=reason, text=text)
+    return new
 
-        Args:
-            reason: a short word for why: a key of ``store.rows.FAILURES``, or another.
-            text: more of it, for instance a traceback; its end is kept.
 
-        Returns:
-            The job's attempt: the token of the run that begins, or of the next one.
+def stopped(tx: Tx, job_id: int) -> JobState:
+    """The run that a verb asked to stop has stopped: the job becomes what is ``wanted`` of it by now.
 
-        Raises:
-            Illegal: the job cannot go there from where it is.
-        """
-        old, name, attempt = self._head(job_id)
-        require_legal(job_id, old, state)
-        values: dict[str, Any] = {"state": state, "wanted": None}
-        if state == "running":
-            values |= {
-                "epoch": self.epoch,
-                "device": device,
-                "reason": None,
-                "progress": 0.0,
-                "not_before": 0.0,
-            }
-            self.run(
-                "UPDATE job SET started_at = COALESCE(started_at, :now) WHERE id = :id",
-                now=self.now,
-                id=job_id,
-            )
-        else:
-            values |= {"epoch": None, "device": None, "current_n": None, "progress": 0.0}
-        if old == "running" and state in ("queued", "paused", "failed", "cancelled"):
-            attempt += 1
-            values["attempt"] = attempt
-            self.interrupt(job_id)
-        if state == "done":
-            self._end_leftovers(job_id)
-            values["progress"] = 1.0
-        if state in ("done", "failed", "cancelled"):
-            values["finished_at"] = self.now
-        if old in ("done", "failed", "cancelled"):
-            values["finished_at"] = None
-        if state == "cancelled":
-            values["cancelled_from"] = old
-        why = f"{reason or ''}\n{tail(text)}".strip() if state in ("failed", "queued", "cancelled") else None
-        if state != "running":
-            values["reason"] = why or None
-        self.c.execute(update(JOB).where(JOB.c.id == job_id).values(values))
-        self.event(
-            f"job.{state}",
-            f"{name}: {old} to {state}" + (f" ({reason})" if reason else ""),
-            level=_LEVEL.get(state, "warning" if reason else "info"),
-            job_id=job_id,
-            data={
-                "from": old,
-                "to": state,
-                "attempt": attempt,
-                "reason": reason or "",
-                "text": text[-MAX_REASON:],
-            },
-        )
-        return attempt
+    Nothing wanted any more (the verb was taken back meanwhile): it is queued again.
+    Not running: left as it is.
+    """
+    row = tx.c.execute(select(JOB.c.state, JOB.c.wanted).where(JOB.c.id == job_id)).one_or_none()
+    if row is None:
+        raise LabError(f"there is no job {job_id}")
+    if row.state != "running":
+        return cast(JobState, row.state)
+    state = cast(JobState, row.wanted if row.wanted in ("paused", "cancelled") else "queued")
+    set_job(tx, job_id, state)
+    return state
 
-    def set_bracket(
-        self,
-        job_id: int,
-        *,
-        lo: int,
-        hi: int | None,
-        status: str,
-        flags: Sequence[str] = (),
-        best_loss: float | None = None,
-        estimate: tuple[float, float, float] | None = None,
-        n50: tuple[float, float, float] | None = None,
-    ) -> None:
-        """Store where the search stands (``runners.search.Progress``)."""
-        if status not in ("open", "bracket", "censored"):
-            raise LabError(f"status is {status!r}; expected open, bracket or censored")
-        self.c.execute(
-            update(JOB)
-            .where(JOB.c.id == job_id)
-            .values(
-                lo=lo,
-                hi=hi,
-                status=status,
-                flags=json.dumps(list(flags)),
-                best_loss=finite(best_loss),
-                estimate=None if estimate is None else json.dumps(estimate),
-                n50=None if n50 is None else json.dumps(n50),
-            )
-        )
 
-    def requeue(
-        self, job_id: int, reason: str, text: str = "", *, counts: bool = True, delay_s: float = 0.0
-    ) -> JobState:
-        """A run ended without its job: put it back, or give it up.
+def take_over(tx: Tx) -> list[Requeued]:
+    """Put back the running jobs of every supervisor but this one; their crashes are not counted."""
+    ids = [
+        r[0]
+        for r in tx.rows("SELECT id FROM job WHERE state = 'running' AND epoch IS NOT :epoch", epoch=tx.epoch)
+    ]
+    return [Requeued(i, requeue(tx, i, "lost", "its supervisor is gone", counts=False)) for i in ids]
 
-        Args:
-            counts: it used up one of ``max_attempts`` (a crash of the job's own;
-                not a lost supervisor or device).
-            delay_s: backoff, at most ten minutes.
 
-        Returns:
-            The state that it has now: what was ``wanted`` of it (paused, cancelled), else failed once
-            ``crashes`` reaches ``max_attempts``, else queued. A job that is not running is left as it is.
-        """
-        row = self.c.execute(
-            select(JOB.c.state, JOB.c.crashes, JOB.c.max_attempts, JOB.c.wanted).where(JOB.c.id == job_id)
-        ).one_or_none()
-        if row is None:
-            raise LabError(f"there is no job {job_id}")
-        state, crashes, most, wanted = row
-        if state != "running":
-            return cast(JobState, state)
-        crashes += int(counts)
-        self.c.execute(
-            update(JOB)
-            .where(JOB.c.id == job_id)
-            .values(
-                crashes=crashes, not_before=self.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0
-            )
-        )
-        new: JobState = "queued"
-        if wanted in ("paused", "cancelled"):
-            new = cast(JobState, wanted)
-        elif counts and crashes >= most:
-            new = "failed"
-        self.set_job(job_id, new, reason=reason, text=text)
-        return new
+def interrupt(tx: Tx, job_id: int) -> int:
+    """Mark the running probes of a job as interrupted; how many there were."""
+    return tx.run(
+        "UPDATE probe SET state = 'interrupted' WHERE job_id = :job AND state = 'running'", job=job_id
+    )
 
-    def stopped(self, job_id: int) -> JobState:
-        """The run that a verb asked to stop has stopped: the job becomes what is ``wanted`` of it by now.
 
-        Nothing wanted any more (the verb was taken back meanwhile): it is queued again.
-        Not running: left as it is.
-        """
-        row = self.c.execute(select(JOB.c.state, JOB.c.wanted).where(JOB.c.id == job_id)).one_or_none()
-        if row is None:
-            raise LabError(f"there is no job {job_id}")
-        if row.state != "running":
-            return cast(JobState, row.state)
-        state = cast(JobState, row.wanted if row.wanted in ("paused", "cancelled") else "queued")
-        self.set_job(job_id, state)
-        return state
+def _end_leftovers(tx: Tx, job_id: int) -> None:
+    """What still runs when the search is over was speculation."""
+    unfinished = "SELECT id FROM probe WHERE job_id = :job AND state IN ('running', 'interrupted')"
+    tx.run(
+        f"UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN ({unfinished})",
+        job=job_id,
+    )
+    tx.run(
+        "UPDATE probe SET state = 'cancelled', speculative = 1, ended_at = :now "
+        "WHERE job_id = :job AND state IN ('running', 'interrupted')",
+        job=job_id,
+        now=tx.now,
+    )
 
-    def take_over(self) -> list[Requeued]:
-        """Put back the running jobs of every supervisor but this one; their crashes are not counted."""
-        ids = [
-            r[0]
-            for r in self.rows(
-                "SELECT id FROM job WHERE state = 'running' AND epoch IS NOT :epoch", epoch=self.epoch
-            )
-        ]
-        return [Requeued(i, self.requeue(i, "lost", "its supervisor is gone", counts=False)) for i in ids]
 
-    def interrupt(self, job_id: int) -> int:
-        """Mark the running probes of a job as interrupted; how many there were."""
-        return self.run(
-            "UPDATE probe SET state = 'interrupted' WHERE job_id = :job AND state = 'running'", job=job_id
-        )
-
-    def _end_leftovers(self, job_id: int) -> None:
-        """What still runs when the search is over was speculation."""
-        unfinished = "SELECT id FROM probe WHERE job_id = :job AND state IN ('running', 'interrupted')"
-        self.run(
-            "UPDATE trial SET outcome = 'superseded' WHERE outcome = 'running' AND probe_id IN "
-            f"({unfinished})",
-            job=job_id,
-        )
-        self.run(
-            "UPDATE probe SET state = 'cancelled', speculative = 1, ended_at = :now "
-            "WHERE job_id = :job AND state IN ('running', 'interrupted')",
-            job=job_id,
-            now=self.now,
-        )
-
-    def _head(self, job_id: int) -> tuple[str, str, int]:
-        row = self.c.execute(
-            select(JOB.c.state, JOB.c.name, JOB.c.attempt).where(JOB.c.id == job_id)
-        ).one_or_none()
-        if row is None:
-            raise LabError(f"there is no job {job_id}")
-        return row[0], row[1], row[2]
+def _head(tx: Tx, job_id: int) -> tuple[str, str, int]:
+    row = tx.c.execute(select(JOB.c.state, JOB.c.name, JOB.c.attempt).where(JOB.c.id == job_id)).one_or_none()
+    if row is None:
+        raise LabError(f"there is no job {job_id}")
+    return row[0], row[1], row[2]
 
 
 def _verdict(row: Any) -> Verdict:

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from store.decode import document
 from store.rows import DeviceRow
 from store.schema import Supervisor
-from store.write.base import SUPERVISOR, TxBase, row_of
+from store.write.tx import SUPERVISOR, Tx, row_of
 
 KEEP_EVENTS = 200_000
 _SPEED_WEIGHT = 0.3
@@ -31,133 +31,133 @@ class Identity:
     version: str
 
 
-class BenchWrites(TxBase):
-    """Part of :class:`store.write.Tx`."""
+def claim(tx: Tx, identity: Identity) -> int:
+    """Become the lab's supervisor: the new epoch.
 
-    def claim(self, identity: Identity) -> int:
-        """Become the lab's supervisor: the new epoch.
-
-        From its commit on, transactions of older epochs are refused.
-        """
-        values = row_of(
-            Supervisor(
-                pid=identity.pid,
-                process_started=identity.process_started,
-                host=identity.host,
-                boot_id=identity.boot_id,
-                version=identity.version,
-                started_at=self.now,
-                heartbeat_at=self.now,
-            )
+    From its commit on, transactions of older epochs are refused.
+    """
+    values = row_of(
+        Supervisor(
+            pid=identity.pid,
+            process_started=identity.process_started,
+            host=identity.host,
+            boot_id=identity.boot_id,
+            version=identity.version,
+            started_at=tx.now,
+            heartbeat_at=tx.now,
         )
-        epoch = int(self.rows("SELECT COALESCE(max(epoch), 0) + 1 FROM supervisor")[0][0])
-        self.c.execute(insert(SUPERVISOR), {**values, "epoch": epoch})
-        self.epoch = epoch
-        self.event(
-            "supervisor.started", f"supervisor {epoch} began on {identity.host}", data={"pid": identity.pid}
-        )
-        return epoch
+    )
+    epoch = int(tx.rows("SELECT COALESCE(max(epoch), 0) + 1 FROM supervisor")[0][0])
+    tx.c.execute(insert(SUPERVISOR), {**values, "epoch": epoch})
+    tx.epoch = epoch
+    tx.event("supervisor.started", f"supervisor {epoch} began on {identity.host}", data={"pid": identity.pid})
+    return epoch
 
-    def heartbeat(self, state: str = "running", message: str = "") -> None:
-        """The supervisor lives, and what it is doing."""
-        self.run(
-            "UPDATE supervisor SET heartbeat_at = :now, state = :state, "
-            "message = :message WHERE epoch = :epoch",
-            now=self.now,
-            state=state,
-            message=message[:1000],
-            epoch=self.epoch,
-        )
-        if state == "stopped":
-            self.event(
-                "supervisor.stopped", f"supervisor {self.epoch} ended" + (f": {message}" if message else "")
-            )
 
-    def holding(self) -> bool:
-        """Somebody holds the queue: nothing new may start."""
-        return bool(self.rows("SELECT 1 FROM lab WHERE key = 'hold' AND value = '1'"))
+def heartbeat(tx: Tx, state: str = "running", message: str = "") -> None:
+    """The supervisor lives, and what it is doing."""
+    tx.run(
+        "UPDATE supervisor SET heartbeat_at = :now, state = :state, message = :message WHERE epoch = :epoch",
+        now=tx.now,
+        state=state,
+        message=message[:1000],
+        epoch=tx.epoch,
+    )
+    if state == "stopped":
+        tx.event("supervisor.stopped", f"supervisor {tx.epoch} ended" + (f": {message}" if message else ""))
 
-    def set_fact(self, key: str, value: str) -> None:
-        """A fact about the lab itself."""
-        self.run(
-            "INSERT INTO lab (key, value) VALUES (:key, :value) ON CONFLICT (key) "
-            "DO UPDATE SET value = excluded.value",
-            key=key,
-            value=value,
-        )
 
-    def fact(self, key: str) -> str | None:
-        """What :meth:`set_fact` stored."""
-        found = self.rows("SELECT value FROM lab WHERE key = :key", key=key)
-        return str(found[0][0]) if found else None
+def holding(tx: Tx) -> bool:
+    """Somebody holds the queue: nothing new may start."""
+    return bool(tx.rows("SELECT 1 FROM lab WHERE key = 'hold' AND value = '1'"))
 
-    def devices(self, devices: Sequence[DeviceRow]) -> None:
-        """The devices that are there; those that are not there any more become lost."""
-        upsert = (
-            "INSERT INTO device (id, name, slots, state, note) VALUES (:id, :name, :slots, :state, :note) "
-            "ON CONFLICT (id) DO UPDATE SET name = excluded.name, slots = excluded.slots, "
-            "state = excluded.state, "
-            "note = excluded.note"
-        )
-        there = {device.id for device in devices}
-        for row in self.rows("SELECT id, state FROM device"):
-            if row.id not in there and row.state != "lost":
-                self.run("UPDATE device SET state = 'lost' WHERE id = :id", id=row.id)
-        for d in devices:
-            self.run(upsert, id=d.id, name=d.name, slots=d.slots, state=d.state, note=d.note)
 
-    def known_devices(self) -> list[DeviceRow]:
-        """The devices as they are stored, with what the user said of them."""
-        return [
-            DeviceRow(*row)
-            for row in self.rows("SELECT id, name, slots, state, note FROM device ORDER BY id")
-        ]
+def set_fact(tx: Tx, key: str, value: str) -> None:
+    """A fact about the lab itself."""
+    tx.run(
+        "INSERT INTO lab (key, value) VALUES (:key, :value) ON CONFLICT (key) "
+        "DO UPDATE SET value = excluded.value",
+        key=key,
+        value=value,
+    )
 
-    def provenance(self, job_id: int, facts: Mapping[str, object]) -> None:
-        """Merge facts into a job's provenance (versions, commit, device, precision, times)."""
-        found = self.rows("SELECT provenance FROM job_text WHERE job_id = :job", job=job_id)
-        if found:
-            have: Any = document(found[0][0])
-            merged = {**(have if isinstance(have, dict) else {}), **facts}
-            self.run(
-                "UPDATE job_text SET provenance = :text WHERE job_id = :job",
-                text=json.dumps(merged, sort_keys=True, default=str),
-                job=job_id,
-            )
 
-    def speed(self, model_label: str, T: int, device: str, member_steps_per_s: float) -> None:
-        """A measurement for the estimates; a moving average over the last few is kept."""
-        self.run(
-            "INSERT INTO speed (model_label, positions, device, member_steps_per_s, at) "
-            "VALUES (:label, :T, :device, :speed, :now) "
-            "ON CONFLICT (model_label, positions, device) DO UPDATE SET at = excluded.at, "
-            "member_steps_per_s = member_steps_per_s * (1 - :w) + excluded.member_steps_per_s * :w",
-            label=model_label,
-            T=T,
-            device=device,
-            speed=float(member_steps_per_s),
-            now=self.now,
-            w=_SPEED_WEIGHT,
+def fact(tx: Tx, key: str) -> str | None:
+    """What :func:`set_fact` stored."""
+    found = tx.rows("SELECT value FROM lab WHERE key = :key", key=key)
+    return str(found[0][0]) if found else None
+
+
+def set_devices(tx: Tx, devices: Sequence[DeviceRow]) -> None:
+    """The devices that are there; those that are not there any more become lost."""
+    upsert = (
+        "INSERT INTO device (id, name, slots, state, note) VALUES (:id, :name, :slots, :state, :note) "
+        "ON CONFLICT (id) DO UPDATE SET name = excluded.name, slots = excluded.slots, "
+        "state = excluded.state, "
+        "note = excluded.note"
+    )
+    there = {device.id for device in devices}
+    for row in tx.rows("SELECT id, state FROM device"):
+        if row.id not in there and row.state != "lost":
+            tx.run("UPDATE device SET state = 'lost' WHERE id = :id", id=row.id)
+    for d in devices:
+        tx.run(upsert, id=d.id, name=d.name, slots=d.slots, state=d.state, note=d.note)
+
+
+def known_devices(tx: Tx) -> list[DeviceRow]:
+    """The devices as they are stored, with what the user said of them."""
+    return [DeviceRow(*row) for row in tx.rows("SELECT id, name, slots, state, note FROM device ORDER BY id")]
+
+
+def add_provenance(tx: Tx, job_id: int, facts: Mapping[str, object]) -> None:
+    """Merge facts into a job's provenance (versions, commit, device, precision, times)."""
+    found = tx.rows("SELECT provenance FROM job_text WHERE job_id = :job", job=job_id)
+    if found:
+        have: Any = document(found[0][0])
+        merged = {**(have if isinstance(have, dict) else {}), **facts}
+        tx.run(
+            "UPDATE job_text SET provenance = :text WHERE job_id = :job",
+            text=json.dumps(merged, sort_keys=True, default=str),
+            job=job_id,
         )
 
-    def calibration(self, key: str, device: str) -> str | None:
-        """JSON of the plan found for a shape on a device."""
-        found = self.rows(
-            "SELECT plan FROM calibration WHERE shape = :key AND device = :device", key=key, device=device
-        )
-        return str(found[0][0]) if found else None
 
-    def set_calibration(self, key: str, device: str, plan_json: str) -> None:
-        """Keep the plan found for a shape on a device."""
-        self.run(
-            "INSERT INTO calibration (shape, device, plan, at) VALUES (:key, :device, :plan, :now) "
-            "ON CONFLICT (shape, device) DO UPDATE SET plan = excluded.plan, at = excluded.at",
-            key=key,
-            device=device,
-            plan=plan_json,
-            now=self.now,
-        )
+def set_speed(tx: Tx, model_label: str, T: int, device: str, member_steps_per_s: float) -> None:
+    """A measurement for the estimates; a moving average over the last few is kept."""
+    tx.run(
+        "INSERT INTO speed (model_label, positions, device, member_steps_per_s, at) "
+        "VALUES (:label, :T, :device, :speed, :now) "
+        "ON CONFLICT (model_label, positions, device) DO UPDATE SET at = excluded.at, "
+        "member_steps_per_s = member_steps_per_s * (1 - :w) + excluded.member_steps_per_s * :w",
+        label=model_label,
+        T=T,
+        device=device,
+        speed=float(member_steps_per_s),
+        now=tx.now,
+        w=_SPEED_WEIGHT,
+    )
 
-    def prune_events(self, keep: int = KEEP_EVENTS) -> int:
-        """Forget all but the newest events; how many went."""
-        return self.run("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - :keep", keep=keep)
+
+def calibration(tx: Tx, key: str, device: str) -> str | None:
+    """JSON of the plan found for a shape on a device."""
+    found = tx.rows(
+        "SELECT plan FROM calibration WHERE shape = :key AND device = :device", key=key, device=device
+    )
+    return str(found[0][0]) if found else None
+
+
+def set_calibration(tx: Tx, key: str, device: str, plan_json: str) -> None:
+    """Keep the plan found for a shape on a device."""
+    tx.run(
+        "INSERT INTO calibration (shape, device, plan, at) VALUES (:key, :device, :plan, :now) "
+        "ON CONFLICT (shape, device) DO UPDATE SET plan = excluded.plan, at = excluded.at",
+        key=key,
+        device=device,
+        plan=plan_json,
+        now=tx.now,
+    )
+
+
+def prune_events(tx: Tx, keep: int = KEEP_EVENTS) -> int:
+    """Forget all but the newest events; how many went."""
+    return tx.run("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - :keep", keep=keep)

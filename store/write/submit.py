@@ -15,7 +15,9 @@ from runners.spec import Job as JobSpec
 from runners.spec import ModularAddition, NamedJob, PluginModel
 from runners.spec import Study as StudySpec
 from store.schema import Cell, Job, Study
-from store.write.base import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, TxBase, row_of
+from store.write.create import create_or_open
+from store.write.tx import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, Tx, row_of
+from store.write.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -33,156 +35,153 @@ class Submitted:
     """Their ids in the order of the spec."""
 
 
-class SubmitWrites(TxBase):
-    """Part of :class:`store.write.Tx`."""
+def queue_spec(tx: Tx, spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
+    """Queue a study or a job; an identical job is reused, whatever its state.
 
-    def submit(self, spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
-        """Queue a study or a job; an identical job is reused, whatever its state.
-
-        Args:
-            jobs_only: no study row and no cells.
-        """
-        if isinstance(spec, NamedJob):
-            found = self._jobs(
-                [spec.job], priority=spec.priority, name=spec.name, notes=spec.notes, tags=spec.tags
-            )
-            return Submitted(None, *found[1:], tuple(found[0].values()))
-        cells = spec.cells()
-        distinct = list({job.hash: job for cell in cells for job in cell.jobs}.values())
-        ids, new, reused, requeued = self._jobs(distinct, priority=spec.priority)
-        study_id = None if jobs_only else self._study(spec, cells, ids)
-        if study_id is not None:
-            self.event(
-                "study.submitted",
-                f"{spec.name}: {new} new jobs, {reused} reused, {requeued} queued again",
-                data={"study": study_id, "new": new, "reused": reused, "requeued": requeued},
-            )
-        return Submitted(study_id, new, reused, requeued, tuple(ids[job.hash] for job in distinct))
-
-    def _jobs(
-        self,
-        jobs: Sequence[JobSpec],
-        *,
-        priority: int,
-        name: str = "",
-        notes: str = "",
-        tags: Sequence[str] = (),
-    ) -> tuple[dict[str, int], int, int, int]:
-        known = self._known(job.hash for job in jobs)
-        again = [
-            row
-            for row in known.values()
-            if row["state"] in ("failed", "cancelled") or row["deleted_at"] is not None
-        ]
-        for row in again:
-            self._requeue_known(row)
-        raised = [
-            {"job": row["id"], "new": priority}
-            for row in known.values()
-            if row["state"] != "done" and row["priority"] < priority
-        ]
-        if raised:
-            self.c.execute(
-                JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised
-            )
-        fresh = [job for job in jobs if job.hash not in known]
-        ids = {digest: int(row["id"]) for digest, row in known.items()}
-        if fresh:
-            position = float(self.rows("SELECT COALESCE(max(position), 0) FROM job")[0][0])
-            first = int(self.rows("SELECT COALESCE(max(id), 0) + 1 FROM job")[0][0])
-            rows, texts = [], []
-            for i, job in enumerate(fresh):
-                row = job_row(job, now=self.now)
-                row |= {"id": first + i, "position": position + i + 1, "priority": priority, "notes": notes}
-                row |= {"tags": json.dumps(list(tags))} | ({"name": name} if name else {})
-                rows.append(row)
-                texts.append({"job_id": first + i, "spec": job.to_json(), "provenance": "{}"})
-                ids[job.hash] = first + i
-            self.c.execute(insert(JOB), rows)
-            self.c.execute(insert(JOB_TEXT), texts)
-            self.run(
-                "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', "
-                "id, "
-                "name || ': queued', '{}' FROM job WHERE id >= :first",
-                now=self.now,
-                first=first,
-            )
-        return ids, len(fresh), len(known) - len(again), len(again)
-
-    def _known(self, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
-        wanted = list(hashes)
-        columns = (JOB.c.hash, JOB.c.id, JOB.c.state, JOB.c.deleted_at, JOB.c.priority, JOB.c.name)
-        found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(wanted), CHUNK):
-            query = select(*columns).where(JOB.c.hash.in_(wanted[start : start + CHUNK]))
-            found |= {row.hash: dict(row._mapping) for row in self.c.execute(query)}
-        return found
-
-    def _requeue_known(self, row: dict[str, Any]) -> None:
-        was = "deleted" if row["deleted_at"] is not None else row["state"]
-        if row["state"] == "done":
-            self.run("UPDATE job SET deleted_at = NULL WHERE id = :job", job=row["id"])
-        else:
-            self.run(
-                "UPDATE job SET state = 'queued', deleted_at = NULL, archived = 0, crashes = 0, "
-                "reason = NULL, "
-                "finished_at = NULL, cancelled_from = NULL, not_before = 0, "
-                "position = (SELECT max(position) + 1 FROM job) WHERE id = :job",
-                job=row["id"],
-            )
-        self.event("job.queued", f"{row['name']}: {was} to queued, submitted again", job_id=row["id"])
-
-    def _study(self, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -> int:
-        shape = [
-            [c.task.label, c.format, c.L, c.joint.job.hash, [p.job.hash for p in c.parts]] for c in cells
-        ]
-        digest = hashlib.sha256(json.dumps([spec.name, shape]).encode()).hexdigest()[:32]
-        found = self.rows("SELECT id FROM study WHERE hash = :hash", hash=digest)
-        if found:
-            self.run("UPDATE study SET archived = 0 WHERE id = :id", id=found[0][0])
-            return int(found[0][0])
-        study = Study(
-            hash=digest,
-            name=spec.name,
-            notes=spec.notes,
-            tags=json.dumps(list(spec.tags)),
-            priority=spec.priority,
-            created_at=self.now,
-            spec=spec.model_dump_json(),
+    Args:
+        jobs_only: no study row and no cells.
+    """
+    if isinstance(spec, NamedJob):
+        found = _jobs(
+            tx, [spec.job], priority=spec.priority, name=spec.name, notes=spec.notes, tags=spec.tags
         )
-        inserted = self.c.execute(insert(STUDY), row_of(study)).inserted_primary_key
-        assert inserted is not None
-        study_id = int(inserted[0])
-        self.c.execute(
-            insert(STUDY_JOB),
-            [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())],
+        return Submitted(None, *found[1:], tuple(found[0].values()))
+    cells = spec.cells()
+    distinct = list({job.hash: job for cell in cells for job in cell.jobs}.values())
+    ids, new, reused, requeued = _jobs(tx, distinct, priority=spec.priority)
+    study_id = None if jobs_only else _study(tx, spec, cells, ids)
+    if study_id is not None:
+        tx.event(
+            "study.submitted",
+            f"{spec.name}: {new} new jobs, {reused} reused, {requeued} queued again",
+            data={"study": study_id, "new": new, "reused": reused, "requeued": requeued},
         )
-        first = int(self.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
-        rows, parts = [], []
-        for i, cell in enumerate(cells):
-            made = Cell(
-                id=first + i,
-                study_id=study_id,
-                ordinal=i,
-                task=cell.task.label,
-                m=modulus(cell.task),
-                model=model_kind(cell.model),
-                model_label=cell.model.label,
-                format=cell.format,
-                distribution=cell.distribution,
-                length=cell.L,
-                min_length=cell.min_length,
-                joint_job_id=ids[cell.joint.job.hash],
-            )
-            rows.append(row_of(made))
-            parts += [
-                {"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts
-            ]
-        if rows:
-            self.c.execute(insert(CELL), rows)
-        if parts:
-            self.c.execute(insert(CELL_PART), parts)
-        return study_id
+    return Submitted(study_id, new, reused, requeued, tuple(ids[job.hash] for job in distinct))
+
+
+def _jobs(
+    tx: Tx,
+    jobs: Sequence[JobSpec],
+    *,
+    priority: int,
+    name: str = "",
+    notes: str = "",
+    tags: Sequence[str] = (),
+) -> tuple[dict[str, int], int, int, int]:
+    known = _known(tx, [job.hash for job in jobs])
+    again = [
+        row
+        for row in known.values()
+        if row["state"] in ("failed", "cancelled") or row["deleted_at"] is not None
+    ]
+    for row in again:
+        _requeue_known(tx, row)
+    raised = [
+        {"job": row["id"], "new": priority}
+        for row in known.values()
+        if row["state"] != "done" and row["priority"] < priority
+    ]
+    if raised:
+        tx.c.execute(
+            JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised
+        )
+    fresh = [job for job in jobs if job.hash not in known]
+    ids = {digest: int(row["id"]) for digest, row in known.items()}
+    if fresh:
+        position = float(tx.rows("SELECT COALESCE(max(position), 0) FROM job")[0][0])
+        first = int(tx.rows("SELECT COALESCE(max(id), 0) + 1 FROM job")[0][0])
+        rows, texts = [], []
+        for i, job in enumerate(fresh):
+            row = job_row(job, now=tx.now)
+            row |= {"id": first + i, "position": position + i + 1, "priority": priority, "notes": notes}
+            row |= {"tags": json.dumps(list(tags))} | ({"name": name} if name else {})
+            rows.append(row)
+            texts.append({"job_id": first + i, "spec": job.to_json(), "provenance": "{}"})
+            ids[job.hash] = first + i
+        tx.c.execute(insert(JOB), rows)
+        tx.c.execute(insert(JOB_TEXT), texts)
+        tx.run(
+            "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', "
+            "id, "
+            "name || ': queued', '{}' FROM job WHERE id >= :first",
+            now=tx.now,
+            first=first,
+        )
+    return ids, len(fresh), len(known) - len(again), len(again)
+
+
+def _known(tx: Tx, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    wanted = list(hashes)
+    columns = (JOB.c.hash, JOB.c.id, JOB.c.state, JOB.c.deleted_at, JOB.c.priority, JOB.c.name)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(wanted), CHUNK):
+        query = select(*columns).where(JOB.c.hash.in_(wanted[start : start + CHUNK]))
+        found |= {row.hash: dict(row._mapping) for row in tx.c.execute(query)}
+    return found
+
+
+def _requeue_known(tx: Tx, row: dict[str, Any]) -> None:
+    was = "deleted" if row["deleted_at"] is not None else row["state"]
+    if row["state"] == "done":
+        tx.run("UPDATE job SET deleted_at = NULL WHERE id = :job", job=row["id"])
+    else:
+        tx.run(
+            "UPDATE job SET state = 'queued', deleted_at = NULL, archived = 0, crashes = 0, "
+            "reason = NULL, "
+            "finished_at = NULL, cancelled_from = NULL, not_before = 0, "
+            "position = (SELECT max(position) + 1 FROM job) WHERE id = :job",
+            job=row["id"],
+        )
+    tx.event("job.queued", f"{row['name']}: {was} to queued, submitted again", job_id=row["id"])
+
+
+def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -> int:
+    shape = [[c.task.label, c.format, c.L, c.joint.job.hash, [p.job.hash for p in c.parts]] for c in cells]
+    digest = hashlib.sha256(json.dumps([spec.name, shape]).encode()).hexdigest()[:32]
+    found = tx.rows("SELECT id FROM study WHERE hash = :hash", hash=digest)
+    if found:
+        tx.run("UPDATE study SET archived = 0 WHERE id = :id", id=found[0][0])
+        return int(found[0][0])
+    study = Study(
+        hash=digest,
+        name=spec.name,
+        notes=spec.notes,
+        tags=json.dumps(list(spec.tags)),
+        priority=spec.priority,
+        created_at=tx.now,
+        spec=spec.model_dump_json(),
+    )
+    inserted = tx.c.execute(insert(STUDY), row_of(study)).inserted_primary_key
+    assert inserted is not None
+    study_id = int(inserted[0])
+    tx.c.execute(
+        insert(STUDY_JOB),
+        [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())],
+    )
+    first = int(tx.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
+    rows, parts = [], []
+    for i, cell in enumerate(cells):
+        made = Cell(
+            id=first + i,
+            study_id=study_id,
+            ordinal=i,
+            task=cell.task.label,
+            m=modulus(cell.task),
+            model=model_kind(cell.model),
+            model_label=cell.model.label,
+            format=cell.format,
+            distribution=cell.distribution,
+            length=cell.L,
+            min_length=cell.min_length,
+            joint_job_id=ids[cell.joint.job.hash],
+        )
+        rows.append(row_of(made))
+        parts += [{"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts]
+    if rows:
+        tx.c.execute(insert(CELL), rows)
+    if parts:
+        tx.c.execute(insert(CELL_PART), parts)
+    return study_id
 
 
 def modulus(task: object) -> int | None:
@@ -230,9 +229,6 @@ def submit(path: str | os.PathLike[str], spec: StudySpec | NamedJob, *, jobs_onl
     Raises:
         LabError: the lab cannot be written; nothing was.
     """
-    from store.write.create import create_or_open
-    from store.write.writer import Writer
-
     create_or_open(path)
     with Writer(path) as writer, writer.transaction() as tx:
-        return tx.submit(spec, jobs_only=jobs_only)
+        return queue_spec(tx, spec, jobs_only=jobs_only)

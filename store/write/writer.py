@@ -20,10 +20,7 @@ from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqli
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_network
-from store.write.commands import VerbWrites
-from store.write.create import unwrap
-from store.write.engine import connect, engine_on
-from store.write.probes import ProbeWrites
+from store.write.tx import Tx, connect, engine_on, unwrap
 
 CHECKPOINT_PAGES = 1000
 """Pages in the WAL after which the supervisor's commit, and no other connection's,
@@ -38,10 +35,6 @@ WAL_BYTES = 16 << 20
 """What the WAL keeps of its room once all of it is folded in:
 a reader that looked on for long has let it grow.
 """
-
-
-class Tx(VerbWrites, ProbeWrites):
-    """Everything that can be written; valid until its ``with`` block ends."""
 
 
 class Writer:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.analysis.kappa import kappa
+from labtui.analysis.kappa import Term, kappa, regime_of
 from labtui.analysis.posterior import ratio_interval
+from labtui.views import numbers
+from store.rows import NStar
 from tests.analysis.conftest import cell, nstar
 
 
@@ -205,3 +207,59 @@ def test_json_form() -> None:
     assert data["kappa"]["text"] == ">= 3.1"
     assert [p["n"] for p in data["parts"]] == [2, 3]
     assert data["joint"]["hi"] == 100
+
+
+def test_all_trials_diverged_is_incomplete_and_no_bound() -> None:
+    gone = nstar(3, 16_000, None, flags=("diverged",))
+    k = kappa(cell(nstar(None, 9, 10), [nstar(2, 4, 5), gone]))
+    assert (k.status, k.notes[0], k.have) == ("incomplete", "N*_3: all trials diverged", 1)
+    joint = nstar(None, 16_000, None, flags=("diverged",))
+    k = kappa(cell(joint, [nstar(2, 4, 5)]))
+    assert (k.status, k.notes[0], k.joint_in) == ("incomplete", "N*_joint: all trials diverged", False)
+    assert numbers.nstar(gone) == "diverged"
+    for text in (numbers.nstar_exact(gone), numbers.bracket(gone)):
+        assert "all trials diverged" in text
+        assert ">" not in text
+    honest = nstar(3, 16_000, None)
+    assert numbers.nstar(honest) == "> 16k"
+
+
+PARTS = {
+    "bisection": ([(2, 4, 5, None), (3, 20, 22, None)], (17, 18, None)),
+    "adaptive": ([(2, 4, 5, (7.0, 4.5, 9.1)), (3, 20, 21, (28.2, 20.8, 33.7))], (35, 36, (20.4, 16.0, 26.0))),
+    "scan": ([(2, 4, 8, (6.0, 5.1, 8.2)), (3, 16, 32, (28.0, 22.0, 35.0))], (16, 32, (21.0, 15.0, 30.0))),
+    "both": ([(2, 4, 5, None), (3, 20, 21, (28.2, 20.8, 33.7))], (35, 36, (20.4, 16.0, 26.0))),
+}
+
+
+@pytest.mark.parametrize("strategy", PARTS)
+def test_the_parts_on_the_screen_give_the_kappa_on_the_screen(strategy: str) -> None:
+    parts, (lo, hi, joint) = PARTS[strategy]
+    terms = [nstar(n, lo, hi, estimate=e) for n, lo, hi, e in parts]
+    k = kappa(cell(nstar(None, lo, hi, estimate=joint), terms))
+
+    def shown(part: NStar | Term) -> float:
+        return float(numbers.nstar(part).removeprefix("≈ "))
+
+    by_hand = sum(map(shown, k.terms)) / shown(k.cell.joint)
+    assert float(k.text().split(" [")[0]) == pytest.approx(by_hand, rel=0.06)
+    assert k.value is not None
+    assert k.value == pytest.approx(by_hand, rel=0.04)
+    assert k.low is not None
+    assert k.high is not None
+    assert k.low <= k.value <= k.high
+
+
+@pytest.mark.parametrize(
+    ("value", "regime"),
+    [(0.79, "interference"), (0.8, "separate"), (1.0, "separate"), (1.25, "separate"), (1.26, "shared")],
+)
+def test_about_one_has_one_definition(value: float, regime: str) -> None:
+    from labtui.analysis.paper import _judge
+    from labtui.analysis.published import PUBLISHED
+
+    assert regime_of(value) == regime
+    about = next(p for p in PUBLISHED if p.relation == "about")
+    assert _judge(about, value, value)[0] == ("agrees" if regime == "separate" else "differs")
+    more = next(p for p in PUBLISHED if p.relation == "much_more")
+    assert (_judge(more, value, value)[0] == "agrees") == (value >= 1.25)

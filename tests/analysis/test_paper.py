@@ -54,7 +54,8 @@ def only(found: tuple[Comparison, ...]) -> Comparison:
     ("model", "fmt", "ratio", "direction", "magnitude"),
     [
         ("transformer", "cot", 0.3, "agrees", "agrees"),
-        ("transformer", "cot", 0.9, "agrees", "differs"),
+        ("transformer", "cot", 0.9, "differs", "differs"),
+        ("transformer", "cot", 0.7, "agrees", "agrees"),
         ("transformer", "cot", 0.02, "agrees", "differs"),
         ("transformer", "cot", 4.0, "differs", "differs"),
         ("transformer", "acot", 0.1, "agrees", None),
@@ -62,7 +63,8 @@ def only(found: tuple[Comparison, ...]) -> Comparison:
         ("lstm", "acot", 7.0, "agrees", "agrees"),
         ("dense_ssm", "outcome", 2.0, "agrees", "differs"),
         ("dense_ssm", "acot", 0.5, "differs", "differs"),
-        ("lstm", "cot", 1.5, "agrees", None),
+        ("lstm", "cot", 1.2, "agrees", None),
+        ("lstm", "cot", 1.5, "differs", None),
         ("lstm", "cot", 20.0, "differs", None),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from labtui.cli import writing
-from labtui.cli.entry import WorkFailed
+from labtui.cli.errors import WorkFailed
 from store.locks import SupervisorLock, last_holder, supervisor_alive
 from store.paths import LabPaths
 from store.write import create_or_open

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from labtui.cli.checks.check import Check, lines
+from labtui.cli.checks.login_session import LoginSession
+from labtui.cli.commands.doctor import Machine, wal_reset_fault
+from labtui.cli.commands.doctor import run as doctor
 from labtui.cli.context import Context
-from labtui.cli.doctor import Machine, doctor, wal_reset_fault
-from labtui.cli.finding import Finding, lines
-from labtui.cli.session import Session
 from store import commands
 from store.read import open_lab
 from store.write import Writer
@@ -61,7 +62,7 @@ IN_MANAGER = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-u7.
     ],
 )
 def test_logind_kills_what_a_user_leaves_running(tmp_path: Path, files: dict[str, str], kills: bool) -> None:
-    assert Session({}, root(tmp_path, files), "ada").kills is kills
+    assert LoginSession({}, root(tmp_path, files), "ada").kills is kills
 
 
 def root(folder: Path, files: dict[str, str]) -> Path:
@@ -101,7 +102,7 @@ LINGERS = {"var/lib/systemd/linger/ada": ""}
 def test_what_a_log_out_ends(
     tmp_path: Path, group: str, more: dict[str, str], level: str, remedy: str
 ) -> None:
-    found = list(Session({}, root(tmp_path, {"proc/self/cgroup": group, **more}), "ada").ends())
+    found = list(LoginSession({}, root(tmp_path, {"proc/self/cgroup": group, **more}), "ada").ends())
     assert [f.level for f in found] == ([level] if level else [])
     assert "".join(f.remedy for f in found).startswith(remedy)
 
@@ -119,7 +120,7 @@ class Room:
     def ask(self, *, json: bool = False) -> tuple[int, str, str]:
         args = Namespace(lab=str(self.lab), json=json, ascii=False, read_only=False)
         context = Context(args, StringIO(), StringIO(), {"HOME": str(self.root), **self.env})
-        code = doctor(context, Machine(Session(self.env, self.root, "ada"), self.sqlite, self.mounts))
+        code = doctor(context, Machine(LoginSession(self.env, self.root, "ada"), self.sqlite, self.mounts))
         assert isinstance(context.out, StringIO)
         assert isinstance(context.err, StringIO)
         return code, context.out.getvalue(), context.err.getvalue()
@@ -266,14 +267,14 @@ def test_a_lab_that_is_none_is_a_fault(room: Room) -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_lines_stay_within_the_terminal_and_aligned(width: int) -> None:
     found = [
-        Finding("a", "ok", "short"),
-        Finding(
+        Check("a", "ok", "short"),
+        Check(
             "network",
             "problem",
             "a sentence that is rather longer than a terminal is wide " * 3,
             "its remedy, long " * 9,
         ),
-        Finding("hostile", "note", "\x1b[31m\n" + "数" * 90),
+        Check("hostile", "note", "\x1b[31m\n" + "数" * 90),
     ]
     drawn = lines(found, width)
     assert max(map(cell_len, drawn)) <= width

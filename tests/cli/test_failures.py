@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from labtui.views import numbers as figures
-from labtui.views.queuerows import cells
+from labtui.views.queue import cells
 from store.filters import Condition
 from store.read import open_lab
 from store.rows import FAILURES
-from store.write import Identity, Writer, submit
+from store.write import Identity, Writer, jobs, submit
+from store.write import lab as lab_rows
 from tests.cli.conftest import Labtui
 from tests.store.lab_steps import study
 
@@ -24,11 +25,11 @@ def failing(tmp_path: Path) -> Path:
     path = tmp_path / "lab.db"
     submit(path, study())
     with Writer(path) as writer, writer.transaction() as tx:
-        tx.claim(Identity(1, 2.0, "bench", "boot", "0.1.0"))
+        lab_rows.claim(tx, Identity(1, 2.0, "bench", "boot", "0.1.0"))
         for job_id, reason in enumerate(FAILURES, 1):
             for _ in range(5):
-                tx.set_job(job_id, "running", device="cpu")
-                state = tx.requeue(job_id, reason, "x" * 9000 + "\nValueError: the end")
+                jobs.set_job(tx, job_id, "running", device="cpu")
+                state = jobs.requeue(tx, job_id, reason, "x" * 9000 + "\nValueError: the end")
             assert state == "failed"
     return path
 
@@ -63,10 +64,10 @@ def test_each_failure_is_told_and_found(labtui: Labtui, failing: Path) -> None:
 def test_a_job_that_is_tried_again_tells_why_until_it_runs(labtui: Labtui, failing: Path) -> None:
     labtui("retry", "2", "4")
     with Writer(failing) as writer, writer.transaction() as tx:
-        tx.claim(Identity(1, 2.0, "bench", "boot", "0.1.0"))
-        tx.set_job(2, "running", device="cpu")
-        tx.requeue(2, "stale", "no sign for 30 s", counts=False)
-        tx.set_job(4, "running", device="cpu")
+        lab_rows.claim(tx, Identity(1, 2.0, "bench", "boot", "0.1.0"))
+        jobs.set_job(tx, 2, "running", device="cpu")
+        jobs.requeue(tx, 2, "stale", "no sign for 30 s", counts=False)
+        jobs.set_job(tx, 4, "running", device="cpu")
     with open_lab(failing) as lab:
         assert (lab.job(2).failure, lab.job(4).failure) == ("stale", None)
         assert list(lab.job_ids([Condition("failure", "=", "lost")])) == []

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from labtui.cli import parser as p
+from labtui.cli.arguments import EVERYWHERE
+from labtui.cli.commands import ENTRIES
+from labtui.cli.parse import build, parse
 from tests.cli.conftest import Labtui
 from tests.cli.test_hostile import COMMANDS
 
@@ -22,7 +24,7 @@ def every(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 
 
 REFUSED = "labtui: this command writes and --read-only was given; expected one without the other\n"
-PARSERS = {parser.prog: parser for parser in every(p.build().parser)}
+PARSERS = {parser.prog: parser for parser in every(build())}
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -36,14 +38,14 @@ def test_help_fits_and_explains(name: str, monkeypatch: pytest.MonkeyPatch) -> N
             f"{name}: {action.dest} is not explained"
         )
     if name == "labtui":
-        for command in p.build().names:
+        for command in ENTRIES:
             assert f"\n  {command} " in text
     elif not any(isinstance(a, argparse._SubParsersAction) for a in parser._actions):
         example = text.rpartition("\nexample: ")[2].splitlines()[0]
         assert example.startswith(name)
-        args = p.parse(shlex.split(example)[1:]).args
-        assert args.command == parser.get_default("command")
-        assert text.endswith(f"{p.EVERYWHERE}\n")
+        args = parse(shlex.split(example)[1:])
+        assert args.run == parser.get_default("run")
+        assert text.endswith(f"{EVERYWHERE}\n")
 
 
 def test_every_explanation_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
     for name, parser in PARSERS.items():
         words = name.split()[1:]
         if (
-            not parser.get_default("command")
+            not parser.get_default("run")
             or not words
             or (words[0] in looking and words[0] not in ("daemon", "db"))
         ):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui.cli.rows import safe
+from labtui.cli.output import safe
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab

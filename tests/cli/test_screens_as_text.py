@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from labtui.cli.twins import TWINS
+from labtui.cli.screen_text import TEXT_COMMANDS
 from labtui.tui.actions import SCREENS
 from labtui.views.grid import grid
 from tests.cli.conftest import Labtui
@@ -21,7 +21,7 @@ SAYS = {
 
 
 def test_every_screen_has_a_twin() -> None:
-    assert tuple(TWINS) == SCREENS
+    assert tuple(TEXT_COMMANDS) == SCREENS
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -91,8 +91,8 @@ def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, 
 
 
 def test_signs_of_models_are_those_of_the_screens() -> None:
-    from labtui.tui.theme import MODEL_SIGN
     from labtui.views.scaling import MARKERS
+    from labtui.views.signs import MODEL_SIGN
 
     assert {kind: signs[0] for kind, signs in MARKERS.items()} == MODEL_SIGN
     assert len("".join(MARKERS.values())) == len(set("".join(MARKERS.values())))

@@ -193,13 +193,13 @@ class Courses(RuleBasedStateMachine):
         assert check(self.lab, replay=bench.replay_stored) == []
         with open_lab(self.lab) as opened:
             now = {
-                (j.id, p.n): (
+                (j, p.n): (
                     p.id,
                     p.verdict,
                     sorted((t.lr, t.seed, t.outcome) for t in opened.trials(probe_id=p.id)),
                 )
-                for j in opened.jobs()
-                for p in opened.probes(j.id)
+                for j in range(1, JOBS + 1)  # also those that are deleted: they can be restored
+                for p in opened.probes(j)
                 if p.state == "done"
             }
         for key, told in self.finished.items():

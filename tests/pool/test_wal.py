@@ -12,7 +12,7 @@ from runners.pool import wal
 from runners.pool.bench import Bench
 from runners.pool.options import Options
 from store.paths import LabPaths
-from store.write import Identity, Writer, writer
+from store.write import Identity, Writer, lab, writer
 from tests.support import bench
 
 READER = """
@@ -38,7 +38,7 @@ def test_a_reader_that_does_not_let_go_is_named(lab_path: Path, monkeypatch: pyt
                     tx.event("filler", "x" * 4000)
 
         with open_writer.transaction() as tx:
-            tx.claim(Identity(1, 2.0, "bench", "boot", "0.1.0"))
+            lab.claim(tx, Identity(1, 2.0, "bench", "boot", "0.1.0"))
         write(6 << 20)
         watch.look()
         told = len(found.remarks)

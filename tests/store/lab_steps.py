@@ -10,7 +10,7 @@ from runners.search import Evidence, replay
 from runners.spec import Job, NamedJob, Study, parse
 from store.check import check
 from store.rows import Curve
-from store.write import Begun, Identity, Tx, Verdict, Writer
+from store.write import Begun, Identity, Tx, Verdict, Writer, jobs, probes
 
 STUDY = """
 name = "tiny"
@@ -53,7 +53,7 @@ def lone() -> NamedJob:
 
 
 def begin(tx: Tx, job_id: int, n: int, attempt: int = 1, **more: Any) -> Begun:
-    return tx.begin_probe(job_id, n, MEMBERS, device="cpu", slot="cpu/0", attempt=attempt, **more)
+    return probes.begin_probe(tx, job_id, n, MEMBERS, device="cpu", slot="cpu/0", attempt=attempt, **more)
 
 
 def end_trial(tx: Tx, trial_id: int, outcome: str, attempt: int = 1, **more: Any) -> bool:
@@ -66,20 +66,20 @@ def end_trial(tx: Tx, trial_id: int, outcome: str, attempt: int = 1, **more: Any
         "last_loss": loss,
         "curve": curve,
     }
-    return tx.trial(trial_id, outcome, attempt=attempt, **(values | more))
+    return probes.end_trial(tx, trial_id, outcome, attempt=attempt, **(values | more))
 
 
 def finish(tx: Tx, begun: Begun, success: bool, attempt: int = 1, **more: Any) -> Verdict:
     for k, trial in enumerate(begun.trial_ids):
         end_trial(tx, trial, ("success" if k == 0 else "superseded") if success else "failure", attempt)
-    found = tx.end_probe(begun.probe_id, attempt=attempt, wall_s=1.0, **more)
+    found = probes.end_probe(tx, begun.probe_id, attempt=attempt, wall_s=1.0, **more)
     assert found is not None
     return found
 
 
 def start(writer: Writer, job_id: int = 1) -> int:
     with writer.transaction() as tx:
-        return tx.set_job(job_id, "running", device="cpu")
+        return jobs.set_job(tx, job_id, "running", device="cpu")
 
 
 def sql(path: Path, statement: str, *values: object) -> list[Any]:

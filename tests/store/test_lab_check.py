@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from store.check import RULES, check
-from store.write import Writer
+from store.write import Writer, jobs, probes
 from tests.store.lab_steps import by_search, sql
 from tests.support.fakelab import small_lab
 
@@ -91,10 +91,11 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                 "SELECT id, attempt FROM job WHERE state = 'done' AND lo > 2 ORDER BY id LIMIT 1"
             )[0]
             tx.run("UPDATE job SET state = 'running', epoch = 1 WHERE id = :id", id=job)
-            begun = tx.begin_probe(
-                job, 1, [(1e-2, 10)], device="cpu", slot="cpu/0", attempt=attempt, speculative=True
+            begun = probes.begin_probe(
+                tx, job, 1, [(1e-2, 10)], device="cpu", slot="cpu/0", attempt=attempt, speculative=True
             )
-            tx.trial(
+            probes.end_trial(
+                tx,
                 begun.trial_ids[0],
                 "failure",
                 attempt=attempt,
@@ -103,8 +104,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                 best_step=9,
                 last_loss=0.5,
             )
-            tx.end_probe(begun.probe_id, attempt=attempt)
-            tx.set_job(job, "done")
+            probes.end_probe(tx, begun.probe_id, attempt=attempt)
+            jobs.set_job(tx, job, "done")
     assert check(path, replay=by_search) == []
     return path.read_bytes()
 

@@ -17,7 +17,8 @@ from store.errors import Busy, LabError
 from store.locks import SupervisorLock, holder, supervisor_alive, write_lock
 from store.paths import LabPaths
 from store.read import open_lab
-from store.write import Writer, apply_pending
+from store.write import Writer, apply_pending, commands, jobs
+from store.write import lab as lab_rows
 from tests.store.lab_steps import IDENTITY, assert_sound, begin, finish, sql, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
     assert other.wait(30) == 0
     with writer.transaction() as tx:
         tx.event("after", "")
-        assert len(tx.commands()) == 1
+        assert len(commands.pending(tx)) == 1
     seen = child(
         "import sys; from store.read import open_lab; print([e.kind for e in "
         "open_lab(sys.argv[1]).events()][-1])",
@@ -110,7 +111,7 @@ def test_many_processes_write_at_once(lab: Path) -> None:
     code = """
 import sys
 from store import commands
-from store.write import Writer
+from store.write import Writer, lab
 path, me = sys.argv[1], int(sys.argv[2])
 with Writer(path) as writer:
     for k in range(30):
@@ -118,8 +119,8 @@ with Writer(path) as writer:
             commands.note(path, [1 + k % 6], f"{me} {k}")
         else:
             with writer.transaction() as tx:
-                before = int(tx.fact("count") or 0)
-                tx.set_fact("count", str(before + 1))
+                before = int(lab.fact(tx, "count") or 0)
+                lab.set_fact(tx, "count", str(before + 1))
                 tx.event("count", f"{me} {k}")
 """
     writers = [child(code, lab, me) for me in range(4)]
@@ -196,17 +197,17 @@ def test_killed_in_the_middle_of_a_transaction(writer: Writer, lab: Path, durabl
     code = """
 import sys
 from tests.store.lab_steps import IDENTITY, begin, end_trial
-from store.write import Writer
+from store.write import Writer, jobs, lab, probes
 writer = Writer(sys.argv[1])
 with writer.transaction() as tx:
-    tx.claim(IDENTITY)
-    tx.take_over()
-    tx.set_job(1, "running")
+    lab.claim(tx, IDENTITY)
+    jobs.take_over(tx)
+    jobs.set_job(tx, 1, "running")
 with writer.transaction(durable=sys.argv[2] == "True") as tx:
     begun = begin(tx, 1, 4, attempt=2)
     for trial in begun.trial_ids:
         end_trial(tx, trial, "failure", attempt=2)
-    tx.end_probe(begun.probe_id, attempt=2)
+    probes.end_probe(tx, begun.probe_id, attempt=2)
     print("inside", flush=True)
     sys.stdin.read()
 """
@@ -219,10 +220,10 @@ with writer.transaction(durable=sys.argv[2] == "True") as tx:
     other.wait()
     with Writer(lab) as newest:
         with newest.transaction() as tx:
-            assert tx.claim(IDENTITY) == 3
-            assert [r.state for r in tx.take_over()] == ["queued"]
-            assert [v.n for v in tx.evidence(1)] == [8]
-            assert tx.set_job(1, "running") == 3
+            assert lab_rows.claim(tx, IDENTITY) == 3
+            assert [r.state for r in jobs.take_over(tx)] == ["queued"]
+            assert [v.n for v in jobs.evidence(tx, 1)] == [8]
+            assert jobs.set_job(tx, 1, "running") == 3
             finish(tx, begin(tx, 1, 4, attempt=3), False, attempt=3)
         with open_lab(lab) as reader:
             assert [(p.n, p.state, p.ordinal) for p in reader.probes(1)] == [(8, "done", 1), (4, "done", 2)]
@@ -233,16 +234,16 @@ def test_killed_at_random_times_while_writing(lab: Path) -> None:
     code = """
 import sys
 from tests.store.lab_steps import IDENTITY, begin, finish
-from store.write import Writer
+from store.write import Writer, jobs, lab
 with Writer(sys.argv[1]) as writer:
     with writer.transaction() as tx:
-        tx.claim(IDENTITY)
-        tx.take_over()
-        attempt = tx.set_job(1, "running")
+        lab.claim(tx, IDENTITY)
+        jobs.take_over(tx)
+        attempt = jobs.set_job(tx, 1, "running")
     print("begun", flush=True)
     while True:
         with writer.transaction() as tx:
-            known = {v.n for v in tx.evidence(1)}
+            known = {v.n for v in jobs.evidence(tx, 1)}
             n = next(k for k in range(1, 10**6) if k not in known)
             begun = begin(tx, 1, n, attempt=attempt)
         with writer.transaction() as tx:
@@ -260,14 +261,14 @@ with Writer(sys.argv[1]) as writer:
         other.wait()
         ns = [int(t) for t in told if t.strip()]
         with Writer(lab) as writer, writer.transaction() as tx:
-            evidence = [v.n for v in tx.evidence(1)]
+            evidence = [v.n for v in jobs.evidence(tx, 1)]
         assert evidence == list(range(1, len(evidence) + 1))
         assert len(evidence) >= max(ns)  # what was told is there
         assert max(ns) > finished
         finished = max(ns)
     with Writer(lab) as writer, writer.transaction() as tx:
-        tx.claim(IDENTITY)
-        tx.take_over()
+        lab_rows.claim(tx, IDENTITY)
+        jobs.take_over(tx)
     assert [p for p in _problems(lab) if "smallest N" not in p and "largest failing" not in p] == []
 
 

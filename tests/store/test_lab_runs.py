@@ -11,24 +11,26 @@ import pytest
 from store.errors import Fenced, Illegal, LabError
 from store.read import open_lab
 from store.rows import Curve
-from store.write import Writer
+from store.write import Writer, jobs
+from store.write import lab as lab_rows
+from store.write import probes as probe_rows
 from tests.store.lab_steps import IDENTITY, MEMBERS, assert_sound, begin, end_trial, finish, start
 
 
 def test_one_search_from_queued_to_done(writer: Writer, lab: Path) -> None:
     with writer.transaction() as tx:
-        queued = tx.queued()
+        queued = jobs.queued(tx)
         # the lone job has priority 3, the study's come in its order
         assert [j.id for j in queued] == [6, 1, 2, 3, 4, 5]
-        assert tx.queued(limit=2, after=[6, 2])[0].id == 1
+        assert jobs.queued(tx, limit=2, after=[6, 2])[0].id == 1
     attempt = start(writer)
     for n, success in ((8, True), (4, False), (6, True), (5, False)):
         with writer.transaction() as tx:
             begun = begin(tx, 1, n)
             assert not begun.resumed
             assert begun.ended == (False,) * 4
-            tx.plan(begun.probe_id, '{"device": "cpu"}')
-            tx.progress(begun.probe_id, step=10, fraction=0.5, best_loss=0.9, member_steps=40)
+            probe_rows.set_plan(tx, begun.probe_id, '{"device": "cpu"}')
+            probe_rows.progress(tx, begun.probe_id, step=10, fraction=0.5, best_loss=0.9, member_steps=40)
         with open_lab(lab) as reader:
             job = reader.job(1)
             assert (job.state, job.current_n, job.progress, job.device) == ("running", n, 0.5, "cpu")
@@ -37,13 +39,18 @@ def test_one_search_from_queued_to_done(writer: Writer, lab: Path) -> None:
             assert (verdict.n, verdict.success, verdict.seeds, verdict.seed_list) == (n, success, 2, (1, 2))
             assert verdict.successes == int(success)
     with writer.transaction() as tx:
-        assert [(v.n, v.success) for v in tx.evidence(1)] == [(8, True), (4, False), (6, True), (5, False)]
-        tx.set_bracket(
-            1, lo=5, hi=6, status="bracket", flags=("capped",), best_loss=0.001, estimate=(5.5, 5.0, 6.0)
+        assert [(v.n, v.success) for v in jobs.evidence(tx, 1)] == [
+            (8, True),
+            (4, False),
+            (6, True),
+            (5, False),
+        ]
+        jobs.set_bracket(
+            tx, 1, lo=5, hi=6, status="bracket", flags=("capped",), best_loss=0.001, estimate=(5.5, 5.0, 6.0)
         )
-        tx.provenance(1, {"torch": "2"})
-        tx.provenance(1, {"device": "cpu"})
-        tx.set_job(1, "done")
+        lab_rows.add_provenance(tx, 1, {"torch": "2"})
+        lab_rows.add_provenance(tx, 1, {"device": "cpu"})
+        jobs.set_job(tx, 1, "done")
     with open_lab(lab) as reader:
         job = reader.job(1)
         assert (job.state, job.lo, job.hi, job.status, job.flags) == ("done", 5, 6, "bracket", ("capped",))
@@ -75,16 +82,16 @@ def test_an_interrupted_probe_goes_on_under_its_own_rows(writer: Writer, lab: Pa
     start(writer)
     with writer.transaction() as tx:
         begun = begin(tx, 1, 8)
-        tx.plan(begun.probe_id, "{}")
-        tx.checkpointed(begun.probe_id, "checkpoints/1", 10)
+        probe_rows.set_plan(tx, begun.probe_id, "{}")
+        probe_rows.checkpointed(tx, begun.probe_id, "checkpoints/1", 10)
         assert end_trial(tx, begun.trial_ids[2], "failure")
-        assert tx.requeue(1, "crash", "boom") == "queued"
+        assert jobs.requeue(tx, 1, "crash", "boom") == "queued"
     with open_lab(lab) as reader:
         job = reader.job(1)
         assert (job.state, job.attempt, job.crashes, job.reason) == ("queued", 2, 1, "crash\nboom")
         assert reader.probes(1)[0].state == "interrupted"
     with writer.transaction() as tx:
-        assert tx.set_job(1, "running") == 2
+        assert jobs.set_job(tx, 1, "running") == 2
         again = begin(tx, 1, 8, attempt=2)
         assert (again.probe_id, again.resumed, again.checkpoint, again.plan) == (
             begun.probe_id,
@@ -96,15 +103,15 @@ def test_an_interrupted_probe_goes_on_under_its_own_rows(writer: Writer, lab: Pa
         assert again.ended == (False, False, True, False)
         # what the dead run still tells is dropped, and said so
         assert not end_trial(tx, begun.trial_ids[0], "success", attempt=1)
-        assert tx.end_probe(begun.probe_id, attempt=1) is None
+        assert probe_rows.end_probe(tx, begun.probe_id, attempt=1) is None
         # a resumed engine tells once more what had ended before
         assert not end_trial(tx, begun.trial_ids[2], "failure", attempt=2)
         for k in (0, 1, 3):
             assert end_trial(tx, again.trial_ids[k], "failure", attempt=2)
-        verdict = tx.end_probe(again.probe_id, attempt=2)
+        verdict = probe_rows.end_probe(tx, again.probe_id, attempt=2)
         assert verdict is not None
         assert not verdict.success
-        assert tx.end_probe(again.probe_id, attempt=2) is None
+        assert probe_rows.end_probe(tx, again.probe_id, attempt=2) is None
     with open_lab(lab) as reader:
         assert reader.job(1).crashes == 0
         assert len(reader.trials(job_id=1)) == 4
@@ -117,9 +124,9 @@ def test_on_another_kind_of_device_it_begins_afresh(writer: Writer, lab: Path) -
     with writer.transaction() as tx:
         first = begin(tx, 1, 8)
         end_trial(tx, first.trial_ids[0], "failure")
-        tx.requeue(1, "lost", counts=False)
-        tx.set_job(1, "running")
-        second = tx.begin_probe(1, 8, MEMBERS, device="cuda:1", slot="g", attempt=2)
+        jobs.requeue(tx, 1, "lost", counts=False)
+        jobs.set_job(tx, 1, "running")
+        second = probe_rows.begin_probe(tx, 1, 8, MEMBERS, device="cuda:1", slot="g", attempt=2)
         assert (second.resumed, second.checkpoint) == (False, None)
         assert second.probe_id != first.probe_id
         finish(tx, second, False, attempt=2)
@@ -147,13 +154,13 @@ def test_the_verdict_is_what_the_trials_say(writer: Writer) -> None:
     with writer.transaction() as tx:
         begun = begin(tx, 1, 8)
     with pytest.raises(Illegal, match="4 running trials"), writer.transaction() as tx:
-        tx.end_probe(begun.probe_id, attempt=1)
+        probe_rows.end_probe(tx, begun.probe_id, attempt=1)
     with pytest.raises(Illegal, match="said to be a success"), writer.transaction() as tx:
         finish(tx, begun, False, verdict=True)
     with pytest.raises(Illegal, match="cut short"), writer.transaction() as tx:
         for trial in begun.trial_ids:
             end_trial(tx, trial, "superseded")
-        tx.end_probe(begun.probe_id, attempt=1)
+        probe_rows.end_probe(tx, begun.probe_id, attempt=1)
     with writer.transaction() as tx:  # all three were rolled back whole
         assert finish(tx, begun, True).success
 
@@ -167,15 +174,15 @@ def test_speculation_is_no_evidence_until_it_is_asked_for(writer: Writer, lab: P
             begin(tx, 1, 12, speculative=True),
         )
         finish(tx, ahead, False)
-        assert tx.evidence(1) == []
-        assert [v.n for v in tx.speculated(1)] == [4]
+        assert jobs.evidence(tx, 1) == []
+        assert [v.n for v in jobs.speculated(tx, 1)] == [4]
         finish(tx, needed, True)
-        tx.consume(ahead.probe_id)
-        assert [v.n for v in tx.evidence(1)] == [8, 4]
-        assert tx.drop_probe(dropped.probe_id, "cancelled")
-        assert not tx.drop_probe(needed.probe_id, "cancelled")
+        probe_rows.consume(tx, ahead.probe_id)
+        assert [v.n for v in jobs.evidence(tx, 1)] == [8, 4]
+        assert probe_rows.drop_probe(tx, dropped.probe_id, "cancelled")
+        assert not probe_rows.drop_probe(tx, needed.probe_id, "cancelled")
     with pytest.raises(Illegal, match="cannot become evidence"), writer.transaction() as tx:
-        tx.consume(ahead.probe_id)
+        probe_rows.consume(tx, ahead.probe_id)
     with open_lab(lab) as reader:
         assert [(p.state, p.speculative) for p in reader.probes(1)] == [
             ("done", False),
@@ -195,12 +202,12 @@ def test_a_running_speculation_can_become_wanted(writer: Writer, lab: Path) -> N
     start(writer)
     with writer.transaction() as tx:
         ahead = begin(tx, 1, 4, speculative=True)
-        tx.wanted_now(ahead.probe_id)
+        probe_rows.wanted_now(tx, ahead.probe_id)
     with open_lab(lab) as reader:
         assert reader.job(1).current_n == 4
     with writer.transaction() as tx:
         finish(tx, ahead, True)
-        assert [v.n for v in tx.evidence(1)] == [4]
+        assert [v.n for v in jobs.evidence(tx, 1)] == [4]
     assert_sound(lab)
 
 
@@ -209,8 +216,8 @@ def test_leftover_speculation_ends_with_the_job(writer: Writer, lab: Path) -> No
     with writer.transaction() as tx:
         finish(tx, begin(tx, 1, 1), True)
         begin(tx, 1, 7, speculative=True)
-        tx.set_bracket(1, lo=0, hi=1, status="bracket", flags=())
-        tx.set_job(1, "done")
+        jobs.set_bracket(tx, 1, lo=0, hi=1, status="bracket", flags=())
+        jobs.set_job(tx, 1, "done")
     assert_sound(lab)
 
 
@@ -220,12 +227,12 @@ def test_an_older_supervisor_is_fenced_off(writer: Writer, lab: Path) -> None:
         begun = begin(tx, 1, 8)
     with Writer(lab) as newer:
         with newer.transaction() as tx:
-            assert tx.claim(IDENTITY) == 2
-            assert [(r.job_id, r.state) for r in tx.take_over()] == [(1, "queued")]
+            assert lab_rows.claim(tx, IDENTITY) == 2
+            assert [(r.job_id, r.state) for r in jobs.take_over(tx)] == [(1, "queued")]
         with pytest.raises(Fenced, match="epoch 2"), writer.transaction() as tx:
             end_trial(tx, begun.trial_ids[0], "success")
         with newer.transaction() as tx:
-            assert tx.set_job(1, "running") == 2
+            assert jobs.set_job(tx, 1, "running") == 2
             resumed = begin(tx, 1, 8, attempt=2)
             # an event of the first supervisor's run that comes round another way
             assert not end_trial(tx, begun.trial_ids[0], "success", attempt=2, epoch=1)
@@ -239,7 +246,7 @@ def test_crashes_are_counted_until_something_got_done(writer: Writer, lab: Path)
         assert attempt == crash
         with writer.transaction() as tx:
             begin(tx, 1, 8, attempt=attempt)
-            assert tx.requeue(1, "out of memory", "x" * 9000 + "the end") == "queued"
+            assert jobs.requeue(tx, 1, "out of memory", "x" * 9000 + "the end") == "queued"
     with open_lab(lab) as reader:
         job = reader.job(1)
         assert job.crashes == 3
@@ -249,16 +256,16 @@ def test_crashes_are_counted_until_something_got_done(writer: Writer, lab: Path)
     attempt = start(writer)
     with writer.transaction() as tx:
         begun = begin(tx, 1, 8, attempt=attempt)
-        tx.checkpointed(begun.probe_id, "c", 50)
-        assert tx.requeue(1, "failed") == "queued"  # the checkpoint was progress
+        probe_rows.checkpointed(tx, begun.probe_id, "c", 50)
+        assert jobs.requeue(tx, 1, "failed") == "queued"  # the checkpoint was progress
     with open_lab(lab) as reader:
         assert reader.job(1).crashes == 1
     for _ in range(4):
         attempt = start(writer)
         with writer.transaction() as tx:
             begun = begin(tx, 1, 8, attempt=attempt)
-            tx.checkpointed(begun.probe_id, "c", 50)  # no newer than before
-            state = tx.requeue(1, "failed", "Traceback: boom")
+            probe_rows.checkpointed(tx, begun.probe_id, "c", 50)  # no newer than before
+            state = jobs.requeue(tx, 1, "failed", "Traceback: boom")
     assert state == "failed"
     with open_lab(lab) as reader:
         job = reader.job(1)
@@ -271,7 +278,7 @@ def test_a_lost_supervisor_uses_nothing_up(writer: Writer, lab: Path) -> None:
     for _ in range(8):
         start(writer)
         with writer.transaction() as tx:
-            assert tx.requeue(1, "lost", counts=False) == "queued"
+            assert jobs.requeue(tx, 1, "lost", counts=False) == "queued"
     with open_lab(lab) as reader:
         assert (reader.job(1).crashes, reader.job(1).attempt) == (0, 9)
 
@@ -280,28 +287,28 @@ def test_backoff_survives_a_clock_that_is_set_back(lab: Path) -> None:
     now = [1000.0]
     with Writer(lab, clock=lambda: now[0]) as writer:
         with writer.transaction() as tx:
-            tx.claim(IDENTITY)
-            tx.set_job(6, "running")
-            tx.requeue(6, "failed", delay_s=60)
-            assert 6 not in [j.id for j in tx.queued()]
+            lab_rows.claim(tx, IDENTITY)
+            jobs.set_job(tx, 6, "running")
+            jobs.requeue(tx, 6, "failed", delay_s=60)
+            assert 6 not in [j.id for j in jobs.queued(tx)]
         now[0] = 1061.0
         with writer.transaction() as tx:
-            assert 6 in [j.id for j in tx.queued()]
+            assert 6 in [j.id for j in jobs.queued(tx)]
         now[0] = 1000.0 - 3600
         with writer.transaction() as tx:
-            assert 6 in [j.id for j in tx.queued()]
+            assert 6 in [j.id for j in jobs.queued(tx)]
 
 
 def test_nothing_of_a_failed_transaction_stays(writer: Writer, lab: Path) -> None:
     with pytest.raises(ZeroDivisionError), writer.transaction() as tx:
-        tx.set_job(1, "running")
+        jobs.set_job(tx, 1, "running")
         raise ZeroDivisionError
     with open_lab(lab) as reader:
         assert reader.job(1).state == "queued"
     with pytest.raises(Illegal, match="job 1 is queued and cannot become done"), writer.transaction() as tx:
-        tx.set_job(1, "done")
+        jobs.set_job(tx, 1, "done")
     with pytest.raises(LabError, match="no job 99"), writer.transaction() as tx:
-        tx.set_job(99, "done")
+        jobs.set_job(tx, 99, "done")
 
 
 def test_losses_that_are_not_finite_are_stored_as_unknown(writer: Writer, lab: Path) -> None:
@@ -310,8 +317,10 @@ def test_losses_that_are_not_finite_are_stored_as_unknown(writer: Writer, lab: P
         begun = begin(tx, 1, 8)
         inf, nan = float("inf"), float("nan")
         curve = Curve((1, 2), (nan, inf), (1e300, nan))
-        tx.trial_progress(begun.trial_ids[0], steps=1, best_loss=inf, best_step=0, last_loss=nan, curve=curve)
-        tx.progress(begun.probe_id, step=1, fraction=2.0, best_loss=nan)
+        probe_rows.trial_progress(
+            tx, begun.trial_ids[0], steps=1, best_loss=inf, best_step=0, last_loss=nan, curve=curve
+        )
+        probe_rows.progress(tx, begun.probe_id, step=1, fraction=2.0, best_loss=nan)
         assert end_trial(tx, begun.trial_ids[0], "diverged", best_loss=inf, last_loss=nan, curve=curve)
     with open_lab(lab) as reader:
         trial = reader.trials(probe_id=begun.probe_id)[0]
@@ -329,7 +338,9 @@ def test_progress_of_a_trial_that_has_ended_is_ignored(writer: Writer, lab: Path
         begun = begin(tx, 1, 8)
         end_trial(tx, begun.trial_ids[0], "failure")
         late = Curve((1,), (9.0,), (9.0,))
-        tx.trial_progress(begun.trial_ids[0], steps=1, best_loss=9.0, best_step=1, last_loss=9.0, curve=late)
+        probe_rows.trial_progress(
+            tx, begun.trial_ids[0], steps=1, best_loss=9.0, best_step=1, last_loss=9.0, curve=late
+        )
     with open_lab(lab) as reader:
         assert reader.trials(probe_id=begun.probe_id)[0].steps == 20
         assert reader.curve(begun.trial_ids[0]) != late
@@ -350,7 +361,7 @@ def test_generalisation_of_the_best_trial_at_n_max(writer: Writer, lab: Path) ->
                 best_loss=0.1 * abs(k - 2) + 0.001,
                 generalisation=0.25 * k,
             )
-        tx.end_probe(begun.probe_id, attempt=1)
+        probe_rows.end_probe(tx, begun.probe_id, attempt=1)
     with open_lab(lab) as reader:
         assert next(c.joint.generalisation for c in reader.cells()) == 0.5
 
@@ -359,15 +370,17 @@ def test_what_the_bench_remembers(writer: Writer, lab: Path) -> None:
     from store.rows import DeviceRow
 
     with writer.transaction() as tx:
-        tx.devices([DeviceRow("cpu", "x", 2, "active", ""), DeviceRow("cuda:0", "y", 4, "active", "")])
-        tx.devices([DeviceRow("cpu", "x", 2, "active", "")])
-        assert [d.state for d in tx.known_devices()] == ["active", "lost"]
+        lab_rows.set_devices(
+            tx, [DeviceRow("cpu", "x", 2, "active", ""), DeviceRow("cuda:0", "y", 4, "active", "")]
+        )
+        lab_rows.set_devices(tx, [DeviceRow("cpu", "x", 2, "active", "")])
+        assert [d.state for d in lab_rows.known_devices(tx)] == ["active", "lost"]
         for value in (100.0, 200.0):
-            tx.speed("lstm 8", 5, "cpu", value)
-        assert tx.calibration("shape", "cpu") is None
-        tx.set_calibration("shape", "cpu", "{}")
-        assert tx.calibration("shape", "cpu") == "{}"
-        tx.heartbeat("waiting", "the disk is full")
+            lab_rows.set_speed(tx, "lstm 8", 5, "cpu", value)
+        assert lab_rows.calibration(tx, "shape", "cpu") is None
+        lab_rows.set_calibration(tx, "shape", "cpu", "{}")
+        assert lab_rows.calibration(tx, "shape", "cpu") == "{}"
+        lab_rows.heartbeat(tx, "waiting", "the disk is full")
     with open_lab(lab) as reader:
         assert reader.speed() == {("lstm 8", 5): pytest.approx(130.0)}
         found = reader.supervisor()

@@ -13,14 +13,16 @@ from store.errors import LabError
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
-from store.write import Applied, Writer, apply_pending, submit
+from store.write import Applied, Writer, apply_pending, jobs, submit
+from store.write import commands as command_rows
+from store.write import lab as lab_rows
 from tests.store.lab_steps import assert_sound, begin, finish, lone, sql, start, study
 
 
 def apply(writer: Writer) -> list[Applied]:
     """As the supervisor does."""
     with writer.transaction() as tx:
-        return [tx.apply_command(command) for command in tx.commands()]
+        return [command_rows.apply(tx, command) for command in command_rows.pending(tx)]
 
 
 def states(lab: Path, ids: Sequence[int] = (1, 2, 3, 4, 5, 6)) -> list[str]:
@@ -77,7 +79,7 @@ def test_pausing_what_runs_is_remembered_until_it_has_stopped(writer: Writer, la
     with open_lab(lab) as reader:
         assert (reader.job(1).state, reader.job(1).wanted) == ("running", "paused")
     with writer.transaction() as tx:
-        assert tx.stopped(1) == "paused"
+        assert jobs.stopped(tx, 1) == "paused"
     with open_lab(lab) as reader:
         assert (reader.job(1).state, reader.job(1).wanted, reader.probes(1)[0].state) == (
             "paused",
@@ -93,7 +95,7 @@ def test_a_crash_in_between_still_obeys(writer: Writer, lab: Path, verb: str, st
     getattr(commands, verb)(lab, [1])
     apply(writer)
     with writer.transaction() as tx:
-        assert tx.requeue(1, "crash", "boom") == state
+        assert jobs.requeue(tx, 1, "crash", "boom") == state
     assert states(lab, [1]) == [state]
     assert_sound(lab)
 
@@ -105,9 +107,9 @@ def test_a_verb_taken_back_before_the_run_has_stopped(writer: Writer, lab: Path)
         back(lab, [1])
         assert [a.ok for a in apply(writer)] == [True, True]
     with writer.transaction() as tx:
-        assert tx.stopped(1) == "queued"
+        assert jobs.stopped(tx, 1) == "queued"
     with writer.transaction() as tx:
-        assert tx.stopped(1) == "queued"  # asked twice: no harm
+        assert jobs.stopped(tx, 1) == "queued"  # asked twice: no harm
 
 
 def test_verbs_on_what_a_dead_supervisor_left_running(writer: Writer, lab: Path) -> None:
@@ -137,12 +139,12 @@ def test_finished_probes_survive_cancel_and_retry(writer: Writer, lab: Path) -> 
     commands.cancel(lab, [1])
     apply(writer)
     with writer.transaction() as tx:
-        assert tx.stopped(1) == "cancelled"
+        assert jobs.stopped(tx, 1) == "cancelled"
     commands.retry(lab, [1])
     assert apply(writer)[0].ok
     with writer.transaction() as tx:
-        assert tx.set_job(1, "running") == 2
-        assert [v.n for v in tx.evidence(1)] == [8]
+        assert jobs.set_job(tx, 1, "running") == 2
+        assert [v.n for v in jobs.evidence(tx, 1)] == [8]
         assert begin(tx, 1, 4, attempt=2).probe_id == unfinished.probe_id
     assert_sound(lab)
 
@@ -151,8 +153,8 @@ def test_done_never_leaves(writer: Writer, lab: Path) -> None:
     start(writer)
     with writer.transaction() as tx:
         finish(tx, begin(tx, 1, 1), True)
-        tx.set_bracket(1, lo=0, hi=1, status="bracket")
-        tx.set_job(1, "done")
+        jobs.set_bracket(tx, 1, lo=0, hi=1, status="bracket")
+        jobs.set_job(tx, 1, "done")
     for verb in (commands.pause, commands.resume, commands.cancel, commands.retry, commands.undo_cancel):
         verb(lab, [1])
         applied = apply(writer)[0]
@@ -289,7 +291,7 @@ def test_a_spec_with_results_is_not_edited(writer: Writer, lab: Path) -> None:
     start(writer, 6)
     with writer.transaction() as tx:
         begin(tx, 6, 8)
-        tx.requeue(6, "crash")
+        jobs.requeue(tx, 6, "crash")
     commands.edit(lab, 6, '{"spec": {"format": "cot"}}')
     assert "has results" in apply(writer)[0].text
 
@@ -303,14 +305,14 @@ def test_hold_release_drain(writer: Writer, lab: Path) -> None:
         verb(lab)
         assert [a.kind for a in apply(writer)[0].actions] == kinds
         with open_lab(lab) as reader, writer.transaction() as tx:
-            assert reader.holding() == tx.holding() == (verb is commands.hold)
+            assert reader.holding() == lab_rows.holding(tx) == (verb is commands.hold)
 
 
 def test_devices(writer: Writer, lab: Path) -> None:
     from store.rows import DeviceRow
 
     with writer.transaction() as tx:
-        tx.devices([DeviceRow("cpu", "", 2, "active", "")])
+        lab_rows.set_devices(tx, [DeviceRow("cpu", "", 2, "active", "")])
     commands.device(lab, "cpu", state="excluded", slots=1)
     commands.device(lab, "tpu:0", state="active")
     commands.device(lab, "cpu", state="broken")

@@ -16,7 +16,9 @@ from pathlib import Path
 from runners.search import Evidence, replay
 from runners.spec import Job, NamedJob, Study, parse
 from store.rows import DeviceRow
-from store.write import Identity, QueuedJob, Tx, Writer, create_or_open
+from store.write import Identity, QueuedJob, Tx, Writer, create_or_open, probes, queue_spec
+from store.write import jobs as job_rows
+from store.write import lab as lab_rows
 
 from .paperlab import BASE_TIME, TRACEBACK, fake_curve, paper_lab
 
@@ -104,19 +106,20 @@ def small_lab(path: str | os.PathLike[str], *, seed: int = 0, alive: bool = Fals
         with writer.transaction() as tx:
             study = parse(SPEC)
             lone = parse(LONE)
-            tx.submit(study)
-            tx.submit(lone)
+            queue_spec(tx, study)
+            queue_spec(tx, lone)
         with writer.transaction() as tx:
-            tx.claim(Identity(4242, BASE_TIME, "bench", "boot", "0.1.0"))
-            tx.devices(
+            lab_rows.claim(tx, Identity(4242, BASE_TIME, "bench", "boot", "0.1.0"))
+            lab_rows.set_devices(
+                tx,
                 [
                     DeviceRow("cpu", "16 cores", 2, "active", ""),
                     DeviceRow("cuda:0", "NVIDIA H200", 4, "active", ""),
-                ]
+                ],
             )
-            tx.speed("dense_ssm 16", 7, "cpu", 41_000.0)
-            tx.speed("lstm 32", 7, "cpu", 9_500.0)
-            jobs = tx.queued(1000)
+            lab_rows.set_speed(tx, "dense_ssm 16", 7, "cpu", 41_000.0)
+            lab_rows.set_speed(tx, "lstm 32", 7, "cpu", 9_500.0)
+            jobs = job_rows.queued(tx, 1000)
         last = len(jobs) - 1
         for i, queued in enumerate(jobs):
             if i == last:
@@ -134,7 +137,7 @@ def small_lab(path: str | os.PathLike[str], *, seed: int = 0, alive: bool = Fals
                 plan = "cancelled"
             _search(writer, clock, rng, queued, plan)
         with writer.transaction() as tx:
-            tx.heartbeat("running" if alive else "stopped")
+            lab_rows.heartbeat(tx, "running" if alive else "stopped")
     return lab
 
 
@@ -142,8 +145,9 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
     job = Job.from_json(queued.spec_json)
     truth = threshold(job)
     with writer.transaction() as tx:
-        attempt = tx.set_job(queued.id, "running", device="cpu")
-        tx.provenance(
+        attempt = job_rows.set_job(tx, queued.id, "running", device="cpu")
+        lab_rows.add_provenance(
+            tx,
             queued.id,
             {"version": "0.1.0", "torch": "2.13.0", "device": "cpu", "precision": job.training.precision},
         )
@@ -152,7 +156,8 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
         evidence: list[Evidence] = []
         while True:
             progress = replay(job, evidence)
-            tx.set_bracket(
+            job_rows.set_bracket(
+                tx,
                 queued.id,
                 lo=progress.lo,
                 hi=progress.hi,
@@ -165,17 +170,18 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
             evidence.append(_probe(tx, clock, rng, queued.id, job, progress.next.n, attempt, truth))
     with writer.transaction() as tx:
         if plan == "done":
-            tx.set_job(queued.id, "done")
+            job_rows.set_job(tx, queued.id, "done")
             return
         progress = replay(job, evidence)
         assert progress.next is not None
-        begun = tx.begin_probe(
-            queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt
+        begun = probes.begin_probe(
+            tx, queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt
         )
         for k, trial in enumerate(begun.trial_ids):
             curve = fake_curve(rng, 400, job.training.eval_every, job.search.eps, False)
             loss = min(curve.validation)
-            tx.trial_progress(
+            probes.trial_progress(
+                tx,
                 trial,
                 steps=400,
                 best_loss=loss,
@@ -183,23 +189,23 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
                 last_loss=curve.validation[-1] * (1 + k / 10),
                 curve=curve,
             )
-        tx.progress(begun.probe_id, step=400, fraction=0.4, best_loss=0.1)
+        probes.progress(tx, begun.probe_id, step=400, fraction=0.4, best_loss=0.1)
         if plan == "failed":
             for _ in range(queued.max_attempts):
-                state = tx.requeue(queued.id, "failed", TRACEBACK)
+                state = job_rows.requeue(tx, queued.id, "failed", TRACEBACK)
                 if state == "queued":
-                    tx.set_job(queued.id, "running", device="cpu")
+                    job_rows.set_job(tx, queued.id, "running", device="cpu")
         elif plan == "interrupted":
-            tx.requeue(queued.id, "lost", "its supervisor is gone", counts=False)
+            job_rows.requeue(tx, queued.id, "lost", "its supervisor is gone", counts=False)
         elif plan in ("paused", "cancelled"):
-            tx.set_job(queued.id, plan)  # type: ignore[arg-type]
+            job_rows.set_job(tx, queued.id, plan)  # type: ignore[arg-type]
 
 
 def _probe(
     tx: Tx, clock: Clock, rng: random.Random, job_id: int, job: Job, n: int, attempt: int, truth: float
 ) -> Evidence:
     success = n >= truth
-    begun = tx.begin_probe(job_id, n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt)
+    begun = probes.begin_probe(tx, job_id, n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt)
     winner = rng.randrange(len(begun.trial_ids)) if success else -1
     steps = job.training.eval_every * rng.randint(8, 30) if success else job.training.steps
     order = (
@@ -220,7 +226,8 @@ def _probe(
         curve = fake_curve(rng, steps, job.training.eval_every, job.search.eps, k == winner)
         best = min(range(len(curve.steps)), key=lambda i: curve.validation[i])
         tested = rng.random() if job.generalisation and n == job.n_max else None
-        assert tx.trial(
+        assert probes.end_trial(
+            tx,
             begun.trial_ids[k],
             outcome,
             attempt=attempt,
@@ -234,7 +241,7 @@ def _probe(
         )
     seconds = steps * len(begun.trial_ids) / 500
     clock.now += seconds
-    ended = tx.end_probe(begun.probe_id, attempt=attempt, wall_s=seconds, device_s=seconds)
+    ended = probes.end_probe(tx, begun.probe_id, attempt=attempt, wall_s=seconds, device_s=seconds)
     assert ended is not None
     return Evidence(n, ended.success, ended.seeds, ended.successes, ended.best_loss, ended.diverged)
 

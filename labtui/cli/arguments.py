@@ -1,0 +1,109 @@
+"""The parser class of every command, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from labtui.cli.context import Context
+
+Run = Callable[["Context"], "int | None"]
+Options = dict[str, Any]
+"""Keyword arguments of ``add_argument``."""
+
+EVERYWHERE = "everywhere: --lab FILE, --json, --ascii, --read-only (labtui --help)"
+NAME_CELLS = 18
+"""Where the explanations begin."""
+
+JOB: Options = {"metavar": "JOB", "help": "an id, or the beginning of a hash"}
+JOBS: Options = {"metavar": "JOB", "nargs": "*", "help": "ids, ranges (3-9) or beginnings of hashes"}
+ONE_OR_ALL: Options = {"metavar": "JOB", "nargs": "?", "help": "only this one"}
+STUDY: Options = {"metavar": "ID|NAME", "help": "only this study"}
+WHOLE_STUDY: Options = {"metavar": "ID|NAME", "help": "all jobs of this study"}
+SPEC: Options = {"metavar": "FILE|PRESET", "help": "a TOML file, or quick, demo, paper"}
+FILTER: Options = {"metavar": "FILTER", "nargs": "*", "help": "words like state:running model:lstm L>=10"}
+LIMIT: Options = {"type": int, "metavar": "N", "help": "at most so many rows"}
+FOLLOW: Options = {"action": "store_true", "help": "go on until interrupted"}
+START: Options = {"action": "store_true", "help": "start the supervisor too"}
+NO_WAIT: Options = {"action": "store_true", "help": "do not wait for the supervisor's answer"}
+
+
+class Layout(argparse.RawDescriptionHelpFormatter):
+    """Explanations in one column, beside the longest name too."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=NAME_CELLS + 2)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors in one sentence, an example in every help, and commands within commands."""
+
+    def __init__(self, **options: Any) -> None:
+        settings: Options = {"formatter_class": Layout, "allow_abbrev": False}
+        super().__init__(**settings | options)
+        self._parts: argparse._SubParsersAction[Parser] | None = None
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+    @property
+    def name(self) -> str:
+        """The command's own word, the last of ``prog``."""
+        return self.prog.rpartition(" ")[2]
+
+    def runs(self, run: Run, *, writes: bool = False, example: str = "", **defaults: Any) -> None:
+        """Set the function that runs the command.
+
+        ``writes``: refused with --read-only; ``example``: what follows its name.
+        """
+        self.set_defaults(run=run, writes=writes, **defaults)
+        self.epilog = f"example: {f'{self.prog} {example}'.strip()}\n{EVERYWHERE}"
+
+    def part(self, name: str, text: str) -> Parser:
+        """Add a command of this command, such as ``start`` of ``daemon``."""
+        if self._parts is None:
+            self.epilog = EVERYWHERE
+            self._parts = self.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
+        return self._parts.add_parser(
+            name, help=text, description=sentence(text), parents=[shared(again=True)]
+        )
+
+
+def shared(*, again: bool = False) -> Parser:
+    """Options that stand before or after the command.
+
+    ``again``: those after it, which take nothing back and are left out of its help.
+    """
+    options = Parser(add_help=False)
+    group = options.add_argument_group("everywhere")
+    hidden: Options = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS} if again else {}
+    flag: Options = {"action": "store_true"}
+    lab: Options = {"metavar": "FILE", "help": "the lab (else $LABTUI_LAB, else ./lab.db)"}
+    group.add_argument("--lab", **lab | hidden)
+    group.add_argument("--json", **flag | {"help": "data as JSON"} | hidden)
+    group.add_argument("--ascii", **flag | {"help": "no sign beyond ASCII"} | hidden)
+    group.add_argument("--read-only", **flag | {"help": "write not a byte beside the lab"} | hidden)
+    return options
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital and a full stop."""
+    return text[:1].upper() + text[1:] + "."
+
+
+def add_size(parser: Parser) -> None:
+    """--width and --height of a drawing."""
+    parser.add_argument("--width", type=int, default=96, metavar="CELLS", help="of the drawing")
+    parser.add_argument("--height", type=int, default=26, metavar="ROWS", help="of the drawing")
+
+
+def add_devices(parser: Parser) -> None:
+    """--devices and --slots of a supervisor that is started."""
+    parser.add_argument(
+        "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
+    )
+    parser.add_argument("--slots", type=int, metavar="N", help="workers on the CPU (else one for each core)")

@@ -1,0 +1,107 @@
+"""``labtui compare``: measured beside published, two jobs side by side, or this lab beside another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from labtui.analysis.paper import compare_paper
+from labtui.analysis.stored import stored_job
+from labtui.cli.arguments import Parser
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
+from labtui.cli.output import plain
+from labtui.views import numbers
+from labtui.views.compare import job_lines, paper_lines
+from labtui.views.grid import grid
+from store.json import mapping
+from store.read import open_lab
+from store.rows import JobRow
+
+
+def arguments(parser: Parser) -> None:
+    """What to compare, and with what."""
+    parser.add_argument("what", metavar="paper|JOB|LAB", help="the paper, a job, or a lab's file")
+    parser.add_argument("other", metavar="JOB", nargs="?", help="beside a job: the other one")
+    parser.runs(run, example="paper")
+
+
+def run(context: Context) -> None:
+    """``paper``, two jobs, or another lab's file."""
+    what, other = context.args.what, context.args.other
+    if what == "paper" and other is None:
+        paper(context)
+    elif other is not None:
+        two_jobs(context, what, other)
+    elif Path(what).is_file():
+        labs(context, Path(what))
+    else:
+        raise BadInput(f"{what!r} is neither 'paper' nor a lab's file; expected one of these, or two jobs")
+
+
+def paper(context: Context) -> None:
+    """Direction and order of magnitude of what the paper reports, beside this lab's cells."""
+    cells = context.lab.cells()
+    ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
+    specs = {i: job for i in sorted(ids) if (job := stored_job(context.lab.job_spec(i))) is not None}
+    found = compare_paper(cells, specs)
+    if context.json:
+        context.emit([c.to_dict() for c in found])
+        return
+    context.lines(paper_lines(found))
+
+
+def two_jobs(context: Context, first: str, second: str) -> None:
+    """Results and whatever differs in the specs."""
+    rows = [context.job(first), context.job(second)]
+    specs = [mapping(context.lab.job_spec(row.id)) for row in rows]
+    if context.json:
+        context.emit([plain(row) | {"spec": spec} for row, spec in zip(rows, specs, strict=True)])
+        return
+    context.lines(job_lines(rows[0], rows[1], specs[0], specs[1]))
+
+
+def labs(context: Context, path: Path) -> None:
+    """Searches that both labs have, and whether they agree."""
+    with open_lab(path, read_only=True) as lab:
+        theirs = {row.hash: row for row in lab.jobs()}
+    mine = context.lab.jobs()
+    both = [(row, theirs[row.hash]) for row in mine if row.hash in theirs]
+    rows: list[dict[str, Any]] = [
+        {
+            "hash": a.hash,
+            "label": numbers.name(a),
+            "here": {"job": a.id, "state": a.state, "status": a.status, "lo": a.lo, "hi": a.hi},
+            "there": {"job": b.id, "state": b.state, "status": b.status, "lo": b.lo, "hi": b.hi},
+            "verdict": agreement(a, b),
+        }
+        for a, b in both
+    ]
+    if context.json:
+        context.emit(
+            {"both": rows, "only_here": len(mine) - len(both), "only_there": len(theirs) - len(both)}
+        )
+        return
+    heads = ["search", "here", "there", "verdict"]
+    table = [[r["label"], _result(a), _result(b), r["verdict"]] for r, (a, b) in zip(rows, both, strict=True)]
+    if both:
+        context.lines(grid(heads, table))
+    context.line(
+        f"{len(both)} searches in both, {len(mine) - len(both)} only here, "
+        f"{len(theirs) - len(both)} only in {path.name}"
+    )
+
+
+def agreement(a: JobRow, b: JobRow) -> str:
+    """identical, overlapping brackets, different, or open."""
+    if a.state != "done" or b.state != "done":
+        return "open"
+    if (a.status, a.lo, a.hi) == (b.status, b.lo, b.hi):
+        return "identical"
+    if a.hi is not None and b.hi is not None and a.lo < b.hi and b.lo < a.hi:
+        return "overlapping"
+    return "different"
+
+
+def _result(row: JobRow) -> str:
+    return f"{numbers.nstar(row)} {numbers.left_open(row)}".rstrip() if row.state == "done" else row.state

@@ -1,0 +1,64 @@
+"""``labtui db``: the lab file itself: check, vacuum, backup, upgrade."""
+
+from __future__ import annotations
+
+from labtui.cli import writing
+from labtui.cli.arguments import Parser
+from labtui.cli.commands.snapshot import tell_written
+from labtui.cli.context import Context
+from labtui.cli.errors import FAILED
+from labtui.text import clean
+from store.paths import LabPaths
+
+
+def arguments(parser: Parser) -> None:
+    """One part for each thing that is done to the file."""
+    parser.part("check", "integrity, references, and every bracket against its candidates").runs(check)
+    parser.part("vacuum", "give unused space back").runs(vacuum, writes=True)
+    parser.part("backup", "a verified copy in the folder beside the lab").runs(backup, writes=True)
+    parser.part("upgrade", "bring an older lab up to date, after a verified backup").runs(
+        upgrade, writes=True
+    )
+
+
+def check(context: Context) -> int:
+    """Integrity, foreign keys, invariants; exit 1 where something is wrong."""
+    problems = writing.check(context.lab_path, read_only=context.args.read_only)
+    if context.json:
+        context.emit({"lab": str(context.lab_path), "problems": problems})
+    else:
+        context.lines(clean(problem) for problem in problems)
+        many = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        context.say(f"{context.lab_path}: {many if problems else 'no problem found'}")
+    return FAILED if problems else 0
+
+
+def vacuum(context: Context) -> None:
+    """Give unused space back."""
+    path = context.lab_path
+    before, after = writing.vacuum(path)
+    if context.json:
+        context.emit({"path": str(path), "bytes_before": before, "bytes": after})
+    else:
+        context.say(f"{path}: {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB now")
+
+
+def backup(context: Context) -> None:
+    """A verified copy beside the lab."""
+    tell_written(context, writing.backup(context.lab_path))
+
+
+def upgrade(context: Context) -> None:
+    """Bring an older lab to this schema."""
+    path = context.lab_path
+    with context.lab as lab:
+        before = lab.schema
+    context.close()
+    writing.create_or_open(path)
+    after = context.lab.schema
+    if context.json:
+        context.emit({"path": str(path), "schema_before": before, "schema": after})
+    elif before < after:
+        context.say(f"{path}: schema {before} before, {after} now; the backup is in {LabPaths(path).backups}")
+    else:
+        context.say(f"{path}: schema {after}, nothing to upgrade")

@@ -1,0 +1,44 @@
+"""``labtui events``: what happened, newest last."""
+
+from __future__ import annotations
+
+import time
+
+from labtui.cli.arguments import FOLLOW, ONE_OR_ALL, Parser
+from labtui.cli.context import Context
+from labtui.cli.output import plain
+from labtui.views.events import event_line
+from store.json import document
+
+
+def arguments(parser: Parser) -> None:
+    """JOB, and which events."""
+    parser.add_argument("job", **ONE_OR_ALL)
+    parser.add_argument("--after", type=int, default=0, metavar="ID", help="only events after this id")
+    parser.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="at most so many, the newest (else 50)"
+    )
+    parser.add_argument("-f", "--follow", **FOLLOW)
+    parser.runs(run, example="--follow")
+
+
+def run(context: Context) -> None:
+    """What happened, newest last; with --follow until interrupted."""
+    args = context.args
+    job = context.job(args.job).id if args.job else None
+    last = args.after
+    rows = context.lab.events(after=last, job_id=job, limit=args.limit)
+    if context.json and not args.follow:
+        context.emit([plain(e) | {"data": document(e.data)} for e in rows])
+        return
+    while True:
+        for event in rows:
+            context.line(event_line(event))
+        context.out.flush()
+        if not args.follow:
+            return
+        last = max([last, *(e.id for e in rows)])
+        version = context.lab.data_version()
+        while context.lab.data_version() == version:
+            time.sleep(0.2)
+        rows = context.lab.events(after=last, job_id=job, limit=10_000)

@@ -1,0 +1,27 @@
+"""``labtui fits``: the scaling exponents of each series, or why there are none."""
+
+from __future__ import annotations
+
+from labtui.analysis.fits import fit_all
+from labtui.cli.arguments import STUDY, Parser
+from labtui.cli.context import Context
+from labtui.cli.selection import measured_points, study_id
+from labtui.text import clean
+
+
+def arguments(parser: Parser) -> None:
+    """--study."""
+    parser.add_argument("--study", **STUDY)
+    parser.runs(run)
+
+
+def run(context: Context) -> None:
+    """Exponents of each series, or why there are none."""
+    found = fit_all(measured_points(context, study_id(context, context.args.study)))
+    if context.json:
+        context.emit([fit.to_dict() for fit in found])
+        return
+    for fit in found:
+        context.line(clean(f"{fit.series.label}: {fit.text(context.ascii)}"))
+    if not found:
+        context.say("no search has ended yet")

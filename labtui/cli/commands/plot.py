@@ -1,0 +1,77 @@
+"""``labtui plot``: drawings as text: scaling, bracket, kappa."""
+
+from __future__ import annotations
+
+from labtui.analysis.fits import fit_all
+from labtui.analysis.kappa import kappa as measure
+from labtui.cli.arguments import JOB, STUDY, Parser, add_size
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
+from labtui.cli.selection import measured_points, study_id
+from labtui.views.job import bracket_lines
+from labtui.views.kappa import cell_lines, terms_lines
+from labtui.views.scaling import scaling_lines
+
+
+def arguments(parser: Parser) -> None:
+    """One part for each drawing."""
+    part = parser.part("scaling", "N* against L, m or one length n on log axes, with fits")
+    part.add_argument("--study", **STUDY)
+    part.add_argument("--x", choices=("L", "m", "n"), help="the axis (else the one that varies)")
+    add_size(part)
+    part.runs(scaling, example="--x L")
+    part = parser.part("bracket", "how a job's bracket closed")
+    part.add_argument("job", **JOB)
+    add_size(part)
+    part.runs(bracket, example="7")
+    part = parser.part("kappa", "N*_n of every length of a cell")
+    part.add_argument("cell", type=int, metavar="CELL", help="its number, as labtui kappa --json tells it")
+    add_size(part)
+    part.runs(cell_terms, example="1")
+
+
+def scaling(context: Context) -> None:
+    """N* against L or m; with --json the points and the fits."""
+    study = study_id(context, context.args.study)
+    if context.json:
+        points = measured_points(context, study)
+        context.emit({"points": points, "fits": [f.to_dict() for f in fit_all(points)]})
+        return
+    context.lines(scaling_text(context, study))
+
+
+def scaling_text(context: Context, study: int | None) -> list[str]:
+    """The plot of a study, or of the whole lab."""
+    args = context.args
+    points = measured_points(context, study)
+    return scaling_lines(
+        points,
+        fit_all(points),
+        x=getattr(args, "x", None),
+        width=getattr(args, "width", 96),
+        height=getattr(args, "height", 22),
+        ascii=context.ascii,
+    )
+
+
+def bracket(context: Context) -> None:
+    """How a job's bracket closed."""
+    job = context.job(context.args.job)
+    probes = context.lab.probes(job.id)
+    if context.json:
+        context.emit({"job": job, "probes": probes})
+        return
+    context.lines(bracket_lines(job, probes, context.args.width))
+
+
+def cell_terms(context: Context) -> None:
+    """N*_n of every length of one cell."""
+    cells = {cell.id: cell for cell in context.lab.cells()}
+    if context.args.cell not in cells:
+        known = ", ".join(map(str, list(cells)[:12])) or "none in this lab"
+        raise BadInput(f"there is no cell {context.args.cell}; expected one of: {known}")
+    found = measure(cells[context.args.cell])
+    if context.json:
+        context.emit(found.to_dict())
+        return
+    context.lines([*terms_lines(found, context.args.width), "", *cell_lines(found)[1:]])

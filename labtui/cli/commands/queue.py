@@ -1,0 +1,57 @@
+"""``labtui queue``: running, next, recently finished; devices; the supervisor."""
+
+from __future__ import annotations
+
+from labtui.analysis.eta import measured
+from labtui.cli.arguments import LIMIT, STUDY, Parser
+from labtui.cli.context import Context
+from labtui.cli.selection import limited, study_id, tell_limit
+from labtui.views import queue as text
+from store.filters import Condition
+
+
+def arguments(parser: Parser) -> None:
+    """--study, --limit."""
+    parser.add_argument("--study", **STUDY)
+    parser.add_argument("--limit", **LIMIT)
+    parser.runs(run)
+
+
+def run(context: Context) -> None:
+    """Running, next, recently finished; devices; the supervisor."""
+    lab, study = context.lab, study_id(context, context.args.study)
+    live = lab.job_ids([Condition("state", "=", ("running", "queued", "paused"))], study=study)
+    ended = lab.job_ids(
+        [Condition("state", "=", ("done", "failed", "cancelled"))], order="-finished", study=study
+    )
+    limit = 20 if context.args.limit is None else context.args.limit
+    shown, recent = lab.jobs(limited(live, limit)), lab.jobs(limited(ended, min(limit, 10)))
+    studies = [s for s in lab.studies() if not s.archived and (study is None or s.id == study)]
+    if context.json:
+        context.emit(
+            {
+                "counts": lab.counts(),
+                "supervisor": lab.supervisor(),
+                "holding": lab.holding(),
+                "devices": lab.devices(),
+                "studies": studies,
+                "live": lab.jobs(live),
+            }
+        )
+        return
+    context.line(f"{context.lab_path}: {text.count_line(lab.counts())}")
+    context.line(text.supervisor_line(lab.supervisor(), lab.holding()))
+    if lab.devices():
+        context.lines(["", *text.device_lines(lab.devices())])
+    if studies:
+        context.lines(["", *text.study_lines(studies[-10:])])
+    if shown:
+        pace, row = measured(recent), lab.supervisor()
+        alive = row is not None and row.alive
+        context.lines(["", *text.job_lines(shown, pace=pace, supervised=alive)])
+        tell_limit(context, live, limit)
+    if recent:
+        context.lines(["", *text.job_lines(recent, ended=True)])
+        tell_limit(context, ended, min(limit, 10))
+    if not shown and not recent:
+        context.line("nothing is queued; begin with: labtui submit quick --start")

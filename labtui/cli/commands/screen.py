@@ -1,0 +1,79 @@
+"""No command: the screen where there is a terminal, else that screen as text."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from labtui.cli.context import Context
+from labtui.cli.parse import build
+from labtui.cli.screen_text import screen_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def on_terminal() -> bool:
+    """Both ends of the screen are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def run(context: Context) -> int | None:
+    """The TUI on the lab; ``--plain``, ``--json`` and a pipe get the screen as text."""
+    args = context.args
+    if args.plain or context.json or not on_terminal():
+        if not context.lab_path.exists() and not (args.lab or args.read_only):
+            context.say(f"there is no lab at {context.lab_path} yet")
+            build(()).print_help(context.out)
+            return 0
+        screen_text(context, args.screen or "queue")
+        return 0
+    return show(context)
+
+
+def show(context: Context, *, screen: str | None = None, study: int | None = None) -> int:
+    """Open the TUI; returns its exit code."""
+    from labtui.tui.terminal import (
+        splash,  # here and below: the splash stands before anything large is imported
+    )
+
+    started = time.perf_counter()
+    gc.disable()  # until the first paint: 20 ms of the imports; the host turns it on again
+    args = context.args
+    new = not context.lab_path.exists() and not args.read_only
+    splash.show(context.lab_path, "a new lab" if new else "")
+    try:
+        if new:
+            from labtui.cli.writing import create_or_open
+
+            create_or_open(context.lab_path)
+        else:
+            context.close()
+            _require_lab(context.lab_path)
+        from labtui.tui.run import run as run_app
+    except BaseException:
+        splash.clear()
+        raise
+    return run_app(
+        context.lab_path,
+        read_only=args.read_only,
+        no_mouse=getattr(args, "no_mouse", False),
+        slow=getattr(args, "slow", False),
+        ascii=bool(args.ascii),
+        screen=screen or getattr(args, "screen", None),
+        study=study,
+        started=started,
+    )
+
+
+def _require_lab(path: Path) -> None:
+    """What is no lab is told before anything is drawn;
+    all else that may be wrong with it the screen tells.
+    """
+    from store.header import check_header
+    from store.paths import LabPaths
+
+    LabPaths(path).require_file()
+    check_header(path)

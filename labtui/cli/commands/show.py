@@ -1,0 +1,97 @@
+"""``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``:
+that screen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labtui import __version__
+from labtui.analysis.scan import success_curve
+from labtui.cli.arguments import STUDY, Parser, add_size
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
+from labtui.cli.output import plain
+from labtui.cli.screen_text import screen_text
+from labtui.tui.actions import SCREENS
+from labtui.views.events import event_line
+from labtui.views.job import bracket_lines, probe_lines, summary_lines
+from labtui.views.scan import curve_lines
+from labtui.views.spec import spec_lines
+from store.json import document, mapping
+
+
+def arguments(parser: Parser) -> None:
+    """A job or a screen, and the size of drawings."""
+    parser.add_argument(
+        "wanted",
+        metavar="JOB|SCREEN",
+        nargs="+",
+        help="a job, or queue, kappa, scaling, ... with what it takes",
+    )
+    parser.add_argument("--study", **STUDY)
+    add_size(parser)
+    parser.runs(run, example="7")
+
+
+def run(context: Context) -> None:
+    """A screen by its name, else a job."""
+    what, *more = context.args.wanted
+    if what in SCREENS:
+        screen_text(context, what, more)
+        return
+    if more:
+        raise BadInput(
+            f"show {what}: {more[0]!r} has no place here; expected one job, or a screen: {', '.join(SCREENS)}"
+        )
+    job(context, what)
+
+
+def job(context: Context, reference: str) -> None:
+    """Bracket, candidates, trials, spec, provenance, events."""
+    lab, row = context.lab, context.job(reference)
+    if context.json:
+        context.emit(record(context, row.id))
+        return
+    probes = lab.probes(row.id)
+    supervisor = lab.supervisor()
+    alive = supervisor is not None and supervisor.alive
+    context.lines(summary_lines(row, alive))
+    if probes:
+        context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
+        context.lines(["", "Candidates", "", *probe_lines(probes)])
+    if row.strategy == "scan":
+        context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
+    context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
+    if provenance := lab.provenance(row.id):
+        context.lines(["", "Provenance", "", *spec_lines(provenance)])
+    if events := lab.events(job_id=row.id, limit=12):
+        context.lines(["", "Events", "", *map(event_line, events)])
+
+
+def record(context: Context, job_id: int) -> dict[str, Any]:
+    """A job as JSON: ``spec`` and ``science_version`` are enough to run it again (labtui rerun FILE)."""
+    from runners.spec import SCIENCE_VERSION, Job  # loads pydantic, which the text does without
+
+    lab = context.lab
+    row = lab.jobs([job_id])[0]
+    provenance, spec = lab.provenance(job_id), lab.job_spec(job_id)
+    try:
+        job = Job.from_json(spec)
+    except ValueError:  # damaged, or of a later version: told as it stands
+        job = None
+    ours = (
+        job is not None and job.hash == row.hash
+    )  # the hash holds the version; the first one is told nowhere else
+    return {
+        "labtui": __version__,
+        "science_version": SCIENCE_VERSION if ours else provenance.get("science_version", 1),
+        "lab": str(context.lab_path),
+        "job": plain(row),
+        "spec": document(spec),
+        "resolved": document(job.canonical()) if job is not None else None,
+        "provenance": plain(provenance),
+        "probes": [plain(p) | {"plan": document(p.plan)} for p in lab.probes(job_id)],
+        "trials": plain(lab.trials(job_id=job_id)),
+        "events": [plain(e) | {"data": document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],
+    }

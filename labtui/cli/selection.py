@@ -1,0 +1,54 @@
+"""Which rows a command is asked for: a study, a filter, a limit."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from labtui.analysis.points import Point, points
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
+from labtui.filters import parse
+from store.filters import Condition
+
+
+def study_id(context: Context, reference: str | None) -> int | None:
+    """A study's id from its id or name; of several with one name the newest."""
+    if reference is None:
+        return None
+    studies = context.lab.studies()
+    found = [s.id for s in studies if str(s.id) == reference] or [
+        s.id for s in studies if s.name == reference
+    ]
+    if not found:
+        known = ", ".join(s.name for s in studies[-8:]) or "none in this lab"
+        raise BadInput(f"there is no study {reference!r}; expected an id or one of: {known}")
+    return found[-1]
+
+
+def conditions(words: list[str], fields: frozenset[str]) -> tuple[Condition, ...]:
+    """The filter language of the screens."""
+    query = parse(" ".join(words), fields)
+    if query.problem:
+        raise BadInput(query.problem)
+    if query.kappa:
+        raise BadInput("kappa is no field of a job or trial; see labtui kappa")
+    return query.where
+
+
+def limited(ids: array[int], limit: int | None) -> array[int]:
+    """The first ``limit`` of the ids; all of them where it is None."""
+    if limit is not None and limit < 0:
+        raise BadInput(f"--limit is {limit}; expected 0 or more")
+    return ids if limit is None else ids[:limit]
+
+
+def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
+    """Say how many rows there are where fewer are shown."""
+    if limit is not None and len(ids) > limit:
+        context.say(f"{limit} of {len(ids)} shown")
+
+
+def measured_points(context: Context, study: int | None) -> tuple[Point, ...]:
+    """N* of every search of a study, or of the whole lab, the archive included."""
+    return points(context.lab.jobs(context.lab.job_ids(study=study, archived=None)))
