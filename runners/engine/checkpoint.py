@@ -162,7 +162,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 VERSION = 2
-_TENSORS = ("params", "mean", "square", "loss")
+_TENSORS = ("params", "mean", "square", "loss", "best")
 
 
 @dataclass(frozen=True)
@@ -266,9 +266,10 @@ def _check(state: dict[str, Any], wanted: str, device: str) -> None:
 
 def _rows(saved: dict[str, Any], i: int, tensors: dict[str, Tensor], device: str) -> Rows:
     held = [tensors[f"{i}.{name}"].to(device, copy=True) for name in _TENSORS]
-    params, mean, square, loss = held
+    params, mean, square, loss, best = held
     slots = tuple(int(s) for s in saved["slots"])
-    if len({len(slots), len(params), len(mean), len(square), len(loss)}) != 1 or loss.dtype != torch.float64:
+    sizes = {len(slots), len(params), len(mean), len(square), len(loss), len(best)}
+    if len(sizes) != 1 or loss.dtype != torch.float64:
         raise ValueError("its tensors do not agree with its members")
     return Rows(
         slots,
@@ -279,6 +280,7 @@ def _rows(saved: dict[str, Any], i: int, tensors: dict[str, Tensor], device: str
         mean,
         square,
         loss,
+        best,
     )
 
 

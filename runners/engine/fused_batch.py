@@ -60,10 +60,13 @@ class Rows:
     square: Tensor
     loss: Tensor
     """float64 [E]: training loss summed since the last evaluation."""
+    best: Tensor
+    """[E, P]: parameters of each row's best evaluation; [E, 0] where no member is tested at twice the
+    length."""
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.params, self.mean, self.square, self.loss
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.params, self.mean, self.square, self.loss, self.best
 
     def select(self, keep: Sequence[int]) -> Rows:
         """Some of the rows, copied."""
@@ -87,11 +90,16 @@ class Rows:
             torch.cat((self.mean, other.mean)),
             torch.cat((self.square, other.square)),
             torch.cat((self.loss, other.loss)),
+            torch.cat((self.best, other.best)),
         )
 
 
-def fresh(shape: Setup, slots: Sequence[int], members: Sequence[Member]) -> Rows:
-    """Rows at step 0: initial parameters of each member's seed."""
+def fresh(shape: Setup, slots: Sequence[int], members: Sequence[Member], *, keep_best: bool = False) -> Rows:
+    """Rows at step 0: initial parameters of each member's seed.
+
+    Args:
+        keep_best: there is room for the parameters of the best evaluation; the same for all rows of a run.
+    """
     initial: dict[int, Tensor] = {}
     for member in members:
         if member.seed not in initial:
@@ -108,6 +116,7 @@ def fresh(shape: Setup, slots: Sequence[int], members: Sequence[Member]) -> Rows
         torch.zeros_like(params),
         torch.zeros_like(params),
         torch.zeros(count, dtype=torch.float64, device=shape.device),
+        params.clone() if keep_best else params.new_zeros(count, 0),
     )
 
 
@@ -156,7 +165,7 @@ class FusedBatch:
         self.steps, self.marks = list(rows.steps), list(rows.marks)
         self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
-        self.loss = rows.loss
+        self.loss, self.best = rows.loss, rows.best
         supply = supply or Supply.of(shape, members, rows.steps, batch)
         self.loader = supply.loader
         self.loader.allocate()
@@ -196,6 +205,7 @@ class FusedBatch:
             self.adam.mean,
             self.adam.square,
             self.loss,
+            self.best,
         )
 
     def until_due(self) -> int:
@@ -321,7 +331,7 @@ class FusedBatch:
                 sets,
                 eps=[self.members[e].eps for e in rows],
                 wanted=[
-                    self.thorough.wanted(c, self.steps[e] == budget)
+                    self.members[e].generalisation or self.thorough.wanted(c, self.steps[e] == budget)
                     for e, c in zip(rows, counts, strict=True)
                 ],
                 best=best,
@@ -332,8 +342,11 @@ class FusedBatch:
                 if not exact[k] and not sound[k]:
                     losses[k], exact[k] = self._exact(e), True
             self._clear(rows)
-        for e in rows:
+        for k, e in enumerate(rows):
             self.marks[e] = self.steps[e]
+            if self.members[e].generalisation and losses[k] < best[k]:
+                with torch.cuda.stream(self.stream):
+                    self.best[e].copy_(self.params[e])
         return [s / d for s, d in zip(sums, done, strict=True)], losses, exact, sound
 
     def _exact(self, row: int) -> float:
@@ -361,7 +374,7 @@ class FusedBatch:
             give_stream(self.shape.device, self.stream)
             self.shape.model.release()  # on a GPU the model is this batch's alone
         self.graphs = None
-        del self.loader, self.adam, self.loss, self.validation
+        del self.loader, self.adam, self.loss, self.best, self.validation
 
     def full(self) -> Tensor:
         """float64 [E]: exact validation loss of every row."""

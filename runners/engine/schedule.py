@@ -41,6 +41,7 @@ class Schedule:
         self.batches: list[FusedBatch] = []
         self._batch_size = 0
         self._begun: set[int] = set()
+        self._tests = any(t.member.generalisation for t in trials)
         self._changed = True
 
     @property
@@ -140,7 +141,7 @@ class Schedule:
         slots = [*(old.slots[e] for e in keep), *chosen] if old is not None else list(chosen)
         steps = [old.steps[e] for e in keep] if old is not None else []
         supply = Supply.of(shape, self._members(slots), [*steps, *(0 for _ in chosen)], self._batch_size)
-        rows = fresh(shape, chosen, self._members(chosen)) if chosen else None
+        rows = fresh(shape, chosen, self._members(chosen), keep_best=self._tests) if chosen else None
         if old is not None:
             old.wait()
             kept = old.rows.select(keep)

@@ -35,7 +35,7 @@ from runners.verdict import Outcome
 
 EMPTIED_SHARE = 0.05
 """Data kept on a GPU is given up before members are, where it is at least this share of the memory."""
-_TESTED = (Outcome.SUCCESS, Outcome.FAILURE)
+_TESTED = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.DIVERGED)
 
 
 class Trainer:
@@ -269,13 +269,14 @@ class Trainer:
             yield from self._end(over, self._schedule)
 
     def _test(self, fused: FusedBatch, row: int, trial: Trial) -> Iterator[EngineEvent]:
-        """The test at twice the length. Whatever memory there is, no trial that is decided loses its end by
+        """The test at twice the length, of the parameters of its best evaluation. Whatever memory there is,
+        no trial that is decided loses its end by
         it."""
         fused.wait()
         try:
             with self._listener, torch.cuda.stream(fused.stream):
                 trial.generalisation = rescaled_accuracy(
-                    self.job, fused.shape.model, fused.params[row], trial.member.seed
+                    self.job, fused.shape.model, fused.best[row], trial.member.seed
                 )
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error, self.device):
@@ -289,7 +290,7 @@ class Trainer:
             if where is not None:
                 fused, row = where
                 trial.steps = fused.steps[row]
-                if trial.member.generalisation and trial.outcome in _TESTED:
+                if trial.member.generalisation and trial.outcome in _TESTED and trial.best_step:
                     yield from self._test(fused, row, trial)
         schedule.end(over)
         yield from (self.trials.ended(i) for i in over)

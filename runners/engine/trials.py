@@ -96,10 +96,16 @@ class Trials:
             if not trial.live:
                 continue
             last = trial.curve[-1]
+            loss, exact = last.validation, last.exact
+            if trial.member.generalisation:
+                # It trains its whole budget; a success at any evaluation is one.
+                if i not in bad and trial.steps < trial.budget:
+                    continue
+                loss, exact = trial.best_loss, True
             trial.outcome = trial_outcome(
-                last.validation,
+                loss,
                 trial.member.eps,
-                exact=last.exact,
+                exact=exact,
                 non_finite=i in bad,
                 steps=trial.steps,
                 budget=trial.budget,

@@ -44,7 +44,8 @@ class Member:
     eps: float
     stop: StopScope = "probe"
     generalisation: bool = False
-    """Test at twice the length when this trial ends."""
+    """Train the whole budget, evaluate exactly, and test the parameters of the best evaluation at twice the
+    length."""
 
 
 @dataclass(frozen=True)

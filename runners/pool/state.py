@@ -186,6 +186,8 @@ def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Mem
     else:
         stop = "probe" if search.stop_rule == "first_success" else "never"
     generalise = run.job.generalisation and probe.candidate.n == run.job.n_max
+    if generalise:  # what is tested at twice the length must depend on the spec alone, so nothing ends early
+        stop = "never"
     return tuple(
         Member(probe.key, probe.candidate.n, t.lr, t.seed, search.eps, stop, generalise)  # type: ignore[arg-type]
         for t in sorted(probe.trials, key=lambda t: -wins.get((t.lr, t.seed), 0))

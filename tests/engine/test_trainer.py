@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import FORMATS, MODELS, cpu, grid, run, tiny
+from small_runs import FORMATS, MODELS, cpu, grid, in_pieces, run, tiny
 from torch import Tensor
 
-from runners.engine import checkpoint, evaluate, fused_batch
+from runners.engine import checkpoint, data, evaluate, fused_batch, schedule, trainer
+from runners.engine.evaluate import Validation
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
 from runners.engine.types import (
@@ -276,6 +277,34 @@ def test_what_trained_is_free_while_its_checkpoint_is_written(
     run(tiny(), grid(), control=control, each=each, folder=tmp_path)
     assert made
     assert alive == [0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_accuracy_at_twice_the_length_depends_on_the_spec_alone(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole budget, every evaluation exact, the parameters of the best one: in any packing, order and
+    piece."""
+    honest = evaluate.generalisation_batch
+    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest(*a, count=50))
+    job, members = tiny(model, steps=20), grid(eps=9.0, stop="never", generalisation=True)
+    others = grid("b", eps=9.0, stop="probe")
+    tested: list[torch.Tensor] = []
+    test = trainer.rescaled_accuracy
+    monkeypatch.setattr(trainer, "rescaled_accuracy", lambda *a: (tested.append(a[2].clone()), test(*a))[1])
+    whole = run(job, members)
+    for i, params in enumerate(tested):
+        assert whole.ended[i].steps == 20
+        assert whole.ended[i].outcome == Outcome.SUCCESS
+        assert all(exact for _, _, exact in whole.curves[i].values())
+        kept = Validation(*data.validation_stack(job, [members[i].seed], "cpu"), 24)
+        loss = kept.full(schedule.new_model(job, "cpu"), params.unsqueeze(0), torch.zeros(1).long())
+        assert float(loss) == whole.ended[i].best_loss, "these are the parameters of the best evaluation"
+    for plan in (cpu(1), cpu(3)):
+        packed = run(job, [*others, *members[::-1]], plan=plan)
+        assert [packed.of(7 - i) for i in range(4)] == [whole.of(i) for i in range(4)]
+    pieces = in_pieces(job, members, cpu(2), tmp_path, [4, 3, 2])
+    assert [pieces.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
 
 
 @pytest.mark.parametrize("format", FORMATS)
