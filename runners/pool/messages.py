@@ -195,6 +195,8 @@ class Failed:
     """The exception in one line."""
     trace: str
     """The end of the traceback."""
+    broken: bool = False
+    """The process can compute no more: its CUDA context is spoiled."""
 
 
 Down = Train | Prepare | Drop | Stop | Hold | Quit

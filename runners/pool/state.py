@@ -140,8 +140,16 @@ class Slot:
         return self.device.kind
 
     @property
+    def calibration_key(self) -> str:
+        """Under what a shape's plan is kept: another torch has other kernels and other needs."""
+        ready = self.worker.ready if self.worker is not None else None
+        return (
+            f"{self.plan_key}/torch {ready.library}" if ready is not None and ready.library else self.plan_key
+        )
+
+    @property
     def plan_key(self) -> str:
-        """Under what a calibration is kept: the kind of card, or the CPU with the threads that a slot has."""
+        """Under what a speed is kept: the kind of card, or the CPU with the threads that a slot has."""
         return f"cpu/{self.threads}" if self.kind == "cpu" else f"{self.kind}/{self.device.name}"
 
 
