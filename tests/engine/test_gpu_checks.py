@@ -16,7 +16,7 @@ NEED_GRAPHS = (gpu.against_cpu, gpu.graph_against_eager, gpu.repeated, gpu.resum
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, **more: object) -> None:
-    fake_gpu.install(monkeypatch, **more)  # type: ignore[arg-type]
+    fake_gpu.install(monkeypatch, **more)
     monkeypatch.setattr(gpu, "CUDA", "cpu")
     monkeypatch.setattr(gpu, "SEEDS", (10,))
 
