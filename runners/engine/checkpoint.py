@@ -11,6 +11,7 @@ is written and read without a copy. Nothing in it is ever run. It is written whi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -67,6 +68,8 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor])
         the checkpoints that were there stay.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, through which nothing is written", str(folder))
     there = files(folder)
     number = int(there[0].stem.rpartition("-")[2]) + 1 if there else 1
     path = folder / f"checkpoint-{number:08d}.labtui"
