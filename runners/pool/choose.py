@@ -1,4 +1,4 @@
-"""What trains next and where: pure functions of the bench, no transaction, no process."""
+"""What trains next and where: pure functions of the state, no transaction, no process."""
 
 from __future__ import annotations
 

@@ -10,11 +10,21 @@ from pydantic import ValidationError
 from runners.engine.types import Member, Plan, shape_key
 from runners.pool import checkpoints
 from runners.pool import protocol as m
-from runners.pool.bench import Bench, Returned, log
 from runners.pool.choose import Load, Wish, ahead, allot, waiting
-from runners.pool.persist import Standing, adopt, blaming, stand
+from runners.pool.persist import Replayed, adopt, blaming, replay_job
 from runners.pool.protocol import MessageError, from_json
-from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, members_of
+from runners.pool.state import (
+    Assignment,
+    Probe,
+    Returned,
+    Run,
+    Slot,
+    SupervisorState,
+    Trial,
+    grid_of,
+    log,
+    members_of,
+)
 from runners.search import Candidate
 from runners.spec import Job
 from store.errors import Illegal
@@ -45,11 +55,11 @@ class _Order:
     plan: Plan | None
 
 
-def free_slots(bench: Bench) -> list[Slot]:
+def free_slots(state: SupervisorState) -> list[Slot]:
     """Slots that can take work now."""
     return [
         s
-        for s in bench.slots
+        for s in state.slots
         if s.worker is not None
         and s.worker.ready is not None
         and s.assignment is None
@@ -60,65 +70,65 @@ def free_slots(bench: Bench) -> list[Slot]:
     ]
 
 
-def dispatch(bench: Bench, writer: Writer) -> int:
+def dispatch(state: SupervisorState, writer: Writer) -> int:
     """Begin what can begin; how many more slots could be used than have a worker that is free.
 
     Speculative probes make room for real ones.
 
     Raises:
-        Poisoned: one job's probe cannot begin; nothing has.
+        FailingJob: one job's probe cannot begin; nothing has.
     """
-    _promote(bench, writer)
-    if bench.holding or bench.draining:
+    _promote(state, writer)
+    if state.holding or state.draining:
         return 0
-    free = free_slots(bench)
-    guesses = sum(1 for a in bench.assignments if a.speculative and not a.stopping)
-    staffed = sum(1 for s in bench.slots if s.worker is not None)
-    unstaffed = sum(1 for s in bench.slots if s.worker is None and not s.retired)
+    free = free_slots(state)
+    guesses = sum(1 for a in state.assignments if a.speculative and not a.stopping)
+    staffed = sum(1 for s in state.slots if s.worker is not None)
+    unstaffed = sum(1 for s in state.slots if s.worker is None and not s.retired)
     if not free and not guesses and not unstaffed:
         return 0
     if free:
-        before, bench.obstacle = bench.obstacle, checkpoints.obstacle(bench.paths)
-        if bench.obstacle:
-            if bench.obstacle != before:
-                log.warning("%s; nothing new begins", bench.obstacle)
+        before, state.obstacle = state.obstacle, checkpoints.obstacle(state.paths)
+        if state.obstacle:
+            if state.obstacle != before:
+                log.warning("%s; nothing new begins", state.obstacle)
             return 0
     most = len(free) + guesses + unstaffed + 1
     orders: list[_Order] = []
-    fresh: list[tuple[Run, Standing]] = []
+    fresh: list[tuple[Run, Replayed]] = []
     # Not durable on its own: a power cut would take back a beginning, never a verdict.
     with writer.transaction(durable=False) as tx:
-        wishes = _wishes(bench, tx, most, fresh)
+        wishes = _wishes(state, tx, most, fresh)
         if len(wishes) == most and any(
-            _capacity(bench, tx, s, w.run) >= 2 * w.size for s in free for w in wishes
+            _capacity(state, tx, s, w.run) >= 2 * w.size for s in free for w in wishes
         ):
             fresh.clear()
-            wishes = _wishes(bench, tx, most + PACK_AHEAD, fresh)
-        extra = _extra(bench, wishes, fresh) if bench.options.speculate else []
-        loads = allot(free, wishes, extra, lambda slot, run: _capacity(bench, tx, slot, run))
+            wishes = _wishes(state, tx, most + PACK_AHEAD, fresh)
+        extra = _extra(state, wishes, fresh) if state.options.speculate else []
+        loads = allot(free, wishes, extra, lambda slot, run: _capacity(state, tx, slot, run))
         started = {w.run.id: load.slot.device.id for load in loads for w in load.wishes}
         for run, _ in fresh:
             if run.id in started:
                 run.attempt = jobs.set_job(tx, run.id, "running", device=started[run.id])
         for load in loads:
-            orders.append(_begin(bench, tx, load))
-    for run, standing in fresh:
+            orders.append(_begin(state, tx, load))
+    for run, replayed in fresh:
         if run.id in started:
-            adopt(run, standing)
-            bench.runs[run.id] = run
+            adopt(run, replayed)
+            state.runs[run.id] = run
     for order in orders:
-        _hand_out(bench, order)
+        _hand_out(state, order)
     taken = {id(w) for load in loads for w in load.wishes}
     short = sum(1 for w in wishes if id(w) not in taken)
-    _make_room(bench, short)
+    _make_room(state, short)
     left = short + sum(1 for w in extra if id(w) not in taken)
-    return min(unstaffed, max(0, len(bench.assignments) + left - staffed))
+    return min(unstaffed, max(0, len(state.assignments) + left - staffed))
 
 
-def _promote(bench: Bench, writer: Writer) -> None:
+def _promote(state: SupervisorState, writer: Writer) -> None:
     """A speculative probe whose turn has come is the search's own from now on."""
     due = []
-    for run in bench.runs.values():
+    for run in state.runs.values():
         probe = (
             run.probes.get(run.progress.next.n)
             if run.progress is not None and run.progress.next is not None
@@ -134,34 +144,34 @@ def _promote(bench: Bench, writer: Writer) -> None:
             probe.speculative = False
 
 
-def _wishes(bench: Bench, tx: Tx, most: int, fresh: list[tuple[Run, Standing]]) -> list[Wish]:
+def _wishes(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Replayed]]) -> list[Wish]:
     """The first ``most`` candidates that can train now, by priority, running jobs first,
     then the queue's order.
     """
     keyed: list[tuple[tuple[int, int, int], Wish]] = []
     for place, row in enumerate(jobs.running(tx)):
-        run = bench.runs.get(row.id)
+        run = state.runs.get(row.id)
         wish = waiting(run) if run is not None else None
         if wish is not None:
             keyed.append(((-row.priority, 0, place), wish))
     for place, row in enumerate(jobs.queued(tx, limit=most)):
-        opened = _open(bench, tx, row)
+        opened = _open(state, tx, row)
         if opened is None:
             continue
         fresh.append(opened)
-        run, standing = opened
-        if standing.progress.next is not None:
-            keyed.append(((-row.priority, 1, place), Wish(run, standing.progress.next)))
+        run, replayed = opened
+        if replayed.progress.next is not None:
+            keyed.append(((-row.priority, 1, place), Wish(run, replayed.progress.next)))
     keyed.sort(key=lambda pair: pair[0])
     return [wish for _, wish in keyed][:most]
 
 
-def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
+def _open(state: SupervisorState, tx: Tx, row: QueuedJob) -> tuple[Run, Replayed] | None:
     """A queued job as a run; None if it is over already or cannot be read (then it is done or failed)."""
     try:
         job = Job.from_json(row.spec_json)
         run = Run(row.id, job, row.attempt, row.crashes, solo=row.crashes > 0)
-        standing = stand(tx, run, write=False)
+        replayed = replay_job(tx, run, write=False)
     except (ValidationError, ValueError, Illegal) as error:
         _refuse(tx, row, f"the stored job or its evidence cannot be read: {error}"[:2000])
         return None
@@ -172,11 +182,11 @@ def _open(bench: Bench, tx: Tx, row: QueuedJob) -> tuple[Run, Standing] | None:
         )
         _refuse(tx, row, text)
         return None
-    if standing.progress.next is None:
+    if replayed.progress.next is None:
         jobs.set_job(tx, row.id, "running")
         jobs.set_job(tx, row.id, "done")
         return None
-    return run, standing
+    return run, replayed
 
 
 def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:
@@ -186,26 +196,28 @@ def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:
     jobs.set_job(tx, row.id, "failed", reason="failed", text=text)
 
 
-def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Standing]]) -> list[Wish]:
+def _extra(
+    state: SupervisorState, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Replayed]]
+) -> list[Wish]:
     """Candidates ahead of their turn, the searches taking turns, each offering its best first."""
     asked = {w.run.id for w in wishes}
-    runs = list(bench.runs.values())
-    for run, standing in fresh:
-        if run.id in asked and run.id not in bench.runs:
+    runs = list(state.runs.values())
+    for run, replayed in fresh:
+        if run.id in asked and run.id not in state.runs:
             shadow = replace(run)
-            adopt(shadow, standing)
+            adopt(shadow, replayed)
             runs.append(shadow)
     owners = {id(run): run for run, _ in fresh}
-    by_id = {run.id: run for run in owners.values()} | bench.runs
-    offers = [[Wish(by_id[w.run.id], w.candidate, True) for w in ahead(run, bench.width)] for run in runs]
+    by_id = {run.id: run for run in owners.values()} | state.runs
+    offers = [[Wish(by_id[w.run.id], w.candidate, True) for w in ahead(run, state.width)] for run in runs]
     out = []
     for turn in range(max(map(len, offers), default=0)):
         out += [offer[turn] for offer in offers if turn < len(offer)]
     return out
 
 
-def _capacity(bench: Bench, tx: Tx, slot: Slot, run: Run) -> int:
-    if not bench.options.pack:
+def _capacity(state: SupervisorState, tx: Tx, slot: Slot, run: Run) -> int:
+    if not state.options.pack:
         return 0
     plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.plan_key))
     if plan is None:
@@ -225,7 +237,7 @@ def _plan_of(text: str | None) -> Plan | None:
         return None
 
 
-def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
+def _begin(state: SupervisorState, tx: Tx, load: Load) -> _Order:
     slot = load.slot
     begun = []
     for wish in load.wishes:
@@ -252,18 +264,18 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
     return _Order(load, tuple(begun), replace(stored, device=slot.device.id) if stored else None)
 
 
-def _hand_out(bench: Bench, order: _Order) -> None:
+def _hand_out(state: SupervisorState, order: _Order) -> None:
     """The probes of one load become an assignment; a probe with a checkpoint of a pack goes out with it,
     on its own.
     """
     slot = order.load.slot
-    probes = [_probe(bench, b) for b in order.probes]
+    probes = [_probe(state, b) for b in order.probes]
     if len(probes) > 1:
-        probes = _unpacked(bench, order, probes)
+        probes = _unpacked(state, order, probes)
         if not probes:
             return
     lead = probes[0]
-    folder = bench.folder(lead.id)
+    folder = state.folder(lead.id)
     members: tuple[Member, ...] | None = None
     resumed = order.probes[0].begun.resumed
     if resumed and len(probes) == 1:
@@ -278,7 +290,7 @@ def _hand_out(bench: Bench, order: _Order) -> None:
     places = {(p.key, t.lr, t.seed): place for p in probes for place, t in enumerate(p.trials)}
     index = [(x.probe, places.get((x.probe, x.lr, x.seed), -1)) for x in members]
     assignment = Assignment(
-        tag=bench.next_tag(lead.id),
+        tag=state.next_tag(lead.id),
         slot=slot,
         job=lead.run.job,
         members=members,
@@ -287,7 +299,7 @@ def _hand_out(bench: Bench, order: _Order) -> None:
         index=index,
         plan=order.plan,
         device_id=slot.device.id,
-        sent=bench.clock(),
+        sent=state.clock(),
         resumed=resume,
     )
     for probe in probes:
@@ -302,7 +314,7 @@ def _hand_out(bench: Bench, order: _Order) -> None:
         checkpoints.prepare(assignment)
     except OSError as error:
         log.warning("%s: no folder for checkpoints: %s", slot.name, error)
-        bench.returned += [Returned(p, assignment, "stopped") for p in probes]
+        state.returned += [Returned(p, assignment, "stopped") for p in probes]
         return
     slot.assignment = assignment
     assert slot.worker is not None
@@ -311,10 +323,10 @@ def _hand_out(bench: Bench, order: _Order) -> None:
     slot.worker.send(
         m.Train(assignment.tag, job, members, slot.device.id, order.plan, str(folder), resume, gone)
     )
-    _hint(bench, lead, slot)
+    _hint(state, lead, slot)
 
 
-def _probe(bench: Bench, b: _Begun) -> Probe:
+def _probe(state: SupervisorState, b: _Begun) -> Probe:
     grid = grid_of(b.wish.run.job, b.wish.candidate)
     rows = b.begun
     trials = [
@@ -328,26 +340,26 @@ def _probe(bench: Bench, b: _Begun) -> Probe:
         b.wish.candidate,
         b.wish.speculative,
         trials,
-        bench.clock(),
-        told=bench.clock(),
+        state.clock(),
+        told=state.clock(),
         earlier_wall_s=rows.wall_s,
         earlier_device_s=rows.device_s,
     )
 
 
-def _unpacked(bench: Bench, order: _Order, probes: list[Probe]) -> list[Probe]:
+def _unpacked(state: SupervisorState, order: _Order, probes: list[Probe]) -> list[Probe]:
     """Those of a load that have no checkpoint yet; one that has goes on alone, from there,
     at the next turn.
     """
     fresh = []
     for probe, b in zip(probes, order.probes, strict=True):
-        if b.begun.resumed and checkpoints.members(bench.folder(probe.id)) is not None:
+        if b.begun.resumed and checkpoints.members(state.folder(probe.id)) is not None:
             probe.run.solo = True
             probe.run.probes[probe.candidate.n] = probe
             home = Assignment(
-                bench.next_tag(probe.id), order.load.slot, probe.run.job, (), "", {}, [], None, "", 0.0
+                state.next_tag(probe.id), order.load.slot, probe.run.job, (), "", {}, [], None, "", 0.0
             )
-            bench.returned.append(Returned(probe, home, "stopped"))
+            state.returned.append(Returned(probe, home, "stopped"))
         else:
             fresh.append(probe)
     return fresh
@@ -359,7 +371,7 @@ def _holds(members: Sequence[Member], probe: Probe) -> bool:
     return sorted(mine) == sorted((probe.candidate.n, t.lr, t.seed) for t in probe.trials)
 
 
-def _hint(bench: Bench, probe: Probe, slot: Slot) -> None:
+def _hint(state: SupervisorState, probe: Probe, slot: Slot) -> None:
     """Have the data of the likely next candidates made ready while this one trains."""
     run = probe.run
     if slot.worker is None or run.progress is None:
@@ -373,11 +385,11 @@ def _hint(bench: Bench, probe: Probe, slot: Slot) -> None:
         slot.worker.send(m.Prepare(run.job.to_json(), members, slot.device.id))
 
 
-def _make_room(bench: Bench, short: int) -> None:
+def _make_room(state: SupervisorState, short: int) -> None:
     """Real work waits: take slots back from speculation, the youngest first."""
-    if any(s.worker is not None and s.worker.ready is None for s in bench.slots):
+    if any(s.worker is not None and s.worker.ready is None for s in state.slots):
         return  # a worker is about to come
-    guesses = [a for a in bench.assignments if a.speculative and not a.stopping]
-    short -= sum(1 for a in bench.assignments if a.speculative and a.stopping)
+    guesses = [a for a in state.assignments if a.speculative and not a.stopping]
+    short -= sum(1 for a in state.assignments if a.speculative and a.stopping)
     for assignment in sorted(guesses, key=lambda a: -a.sent)[: max(0, short)]:
-        bench.stop(assignment, "checkpoint")
+        state.stop(assignment, "checkpoint")

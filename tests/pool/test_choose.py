@@ -13,9 +13,9 @@ from runners.pool.devices import Device
 from runners.pool.state import Probe, Run, Slot, grid_of, manifest, members_of, read_manifest
 from runners.search import Candidate, Evidence, replay
 from runners.spec import Job
-from tests.support import bench
+from tests.support import labs
 
-JOBS = bench.study(3, ("dense_ssm", "lstm"), eps=(1e-4, 2e-4)).jobs()
+JOBS = labs.study(3, ("dense_ssm", "lstm"), eps=(1e-4, 2e-4)).jobs()
 """Eight jobs, four shapes: each shape with two eps."""
 
 
@@ -119,7 +119,7 @@ def test_a_run_that_leaves_or_waits_wants_nothing() -> None:
 def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
     from runners.pool.state import Trial
 
-    job = bench.study(3, strategy=strategy).jobs()[0]
+    job = labs.study(3, strategy=strategy).jobs()[0]
     made = Run(1, job, 1, 0)
     candidate = Candidate(3, (7, 8))
     grid = grid_of(job, candidate)
@@ -135,7 +135,7 @@ def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
 
 
 def test_a_whole_grid_is_never_cut_short() -> None:
-    job = bench.study(3, stop_rule="full_grid").jobs()[0]
+    job = labs.study(3, stop_rule="full_grid").jobs()[0]
     made = Run(1, job, 1, 0)
     from runners.pool.state import Trial
 

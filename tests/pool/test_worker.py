@@ -13,13 +13,13 @@ import pytest
 
 from runners.engine.types import Member
 from runners.pool import protocol as m
-from runners.pool.process import LOG_BYTES, Worker, trim
+from runners.pool.local import LOG_BYTES, Worker, trim
 from runners.spec import Job
 from runners.verdict import Outcome
-from tests.support import bench, standin
+from tests.support import labs, standin
 
-TRAINER = bench.TRAINER
-JOB = bench.study(3).jobs()[1]
+TRAINER = labs.TRAINER
+JOB = labs.study(3).jobs()[1]
 TAG = m.Tag("1.1", 1, 1)
 
 
@@ -188,7 +188,7 @@ def test_end_of_the_pipe_checkpoints_and_ends(start: Callable[..., Driver], tmp_
     driver.of(m.Progress)
     os.close(driver.worker._down)
     driver.worker._down = os.open(os.devnull, os.O_WRONLY)
-    bench.wait(lambda: driver.worker.exit_code() is not None, 20)
+    labs.wait(lambda: driver.worker.exit_code() is not None, 20)
     assert driver.worker.exit_code() == 0
     assert (tmp_path / "c" / "standin.ckpt").exists()
 
@@ -201,7 +201,7 @@ def test_sigterm_checkpoints_and_sigint_is_nothing(start: Callable[..., Driver],
     driver.until(lambda x: isinstance(x, m.Progress))
     os.kill(driver.worker.pid, signal.SIGTERM)
     driver.of(m.Halted)
-    bench.wait(lambda: driver.worker.exit_code() is not None, 20)
+    labs.wait(lambda: driver.worker.exit_code() is not None, 20)
     assert driver.worker.exit_code() == 0
 
 
@@ -226,4 +226,4 @@ def test_a_log_that_grows_too_big_is_cut(tmp_path: Path) -> None:
 
 def test_jobs_of_the_stand_in_are_what_the_truth_says() -> None:
     job = Job.from_json(JOB.to_json())
-    assert bench.truth(job) == bench.truth(JOB)
+    assert labs.truth(job) == labs.truth(JOB)
