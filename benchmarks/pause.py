@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from runners.engine.types import Member, Plan
 from runners.pool import protocol as m
-from runners.pool.local import Worker
+from runners.pool.local import LocalWorker
 from runners.pool.options import TRAINER
 from runners.spec import Job, NamedJob
 from store import commands
@@ -63,7 +63,7 @@ class SupervisorState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._serial = 0
-        self.worker = Worker("cpu.0", TRAINER, 1, folder / "worker.log")
+        self.worker = LocalWorker("cpu.0", TRAINER, 1, folder / "worker.log")
         self.of(m.Ready)
 
     def of(self, *kinds: type, timeout_s: float = 300.0) -> m.Up | None:

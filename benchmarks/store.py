@@ -35,9 +35,8 @@ from runners.pool import persist as ledger
 from runners.pool import protocol as m
 from runners.pool import schedule as dispatch
 from runners.pool.devices import Device
-from runners.pool.local import Worker
 from runners.pool.options import Options
-from runners.pool.protocol import encode
+from runners.pool.protocol import WorkerProcess, encode
 from runners.pool.state import Slot, SupervisorState
 from runners.pool.supervisor import CURVES_S
 from runners.verdict import Outcome
@@ -147,7 +146,8 @@ def write(paper: Path, folder: Path, seconds: float, screens: tuple[str, ...]) -
     bench = SupervisorState(Options(path, slots=SLOTS, speculate=False), LabPaths(path))
     rng = random.Random(1)
     bench.slots = [
-        Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(Worker, Answering(rng))) for k in range(SLOTS)
+        Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(WorkerProcess, Answering(rng)))
+        for k in range(SLOTS)
     ]
     with Timed(path) as writer:
         writer.took = []

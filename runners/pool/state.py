@@ -16,7 +16,7 @@ from typing import Literal
 from runners.engine.types import Member, Plan
 from runners.pool import protocol as m
 from runners.pool.devices import Device
-from runners.pool.local import Clock, Worker
+from runners.pool.local import Clock
 from runners.pool.options import Options
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
@@ -154,7 +154,7 @@ class Slot:
     name: str
     device: Device
     threads: int
-    worker: Worker | None = None
+    worker: m.WorkerProcess | None = None
     assignment: Assignment | None = None
     not_before: float = 0.0
     """Monotonic time before which no worker is started here."""

@@ -9,7 +9,7 @@ from runners.machine import cores
 from runners.pool import inbox
 from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
 from runners.pool.identity import ProcessId, Roster
-from runners.pool.local import Worker, trim
+from runners.pool.local import LocalWorker, trim
 from runners.pool.state import Slot, SupervisorState, log
 from store.rows import DeviceRow
 
@@ -94,7 +94,7 @@ class Workers:
         options, paths = self.state.options, self.state.paths
         log_file = paths.logs / f"{slot.name.replace(':', '')}.log"
         try:
-            worker = Worker(slot.name, options.trainer, slot.threads, log_file, self.state.clock)
+            worker = LocalWorker(slot.name, options.trainer, slot.threads, log_file, self.state.clock)
         except OSError as error:
             slot.not_before = self.state.clock() + 2.0
             self.state.waiting = f"no worker can be started: {error.strerror}"

@@ -13,7 +13,7 @@ import pytest
 
 from runners.engine.types import Member
 from runners.pool import protocol as m
-from runners.pool.local import LOG_BYTES, Worker, trim
+from runners.pool.local import LOG_BYTES, LocalWorker, trim
 from runners.spec import Job
 from runners.verdict import Outcome
 from tests.support import labs, standin
@@ -42,7 +42,7 @@ WINS = next(
 
 
 class Driver:
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: LocalWorker) -> None:
         self.worker = worker
         self.seen: list[m.Up] = []
 
@@ -67,13 +67,13 @@ class Driver:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driver]]:
-    started: list[Worker] = []
+    started: list[LocalWorker] = []
 
     def go(**env: str) -> Driver:
         monkeypatch.setenv("STANDIN_DIR", str(tmp_path))
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        worker = Worker("cpu.0", TRAINER, 1, tmp_path / "worker.log")
+        worker = LocalWorker("cpu.0", TRAINER, 1, tmp_path / "worker.log")
         started.append(worker)
         driver = Driver(worker)
         driver.of(m.Ready)

@@ -43,7 +43,7 @@ class Crash(BaseException):
 
 @dataclass
 class FakeWorker:
-    """The interface of :class:`runners.pool.local.Worker`."""
+    """A :class:`runners.pool.protocol.WorkerProcess` that the test moves."""
 
     simulation: Simulation
     up: int
@@ -263,7 +263,7 @@ class Simulation:
         self._stack = ExitStack()
         for patch in (
             mock.patch.dict(os.environ, ENV),
-            mock.patch("runners.pool.workers.Worker", side_effect=self._spawn),
+            mock.patch("runners.pool.workers.LocalWorker", side_effect=self._spawn),
             mock.patch("runners.pool.workers.shortage", return_value=""),
             mock.patch("runners.pool.worker.PROGRESS_S", 0.0),
             mock.patch.object(ProcessId, "alive", lambda who: self._alive(who)),
