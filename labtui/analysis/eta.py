@@ -61,19 +61,72 @@ def job_eta(job: JobRow, pace: float | None = None) -> Eta:
     return Eta(None, "nothing finished yet to judge by")
 
 
-def queue_eta(running: Sequence[JobRow], queued: int, pace: float | None) -> Eta:
-    """The time until nothing runs or waits, as many searches at once as now.
-
-    Args:
-        running: the jobs in training; a slot that they share is no longer there once they end,
-            so that this is a guess.
-        queued: how many wait.
-        pace: mean seconds of a finished job; without it only what runs can be told.
+@dataclass(frozen=True)
+class Pace:
+    """How long searches take here: seconds per unit of expected work, measured for each model on finished
+    ones.
     """
-    left = [job_eta(job, pace).seconds for job in running]
-    if not running or (queued and pace is None) or None in left:
-        return Eta(None)
-    total = sum(s for s in left if s is not None) + queued * (pace or 0.0)
-    longest = max(s for s in left if s is not None)
-    each = f"{queued:,} queued at {figures.duration(pace)}, " if queued else ""
-    return Eta(max(longest, total / len(running)), f"{each}{len(running)} at once")
+
+    seconds: dict[str, float]
+    """By model label: per unit of :func:`work`."""
+    ended: dict[str, int]
+    """By model label: how many finished searches that rests on."""
+
+    def expected(self, job: JobRow) -> float | None:
+        """Seconds of a whole search; by the mean of all models where its own has none; None before any
+        ended.
+        """
+        own = self.seconds.get(job.model_label)
+        if own is None and self.seconds:
+            own = sum(self.seconds.values()) / len(self.seconds)
+        return None if own is None else own * work(job)
+
+    def sure(self, job: JobRow) -> bool:
+        """Whether three searches of its model have ended: before that the guess is a range."""
+        return self.ended.get(job.model_label, 0) >= 3
+
+
+def work(job: JobRow) -> float:
+    """What a search is expected to cost beside others of its model: trials, steps, lengths, candidates of
+    its range.
+    """
+    return job.trials_per_probe * job.steps * max(1, job.length) * math.log2(job.n_max + 2)
+
+
+def measured(jobs: Sequence[JobRow]) -> Pace:
+    """The pace of finished searches."""
+    spent: dict[str, list[tuple[float, float]]] = {}
+    for job in jobs:
+        if job.state == "done" and job.wall_s > 0:
+            spent.setdefault(job.model_label, []).append((job.wall_s, work(job)))
+    seconds = {label: sum(s for s, _ in rows) / sum(w for _, w in rows) for label, rows in spent.items()}
+    return Pace(seconds, {label: len(rows) for label, rows in spent.items()})
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Queued searches: how many, and a sample of them that stands for all."""
+
+    total: int
+    sample: tuple[JobRow, ...] = ()
+
+
+def queue_eta(running: Sequence[JobRow], queued: Backlog, pace: Pace) -> tuple[float, float, str] | None:
+    """(low, high, basis) of the seconds until nothing runs or waits, as many searches at once as now;
+    None: not known.
+
+    Both ends are equal where three searches of each model that waits have ended; before that the range is
+    a factor
+    of three to both sides: a slot that running jobs share is no longer there once they end, and models
+    differ.
+    """
+    left = [job_eta(job, pace.expected(job)).seconds for job in running]
+    waits = [pace.expected(job) for job in queued.sample]
+    if not running or None in left or None in waits or (queued.total and not waits):
+        return None
+    each = sum(s for s in waits if s is not None) / len(waits) if waits else 0.0
+    seconds = [s for s in left if s is not None]
+    guess = max(max(seconds), (sum(seconds) + queued.total * each) / len(running))
+    told = f"{queued.total:,} queued at {figures.duration(each)}, " if queued.total else ""
+    wide = 1.0 if all(map(pace.sure, queued.sample)) else 3.0
+    return guess / wide, guess * wide, f"{told}{len(running)} at once"

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from labtui.text import clean, fit
 from labtui.tui.actions import SCREENS, Keymap, on_pane
 from labtui.tui.poller import Common
-from labtui.tui.theme import STATE_SIGN, state_style
 from labtui.views.lines import Line, Span, crop, ends, size, thin_bar
+from labtui.views.signs import STATE_SIGN, state_style
 
 TITLES = {name: name.capitalize() for name in SCREENS}
 

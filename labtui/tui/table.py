@@ -13,38 +13,12 @@ from typing import Generic, TypeVar
 
 from labtui.text import Align
 from labtui.views.lines import Line, Span, based, cell, crop
+from labtui.views.table import Column, layout
+
+__all__ = ["PAGE", "Column", "Window", "heading", "layout", "table_lines"]
 
 PAGE = 128
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its heading and how much room it takes."""
-
-    key: str
-    title: str
-    width: int
-    align: Align = "<"
-    grow: int = 0
-    """Share of the room that is left over."""
-    rank: int = 0
-    """Where columns do not fit, the highest rank goes first; 0 stays."""
-    sort: str = ""
-    """The field that the column sorts by; empty: it does not."""
-
-
-def layout(columns: Sequence[Column], width: int, gap: int = 2) -> list[tuple[Column, int]]:
-    """The columns that fit into ``width`` cells, each with its own width."""
-    chosen = list(columns)
-    while len(chosen) > 1 and sum(c.width for c in chosen) + gap * (len(chosen) - 1) > width:
-        worst = max(range(len(chosen)), key=lambda i: (chosen[i].rank, i))
-        if chosen[worst].rank == 0:
-            break
-        del chosen[worst]
-    spare = max(0, width - sum(c.width for c in chosen) - gap * (len(chosen) - 1))
-    shares = sum(c.grow for c in chosen)
-    return [(c, c.width + (spare * c.grow // shares if shares else 0)) for c in chosen]
 
 
 @dataclass
@@ -189,7 +163,7 @@ def table_lines(
         marked = row_id in window.marked
         here = index == window.cursor
         spans: list[Span] = [
-            ("▸" if here and focus else "•" if marked else " ", "mark" if marked else "accent")
+            ("•" if marked else "▸" if here and focus else " ", "mark" if marked else "accent")
         ]
         if row is None:
             spans.append((" ·", "faint"))

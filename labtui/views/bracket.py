@@ -17,6 +17,8 @@ from store.rows import JobRow, ProbeRow
 HEADS = f"{'trials':>7}{'loss':>9}{'time':>8}"
 """The heading of the columns at the right, where there is room for all three."""
 WIDE = 64
+STOPPED = {"cancelled": "⊘", "interrupted": "‖", "lost": "?"}
+"""A candidate without a verdict, beside how many of its trials had ended."""
 SIGNS = {True: ("✓", "ok"), False: ("✗", "bad")}
 
 
@@ -49,9 +51,22 @@ def bracket_chart(
     height: int,
     *,
     chosen: int | None = None,
+    follows: bool = False,
     style: str = "accent",
+    drawn: bool = False,
 ) -> list[Line]:
-    """The chart in ``width`` x ``height`` cells, newest candidate last; ``chosen`` is a probe's id."""
+    """The chart in ``width`` x ``height`` cells, newest candidate last.
+
+    Args:
+        job: the search.
+        probes: its candidates in order.
+        width: cells in a line.
+        height: lines, two of them for the axis.
+        chosen: the id of the candidate that is marked.
+        follows: it is only the one that is shown while nobody has chosen: its mark is dim.
+        style: of the model.
+        drawn: draw where N* can be with ``─``, for text that has no ground.
+    """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
     if inner < 8 or height < 3:
@@ -67,10 +82,16 @@ def bracket_chart(
             hidden = len(rows) - room
         rows = rows[hidden : hidden + room]
     decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
-    lines = [_row(job, step, axis, inner, decades, tail, step.probe.id == chosen, style) for step in rows]
+    last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
+    lines = []
+    for i, step in enumerate(rows):
+        mark = "" if step.probe.id != chosen else "dim" if follows else "accent"
+        ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
+        spans = _steps(step, axis, inner, decades, ground, style, drawn)
+        lines.append(_row(job, step.probe, spans, tail, mark))
     lines += [()] * (room - len(lines))
     foot = _axis_lines(axis, inner, hidden)
-    if tail:
+    if tail and not drawn:
         foot[1] = (*foot[1], ("  ", ""), ("  ", "shade"), (" N* can be here" if tail > 9 else " N*", "dim"))
     return [*lines, *foot]
 
@@ -79,42 +100,45 @@ def _column(axis: Axis, n: float, inner: int) -> int:
     return min(inner - 1, max(0, int(axis.place(n) * inner)))
 
 
-def _row(
-    job: JobRow, step: Step, axis: Axis, inner: int, decades: set[int], tail: int, chosen: bool, style: str
-) -> Line:
+def _steps(
+    step: Step, axis: Axis, inner: int, decades: set[int], ground: str, style: str, drawn: bool
+) -> list[Span]:
+    """The cells of a row: where N* could lie once the candidate was judged, and the candidate's own sign."""
     probe = step.probe
-    running = probe.state == "running"
     left = _column(axis, step.lo, inner) + 1 if step.lo else 0
     right = _column(axis, step.hi, inner) if step.hi is not None else inner - 1
-    if right < left:
-        left = right
+    left = min(left, right)
     own = _column(axis, probe.n, inner)
     spans: list[Span] = []
     for x in range(inner):
         inside = left <= x <= right
-        ground = "shade" if inside else ""
-        if x == own:
-            if running:
-                one = ("●", f"{ground} {style}")
+        if x == own:  # on the plain ground: its colour could not be read on the other
+            if probe.state == "running":
+                one = ("●", f"{style} bold")
             elif probe.verdict is None or probe.speculative:
-                one = ("○", f"{ground} dim")
+                one = ("○", "dim")
             else:
                 sign, colour = SIGNS[probe.verdict]
-                one = (sign, f"{ground} {colour} bold")
+                one = (sign, f"{colour} bold")
+        elif inside:
+            one = ("─" if drawn else " ", ground)
         elif x in decades:
-            one = ("┊", f"{ground} faint")
+            one = ("┊", "faint")
         else:
-            one = (" ", ground)
+            one = (" ", "")
         if spans and spans[-1][1] == one[1]:
             spans[-1] = (spans[-1][0] + one[0], one[1])
         else:
             spans.append(one)
-    mark = "▸" if chosen else " "
+    return spans
+
+
+def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str) -> Line:
     line: Line = (
-        (mark, "accent"),
-        (fit(figures.exact(probe.n), 8, ">"), "strong" if running else ""),
+        ("▸" if mark else " ", mark),
+        (fit(figures.exact(probe.n), 8, ">"), "strong" if probe.state == "running" else ""),
         ("  ", ""),
-        *spans,
+        *cells,
     )
     if tail:
         line = (*line, ("  ", ""), *_progress(job, probe))
@@ -126,7 +150,7 @@ def _row(
             (fit(best, 9, ">"), "ok" if good else "dim"),
             (fit(figures.duration(probe.wall_s or None), 8, ">"), "dim"),
         )
-    return based(line, "cursor") if chosen else line
+    return based(line, "cursor") if mark == "accent" else line
 
 
 def _progress(job: JobRow, probe: ProbeRow) -> Line:
@@ -135,11 +159,12 @@ def _progress(job: JobRow, probe: ProbeRow) -> Line:
             job.progress if job.current_n == probe.n else 0.0, probe.step / job.steps if job.steps else 0.0
         )
         return (*thin_bar(share, 7, "accent"),)
+    ended = f"{probe.trials_ended}/{probe.trials}"
     if probe.state != "done":
-        return ((fit(probe.state, 7), "dim"),)
+        return ((fit(f"{STOPPED.get(probe.state, '?')} {ended}", 7, ">"), "dim"),)
     if probe.speculative:
-        return ((fit("ahead", 7), "dim"),)
-    return ((fit(f"{probe.trials_ended}/{probe.trials}", 7, ">"), "dim"),)
+        return ((fit("ahead", 7, ">"), "dim"),)
+    return ((fit(ended, 7, ">"), "dim"),)
 
 
 def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labtui.text import clean, fit
-from labtui.tui.theme import model_sign, model_style
 from labtui.views.lines import Line, Span, based, crop, rule
+from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 
 from labtui.text import fit
-from labtui.tui.theme import OUTCOME_SIGN, state_style
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span
+from labtui.views.signs import OUTCOME_SIGN, state_style
 from store.rows import TrialRow
 
 LABEL = 7

@@ -1,54 +1,164 @@
-"""The Job screen as text: how it is closing in, candidate by candidate, trial by trial."""
+"""One job: what is known of its N*, its candidates, trials, spec, log; on the screen and as text."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from math import log1p
+from typing import Any
 
-from labtui.analysis.eta import job_eta
-from labtui.views import numbers
+from labtui.analysis.eta import candidates_left, job_eta
+from labtui.text import clean, wrap
+from labtui.views import numbers as figures
+from labtui.views.bracket import bracket_chart
 from labtui.views.grid import grid, pairs
-from runners.verdict import brackets
-from store.rows import JobRow, ProbeRow, TrialRow
+from labtui.views.lines import Line, Span, plain, size, text_line
+from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
+from store.json import mapping
+from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
+DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
+"""Dots on and off of a curve, and its sample in a legend: learning rates differ without colour too."""
 
 
-def summary_lines(job: JobRow) -> list[str]:
-    """What is known of a job."""
+def state_of(job: JobRow, supervised: bool = True) -> tuple[str, str, str]:
+    """(sign, word, style): a job runs only while a supervisor lives, else it has ``stopped`` and waits
+    for one.
+    """
+    if job.state == "running" and not supervised:
+        return "‖", "stopped", "state.paused"
+    return STATE_SIGN[job.state], job.state, state_style(job.state)
+
+
+def remarks(job: JobRow) -> str:
+    """What needs a second look at a result, as sentences; each flag that has none by its name."""
+    told = []
+    for flag in job.flags:
+        if flag == "capped":
+            continue
+        if flag == "fails_above" and job.hi is not None:
+            top = figures.exact(job.n_max)
+            told.append(f"learned with {figures.exact(job.hi)}, failed again with more, up to N_max {top}")
+        else:
+            told.append(_REMARKS.get(flag, flag.replace("_", " ")))
+    if job.status == "censored":
+        loss = f": best loss {figures.loss(job.best_loss)}" if job.best_loss is not None else ""
+        told.insert(0, f"N* lies beyond N_max {figures.exact(job.n_max)}{loss}")
+    return "; ".join(told)
+
+
+_REMARKS = {
+    "contradicted": "a failing N lies between two that succeed",
+    "max_candidates": "its candidates were used up before the bracket was narrow",
+    "seed_budget": "its seeds were used up before the interval was narrow",
+    "beyond_n_max": "the interval of N* reaches beyond N_max",
+    "tf32": "trained in tf32",
+    "bf16": "trained in bf16",
+}
+
+
+def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
+    """Which job this is, what is known of N* and when more will be; why it failed, over as many lines
+    as two.
+    """
+    sign, word, style = state_of(job, supervised)
+    first: list[Span] = [
+        (f"{job.id} ", "title"),
+        (f" {model_sign(job.model)} ", model_style(job.model)),
+        (f"{figures.label(job)}   ", "strong"),
+        (f"{sign} {word}", style),
+    ]
+    if job.device and job.state == "running" and supervised:
+        first.append((f" on {clean(job.device)}", "dim"))
+    if figures.own_name(job):
+        first.append((f"   {figures.own_name(job)}", "dim"))
+    lines: list[Line] = [tuple(first), answer(job, width, supervised)]
+    if job.reason and job.state not in ("done", "running"):
+        bad = "bad" if job.state == "failed" else "warn"
+        lines += [text_line(part, bad) for part in wrap(figures.why(job), max(10, width))[:2]]
+    if remarks(job) and job.status != "censored":
+        lines.append(text_line(remarks(job), "warn"))
+    return lines
+
+
+def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
+    """What is known of N*, and when more will be; whole facts go from the end where there is no room."""
+    spans: list[Span] = [("N* ", "dim")]
+    if job.status == "censored":
+        spans.append((f"> {figures.exact(job.n_max)}", "warn bold"))
+        if job.best_loss is not None:
+            spans.append((f"  best loss {figures.loss(job.best_loss)}", "dim"))
+    elif job.hi is not None or job.estimate is not None:
+        spans += [(figures.nstar_exact(job), "strong"), (f"  {figures.left_open(job)}", "")]
+    elif job.lo:
+        spans.append((f"{figures.bracket(job)} so far", "dim"))
+    else:
+        spans.append(("not known yet", "dim"))
+    spans.append((f"   {job.candidates} tried", "dim"))
+    left = candidates_left(job)
+    if left and job.status == "open":
+        spans.append((f", ~{left} left", "dim"))
+    guess = job_eta(job)
+    if guess.seconds is not None and (supervised or job.state != "running"):
+        spans.append((f"   ETA ~{figures.duration(guess.seconds)}", ""))
+        spans.append((f" ({guess.basis})", "dim"))
+    elif job.wall_s:
+        spans.append((f"   took {figures.duration(job.wall_s)}", "dim"))
+    if job.status != "censored":
+        every = ", every sequence" if "capped" in job.flags else ""
+        spans.append((f"   N_max {figures.exact(job.n_max)}{every}", "dim"))
+    if size(tuple(spans)) > width:  # what the ETA rests on is the first to go
+        spans = [s for s in spans if not s[0].startswith(" (")]
+    while size(tuple(spans)) > width and len(spans) > 3:
+        spans.pop()
+    return tuple(spans)
+
+
+def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
+    """What is known of a job, as names and values."""
     eta = job_eta(job)
-    result = {
-        "open": "open",
-        "bracket": f"N* {numbers.nstar_exact(job)} {numbers.left_open(job)}",
-        "censored": f"N* > {job.n_max:,}",
-    }
+    wanted = f", asked to be {job.wanted}" if job.wanted else ""
+    left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
     return pairs(
         [
-            ("job", f"{job.id}  {numbers.name(job)}"),
-            ("searches", numbers.label(job)),
+            ("job", f"{job.id}  {figures.name(job)}"),
+            ("searches", figures.label(job)),
             ("hash", job.hash),
-            ("state", job.state + (f", asked to be {job.wanted}" if job.wanted else "")),
-            ("result", result[job.status]),
-            ("bracket", numbers.bracket(job) if job.hi is not None else None),
-            ("estimate", f"{numbers.count_interval(job.estimate)} (90 %)" if job.estimate else None),
-            ("N_50", numbers.count_interval(job.n50) + " (90 %)" if job.n50 else None),
+            ("state", state_of(job, supervised)[1] + wanted),
+            (
+                "result",
+                f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
+            ),
+            ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+            ("estimate", f"{figures.count_interval(job.estimate)} (90 %)" if job.estimate else None),
+            ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
             ("flags", " ".join(job.flags)),
-            ("best loss", None if job.best_loss is None else f"{job.best_loss:.3g} (eps {job.eps:g})"),
+            ("meaning", remarks(job)),
+            (
+                "best loss",
+                figures.loss(job.best_loss) + f" (eps {figures.rate(job.eps)})" if job.best_loss else None,
+            ),
             (
                 "strategy",
-                f"{job.strategy}, N_max {job.n_max}, {job.trials_per_probe} trials of {job.steps} steps for "
-                "each N",
+                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials of "
+                f"{figures.exact(job.steps)} steps for each N",
             ),
             ("candidates", job.candidates),
-            ("training", f"N = {job.current_n}, {job.progress:.0%}" if job.current_n is not None else None),
-            ("eta", f"{numbers.duration(eta.seconds)} ({eta.basis})" if eta.seconds is not None else None),
+            (
+                "training",
+                f"N = {figures.exact(job.current_n)}, {job.progress:.0%}"
+                if job.current_n is not None and job.state == "running"
+                else None,
+            ),
+            ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
             ("device", job.device),
             (
                 "time",
-                f"{numbers.duration(job.wall_s)} wall, {numbers.duration(job.device_s)} device, "
-                f"{job.member_steps} member-steps",
+                f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
+                f"{figures.exact(job.member_steps)} member-steps",
             ),
-            ("began, ended", f"{numbers.when(job.started_at)}, {numbers.when(job.finished_at)}"),
+            ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
             ("failure", job.failure),
             ("reason", job.reason),
@@ -58,18 +168,26 @@ def summary_lines(job: JobRow) -> list[str]:
     )
 
 
+def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> list[str]:
+    """How the bracket closed, as text: the screen's own chart, ``─`` where N* could still lie."""
+    if not probes:
+        return ["no candidate was trained yet"]
+    chart = bracket_chart(job, probes, max(40, width), len(probes) + 2, drawn=True)
+    return [plain(line) for line in chart]
+
+
 def probe_lines(probes: Sequence[ProbeRow]) -> list[str]:
     """The candidates in the order in which they were begun."""
     rows = [
         [
             p.ordinal,
-            p.n,
+            figures.exact(p.n),
             (VERDICTS[p.verdict] or p.state) + (" (speculative)" if p.speculative else ""),
             f"{p.trials_ended}/{p.trials}",
             f"{p.successes}/{p.seeds}" if p.seeds else "",
-            "" if p.best_loss is None else f"{p.best_loss:.3g}",
-            p.step,
-            numbers.duration(p.wall_s),
+            "" if p.best_loss is None else figures.loss(p.best_loss),
+            figures.exact(p.step),
+            figures.duration(p.wall_s),
             p.device,
         ]
         for p in probes
@@ -88,14 +206,14 @@ def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
         [
             t.id,
             t.job_id,
-            t.n,
-            f"{t.lr:g}",
+            figures.exact(t.n),
+            figures.rate(t.lr),
             t.seed,
             t.outcome,
-            "" if t.best_loss is None else f"{t.best_loss:.3g}",
-            t.best_step,
-            t.steps,
-            numbers.duration(t.wall_s),
+            "" if t.best_loss is None else figures.loss(t.best_loss),
+            figures.exact(t.best_step),
+            figures.exact(t.steps),
+            figures.duration(t.wall_s),
             "" if t.generalisation is None else f"{t.generalisation:.2f}",
         ]
         for t in trials
@@ -103,40 +221,110 @@ def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
     return grid(heads, rows, right="id job N lr seed steps")
 
 
-def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> list[str]:
-    """How the bracket closed: one row for each candidate on a log axis of N, failing ones left,
-    succeeding ones right.
-
-    ``x`` fails, ``o`` succeeds, ``?`` runs, ``·`` did not count;
-    the bar is what was left of the bracket after it.
+def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
+    """The candidate to show where none is chosen: the one in training, else the one that N* rests on,
+    else the last judged.
     """
-    if not probes:
-        return ["no candidate was trained yet"]
-    left = max(10, len(str(max(p.n for p in probes))) + 2)
-    room = max(20, width - left - 12)
-    top = log1p(max(job.n_max, 0, *(p.n for p in probes)))
+    running = [p for p in probes if p.state == "running"]
+    judged = [p for p in probes if p.state == "done" and not p.speculative]
+    if running:
+        return min(reversed(running), key=lambda p: p.speculative)
+    if job.status == "censored" and judged:
+        return max(judged, key=lambda p: p.n)
+    found = next((p for p in judged if p.verdict and p.n == job.hi), None)
+    return found or (judged[-1] if judged else probes[-1] if probes else None)
 
-    def column(n: float) -> int:
-        return min(room - 1, int(room * log1p(max(0, n)) / top)) if top > 0 else 0
 
-    lines = []
-    after = brackets((p.n, None if p.speculative else p.verdict) for p in probes)
-    for p, b in zip(probes, after, strict=True):
-        counts = p.verdict is not None and not p.speculative
-        row = [" "] * room
-        for i in range(column(b.lo), column(b.hi if b.hi is not None else job.n_max) + 1):
-            row[i] = "─"
-        row[column(p.n)] = ("o" if p.verdict else "x") if counts else "?" if p.state == "running" else "·"
-        lines.append(f"{p.n:>{left}}  {''.join(row)}  {'' if not counts else VERDICTS[p.verdict]}".rstrip())
-    ticks = [" "] * room
-    for exponent in range(19):
-        n = 10**exponent
-        name = numbers.count(n)
-        at = column(n)
-        if (
-            n <= max(job.n_max, *(p.n for p in probes))
-            and at + len(name) <= room
-            and all(c == " " for c in ticks[max(0, at - 1) : at + len(name)])
-        ):
-            ticks[at : at + len(name)] = name
-    return [*lines, " " * (left + 2) + "".join(ticks).rstrip()]
+def loss_plot(
+    job: JobRow, trials: Sequence[TrialRow], curves: dict[int, Curve], width: int, height: int
+) -> list[Line]:
+    """Validation losses over steps, one colour per learning rate, eps marked;
+    only what is finite is drawn.
+    """
+    rates = sorted({t.lr for t in trials}, reverse=True)
+    hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
+    dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
+    series: list[Series] = []
+    lows: list[float] = [job.eps]
+    last = 1.0
+    for trial in trials:
+        curve = curves.get(trial.id)
+        if curve is None or not curve.steps:
+            continue
+        points = tuple(zip(map(float, curve.steps), curve.validation, strict=False))
+        lows += [v for v in curve.validation if v > 0]
+        last = max(last, float(curve.steps[-1]))
+        series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
+    if not series:
+        return []
+    x = Axis(0.0, max(last, float(job.steps)) if last > job.steps * 0.5 else last * 1.02, False)
+    marks: list[Span] = []
+    for i, lr in enumerate(rates):
+        marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
+    legend: Line = (("lr  ", "dim"), *marks)
+    body = plot(
+        series,
+        width,
+        height - 1,
+        x,
+        span(lows, log=True),
+        levels=[Level(job.eps, f"ε {figures.rate(job.eps)}")],
+        x_label="step",
+    )
+    return [legend, *body] if body else []
+
+
+def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = ()) -> list[Line]:
+    """The stored spec, one key per line, in the order of the file."""
+    data = mapping(spec)
+    lines: list[Line] = []
+    plain = {k: v for k, v in data.items() if not isinstance(v, dict)}
+    for key, value in plain.items():
+        lines.append(_pair(key, value))
+    for section, values in data.items():
+        if isinstance(values, dict):
+            lines.append(text_line(f" {clean(section)}", "heading"))
+            lines += [_pair(key, value, "   ") for key, value in values.items() if value not in (None, [])]
+    lines.append(text_line(" job", "heading"))
+    for key, value in (
+        ("hash", job.hash[:16]),
+        ("n_max", figures.exact(job.n_max)),
+        ("attempt", f"{job.attempt}"),
+        ("created", figures.date(job.created_at)),
+        ("device_s", f"{job.device_s:.1f}"),
+        ("member_steps", figures.exact(job.member_steps)),
+        ("notes", job.notes),
+        ("tags", " ".join(job.tags)),
+    ):
+        if value:
+            lines.append(_pair(key, value, "   "))
+    if provenance:
+        lines.append(text_line(" made with", "heading"))
+        lines += [_pair(key, value[:12] if key == "commit" else value, "   ") for key, value in provenance]
+    return lines
+
+
+def _pair(key: str, value: Any, indent: str = " ") -> Line:
+    return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(literal(value)), ""))
+
+
+def literal(value: Any) -> str:
+    """A value as the spec file writes it, lists without brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return figures.rate(value) if 0 < value < 1 else f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(map(literal, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def log_lines(lines: Sequence[str]) -> list[Line]:
+    """A log as it stands in its file, made harmless."""
+    if not lines:
+        return [text_line(" no log yet", "dim")]
+    return [text_line(f" {line}", "dim" if not _loud(line) else "bad") for line in lines]
+
+
+def _loud(line: str) -> bool:
+    return line.startswith(("Traceback", "Error", "ERROR")) or "Error:" in line

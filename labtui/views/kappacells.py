@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labtui.text import fit
-from labtui.tui.theme import model_sign, model_style
 from labtui.views.lines import Line, crop, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa

@@ -6,7 +6,20 @@ No torch, no SQL.
 from runners.spec.errors import SpecError
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
 from runners.spec.load import NamedJob, load, parse, presets
-from runners.spec.model import LSTM, DenseSSM, Model, PluginModel, Transformer
+from runners.spec.model import (
+    GRU,
+    LSTM,
+    PDSSM,
+    RNN,
+    SLSTM,
+    DeltaNet,
+    DenseSSM,
+    Diagonal,
+    Mamba,
+    Model,
+    PluginModel,
+    Transformer,
+)
 from runners.spec.space import LengthShare, shares
 from runners.spec.study import Cell, Part, Study, Sweep
 from runners.spec.task import (
@@ -21,11 +34,17 @@ from runners.spec.task import (
 from runners.spec.version import SCIENCE_VERSION
 
 __all__ = [
+    "GRU",
     "LSTM",
+    "PDSSM",
+    "RNN",
     "SCIENCE_VERSION",
+    "SLSTM",
     "Automaton",
     "Cell",
+    "DeltaNet",
     "DenseSSM",
+    "Diagonal",
     "Dihedral",
     "Distribution",
     "Format",
@@ -33,6 +52,7 @@ __all__ = [
     "Job",
     "LengthShare",
     "Lengths",
+    "Mamba",
     "Model",
     "ModularAddition",
     "NamedJob",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -16,3 +18,22 @@ class Spec(BaseModel):
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+    """Fields that came after science version 3: hashed only where they differ from their default, so that
+    every older job keeps its hash.
+    """
+
+    def without_later(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``data``, which is this spec's dump, without the later fields that stand at their default; nested
+        specs too.
+        """
+        kept = dict(data)
+        for name in self.LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del kept[name]
+        for name in kept:
+            value = getattr(self, name)
+            if isinstance(value, Spec):
+                kept[name] = value.without_later(kept[name])
+        return kept

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, log, log2
 
 from runners.spec.job import Job
-from runners.spec.model import LSTM, DenseSSM, Transformer
+from runners.spec.model import GRU, LSTM, PDSSM, RNN, SLSTM, DeltaNet, DenseSSM, Diagonal, Mamba, Transformer
 
 SUCCESS_SHARE = 0.3
 """Part of its budget that a candidate trains before its first success, in the estimate."""
@@ -109,8 +109,27 @@ def step_flops(job: Job) -> float:
         forward = tokens * model.layers * (24 * model.d**2 + 4 * T * model.d)
     elif isinstance(model, LSTM):
         forward = tokens * 16 * model.hidden**2
-    elif isinstance(model, DenseSSM):
-        forward = tokens * 2 * model.hidden**2 + 2 * job.task.n_tokens * model.embedding * model.hidden**2
+    elif isinstance(model, DenseSSM | Diagonal | PDSSM):
+        h, d, per_token = model.hidden, getattr(model, "embedding", 0), _transition(model)
+        forward = tokens * 2 * per_token + 2 * job.task.n_tokens * d * (per_token + h)
+    elif isinstance(model, RNN | GRU | SLSTM):
+        gates = {"rnn": 1, "gru": 3, "slstm": 4}[model.kind]
+        forward = tokens * 2 * gates * model.hidden**2
+    elif isinstance(model, DeltaNet):
+        forward = tokens * model.layers * 2 * model.d**2 * (10 + 4 * model.householders)
+    elif isinstance(model, Mamba):
+        inner = model.expand * model.d
+        forward = tokens * model.layers * inner * (6 * model.d + 10 * model.states)
     else:
         forward = tokens * 2 * 1_000_000
     return 3.0 * forward
+
+
+def _transition(model: DenseSSM | Diagonal | PDSSM) -> int:
+    """Multiplications of one state by its transition."""
+    h = model.hidden
+    if isinstance(model, Diagonal):
+        return 4 * h
+    if isinstance(model, DenseSSM):
+        return {"block": h * model.block, "rotation": 2 * h, "diagonal": h}.get(model.structure, h * h)
+    return h * h

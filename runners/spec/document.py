@@ -15,7 +15,19 @@ from pydantic.fields import FieldInfo
 
 from runners.spec.job import Grid, Job, Lengths, Search, Training
 from runners.spec.load import NamedJob
-from runners.spec.model import LSTM, DenseSSM, PluginModel, Transformer
+from runners.spec.model import (
+    GRU,
+    LSTM,
+    PDSSM,
+    RNN,
+    SLSTM,
+    DeltaNet,
+    DenseSSM,
+    Diagonal,
+    Mamba,
+    PluginModel,
+    Transformer,
+)
 from runners.spec.study import Overrides, Study, Sweep
 from runners.spec.task import (
     Automaton,
@@ -50,6 +62,13 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ('Model `kind = "transformer"`', Transformer),
     ('Model `kind = "lstm"`', LSTM),
     ('Model `kind = "dense_ssm"`', DenseSSM),
+    ('Model `kind = "rnn"`', RNN),
+    ('Model `kind = "gru"`', GRU),
+    ('Model `kind = "slstm"`', SLSTM),
+    ('Model `kind = "diagonal"`', Diagonal),
+    ('Model `kind = "deltanet"`', DeltaNet),
+    ('Model `kind = "mamba"`', Mamba),
+    ('Model `kind = "pd_ssm"`', PDSSM),
     ('Model `kind = "plugin"`', PluginModel),
 )
 

@@ -209,7 +209,7 @@ class Job(Spec):
         """The JSON text that is hashed: every default resolved, keys sorted, no whitespace,
         science_version included.
         """
-        data = self.model_dump(mode="json")
+        data = self.without_later(self.model_dump(mode="json"))
         data["search"]["n_max"] = self.n_max
         data["search"]["max_candidates"] = self.search.candidates
         if isinstance(self.task, Automaton):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labtui.views import numbers as figures
-from labtui.views.queuerows import cells
+from labtui.views.queue import cells
 from store.filters import Condition
 from store.read import open_lab
 from store.rows import FAILURES

@@ -91,8 +91,8 @@ def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, 
 
 
 def test_signs_of_models_are_those_of_the_screens() -> None:
-    from labtui.tui.theme import MODEL_SIGN
     from labtui.views.scaling import MARKERS
+    from labtui.views.signs import MODEL_SIGN
 
     assert {kind: signs[0] for kind, signs in MARKERS.items()} == MODEL_SIGN
     assert len("".join(MARKERS.values())) == len(set("".join(MARKERS.values())))

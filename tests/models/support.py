@@ -15,6 +15,35 @@ SMALL: dict[str, dict[str, Any]] = {
     "lstm": {"kind": "lstm", "hidden": 8},
     "transformer": {"kind": "transformer", "layers": 2, "d": 8, "heads": 2, "init_std": 0.3},
 }
+FORWARD: dict[str, dict[str, Any]] = {
+    "rnn": {"kind": "rnn", "hidden": 8},
+    "gru": {"kind": "gru", "hidden": 8},
+    "slstm": {"kind": "slstm", "hidden": 8},
+    "diagonal real": {"kind": "diagonal", "hidden": 8, "additive": True},
+    "diagonal positive": {"kind": "diagonal", "hidden": 8, "range": "[0,1]"},
+    "diagonal complex": {"kind": "diagonal", "hidden": 4, "d": 8, "range": "complex"},
+    "dense_ssm full": {"kind": "dense_ssm", "hidden": 4, "d": 8, "additive": True},
+    "dense_ssm near": {"kind": "dense_ssm", "hidden": 4, "init": "near_identity"},
+    "dense_ssm block": {"kind": "dense_ssm", "hidden": 4, "structure": "block", "additive": True},
+    "dense_ssm rotation": {"kind": "dense_ssm", "hidden": 4, "structure": "rotation"},
+    "dense_ssm diagonal": {
+        "kind": "dense_ssm", "hidden": 4, "structure": "diagonal", "init": "near_identity"
+    },
+    "dense_ssm factored": {"kind": "dense_ssm", "hidden": 4, "structure": "factored", "rank": 3},
+    "pd_ssm": {"kind": "pd_ssm", "hidden": 4},
+    "deltanet": {"kind": "deltanet", "d": 8, "heads": 2, "householders": 2},
+    "deltanet gated": {
+        "kind": "deltanet", "d": 8, "range": "[0,1]", "gate": True, "convolution": True, "layers": 2
+    },
+    "mamba": {"kind": "mamba", "d": 8, "states": 4},
+    "mamba negative": {"kind": "mamba", "d": 8, "states": 3, "range": "[-1,1]", "layers": 2},
+    "transformer rope": SMALL["transformer"] | {"position": "rope"},
+    "transformer nope": SMALL["transformer"] | {"position": "nope", "layers": 1, "loops": 2},
+    "transformer alibi": SMALL["transformer"] | {"position": "alibi"},
+    "transformer sinusoidal": SMALL["transformer"] | {"position": "sinusoidal"},
+}  # fmt: skip
+"""Models that are written as one forward function."""
+ALL = SMALL | FORWARD
 PAPER: dict[str, dict[str, Any]] = {
     "dense_ssm": {"kind": "dense_ssm", "hidden": 256},
     "lstm": {"kind": "lstm", "hidden": 768},

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runners.models import DropoutKeys, dropout_keys
-from tests.models.support import FORMATS, SMALL, batch, make_job, make_model, parameters
+from tests.models.support import ALL, FORMATS, SMALL, batch, make_job, make_model, parameters
 
 ODD: dict[str, list[dict[str, Any]]] = {
     "dense_ssm": [
@@ -19,6 +19,17 @@ ODD: dict[str, list[dict[str, Any]]] = {
     "transformer": [
         {"kind": "transformer", "layers": 1, "d": d, "heads": n, "init_std": 0.2}
         for d, n in ((1, 1), (6, 3), (32, 4))
+    ],
+}
+ODD |= {
+    "rnn": [{"kind": "rnn", "hidden": h} for h in (7, 32, 64)],
+    "gru": [{"kind": "gru", "hidden": h} for h in (32, 64)],
+    "slstm": [{"kind": "slstm", "hidden": h} for h in (8, 32)],
+    "diagonal": [{"kind": "diagonal", "hidden": 32, "range": r} for r in ("[0,1]", "complex")],
+    "pd_ssm": [{"kind": "pd_ssm", "hidden": h} for h in (16, 64)],
+    "structured": [
+        {"kind": "dense_ssm", "hidden": 64, "d": 16, "structure": s, "additive": True}
+        for s in ("block", "rotation", "diagonal", "factored")
     ],
 }
 CASES = [(kind, sizes) for kind, variants in ODD.items() for sizes in variants]
@@ -53,9 +64,9 @@ def test_members_alone_and_together(kind: str, sizes: dict[str, Any], form: str,
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("kind", sorted(SMALL))
+@pytest.mark.parametrize("kind", sorted(ALL))
 def test_a_shared_batch_is_the_same_as_copies_of_it(kind: str, form: str) -> None:
-    job = make_job(SMALL[kind], form)
+    job = make_job(ALL[kind], form)
     model = make_model(job)
     params = parameters(model, 3)
     tokens, targets = batch(job, 1, 6)
@@ -71,9 +82,9 @@ def test_a_shared_batch_is_the_same_as_copies_of_it(kind: str, form: str) -> Non
     assert torch.equal(shared[1], copies[1])
 
 
-@pytest.mark.parametrize("kind", sorted(SMALL))
+@pytest.mark.parametrize("kind", sorted(ALL))
 def test_a_member_that_is_not_finite_disturbs_no_other(kind: str) -> None:
-    job = make_job(SMALL[kind])
+    job = make_job(ALL[kind])
     model = make_model(job)
     params = parameters(model, 3)
     tokens, targets = batch(job, 3, 6)
@@ -90,10 +101,10 @@ def test_a_member_that_is_not_finite_disturbs_no_other(kind: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("kind", sorted(SMALL))
+@pytest.mark.parametrize("kind", sorted(ALL))
 def test_padding_contributes_nothing(kind: str, form: str) -> None:
     """Whatever stands where nothing is read, and however far the batch is padded, the numbers agree."""
-    job = make_job(SMALL[kind], form)
+    job = make_job(ALL[kind], form)
     model = make_model(job)
     params = parameters(model, 2, dtype=torch.float64)
     tokens, targets = batch(job, 2, 6)

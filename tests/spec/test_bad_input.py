@@ -79,8 +79,9 @@ def problem(text: str, folder: Path | None = None) -> str:
         ),
         (
             'model = "dense_ssm"',
-            'model = [{ kind = "gru" }]',
-            "sweep[0].model[0].kind is 'gru'; expected one of 'transformer', 'lstm', 'dense_ssm', 'plugin'",
+            'model = [{ kind = "gnu" }]',
+            "sweep[0].model[0].kind is 'gnu'; expected one of 'transformer', 'lstm', 'dense_ssm', 'rnn', "
+            "'gru', 'slstm', 'diagonal', 'deltanet', 'mamba', 'pd_ssm', 'plugin'",
         ),
         ("steps = 500", "steps = 500.5", "sweep[0].training.steps is 500.5; expected an integer"),
         ("eps = 1e-3", "eps = nan", "sweep[0].search.eps is nan; expected a finite number"),

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.analysis.eta import candidates_left, job_eta, queue_eta
+from labtui.analysis.eta import Backlog, candidates_left, job_eta, measured, queue_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
-from labtui.tui.screens.events import kind_span
-from labtui.tui.screens.jobdata import telling
 from labtui.tui.screens.kappas import sharing
-from labtui.tui.theme import MODEL_SIGN, model_sign, model_style
 from labtui.views.bracket import bracket_chart, steps
+from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
+from labtui.views.job import telling
 from labtui.views.kappacells import cell_spans, level
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
-from labtui.views.queuerows import bracket_spark
+from labtui.views.queue import IDLE, Widths, bracket_spark, bracket_ticks, cells
+from labtui.views.signs import MODEL_SIGN, model_sign, model_style
+from labtui.views.table import layout
 from runners.machine import CardUser, Gpu, Reading
 from store.rows import EventRow, TrialRow
 from tests.tui.fake import job_row, small_lab
@@ -191,12 +192,48 @@ def test_every_kind_of_kappa_has_its_look() -> None:
     assert level(cells["unknown"]) is None
 
 
-def test_the_spark_shows_what_is_open() -> None:
-    assert plain(bracket_spark(job_row(1, n_max=1024), 10)) == ""
-    open_job = job_row(1, state="running", n_max=1024, lo=32, hi=256)
-    assert plain(bracket_spark(open_job, 10)) == "·····━━━──"
-    assert plain(bracket_spark(replace(open_job, status="censored", hi=None), 10)).endswith("▸")
-    assert size(bracket_spark(job_row(1, n_max=1, lo=0, hi=1, status="bracket"), 10)) == 10
+def test_the_spark_shows_what_is_open_on_one_axis_for_all() -> None:
+    assert plain(bracket_spark(job_row(1, n_max=1024), 10, 1000)) == ""
+    open_job = job_row(1, state="running", n_max=1000, lo=10, hi=100)
+    assert plain(bracket_spark(open_job, 10, 1000)) == "···━━━━───"
+    beyond = replace(open_job, status="censored", hi=None, n_max=100)
+    assert plain(bracket_spark(beyond, 10, 1000)) == "······▸"
+    assert size(bracket_spark(job_row(1, n_max=1, lo=0, hi=1, status="bracket"), 10, 10)) == 1
+    places = []
+    for n, n_max in ((4, 500), (8, 60), (491, 1000), (15_500, 16_000_000)):
+        job = job_row(1, status="bracket", lo=n - 1, hi=n, n_max=n_max)
+        places.append(plain(bracket_spark(job, 40, 100_000_000)).index("◆"))
+    assert places == sorted(places)
+    assert len(set(places)) == 4
+    assert bracket_ticks(24, 10_000).split() == ["1", "10", "100", "1k", "10k"]
+
+
+def test_a_label_is_never_cut_to_another_model_nor_lengths_to_other_lengths() -> None:
+    wide = Widths()
+    rows = [
+        job_row(1, model="transformer", model_label="transformer 12x1024", length=30),
+        job_row(2, distribution="short_to_long", length=30),
+    ]
+    wide.see(rows)
+    for width in (78, 118, 198):
+        columns = layout(wide.columns(), width, 1)
+        room = {c.key: w for c, w in columns}
+        for row in rows:
+            drawn = cells(row, room)
+            for key in {"model", "lengths", "nstar"} & set(room):
+                assert "…" not in plain(drawn[key])
+                assert size(drawn[key]) <= room[key]
+        assert {"model", "lengths", "state", "nstar"} <= set(room)
+
+
+def test_brackets_go_after_the_grid_and_empty_columns_first() -> None:
+    wide = Widths()
+    wide.see([job_row(1, status="bracket", state="done", lo=3, hi=4)])
+    keys = {c.key for c, _ in layout(wide.columns(), 98, 2)}
+    assert "bracket" in keys
+    assert not {"grid", "device", "priority", "name"} & keys
+    wide.see([job_row(2, state="running", device="cpu")])
+    assert {"grid", "device"} <= {c.key for c, _ in layout(wide.columns(), 198, 2)}
 
 
 def test_eta_tells_its_basis() -> None:
@@ -212,12 +249,20 @@ def test_eta_tells_its_basis() -> None:
 
 def test_the_queue_tells_when_all_is_done() -> None:
     job = job_row(1, state="running", lo=100, hi=200, candidates=4, wall_s=40.0)
-    assert queue_eta([job, job], 10, 60.0).seconds == pytest.approx((30 + 30 + 600) / 2)
-    assert queue_eta([job, job], 10, 60.0).basis == "10 queued at 60s, 2 at once"
-    assert queue_eta([job], 0, None).seconds == pytest.approx(30.0)
-    assert queue_eta([job], 5, None).seconds is None
-    assert queue_eta([], 5, 60.0).seconds is None
-    assert queue_eta([job_row(1, state="running")], 0, None).seconds is None
+    done = [job_row(i, state="done", wall_s=60.0) for i in range(10, 13)]
+    pace = measured(done)
+    low, high, basis = queue_eta([job, job], Backlog(10, (job_row(1),)), pace) or (0, 0, "")
+    assert low == high == pytest.approx((30 + 30 + 600) / 2)
+    assert basis == "10 queued at 60s, 2 at once"
+    found = queue_eta([job], Backlog(1, (job_row(1, model_label="lstm 32"),)), pace)
+    assert found is not None
+    assert found[0] * 9 == pytest.approx(found[1])  # no lstm has ended yet: a range
+    only = queue_eta([job], Backlog(0), IDLE)
+    assert only is not None
+    assert only[0] == pytest.approx(30.0)
+    assert queue_eta([job], Backlog(5, (job_row(1),)), IDLE) is None
+    assert queue_eta([], Backlog(5, (job_row(1),)), pace) is None
+    assert queue_eta([job_row(1, state="running")], Backlog(0), IDLE) is None
 
 
 def test_models_have_one_sign_each() -> None:
@@ -277,8 +322,16 @@ def test_gauges_tell_who_else_is_there() -> None:
     assert rows[-1] == ["15", "–", "?", "?"]
 
 
-def test_an_event_of_a_job_shows_its_state_once() -> None:
-    event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 cot lstm 32: running to done", "")
-    assert kind_span(event) == ("✓ done", "state.done")
-    assert kind_span(replace(event, kind="supervisor.started")) == ("  supervisor.started", "dim")
-    assert kind_span(replace(event, kind="device.lost", level="error"))[1] == "bad"
+def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
+    event = EventRow(1, 0.0, "job.done", "info", 7, None, "Z3 acot n=7 dense_ssm 16: running to done", "")
+    assert plain(what(event)) == "✓ done  Z3 acot n=7 dense_ssm 16"
+    job = job_row(7, state="done", status="bracket", lo=940, hi=1118, wall_s=64.0)
+    assert plain(what(event, job)) == "✓ done  N* 1,118  dense_ssm 16 Z3 acot 2..7  took 64s"
+    failed = replace(event, kind="job.failed", level="error", text="a: b: running to failed (failed)")
+    bad = job_row(
+        7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=3
+    )
+    told = plain(what(failed, bad, named=False))
+    assert told == "✗ failed, attempt 3 of 3: failed: CUDA error: an illegal access"
+    assert plain(what(replace(event, kind="probe.done", text="N = 3124: success"))) == "  N = 3,124: success"
+    assert what(replace(event, kind="device.lost", level="error", text="cuda:0 is gone"))[0][1] == "bad"

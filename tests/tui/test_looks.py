@@ -10,7 +10,8 @@ from textual.theme import BUILTIN_THEMES
 
 import labtui
 from labtui.text import REPLACEMENT, to_ascii
-from labtui.tui.theme import ANSI, DARK, LIGHT, MODEL_SIGN, PLUGIN_HUES, RATES, THEMES, Palette, model_style
+from labtui.tui.theme import ANSI, DARK, LIGHT, THEMES, Palette
+from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, model_style
 
 
 def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:

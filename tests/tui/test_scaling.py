@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labtui.tui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
-from labtui.tui.theme import model_sign, model_style
+from labtui.views.signs import model_sign, model_style
 from tests.tui.fake import small_lab
 
 

@@ -7,7 +7,7 @@ import time
 from labtui.cli.arguments import FOLLOW, ONE_OR_ALL, Parser
 from labtui.cli.context import Context
 from labtui.cli.output import plain
-from labtui.views.queue import event_line
+from labtui.views.events import event_line
 from store.json import document
 
 

@@ -32,5 +32,6 @@ def run(context: Context) -> None:
     if context.json:
         context.emit(rows)
         return
-    context.lines(job_lines(list(rows)))
+    row = context.lab.supervisor()
+    context.lines(job_lines(list(rows), supervised=row is not None and row.alive))
     tell_limit(context, ids, args.limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labtui.analysis.eta import measured
 from labtui.cli.arguments import LIMIT, STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.selection import limited, study_id, tell_limit
@@ -45,10 +46,12 @@ def run(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        context.lines(["", *text.job_lines([*shown, *recent])[: len(shown) + 2]])
+        pace, row = measured(recent), lab.supervisor()
+        alive = row is not None and row.alive
+        context.lines(["", *text.job_lines(shown, pace=pace, supervised=alive)])
         tell_limit(context, live, limit)
     if recent:
-        context.lines(["", *text.job_lines(recent, eta=False)])
+        context.lines(["", *text.job_lines(recent, ended=True)])
         tell_limit(context, ended, min(limit, 10))
     if not shown and not recent:
         context.line("nothing is queued; begin with: labtui submit quick --start")

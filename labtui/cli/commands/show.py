@@ -14,8 +14,8 @@ from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
 from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
+from labtui.views.events import event_line
 from labtui.views.job import bracket_lines, probe_lines, summary_lines
-from labtui.views.queue import event_line
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
@@ -54,7 +54,9 @@ def job(context: Context, reference: str) -> None:
         context.emit(record(context, row.id))
         return
     probes = lab.probes(row.id)
-    context.lines(summary_lines(row))
+    supervisor = lab.supervisor()
+    alive = supervisor is not None and supervisor.alive
+    context.lines(summary_lines(row, alive))
     if probes:
         context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
         context.lines(["", "Candidates", "", *probe_lines(probes)])

@@ -10,12 +10,12 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.kappas import sharing
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
-from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart
-from labtui.views.jobtext import literal
+from labtui.views.job import literal
 from labtui.views.kappacells import cell_spans
 from labtui.views.lines import Line, Span, beside, crop, inset, rule, text_line
+from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping
 from store.rows import CellRow, JobRow, ProbeRow
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,30 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import Column, layout, table_lines
-from labtui.tui.theme import STATE_SIGN, state_style
 from labtui.views import numbers as figures
+from labtui.views.events import SIGNS, what
 from labtui.views.lines import Line, Span
-from store.rows import EventRow
+from store.rows import EventRow, JobRow
 
 KEPT = 5_000
 QUIET = ("probe.", "trial.", "checkpoint", "job.running", "job.queued")
 """Kinds that only the long list shows, unless they warn."""
 COLUMNS = (
     Column("new", "", 1),
-    Column("at", "time", 16),
-    Column("kind", "kind", 18, rank=1),
-    Column("job", "job", 6, ">"),
-    Column("text", "what", 30, grow=1),
+    Column("date", "date", 10, rank=1),
+    Column("at", "time", 8),
+    Column("job", "job", 5, ">"),
+    Column("what", "what", 30, grow=1),
 )
-SIGNS = {"info": (" ", "dim"), "warning": ("!", "warn"), "error": ("✗", "bad")}
 
 
-_CHANGE = re.compile(r": \w+ to \w+\b")
-"""What the store says of a changed state; the column before it says so already."""
+@dataclass(frozen=True)
+class EventsData:
+    """What is new."""
 
-
-def kind_span(event: EventRow) -> Span:
-    """What happened: a job's new state by its sign and colour, anything else by its name."""
-    subject, _, state = event.kind.partition(".")
-    if subject == "job" and state in STATE_SIGN:
-        return f"{STATE_SIGN[state]} {state}", state_style(state)
-    return f"  {clean(event.kind)}", {"warning": "warn", "error": "bad"}.get(event.level, "dim")
+    events: tuple[EventRow, ...]
+    jobs: tuple[JobRow, ...]
+    """The jobs that these events belong to, as they are now."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,10 @@ class EventsRequest:
 
     after: int = 0
 
-    def __call__(self, lab: Any) -> tuple[EventRow, ...]:
-        return tuple(lab.events(after=self.after, limit=KEPT))
+    def __call__(self, lab: Any) -> EventsData:
+        found = tuple(lab.events(after=self.after, limit=KEPT))
+        ids = sorted({e.job_id for e in found if e.job_id is not None})
+        return EventsData(found, tuple(lab.jobs(ids)) if ids else ())
 
 
 class EventsPane(TablePane[EventRow]):
@@ -65,6 +63,9 @@ class EventsPane(TablePane[EventRow]):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[EventRow] = []
+        self.jobs: dict[int, JobRow] = {}
+        self.days: set[int] = set()
+        """Events that are the newest of their day: the date stands beside them alone."""
         self.seen = -1
         """The last event of the visit before; -1: not read yet."""
         self.search = ""
@@ -75,11 +76,12 @@ class EventsPane(TablePane[EventRow]):
     def loader(self) -> Loader:
         return EventsRequest(self.events[-1].id if self.events else 0)
 
-    def show(self, data: tuple[EventRow, ...]) -> None:
+    def show(self, data: EventsData) -> None:
         known = self.events[-1].id if self.events else 0
-        fresh = [e for e in data if e.id > known]
+        fresh = [e for e in data.events if e.id > known]
         if self.seen < 0:
             self.seen = last_visit(self.lab_app.lab_path)
+        self.jobs.update((job.id, job) for job in data.jobs)
         self.events = (self.events + fresh)[-KEPT:]
         if self.events:
             remember_visit(self.lab_app.lab_path, self.events[-1].id)
@@ -98,6 +100,9 @@ class EventsPane(TablePane[EventRow]):
         if first:
             self.window.go(0)
         self.window.feed((e.id, e) for e in shown)
+        days = [figures.day(e.at) for e in shown]
+        newest = [*(a != b for a, b in pairwise(days)), True]
+        self.days = {e.id for e, last in zip(shown, newest, strict=False) if last}
 
     # Drawing
 
@@ -135,12 +140,13 @@ class EventsPane(TablePane[EventRow]):
     def _cells(self, e: EventRow, room: dict[str, int]) -> dict[str, Line]:
         sign, style = SIGNS.get(e.level, (" ", ""))
         fresh = e.id > max(0, self.seen)
+        job = self.jobs.get(e.job_id) if e.job_id is not None else None
         return {
             "new": (("•" if fresh and sign == " " else sign, "mark" if fresh and sign == " " else style),),
-            "at": ((figures.date(e.at), "dim"),),
-            "kind": (kind_span(e),),
+            "date": ((figures.day(e.at) if e.id in self.days else "", "dim"),),
+            "at": ((figures.clock(e.at), "dim"),),
             "job": ((str(e.job_id) if e.job_id is not None else "", "dim"),),
-            "text": ((clean(_CHANGE.sub("", e.text, count=1)), "" if style == "dim" else style),),
+            "what": what(e, job),
         }
 
     # Hands

@@ -2,25 +2,102 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from labtui.analysis.eta import candidates_left, job_eta
-from labtui.text import clean
+from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
-from labtui.tui.screens.jobdata import JobData, JobRequest, loss_plot
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
-from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.views import numbers as figures
 from labtui.views.bracket import HEADS, WIDE, bracket_chart
+from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
-from labtui.views.jobtext import event_lines, log_lines, spec_lines
-from labtui.views.lines import Line, Span, beside, inset, rule, size, stack
-from store.rows import JobRow
+from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
+from labtui.views.lines import Line, beside, inset, rule, stack
+from labtui.views.signs import model_style
+from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
+LOG_BYTES = 64_000
 TEXTS = ("spec", "events", "log")
 NARROW = ("loss", "grid", *TEXTS)
+
+
+@dataclass(frozen=True)
+class JobData:
+    """One job and what belongs to it."""
+
+    job: JobRow
+    probes: tuple[ProbeRow, ...]
+    probe: int | None
+    """The candidate whose grid and losses are here."""
+    trials: tuple[TrialRow, ...]
+    curves: dict[int, Curve]
+    spec: str
+    provenance: tuple[tuple[str, str], ...]
+    events: tuple[EventRow, ...]
+    log: tuple[str, ...]
+    studies: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What to read."""
+
+    job_id: int | None = None
+    probe_id: int | None = None
+    """None: the one that tells most (:func:`telling`)."""
+    log: bool = False
+
+    def __call__(self, lab: Any) -> JobData | None:
+        job_id = self.job_id
+        if job_id is None:
+            ids = lab.job_ids((), "queue")
+            if not len(ids):
+                return None
+            job_id = ids[0]
+        job = lab.job(job_id)
+        probes = tuple(lab.probes(job_id))
+        probe = next((p for p in probes if p.id == self.probe_id), None)
+        if probe is None:
+            probe = telling(job, probes)
+        trials = tuple(lab.trials(probe_id=probe.id)) if probe else ()
+        curves = lab.curves(probe.id) if probe else {}
+        told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
+        log = tuple(read_log(lab.path, probe)) if self.log else ()
+        return JobData(
+            job, probes, probe.id if probe else None, trials, curves, lab.job_spec(job_id), told,
+            tuple(lab.events(job_id=job_id, limit=100)), log,
+        )  # fmt: skip
+
+
+def read_log(lab_path: str | os.PathLike[str], probe: ProbeRow | None) -> list[str]:
+    """The end of the worker's log that has to do with a job: that of its slot, else the newest;
+    at most 64 kB.
+    """
+    from store.paths import LabPaths
+
+    folder = LabPaths(Path(lab_path)).logs
+    slot = (probe.slot or "") if probe else ""
+    try:
+        files = sorted(folder.glob("*.log"), key=lambda p: p.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
+    name = slot.replace(":", "-").replace("/", "-")
+    chosen = next((f for f in files if name and name in f.stem), files[0] if files else None)
+    if chosen is None:
+        return []
+    try:
+        with chosen.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = clean_lines(text)
+    return lines[1:] if size > LOG_BYTES else lines[:-1] if lines and not lines[-1] else lines
 
 
 class JobPane(ScreenPane):
@@ -56,6 +133,7 @@ class JobPane(ScreenPane):
             self.data = data
             if self.request.job_id is None:
                 self.request = replace(self.request, job_id=data.job.id)
+                self.reload()  # from now on this job, not whatever is the first of the queue
 
     def receive(self, data: Any, problem: str) -> None:
         if data is None and not problem:
@@ -83,7 +161,7 @@ class JobPane(ScreenPane):
             name = self.lab_app.keymap.name
             return empty_state(["No job yet.", f"{name('show_new')} starts from a preset"], width, height)
         width -= 2
-        lines: list[Line] = [*self._facts(data.job, width), ()]
+        lines: list[Line] = [*facts(data.job, width, self.supervised), ()]
         room = height - len(lines)
         if width >= 178:
             left = (width - 4) * 45 // 100
@@ -102,78 +180,13 @@ class JobPane(ScreenPane):
             side = [*self._grid(data, right, grid), *self._tab_panel(data, right, room - grid)]
             block = beside((self._left(data, left, room), left), (side, right), height=room, gap=3)
         else:
-            top = max(7, room * 55 // 100)
+            empty = self._text() == "loss" and not any(c.steps for c in data.curves.values())
+            top = max(7, room - 4 if empty else room * 55 // 100)
             block = [
                 *stack(self._chart(data, width, top), width, top),
                 *self._tab_panel(data, width, room - top),
             ]
         return inset([*lines, *block])
-
-    def _facts(self, job: JobRow, width: int) -> list[Line]:
-        first: list[Span] = [
-            (f"{job.id} ", "title"),
-            (f" {model_sign(job.model)} ", model_style(job.model)),
-            (f"{clean(job.model_label)}  ", "strong"),
-            (
-                f"{clean(job.task)} {job.format} "
-                f"{figures.lengths(job.distribution, job.length, job.min_length)}   ",
-                "",
-            ),
-            (f"{STATE_SIGN[job.state]} {job.state}", state_style(job.state)),
-        ]
-        if job.device and job.state == "running":
-            first.append((f" on {clean(job.device)}", "dim"))
-        if figures.own_name(job):
-            first.append((f"   {figures.own_name(job)}", "dim"))
-        return [tuple(first), self._answer(job, width)]
-
-    def _answer(self, job: JobRow, width: int) -> Line:
-        """What is known of N*, and when more will be."""
-        spans: list[Span] = [("N* ", "dim")]
-        if job.status == "censored":
-            spans += [(f"> {figures.exact(job.n_max)}", "warn bold")]
-            if job.best_loss is not None:
-                spans.append((f"  best loss {figures.loss(job.best_loss)}", "dim"))
-        elif job.hi is not None:
-            value = figures.exact(job.hi) if job.status == "bracket" else "?"
-            spans += [
-                (value, "strong"),
-                (f"  in ({figures.exact(job.lo)}, {figures.exact(job.hi)}]", "" if job.lo else "dim"),
-            ]
-        elif job.lo:
-            spans.append((f"> {figures.exact(job.lo)} so far", "dim"))
-        else:
-            spans.append(("not known yet", "dim"))
-        if job.estimate is not None:
-            low, high = figures.count(round(job.estimate[1])), figures.count(round(job.estimate[2]))
-            spans.append((f"  ≈ {figures.count(round(job.estimate[0]))} [{low}, {high}]", "accent"))
-        spans.append((f"   {job.candidates} tried", "dim"))
-        left = candidates_left(job)
-        if left and job.status == "open":
-            spans.append((f", ~{left} left", "dim"))
-        guess = job_eta(job)
-        if guess.seconds is not None:
-            spans += [
-                ("   ETA ", "dim"),
-                (f"~{figures.duration(guess.seconds)}", ""),
-                (f" ({guess.basis})", "dim"),
-            ]
-        elif job.wall_s:
-            spans.append((f"   took {figures.duration(job.wall_s)}", "dim"))
-        if job.reason and job.state != "done":
-            spans.append((f"   {figures.why(job)}", "bad"))
-        spans.append(
-            (
-                f"   N_max {figures.exact(job.n_max)}{', every sequence' if 'capped' in job.flags else ''}",
-                "dim",
-            )
-        )
-        if figures.flags(job.flags):
-            spans.append((f"   {figures.flags(job.flags)}", "warn"))
-        # The basis of the ETA is the first to go where there is no room.
-        if size(tuple(spans)) > width:
-            spans = [s for s in spans if not s[0].startswith(" (")]
-        return tuple(spans)
 
     def _left(self, data: JobData, width: int, height: int) -> list[Line]:
         loss = max(9, height * 2 // 5)
@@ -186,17 +199,20 @@ class JobPane(ScreenPane):
     def _middle(self, data: JobData, width: int, height: int) -> list[Line]:
         grid = min(height // 2, self._grid_height(data) + 2)
         lines = stack(self._grid(data, width, grid), width, grid)
-        return [*lines, *self._panel("events", event_lines(data.events), width, height - grid)]
+        return [*lines, *self._panel("events", event_lines(data.events, data.job), width, height - grid)]
 
     def _chart(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule("candidates", width, HEADS.strip() if width >= WIDE else "")
         if not data.probes:
             return [head, (), ((" no candidate yet", "dim"),)]
-        chosen = data.probe if self.request.probe_id is not None else None
+        follows = self.request.probe_id is None
         style = model_style(data.job.model)
+        chart = bracket_chart(
+            data.job, data.probes, width, height - 2, chosen=data.probe, follows=follows, style=style
+        )
         return [
             head,
-            *bracket_chart(data.job, data.probes, width, height - 2, chosen=chosen, style=style),
+            *chart,
             (),
         ]
 
@@ -208,11 +224,11 @@ class JobPane(ScreenPane):
         return 1 + 3 * len({t.lr for t in data.trials})
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
-        head = rule(f"grid {self._shown(data)}", width, "best loss")
+        head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
         return stack([head, *heat_map(data.trials, data.job.eps, width, height - 2)], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:
-        head = rule(f"validation loss {self._shown(data)}", width)
+        head = rule(f"validation loss {self._shown(data)}", width, self._others("loss"))
         body = loss_plot(data.job, data.trials, data.curves, width, height - 1)
         return [head, *(body or [(), ((" no evaluation yet", "dim"),)])]
 
@@ -223,26 +239,30 @@ class JobPane(ScreenPane):
         if which == "grid":
             return self._grid(data, width, height)
         if which == "events":
-            return self._panel("events", event_lines(data.events), width, height)
+            return self._panel("events", event_lines(data.events, data.job), width, height)
         if which == "log":
             lines = log_lines(data.log)
             if self.following:
                 self.scroll = max(0, len(lines) - height + 1)
             return self._panel("log", lines, width, height)
-        return self._panel("spec", spec_lines(data.spec, data.job, data.provenance), width, height)
+        return self._panel("spec", spec_panel(data.spec, data.job, data.provenance), width, height)
 
     def _panel(self, name: str, lines: list[Line], width: int, height: int) -> list[Line]:
-        tabs = self._tabs()
         hot = name == self._text()
-        others = "  ".join(t for t in tabs if t != name) if hot else ""
         if hot:
             self.scroll = max(0, min(self.scroll, len(lines) - height + 1))
         top = self.scroll if hot else max(0, len(lines) - height + 1)
-        key = self.lab_app.keymap.name("next_panel")
-        return [
-            rule(name, width, f"{key} {others}" if others else ""),
-            *lines[top : top + max(0, height - 1)],
-        ]
+        below = len(lines) - top - max(0, height - 1)
+        more = f"{below} more ↓ {self.lab_app.keymap.name('page_down')}   " if hot and below > 0 else ""
+        note = more + self._others(name)
+        return [rule(name, width, note.rstrip()), *lines[top : top + max(0, height - 1)]]
+
+    def _others(self, name: str) -> str:
+        """The panels that the key turns to, where this one is among those that it turns."""
+        tabs = self._tabs()
+        if name != self._text():
+            return ""
+        return f"{self.lab_app.keymap.name('next_panel')} {'  '.join(t for t in tabs if t != name)}"
 
     # Hands
 

@@ -12,11 +12,11 @@ from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.poller import Loader
 from labtui.tui.screens.kappadata import Axes, KappaData, KappaRequest, named
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
-from labtui.tui.theme import STATE_SIGN, model_sign, model_style, state_style
 from labtui.views import numbers as figures
 from labtui.views.forest import forest
 from labtui.views.kappacells import cell_spans, terms_plot
 from labtui.views.lines import Line, Span, beside, crop, ends, inset, rule, text_line
+from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term

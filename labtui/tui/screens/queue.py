@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis.eta import job_eta, queue_eta
+from labtui.analysis.eta import Backlog, Pace, job_eta, measured, queue_eta
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean
 from labtui.tui.dialogs import Listing
@@ -18,12 +18,15 @@ from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
 from labtui.views.gauges import gauge_lines, users_lines
+from labtui.views.job import remarks
 from labtui.views.lines import Line, Span, ends, size
-from labtui.views.queuerows import COLUMNS, cells
+from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
 
 if TYPE_CHECKING:
     from store.rows import JobRow
 
+SAMPLE = 50
+"""Finished and queued jobs that the guess of the time left is made from."""
 SORTS = ("queue", "-id", "state", "-priority", "model", "format", "-L", "-progress", "name")
 
 
@@ -33,9 +36,10 @@ class QueueData:
 
     ids: array[int]
     rows: tuple[JobRow, ...]
-    pace: float | None
-    """Mean seconds of the last finished jobs."""
+    pace: Pace
+    """Of the last finished jobs."""
     running: tuple[JobRow, ...]
+    queued: Backlog
     request: QueueRequest
 
 
@@ -56,6 +60,9 @@ class QueueRequest:
         ids = lab.job_ids(self.query.where, self.order, self.study, archived=None if self.archived else False)
         if self.query.kappa:
             ids = _with_kappa(lab, ids, self)
+        running = tuple(lab.jobs(lab.job_ids(_in("running"), "queue", None)))
+        if self.order == "queue":
+            ids = _failed_first(ids, running, lab.job_ids(_in("failed"), "-finished", None))
         top = self.top
         if self.keep is not None and not (top < len(ids) and self.keep in ids[top : top + self.height]):
             try:
@@ -64,11 +71,16 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        last = lab.job_ids(_in("done"), "-finished", None)[:50]
-        running = tuple(lab.jobs(lab.job_ids(_in("running"), "queue", None)))
-        times = [job.wall_s for job in lab.jobs(last)] if len(last) else []
+        done = lab.job_ids(_in("done"), "-finished", None)[:SAMPLE]
+        waiting = lab.job_ids(_in("queued"), "queue", None)
+        sample = waiting[:: max(1, len(waiting) // SAMPLE)][:SAMPLE]
         return QueueData(
-            ids, tuple(lab.jobs(wanted)), sum(times) / len(times) if times else None, running, self
+            ids,
+            tuple(lab.jobs(wanted)),
+            measured(lab.jobs(done)) if len(done) else IDLE,
+            running,
+            Backlog(len(waiting), tuple(lab.jobs(sample)) if len(sample) else ()),
+            self,
         )
 
 
@@ -76,6 +88,16 @@ def _in(state: str) -> tuple[Any, ...]:
     from store.filters import Condition
 
     return (Condition("state", "=", state),)
+
+
+def _failed_first(ids: array[int], running: Sequence[JobRow], failed: array[int]) -> array[int]:
+    """What failed stands directly below what runs: there it is seen."""
+    if not len(failed):
+        return ids
+    bad, runs = set(failed), {job.id for job in running}
+    there = set(ids)
+    head = [i for i in ids if i in runs]
+    return array("q", [*head, *(i for i in failed if i in there), *(i for i in ids if i not in bad | runs)])
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
@@ -98,8 +120,10 @@ class QueuePane(TablePane["JobRow"]):
     def __init__(self) -> None:
         super().__init__()
         self.request = QueueRequest()
-        self.pace: float | None = None
+        self.pace: Pace = IDLE
         self.running: tuple[JobRow, ...] = ()
+        self.queued = Backlog(0)
+        self.widths = Widths()
 
     # Reading
 
@@ -116,7 +140,8 @@ class QueuePane(TablePane["JobRow"]):
             return  # an answer to a question that nobody asks any more
         self.window.replace(data.ids)
         self.window.feed((row.id, row) for row in data.rows)
-        self.pace, self.running = data.pace, data.running
+        self.pace, self.running, self.queued = data.pace, data.running, data.queued
+        self.widths.see(data.rows)
 
     def arrived(self) -> None:
         self.lab_app.watch_gauges()
@@ -140,13 +165,17 @@ class QueuePane(TablePane["JobRow"]):
         detail = height >= 14
         room = height - len(lines) - (1 if detail else 0)
         gap = 2 if width >= 100 else 1
-        columns = layout(COLUMNS, width - 2, gap)
+        columns = layout(self.widths.columns(), width - 2, gap)
+        top = self.widths.top
+        columns = [
+            (replace(c, title=bracket_ticks(w, top)) if c.key == "bracket" else c, w) for c, w in columns
+        ]
         table = table_lines(
             self.window,
             columns,
             width,
             room,
-            lambda job, w: cells(job, w, self.pace),
+            lambda job, w: cells(job, w, self.pace, self.supervised, top),
             sort=self.request.order,
             gap=gap,
         )
@@ -172,38 +201,39 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.is_busy():
             return ()
-        guess = queue_eta(self.running, self.common.counts.get("queued", 0), self.pace)
-        if guess.seconds is None:
+        guess = queue_eta(self.running, self.queued, self.pace) if self.supervised else None
+        if guess is None:
             return ()
-        basis = f": {guess.basis}" if width >= 110 else ""
-        return (
-            ("all done in ", "dim"),
-            (f"~{figures.duration(guess.seconds)}", "strong"),
-            (f"{basis} ", "dim"),
-        )
+        low, high, basis = guess
+        span = f"~{figures.duration(low)}" + (f" to {figures.duration(high)}" if high > low else "")
+        return (("all done in ", "dim"), (span, "strong"), (f": {basis} " if width >= 110 else " ", "dim"))
 
     def _detail(self, width: int) -> Line:
         """What the row under the cursor has no room for: why this ETA, why it failed, the note."""
         job = self.window.row
         if job is None:
             return ()
-        parts: list[Span] = [(f" {clean(job.hash[:8])}", "dim")]
+        parts: list[Span] = []
         if figures.own_name(job):
             parts.append((f"  {figures.own_name(job)}", ""))
-        if job.state == "running" and job.current_n is not None:
+        if job.state == "running" and job.current_n is not None and self.supervised:
             parts.append((f"  training N = {job.current_n:,}", "accent"))
-        guess = job_eta(job, self.pace)
-        if guess.seconds is not None:
+        guess = job_eta(job, self.pace.expected(job))
+        if guess.seconds is not None and (self.supervised or job.state != "running"):
             parts.append((f"  ETA ~{figures.duration(guess.seconds)}: {guess.basis}", "dim"))
         if job.reason and job.state in ("failed", "queued", "paused"):
             parts.append((f"  {figures.why(job)}", "bad" if job.state == "failed" else "warn"))
-        if figures.flags(job.flags):
-            parts.append((f"  {figures.flags(job.flags)}", "warn"))
+        if remarks(job):
+            parts.append((f"  {remarks(job)}", "warn"))
+        elif job.state == "done":
+            parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:
             parts.append((f"  ✎ {clean(job.notes)}", "dim"))
-        return tuple(parts)
+        parts.append((f"  {clean(job.hash[:8])}", "dim"))
+        place: Line = ((f"  {self.window.cursor + 1:,} of {len(self.window.ids):,} ", "dim"),)
+        return ends(tuple(parts), place, width)
 
     def _filter_line(self) -> Line:
         spans: list[Span] = []

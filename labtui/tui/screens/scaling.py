@@ -20,10 +20,10 @@ from labtui.tui.screens.scalingdata import (
     tail,
 )
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
-from labtui.tui.theme import model_sign, model_style
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, text_line
 from labtui.views.plot import Axis, plot, span
+from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
     from labtui.analysis.points import Point

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean
-from labtui.tui.theme import model_sign, model_style
 from labtui.views import numbers as figures
 from labtui.views.plot import Series
+from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
     from labtui.analysis.fits import Fit, Refusal

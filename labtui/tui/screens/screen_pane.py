@@ -52,6 +52,14 @@ class ScreenPane(Pane, can_focus=True):
     def common(self) -> Common | None:
         return self.lab_app.common
 
+    @property
+    def supervised(self) -> bool:
+        """Whether a supervisor lives: without one nothing runs, whatever the rows say. True while not
+        known.
+        """
+        common = self.common
+        return common is None or (common.supervisor is not None and common.supervisor.alive)
+
     def selection(self) -> list[int]:
         """The jobs that a verb means."""
         return []

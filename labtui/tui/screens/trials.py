@@ -13,10 +13,10 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, Column, layout, table_lines
-from labtui.tui.theme import OUTCOME_SIGN, model_sign, model_style, state_style
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, beside, rule
 from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
 from store.rows import Curve, JobRow, TrialRow
 
 COLUMNS = (

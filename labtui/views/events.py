@@ -1,0 +1,72 @@
+"""What happened, in words: the same on the Events screen, beside a job and in ``labtui events``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from labtui.text import clean
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span
+from labtui.views.signs import STATE_SIGN, state_style
+from store.rows import EventRow, JobRow
+
+LEVELS = {"info": "dim", "warning": "warn", "error": "bad"}
+SIGNS = {"info": (" ", "dim"), "warning": ("!", "warn"), "error": ("✗", "bad")}
+_CHANGE = re.compile(r"^(?P<name>.*): \w+ to \w+\b(?P<rest>.*)$", re.DOTALL)
+_N = re.compile(r"\bN = (\d+)")
+_WORDS = {
+    "supervisor.started": "supervisor started",
+    "supervisor.stopped": "supervisor stopped",
+    "command.refused": "refused",
+    "device.lost": "device lost",
+}
+
+
+def words(event: EventRow) -> str:
+    """The text of an event as a person reads it, numbers of sequences with their thousands apart."""
+    return _N.sub(lambda found: f"N = {int(found[1]):,}", clean(event.text or event.kind))
+
+
+def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> Line:
+    """Sign and words: ``✓ done  N* 1,118  transformer 2x32 Z3 outcome 6..7  took 64s``.
+
+    Args:
+        event: what happened.
+        job: the job that it belongs to, where it is known: gives its label and what came out of it.
+        named: tell which job; False beside the job itself.
+    """
+    subject, _, state = event.kind.partition(".")
+    if subject != "job" or state not in STATE_SIGN:
+        told, style = words(event), LEVELS.get(event.level, "")
+        if event.kind in _WORDS and not told.startswith(_WORDS[event.kind]):
+            told = f"{_WORDS[event.kind]}: {told}"
+        return ((f"  {told}", "" if style == "dim" else style),)
+    found = _CHANGE.match(clean(event.text))
+    name = figures.name(job) if job is not None else found["name"] if found else words(event)
+    rest = found["rest"].strip() if found else ""
+    spans: list[Span] = [(f"{STATE_SIGN[state]} {state}", state_style(state))]
+    ended = state == "done" and job is not None and job.state == "done"
+    if ended and job is not None:
+        spans.append((f"  N* {figures.nstar_exact(job)}", "strong"))
+    if named:
+        spans.append((f"  {name}", ""))
+    if ended and job is not None:
+        spans.append((f"  took {figures.duration(job.wall_s)}" if job.wall_s else "", "dim"))
+    elif state == "failed" and job is not None and job.state == "failed":
+        spans.append((f", attempt {job.attempt} of {job.max_attempts}: {figures.why(job)}", "bad"))
+    elif rest:
+        spans.append((f"  {rest.removeprefix('(').removesuffix(')')}", LEVELS.get(event.level, "dim")))
+    return tuple(spans)
+
+
+def event_lines(events: Sequence[EventRow], job: JobRow) -> list[Line]:
+    """The events of one job beside it, oldest first."""
+    return [((f" {figures.clock(e.at)}  ", "dim"), *what(e, job, named=False)) for e in events]
+
+
+def event_line(event: EventRow) -> str:
+    """``2026-02-01 12:00:03      7  job 12     N = 312: success``: a line of ``labtui events``."""
+    mark = {"warning": "! ", "error": "!! "}.get(event.level, "")
+    job = f"job {event.job_id}" if event.job_id is not None else ""
+    return f"{figures.when(event.at)}  {event.id:>6}  {job:<9} {mark}{words(event)}"

@@ -1,0 +1,197 @@
+"""Recurrences that are linear in the state: h_t = A(x_t) h_{t-1} [+ B x_t], with A of the token alone and a
+linear head.
+
+A and B x are tables over the vocabulary, made once per step and then looked up. What differs is the form
+of A: diagonal, blocks, rotations, a product of low rank, or a soft permutation times a diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import pi, sqrt
+
+import torch
+from torch import Tensor
+
+from runners.interrupt import check_interrupt
+from runners.models.autograd import WHOLE, Definition, Weights, linear, lookup
+from runners.models.layout import Initial, flat, gaussian
+from runners.models.shape import Shape
+from runners.spec import DenseSSM, Diagonal
+
+Parameters = dict[str, tuple[tuple[int, ...], Initial]]
+Turn = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+"""(state [E, B, h], this step's transition) -> A h."""
+
+
+def _run(
+    tokens: Tensor, start: Tensor, transition: tuple[Tensor, ...], turn: Turn, added: Tensor | None
+) -> Tensor:
+    """States [E, B, T, h] of h_t = turn(h_{t-1}) [+ added_t]; transition and added [E, B, T, .], start [E,
+    h].
+    """
+    h = start.unsqueeze(1).expand(-1, tokens.shape[1], -1)
+    each = zip(*(part.unbind(2) for part in transition), strict=True)
+    more = added.unbind(2) if added is not None else None
+    states = []
+    for t, now in enumerate(each):
+        check_interrupt()
+        h = turn(h, now)
+        if more is not None:
+            h = h + more[t]
+        states.append(h)
+    return torch.stack(states, 2)
+
+
+def _input(w: Weights, tokens: Tensor) -> Tensor | None:
+    return lookup(linear(w["embedding"], w["input"]), tokens) if "input" in w else None
+
+
+def _scale(h: Tensor, now: tuple[Tensor, ...]) -> Tensor:
+    return h * now[0]
+
+
+def _blocks(h: Tensor, now: tuple[Tensor, ...]) -> Tensor:
+    """By blocks [n, b, b] that stand transposed (in, out): a multiplication and a sum, as b is small."""
+    (A,) = now
+    E, B, _ = h.shape
+    n, b = A.shape[-3], A.shape[-1]
+    return (h.view(E, B, n, b, 1) * A).sum(-2).view(E, B, n * b)
+
+
+def _turn(h: Tensor, now: tuple[Tensor, ...]) -> Tensor:
+    """By factors and angles: the first half of the state holds the real parts, the second the imaginary
+    ones.
+    """
+    cosine, sine = now
+    real, imaginary = h.chunk(2, -1)
+    return torch.cat((real * cosine - imaginary * sine, real * sine + imaginary * cosine), -1)
+
+
+def diagonal(spec: Diagonal, shape: Shape) -> Definition:
+    """Define h_t = a(x_t) h_{t-1} [+ B x_t], elementwise, a from u = W embedding(x) + b: range ``[0,1]`` a =
+    sig(u), ``[-1,1]`` a = 2 sig(u) - 1, ``complex`` a = sig(u) e^(i theta), theta linear in the embedding
+    too. Range by range what such a recurrence can track: Grazzi et al. 2025 (arXiv:2411.12537). Without B
+    x, h_0 is learned, else it is 0.
+    """
+    h, d, V = spec.hidden, spec.embedding, shape.n_inputs
+    parameters: Parameters = {
+        "embedding": ((V, d), gaussian(1.0)),
+        "gate": ((h, d), flat(1 / sqrt(d))),
+        "gate_bias": ((h,), flat(1 / sqrt(d))),
+    }
+    complex_ = spec.range == "complex"
+    width = 2 * h if complex_ else h
+    if complex_:
+        parameters["angle"] = ((h, d), gaussian(pi / sqrt(d)))
+    if spec.additive:
+        parameters["input"] = ((width, d), flat(1 / sqrt(d)))
+    else:
+        parameters["h0"] = ((width,), gaussian(1.0))
+
+    def forward(w: Weights, tokens: Tensor) -> Tensor:
+        a = linear(w["embedding"], w["gate"], w["gate_bias"]).sigmoid()
+        if spec.range == "[-1,1]":
+            a = 2 * a - 1
+        start = w["h0"] if "h0" in w else a.new_zeros(a.shape[0], width)
+        added = _input(w, tokens)
+        if not complex_:
+            return _run(tokens, start, (lookup(a, tokens),), _scale, added)
+        angle = linear(w["embedding"], w["angle"])
+        turned = lookup(a * angle.cos(), tokens), lookup(a * angle.sin(), tokens)
+        return _run(tokens, start, turned, _turn, added)
+
+    return Definition(parameters, forward, width, together=h % WHOLE == 0)
+
+
+def structured(spec: DenseSSM, shape: Shape) -> Definition:
+    """Define a bilinear RNN whose A(x) is linear in the embedding and has a structure (Ebrahimi et al. 2025,
+    arXiv:2505.21749): ``full``; ``block``: blocks of b x b; ``rotation``: turns of the plane by angles
+    linear in the embedding; ``diagonal``; ``factored``: U diag(W x) V^T of rank R. ``additive`` adds B
+    x_t; ``near_identity`` starts all of them close to A = I, the identity being a constant beside the
+    linear part. h_0 is learned.
+    """
+    h, d, V = spec.hidden, spec.embedding, shape.n_inputs
+    near = spec.init == "near_identity"
+    small = 0.1 if near else 1.0
+    s = spec.init_scale * small
+    parameters: Parameters = {"embedding": ((V, d), gaussian(1.0)), "h0": ((h,), gaussian(1.0))}
+    b = {"full": h, "block": spec.block, "diagonal": 1}.get(spec.structure, 0)
+    if b:
+        parameters["transition"] = ((h * b, d), gaussian(s / sqrt(d * b)))
+    elif spec.structure == "rotation":
+        parameters["transition"] = ((h // 2, d), gaussian(pi * s / sqrt(d)))
+    else:
+        rank = spec.rank or h
+        parameters["read"] = ((rank, h), gaussian(1 / sqrt(h)))
+        parameters["transition"] = ((rank, d), gaussian(s / sqrt(d)))
+        parameters["write"] = ((h, rank), gaussian(1 / sqrt(rank)))
+    if spec.additive:
+        parameters["input"] = ((h, d), flat(1 / sqrt(d)))
+
+    def forward(w: Weights, tokens: Tensor) -> Tensor:
+        made, added, start = linear(w["embedding"], w["transition"]), _input(w, tokens), w["h0"]
+        if spec.structure == "rotation":
+            parts = lookup(made.cos(), tokens), lookup(made.sin(), tokens)
+            return _run(tokens, start, parts, _turn, added)
+        if spec.structure == "factored":
+            read, write = w["read"].transpose(1, 2), w["write"].transpose(1, 2)
+
+            def through(state: Tensor, now: tuple[Tensor, ...]) -> Tensor:
+                inner = torch.bmm(state, read) * now[0]
+                return torch.baddbmm(state, inner, write) if near else torch.bmm(inner, write)
+
+            return _run(tokens, start, (lookup(made, tokens),), through, added)
+        if b == 1:
+            return _run(tokens, start, (lookup(made + 1 if near else made, tokens),), _scale, added)
+        blocks = made.view(*made.shape[:2], h // b, b, b)
+        if near:
+            blocks = blocks + torch.eye(b, dtype=made.dtype, device=made.device)
+        if b == h:
+            return _dense(blocks.squeeze(2), start, tokens, added)
+        A = lookup(blocks.flatten(2), tokens).view(*tokens.shape, h // b, b, b)
+        return _run(tokens, start, (A,), _blocks, added)
+
+    return Definition(parameters, forward, h, together=h % (2 * WHOLE) == 0)
+
+
+def _dense(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None) -> Tensor:
+    """By full matrices A [E, V, in, out]: one product of the state, laid out by token, with all of them at
+    once, since a gather of whole matrices would move more than it computes.
+    """
+    E, B, T = tokens.shape
+    V, h = A.shape[1], A.shape[2]
+    table = A.reshape(E, V * h, h)
+    hot = (tokens.unsqueeze(-1) == torch.arange(V, device=tokens.device)).to(A.dtype)
+    state = start.unsqueeze(1).expand(-1, B, -1)
+    states = []
+    for t in range(T):
+        check_interrupt()
+        spread = hot[:, :, t].unsqueeze(-1) * state.unsqueeze(2)
+        state = torch.bmm(spread.view(E, B, V * h), table)
+        if added is not None:
+            state = state + added[:, :, t]
+        states.append(state)
+    return torch.stack(states, 2)
+
+
+def pd_ssm(shape: Shape, hidden: int) -> Definition:
+    """Define the soft PD state space model: per token A = rowsoftmax(P) diag(tanh d), h_t = A h_{t-1}, from
+    P = 3 I + 0.1 N, d = 0.1 N, h_0 = 0.1 N, and a linear head with bias.
+    """
+    h, V = hidden, shape.n_inputs
+
+    def permutation(k: int, places: Tensor) -> Tensor:
+        return gaussian(0.1)(k, places) + 3.0 * (places % (h * h) % (h + 1) == 0)
+
+    parameters: Parameters = {
+        "permutation": ((V, h, h), permutation),
+        "diagonal": ((V, h), gaussian(0.1)),
+        "h0": ((h,), gaussian(0.1)),
+    }
+
+    def forward(w: Weights, tokens: Tensor) -> Tensor:
+        A = w["permutation"].softmax(-1) * w["diagonal"].tanh().unsqueeze(2)
+        return _dense(A.transpose(2, 3), w["h0"], tokens, None)
+
+    return Definition(parameters, forward, h, together=h % (2 * WHOLE) == 0)
