@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from runners.engine.types import Member
-from runners.pool.state import Assignment, Probe, Returned, SupervisorState, manifest, read_manifest
+from runners.pool.state import Assignment, Returned, SupervisorState, WorkItem, manifest, read_manifest
 from store.paths import LabPaths
 
 NAME = "assignment.json"
@@ -103,7 +103,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def own_folder(state: SupervisorState, probe: Probe, assignment: Assignment) -> Path:
+def own_folder(state: SupervisorState, probe: WorkItem, assignment: Assignment) -> Path:
     """The folder from which a probe would go on: its own, or its pack's where no copy could be made."""
     own = state.folder(probe.id)
     return own if own.exists() else Path(assignment.folder)
@@ -115,7 +115,7 @@ def part(state: SupervisorState, returned: Returned) -> None:
         separate(state.paths, Path(returned.assignment.folder))
 
 
-def discard(state: SupervisorState, probe: Probe) -> None:
+def discard(state: SupervisorState, probe: WorkItem) -> None:
     """Delete the checkpoints of a probe that is over; those of a pack go with its last probe."""
     home = probe.home
     folder = state.folder(probe.id)

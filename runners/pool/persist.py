@@ -16,7 +16,7 @@ from runners.engine.types import shape_key
 from runners.pool import checkpoints
 from runners.pool.identity import machine
 from runners.pool.protocol import to_json
-from runners.pool.state import Assignment, Probe, Returned, Run, SupervisorState, Trial, log
+from runners.pool.state import Assignment, Returned, Run, SupervisorState, Trial, WorkItem, log
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
 from runners.verdict import Evidence, Outcome
@@ -161,7 +161,7 @@ def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     remarks, plans, saved, speeds = state.remarks[:], state.plans[:], state.saved[:], state.speeds[:]
     if not (complete or ended or changed or remarks or plans or saved or speeds):
         return False
-    closed: list[tuple[Run, Replayed, list[Probe]]] = []
+    closed: list[tuple[Run, Replayed, list[WorkItem]]] = []
     fresh = [t for p in changed for t in p.trials if t.changed and t.ended is None and not t.over][
         :LIVE_TRIALS
     ]
@@ -199,13 +199,13 @@ def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     return True
 
 
-def _unwritten(probe: Probe) -> list[Trial]:
+def _unwritten(probe: WorkItem) -> list[Trial]:
     return [t for t in probe.trials if t.ended is not None and not t.over]
 
 
-def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
+def _ends(runs: Iterable[Run]) -> list[tuple[WorkItem, Trial]]:
     """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
-    ended: list[tuple[Probe, Trial]] = []
+    ended: list[tuple[WorkItem, Trial]] = []
     for run in sorted(runs, key=lambda r: not any(p.complete for p in r.probes.values())):
         if len(ended) >= ENDED_TRIALS:
             break
@@ -213,7 +213,7 @@ def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
     return ended
 
 
-def _sound(state: SupervisorState, probe: Probe) -> bool:
+def _sound(state: SupervisorState, probe: WorkItem) -> bool:
     """Superseded trials need a success that superseded them;
     an engine that says otherwise is not believed.
     """
@@ -256,7 +256,7 @@ def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str) -> 
         lab.set_calibration(tx, shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
 
 
-def _progress(state: SupervisorState, tx: Tx, probe: Probe) -> None:
+def _progress(state: SupervisorState, tx: Tx, probe: WorkItem) -> None:
     best = min(
         (t.ended.ended.best_loss if t.ended is not None else t.best for t in probe.trials), default=math.inf
     )
@@ -273,7 +273,7 @@ def _progress(state: SupervisorState, tx: Tx, probe: Probe) -> None:
 
 
 def _drop(
-    state: SupervisorState, tx: Tx, probe: Probe, how: Literal["interrupted", "cancelled", "lost"]
+    state: SupervisorState, tx: Tx, probe: WorkItem, how: Literal["interrupted", "cancelled", "lost"]
 ) -> None:
     """A probe ends without a verdict; how far it came, and in what time, is kept for the run that goes on."""
     _progress(state, tx, probe)
@@ -300,7 +300,7 @@ def _trial_progress(state: SupervisorState, tx: Tx, trial: Trial) -> None:
     )
 
 
-def _end(state: SupervisorState, tx: Tx, probe: Probe, trial: Trial) -> None:
+def _end(state: SupervisorState, tx: Tx, probe: WorkItem, trial: Trial) -> None:
     assert trial.ended is not None
     message, ended = trial.ended, trial.ended.ended
     probe_rows.end_trial(
@@ -320,8 +320,8 @@ def _end(state: SupervisorState, tx: Tx, probe: Probe, trial: Trial) -> None:
 
 
 def _close(
-    state: SupervisorState, tx: Tx, run: Run, probes: Sequence[Probe]
-) -> tuple[Run, Replayed, list[Probe]]:
+    state: SupervisorState, tx: Tx, run: Run, probes: Sequence[WorkItem]
+) -> tuple[Run, Replayed, list[WorkItem]]:
     """The verdicts of a job's complete probes; ends the job if its search is over."""
     for probe in probes:
         probe_rows.end_probe(
@@ -351,7 +351,11 @@ def _close(
 
 
 def _closed(
-    state: SupervisorState, run: Run, replayed: Replayed, complete: Sequence[Probe], unneeded: Sequence[Probe]
+    state: SupervisorState,
+    run: Run,
+    replayed: Replayed,
+    complete: Sequence[WorkItem],
+    unneeded: Sequence[WorkItem],
 ) -> None:
     adopt(run, replayed)
     run.solo, run.crashes = False, 0
@@ -382,7 +386,7 @@ def settle(state: SupervisorState, writer: Writer) -> bool:
     for returned in back:
         checkpoints.part(state, returned)
     gone: dict[int, Run] = {}
-    orphans: list[Probe] = []
+    orphans: list[WorkItem] = []
     with writer.transaction() as tx:
         for r in back:
             if r.kept:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from runners.engine.types import Member, Plan, shape_key
 from runners.pool import checkpoints
 from runners.pool import protocol as m
-from runners.pool.choose import Load, Wish, ahead, allot, waiting
+from runners.pool.choose import Batch, ahead, allot, waiting
 from runners.pool.persist import Replayed, adopt, blaming, replay_job
 from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import (
     Assignment,
-    Probe,
     Returned,
     Run,
     Slot,
     SupervisorState,
     Trial,
+    WorkItem,
     grid_of,
     log,
     members_of,
@@ -28,31 +28,14 @@ from runners.pool.state import (
 from runners.search import Candidate
 from runners.spec import Job
 from store.errors import Illegal
-from store.write import Begun, QueuedJob, Tx, Writer, jobs, lab
+from store.write import QueuedJob, Tx, Writer, jobs, lab
 from store.write import probes as probe_rows
 
 CUDA_PACK = 64
-"""Members that one load on a GPU is filled up to, where the shape's calibration found company to pay."""
+"""Members that one batch on a GPU is filled up to, where the shape's calibration found company to pay."""
 PACK_AHEAD = 8
-"""How far beyond the slots the queue is read for searches that could share a load."""
+"""How far beyond the slots the queue is read for searches that could share a batch."""
 HINTS = 2
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A probe whose rows exist, not yet in memory."""
-
-    wish: Wish
-    begun: Begun
-    wins: Mapping[tuple[float, int], int]
-    """Of each (learning rate, seed), from what is stored: a restart changes no order."""
-
-
-@dataclass(frozen=True)
-class _Order:
-    load: Load
-    probes: tuple[_Begun, ...]
-    plan: Plan | None
 
 
 def free_slots(state: SupervisorState) -> list[Slot]:
@@ -94,32 +77,31 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
                 log.warning("%s; nothing new begins", state.obstacle)
             return 0
     most = len(free) + guesses + unstaffed + 1
-    orders: list[_Order] = []
     fresh: list[tuple[Run, Replayed]] = []
     # Not durable on its own: a power cut would take back a beginning, never a verdict.
     with writer.transaction(durable=False) as tx:
-        wishes = _wishes(state, tx, most, fresh)
-        if len(wishes) == most and any(
-            _capacity(state, tx, s, w.run) >= 2 * w.size for s in free for w in wishes
+        items = _items(state, tx, most, fresh)
+        if len(items) == most and any(
+            _capacity(state, tx, s, w.run) >= 2 * w.size for s in free for w in items
         ):
             fresh.clear()
-            wishes = _wishes(state, tx, most + PACK_AHEAD, fresh)
-        extra = _extra(state, wishes, fresh) if state.options.speculate else []
-        loads = allot(free, wishes, extra, lambda slot, run: _capacity(state, tx, slot, run))
-        started = {w.run.id: load.slot.device.id for load in loads for w in load.wishes}
+            items = _items(state, tx, most + PACK_AHEAD, fresh)
+        extra = _extra(state, items, fresh) if state.options.speculate else []
+        batches = allot(free, items, extra, lambda slot, run: _capacity(state, tx, slot, run))
+        started = {w.run.id: batch.slot.device.id for batch in batches for w in batch.items}
         for run, _ in fresh:
             if run.id in started:
                 run.attempt = jobs.set_job(tx, run.id, "running", device=started[run.id])
-        for load in loads:
-            orders.append(_begin(state, tx, load))
+        for batch in batches:
+            _begin(state, tx, batch)
     for run, replayed in fresh:
         if run.id in started:
             adopt(run, replayed)
             state.runs[run.id] = run
-    for order in orders:
-        _hand_out(state, order)
-    taken = {id(w) for load in loads for w in load.wishes}
-    short = sum(1 for w in wishes if id(w) not in taken)
+    for batch in batches:
+        _hand_out(state, batch)
+    taken = {id(w) for batch in batches for w in batch.items}
+    short = sum(1 for w in items if id(w) not in taken)
     _make_room(state, short)
     left = short + sum(1 for w in extra if id(w) not in taken)
     return min(unstaffed, max(0, len(state.assignments) + left - staffed))
@@ -144,16 +126,16 @@ def _promote(state: SupervisorState, writer: Writer) -> None:
             probe.speculative = False
 
 
-def _wishes(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Replayed]]) -> list[Wish]:
+def _items(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Replayed]]) -> list[WorkItem]:
     """The first ``most`` candidates that can train now, by priority, running jobs first,
     then the queue's order.
     """
-    keyed: list[tuple[tuple[int, int, int], Wish]] = []
+    keyed: list[tuple[tuple[int, int, int], WorkItem]] = []
     for place, row in enumerate(jobs.running(tx)):
         run = state.runs.get(row.id)
-        wish = waiting(run) if run is not None else None
-        if wish is not None:
-            keyed.append(((-row.priority, 0, place), wish))
+        item = waiting(run) if run is not None else None
+        if item is not None:
+            keyed.append(((-row.priority, 0, place), item))
     for place, row in enumerate(jobs.queued(tx, limit=most)):
         opened = _open(state, tx, row)
         if opened is None:
@@ -161,9 +143,9 @@ def _wishes(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Re
         fresh.append(opened)
         run, replayed = opened
         if replayed.progress.next is not None:
-            keyed.append(((-row.priority, 1, place), Wish(run, replayed.progress.next)))
+            keyed.append(((-row.priority, 1, place), WorkItem(run, replayed.progress.next)))
     keyed.sort(key=lambda pair: pair[0])
-    return [wish for _, wish in keyed][:most]
+    return [item for _, item in keyed][:most]
 
 
 def _open(state: SupervisorState, tx: Tx, row: QueuedJob) -> tuple[Run, Replayed] | None:
@@ -197,10 +179,10 @@ def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:
 
 
 def _extra(
-    state: SupervisorState, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Replayed]]
-) -> list[Wish]:
+    state: SupervisorState, items: Sequence[WorkItem], fresh: Sequence[tuple[Run, Replayed]]
+) -> list[WorkItem]:
     """Candidates ahead of their turn, the searches taking turns, each offering its best first."""
-    asked = {w.run.id for w in wishes}
+    asked = {w.run.id for w in items}
     runs = list(state.runs.values())
     for run, replayed in fresh:
         if run.id in asked and run.id not in state.runs:
@@ -209,7 +191,7 @@ def _extra(
             runs.append(shadow)
     owners = {id(run): run for run, _ in fresh}
     by_id = {run.id: run for run in owners.values()} | state.runs
-    offers = [[Wish(by_id[w.run.id], w.candidate, True) for w in ahead(run, state.width)] for run in runs]
+    offers = [[WorkItem(by_id[w.run.id], w.candidate, True) for w in ahead(run, state.width)] for run in runs]
     out = []
     for turn in range(max(map(len, offers), default=0)):
         out += [offer[turn] for offer in offers if turn < len(offer)]
@@ -237,55 +219,67 @@ def _plan_of(text: str | None) -> Plan | None:
         return None
 
 
-def _begin(state: SupervisorState, tx: Tx, load: Load) -> _Order:
-    slot = load.slot
-    begun = []
-    for wish in load.wishes:
-        with blaming(wish.run):
+def _begin(state: SupervisorState, tx: Tx, batch: Batch) -> None:
+    """The rows of a batch's items, and the plan that it goes by."""
+    slot = batch.slot
+    for item in batch.items:
+        grid = grid_of(item.run.job, item.candidate)
+        with blaming(item.run):
             rows = probe_rows.begin_probe(
                 tx,
-                wish.run.id,
-                wish.candidate.n,
-                grid_of(wish.run.job, wish.candidate),
+                item.run.id,
+                item.candidate.n,
+                grid,
                 device=slot.device.id,
                 slot=slot.name,
-                attempt=wish.run.attempt,
-                speculative=wish.speculative,
+                attempt=item.run.attempt,
+                speculative=item.speculative,
             )
         # Not on a GPU: a member's place in a batch may change its last bits there,
         # and the grid trains at once anyway.
-        begun.append(_Begun(wish, rows, probe_rows.wins(tx, wish.run.id) if slot.kind == "cpu" else {}))
-    stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
+        item.wins = probe_rows.wins(tx, item.run.id) if slot.kind == "cpu" else {}
+        item.id, item.resumed, item.plan = rows.probe_id, rows.resumed, rows.plan
+        item.earlier_wall_s, item.earlier_device_s = rows.wall_s, rows.device_s
+        item.trials = [
+            Trial(i, lr, seed, over)
+            for i, (lr, seed), over in zip(rows.trial_ids, grid, rows.ended, strict=True)
+        ]
+        for trial, steps, wall in zip(
+            item.trials, rows.steps, rows.walls, strict=False
+        ):  # none of a fresh one
+            trial.step, trial.earlier_s = steps, wall
+    first = batch.items[0]
+    stored = _plan_of(first.plan) if first.resumed else None
     if stored is None:
         key = slot.plan_key
         if slot.kind != "cpu":
-            key += f"/{sum(w.size for w in load.wishes)}"
-        stored = _plan_of(lab.calibration(tx, shape_key(load.wishes[0].run.job), key))
-    return _Order(load, tuple(begun), replace(stored, device=slot.device.id) if stored else None)
+            key += f"/{sum(item.size for item in batch.items)}"
+        stored = _plan_of(lab.calibration(tx, shape_key(first.run.job), key))
+    batch.plan = replace(stored, device=slot.device.id) if stored else None
 
 
-def _hand_out(state: SupervisorState, order: _Order) -> None:
-    """The probes of one load become an assignment; a probe with a checkpoint of a pack goes out with it,
+def _hand_out(state: SupervisorState, batch: Batch) -> None:
+    """The items of one batch become an assignment; one with a checkpoint of a pack goes out with it,
     on its own.
     """
-    slot = order.load.slot
-    probes = [_probe(state, b) for b in order.probes]
+    slot = batch.slot
+    probes = batch.items
+    for probe in probes:
+        probe.began = probe.told = state.clock()
     if len(probes) > 1:
-        probes = _unpacked(state, order, probes)
+        probes = _unpacked(state, batch)
         if not probes:
             return
     lead = probes[0]
     folder = state.folder(lead.id)
     members: tuple[Member, ...] | None = None
-    resumed = order.probes[0].begun.resumed
-    if resumed and len(probes) == 1:
+    if batch.items[0].resumed and len(probes) == 1:
         members = checkpoints.members(folder)
         if members is not None and not _holds(members, lead):
             members = None
     resume = members is not None
     if members is None:
-        wins = {b.begun.probe_id: b.wins for b in order.probes}
-        members = tuple(x for p in probes for x in members_of(p, wins[p.id]))
+        members = tuple(x for p in probes for x in members_of(p, p.wins))
     by_key = {p.key: p for p in probes}
     places = {(p.key, t.lr, t.seed): place for p in probes for place, t in enumerate(p.trials)}
     index = [(x.probe, places.get((x.probe, x.lr, x.seed), -1)) for x in members]
@@ -297,7 +291,7 @@ def _hand_out(state: SupervisorState, order: _Order) -> None:
         folder=str(folder),
         probes=by_key,
         index=index,
-        plan=order.plan,
+        plan=batch.plan,
         device_id=slot.device.id,
         sent=state.clock(),
         resumed=resume,
@@ -321,43 +315,22 @@ def _hand_out(state: SupervisorState, order: _Order) -> None:
     gone = tuple(key for key in dict.fromkeys(x.probe for x in members) if key not in by_key)
     job = lead.run.job.to_json()
     slot.worker.send(
-        m.Train(assignment.tag, job, members, slot.device.id, order.plan, str(folder), resume, gone)
+        m.Train(assignment.tag, job, members, slot.device.id, batch.plan, str(folder), resume, gone)
     )
     _hint(state, lead, slot)
 
 
-def _probe(state: SupervisorState, b: _Begun) -> Probe:
-    grid = grid_of(b.wish.run.job, b.wish.candidate)
-    rows = b.begun
-    trials = [
-        Trial(i, lr, seed, over) for i, (lr, seed), over in zip(rows.trial_ids, grid, rows.ended, strict=True)
-    ]
-    for trial, steps, wall in zip(trials, rows.steps, rows.walls, strict=False):  # none of a fresh probe
-        trial.step, trial.earlier_s = steps, wall
-    return Probe(
-        rows.probe_id,
-        b.wish.run,
-        b.wish.candidate,
-        b.wish.speculative,
-        trials,
-        state.clock(),
-        told=state.clock(),
-        earlier_wall_s=rows.wall_s,
-        earlier_device_s=rows.device_s,
-    )
-
-
-def _unpacked(state: SupervisorState, order: _Order, probes: list[Probe]) -> list[Probe]:
-    """Those of a load that have no checkpoint yet; one that has goes on alone, from there,
+def _unpacked(state: SupervisorState, batch: Batch) -> list[WorkItem]:
+    """Those of a batch that have no checkpoint yet; one that has goes on alone, from there,
     at the next turn.
     """
     fresh = []
-    for probe, b in zip(probes, order.probes, strict=True):
-        if b.begun.resumed and checkpoints.members(state.folder(probe.id)) is not None:
+    for probe in batch.items:
+        if probe.resumed and checkpoints.members(state.folder(probe.id)) is not None:
             probe.run.solo = True
             probe.run.probes[probe.candidate.n] = probe
             home = Assignment(
-                state.next_tag(probe.id), order.load.slot, probe.run.job, (), "", {}, [], None, "", 0.0
+                state.next_tag(probe.id), batch.slot, probe.run.job, (), "", {}, [], None, "", 0.0
             )
             state.returned.append(Returned(probe, home, "stopped"))
         else:
@@ -365,13 +338,13 @@ def _unpacked(state: SupervisorState, order: _Order, probes: list[Probe]) -> lis
     return fresh
 
 
-def _holds(members: Sequence[Member], probe: Probe) -> bool:
+def _holds(members: Sequence[Member], probe: WorkItem) -> bool:
     """The checkpoint has this probe's trials; it keeps the order in which they begin."""
     mine = [(x.n, x.lr, x.seed) for x in members if x.probe == probe.key]
     return sorted(mine) == sorted((probe.candidate.n, t.lr, t.seed) for t in probe.trials)
 
 
-def _hint(state: SupervisorState, probe: Probe, slot: Slot) -> None:
+def _hint(state: SupervisorState, probe: WorkItem, slot: Slot) -> None:
     """Have the data of the likely next candidates made ready while this one trains."""
     run = probe.run
     if slot.worker is None or run.progress is None:

@@ -58,16 +58,27 @@ class Trial:
         return self.earlier_s + (now - self.heard if self.heard is not None else 0.0)
 
 
-@dataclass
-class Probe:
-    """A candidate N that is training."""
+@dataclass(eq=False)
+class WorkItem:
+    """A candidate N of a search, from the moment it could train until its verdict is stored.
 
-    id: int
+    Its rows (``id``, ``trials``) come with the transaction that begins it; its worker with the assignment.
+    """
+
     run: Run
     candidate: Candidate
-    speculative: bool
-    trials: list[Trial]
-    began: float
+    speculative: bool = False
+    """Tried ahead of its turn."""
+    id: int = 0
+    """Of its row in the lab (a probe); 0: not begun."""
+    trials: list[Trial] = field(default_factory=list)
+    began: float = 0.0
+    resumed: bool = False
+    """It goes on where an earlier run of it left off."""
+    plan: str = ""
+    """The plan that it began with, as stored."""
+    wins: Mapping[tuple[float, int], int] = field(default_factory=dict)
+    """How often each (learning rate, seed) has won in its search: those begin first."""
     checkpoint_step: int = -1
     dropped: bool = False
     """Not wanted any more: whatever still comes for it is late."""
@@ -83,6 +94,11 @@ class Probe:
     @property
     def key(self) -> str:
         return str(self.id)
+
+    @property
+    def size(self) -> int:
+        """Members."""
+        return len(grid_of(self.run.job, self.candidate))
 
     @property
     def complete(self) -> bool:
@@ -120,7 +136,7 @@ class Assignment:
     """As in the checkpoint, those of dropped probes included."""
     folder: str
     """Of its checkpoints."""
-    probes: dict[str, Probe]
+    probes: dict[str, WorkItem]
     """Those that are wanted, by key."""
     index: list[tuple[str, int]]
     """For each member: the key of its probe and its place in that probe's grid."""
@@ -134,7 +150,7 @@ class Assignment:
     """checkpoint or discard, once asked."""
     stop_by: float = 0.0
 
-    def trial(self, member: int) -> tuple[Probe, Trial] | None:
+    def trial(self, member: int) -> tuple[WorkItem, Trial] | None:
         """Whose member that is; None if nobody wants it any more or there is no such member."""
         if not 0 <= member < len(self.index):
             return None
@@ -188,7 +204,7 @@ class Run:
     known: dict[int, tuple[int, bool]] = field(default_factory=dict)
     """Speculative verdicts ahead of their turn: N -> (probe id, success)."""
     progress: Progress | None = None
-    probes: dict[int, Probe] = field(default_factory=dict)
+    probes: dict[int, WorkItem] = field(default_factory=dict)
     """Live ones by N."""
     slot: Slot | None = None
     """The last one, by preference the next: its worker has the data."""
@@ -203,7 +219,7 @@ class Run:
         return len(self.job.grid.members)
 
 
-def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
+def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
     """The engine's members for a probe, those that won most often first:
     where they take turns, a success spares the others.
 
@@ -262,7 +278,7 @@ def read_manifest(text: str) -> tuple[Member, ...] | None:
 class Returned:
     """A probe that came back without its end."""
 
-    probe: Probe
+    probe: WorkItem
     assignment: Assignment
     reason: Literal["stopped", "failed", "out_of_memory", "device", "lost", "stale"]
     text: str = ""
@@ -368,7 +384,7 @@ class SupervisorState:
         assignment.stop_by = self.clock() + (self.options.stop_s if patience_s is None else patience_s)
         assignment.slot.worker.send(m.Stop(assignment.tag, mode))
 
-    def forget(self, probe: Probe) -> None:
+    def forget(self, probe: WorkItem) -> None:
         """A probe that is not wanted any more (its row says so already):
         tell its worker, free what is free.
         """
