@@ -169,7 +169,7 @@ def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
         for r in remarks:
             tx.event(r.kind, r.text, level=r.level, job_id=r.job_id, probe_id=r.probe_id)
         for assignment, plan in plans:
-            _plan(state, tx, assignment, to_json(plan))
+            _plan(state, tx, assignment, to_json(plan), keep=not plan.passing)
         for assignment, step in saved:
             for probe in assignment.probes.values():
                 probe_rows.checkpointed(tx, probe.id, assignment.folder, step)
@@ -228,7 +228,7 @@ def _sound(state: SupervisorState, probe: WorkItem) -> bool:
     return False
 
 
-def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str) -> None:
+def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str, *, keep: bool) -> None:
     slot = assignment.slot
     for probe in assignment.probes.values():
         probe_rows.set_plan(tx, probe.id, plan)
@@ -250,10 +250,12 @@ def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str) -> 
                 "plan": plan,
             },
         )
+    if not keep:
+        return
     shape = shape_key(assignment.job)
-    lab.set_calibration(tx, shape, slot.plan_key, plan)
+    lab.set_calibration(tx, shape, slot.calibration_key, plan)
     if slot.kind != "cpu":  # a GPU's plan is made for so many members
-        lab.set_calibration(tx, shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
+        lab.set_calibration(tx, shape, f"{slot.calibration_key}/{len(assignment.members)}", plan)
 
 
 def _progress(state: SupervisorState, tx: Tx, probe: WorkItem) -> None:

@@ -201,7 +201,7 @@ def _extra(
 def _capacity(state: SupervisorState, tx: Tx, slot: Slot, run: Run) -> int:
     if not state.options.pack:
         return 0
-    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.plan_key))
+    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.calibration_key))
     if plan is None:
         return 0
     if slot.kind == "cpu":
@@ -251,7 +251,7 @@ def _begin(state: SupervisorState, tx: Tx, batch: Batch) -> None:
     first = batch.items[0]
     stored = _plan_of(first.plan) if first.resumed else None
     if stored is None:
-        key = slot.plan_key
+        key = slot.calibration_key
         if slot.kind != "cpu":
             key += f"/{sum(item.size for item in batch.items)}"
         stored = _plan_of(lab.calibration(tx, shape_key(first.run.job), key))

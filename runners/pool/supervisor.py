@@ -44,8 +44,6 @@ PROGRESS_S = 0.4
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
-EVENTS_S = 600.0
-"""How often old events are forgotten; each time makes every screen look again."""
 CLAIM_S = 60.0
 BUSY_MS = 400
 REST_S = {"cpu": 90.0, "cuda": 20.0}
@@ -265,12 +263,13 @@ class Supervisor:
 
             with self.writer.transaction(durable=False) as tx:
                 lab.heartbeat(tx, self._state(), state.obstacle or state.waiting)
-        if self._is_due("events", EVENTS_S):
-            with self.writer.transaction(durable=False) as tx:
-                lab.prune_events(tx)
         if self._is_due("chores", CHORES_S):
+            from store.write import lab
+
             self.workers.trim_logs()
             self.wal.look()
+            with self.writer.transaction(durable=False) as tx:
+                lab.prune_events(tx)
             for kind, idle_s in REST_S.items():
                 if not state.holding or kind == "cuda":
                     self.workers.stop_idle(kind, idle_s)

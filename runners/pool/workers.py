@@ -11,6 +11,7 @@ from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
 from runners.pool.identity import ProcessId, Roster
 from runners.pool.local import LocalWorker, trim
 from runners.pool.state import Slot, SupervisorState, log
+from store.files import UnusableError
 from store.rows import DeviceRow
 
 START_FAILURES = 5
@@ -92,9 +93,11 @@ class Workers:
 
     def _spawn(self, slot: Slot) -> None:
         options, paths = self.state.options, self.state.paths
-        log_file = paths.logs / f"{slot.name.replace(':', '')}.log"
+        log_file = paths.worker_log(slot.name)
         try:
             worker = LocalWorker(slot.name, options.trainer, slot.threads, log_file, self.state.clock)
+        except UnusableError as error:
+            raise NoWorker(f"no worker can be started: {log_file} {error.strerror}") from None
         except OSError as error:
             slot.not_before = self.state.clock() + 2.0
             self.state.waiting = f"no worker can be started: {error.strerror}"
@@ -221,6 +224,5 @@ class Workers:
 
     def trim_logs(self) -> None:
         """Keep the logs of running workers within their size."""
-        for file in self.state.paths.logs.glob("*.log"):
-            if file.name != "supervisor.log":
-                trim(file)
+        for file in self.state.paths.worker_logs():
+            trim(file)
