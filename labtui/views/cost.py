@@ -63,7 +63,7 @@ def cost_lines(facts: dict[str, Any]) -> list[str]:
             ("searches", f"{facts['searches']:,} ({facts['known']:,} known already, {facts['new']:,} new)"),
             ("candidates", f"about {facts['candidates']:,}"),
             ("trials", f"about {facts['trials']:,}, at most {facts['trials_most']:,}"),
-            ("steps", f"at most about {numbers.count(facts['member_steps'])} steps over all trials"),
+            ("steps", f"at most about {numbers.count(facts['member_steps'])} over all trials"),
             ("time", "unknown" if facts["device_s"] is None else f"{time} of one {facts['device']}"),
             ("basis", f"{facts['basis']}; N* is taken to lie at the geometric middle of 1..N_max"),
         ]

@@ -24,9 +24,10 @@ def run(context: Context) -> None:
     """Queue a study or a job; with --dry-run only say what it would be."""
     args = context.args
     spec = load(args.spec)
-    for warning in advice(spec):
-        context.say(warning)
+    told = advice(spec)
     if args.dry_run:
+        for warning in told:
+            context.say(warning)
         known = context.lab if context.lab_path.exists() else None
         facts = describe(spec, known)
         if context.json:
@@ -39,6 +40,8 @@ def run(context: Context) -> None:
         writing.require_torch()
         supervise.options(context)  # what is wrong with them is told before anything is queued
     queue(context, spec)
+    for warning in told:
+        context.say(warning)
     if args.start:
         supervise.start(context)
     elif not supervise.alive(context.lab_path):
