@@ -13,12 +13,12 @@ FROM, TO, WIDTH, HEIGHT = 10.0, 300.0, 66, 11
 
 def share(n: float) -> float:
     """P(a fresh seed succeeds) with N = n sequences."""
-    return 1 / (1 + (N_50 / n) ** SLOPE)
+    return 1 / (1 + math.pow(N_50 / n, SLOPE))
 
 
 def crossing(q: float) -> float:
     """The N at which a share q of the seeds succeeds."""
-    return N_50 * (q / (1 - q)) ** (1 / SLOPE)
+    return N_50 * math.pow(q / (1 - q), 1 / SLOPE)
 
 
 def picture() -> str:
