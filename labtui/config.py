@@ -44,17 +44,25 @@ def config_file(env: Mapping[str, str]) -> Path:
     """Where the settings are: ``$LABTUI_CONFIG``, else below ``$XDG_CONFIG_HOME`` or ``~/.config``."""
     if env.get("LABTUI_CONFIG"):
         return Path(env["LABTUI_CONFIG"])
-    return (
-        Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "~")).expanduser() / ".config")
-        / "labtui"
-        / "config.toml"
-    )
+    return Path(env.get("XDG_CONFIG_HOME") or _home(env) / ".config") / "labtui" / "config.toml"
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    """The home folder: ``$HOME`` where it is a whole path, else what the system knows of this user."""
+    home = env.get("HOME", "")
+    if home.startswith("/"):
+        return Path(home)
+    import pwd  # 0.3 ms that only those pay who have no HOME
+
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/")
 
 
 def state_folder(env: Mapping[str, str]) -> Path:
     """Where labtui remembers what was seen last: below ``$XDG_STATE_HOME`` or ``~/.local/state``."""
-    home = Path(env.get("HOME", "~")).expanduser()
-    return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "labtui"
+    return Path(env.get("XDG_STATE_HOME") or _home(env) / ".local" / "state") / "labtui"
 
 
 def read_settings(env: Mapping[str, str] | None = None) -> Settings:
@@ -64,7 +72,7 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     data: dict[str, Any] = {}
     path = config_file(env)
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         import tomllib  # 2 ms that only those pay who have a file
 
         data = tomllib.loads(text)

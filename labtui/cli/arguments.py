@@ -7,7 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from labtui.cli.streams import open_stdout
+
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from labtui.cli.context import Context
 
 Run = Callable[["Context"], "int | None"]
@@ -44,11 +48,15 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         settings: Options = {"formatter_class": Layout, "allow_abbrev": False}
         super().__init__(**settings | options)
-        self._parts: argparse._SubParsersAction[Parser] | None = None
+        self.parts: argparse._SubParsersAction[Parser] | None = None
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Write the help; argparse would keep quiet where it cannot be written."""
+        (file or open_stdout()).write(self.format_help())
 
     @property
     def name(self) -> str:
@@ -65,10 +73,10 @@ class Parser(argparse.ArgumentParser):
 
     def part(self, name: str, text: str) -> Parser:
         """Add a command of this command, such as ``start`` of ``daemon``."""
-        if self._parts is None:
+        if self.parts is None:
             self.epilog = EVERYWHERE
-            self._parts = self.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
-        return self._parts.add_parser(
+            self.parts = self.add_subparsers(metavar="WHAT", required=True, parser_class=Parser)
+        return self.parts.add_parser(
             name, help=text, description=sentence(text), parents=[shared(again=True)]
         )
 
@@ -102,8 +110,11 @@ def add_size(parser: Parser) -> None:
 
 
 def add_devices(parser: Parser) -> None:
-    """--devices and --slots of a supervisor that is started."""
+    """--devices, --slots and --threads of a supervisor that is started."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )
     parser.add_argument("--slots", type=int, metavar="N", help="workers on the CPU (else one for each core)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
+    )

@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from labtui.cli.errors import BadInput
 from labtui.cli.output import plain, write_json
+from labtui.cli.streams import open_stdout
 from store.waits import tell_waits
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Context:
     """One command with its arguments."""
 
     args: Namespace
-    out: TextIO = field(default_factory=lambda: sys.stdout)
+    out: TextIO = field(default_factory=open_stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
     writes: bool = False
@@ -56,7 +58,10 @@ class Context:
         """--lab, else LABTUI_LAB, else ./lab.db."""
         if self.args.lab == "":
             raise BadInput("--lab is empty; expected a file")
-        return Path(self.args.lab or self.env.get("LABTUI_LAB") or DEFAULT_LAB)
+        path = Path(self.args.lab or self.env.get("LABTUI_LAB") or DEFAULT_LAB)
+        if path.name in ("", ".."):
+            raise BadInput(f"{path} is a folder; expected a file")
+        return path
 
     @property
     def json(self) -> bool:
@@ -107,7 +112,8 @@ class Context:
         """Narration, to stderr."""
         from labtui.text import clean  # loads rich, which the screens' first paint does not wait for
 
-        print(clean(text), file=self.err, flush=True)
+        with suppress(OSError):  # what stderr cannot take is no reason to end what the command is at
+            print(clean(text), file=self.err, flush=True)
 
     def line(self, text: str = "") -> None:
         """One line of data, to stdout; the caller has cleaned what came from outside."""

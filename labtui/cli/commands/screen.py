@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def on_terminal() -> bool:
     """Both ends of the screen are a terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
 
 
 def run(context: Context) -> int | None:
