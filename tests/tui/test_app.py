@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from labtui.tui.actions import SCREENS
 from labtui.tui.dialogs import Confirm, Help, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
-from labtui.tui.header import SCREENS
 from labtui.tui.poller import Snapshot
 from labtui.tui.run import LabApp
 from labtui.tui.screens.queue import QueuePane
@@ -266,7 +266,7 @@ async def test_too_small_is_polite_and_passes(opened: Opened) -> None:
         assert "60 x 16" in app.query_one(TooSmall).text()
         await pilot.resize_terminal(60, 16)
         await until(pilot, lambda: not app.query_one(TooSmall).display)
-        assert "running" in app.front.text()
+        assert "▶ 45%" in app.front.text()
 
 
 async def test_a_fault_of_drawing_costs_a_sentence(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
