@@ -162,7 +162,7 @@ ACTIONS: tuple[Action, ...] = (
     # Verbs
     Action("pause", ("p",), "pause", "pause: checkpoint and stop, to go on later", "Jobs", _JOBS, 2, True),
     Action("resume", ("r",), "resume", "resume what is paused", "Jobs", _JOBS, 2, True),
-    Action("cancel", ("x",), "cancel", "cancel; undone by u while it can be", "Jobs", _JOBS, 3, True),
+    Action("cancel", ("x",), "cancel", "cancel; undone by u while it can be", "Jobs", _JOBS, 2, True),
     Action("retry", ("R",), "retry", "queue again what failed or was cancelled", "Jobs", _JOBS, 2, True),
     Action("undo", ("u",), "undo", "take back the last cancel, archive or delete", "Jobs", writes=True),
     Action(

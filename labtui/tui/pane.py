@@ -124,6 +124,11 @@ class Pane(Widget, inherit_bindings=False):
         link = self.link_at(event.x, event.y)
         if link:
             self.follow(link)
+        else:
+            self.click(event.x, event.y)
+
+    def click(self, x: int, y: int) -> None:
+        """A click at a cell that stands for nothing of its own."""
 
     def render_line(self, y: int) -> Strip:
         app = self.lab_app

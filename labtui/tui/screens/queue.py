@@ -203,7 +203,6 @@ class QueuePane(TablePane["JobRow"]):
             super().receive(data, problem)
 
     def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
         if self.size.width >= SIDE and self.detail is None and not self.fresh:
             self.reload()
 

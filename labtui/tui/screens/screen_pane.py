@@ -116,18 +116,6 @@ class ScreenPane(Pane, can_focus=True):
         event.stop()
         self.paste(event.text)
 
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        self.focus()
-        link = self.link_at(event.x, event.y)
-        if link:
-            self.follow(link)
-        else:
-            self.click(event.x, event.y)
-
-    def click(self, x: int, y: int) -> None:
-        """A click at a cell."""
-
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
         self.wheel(3)

@@ -28,8 +28,9 @@ class TablePane(ScreenPane, Generic[Row]):
         """Cells of the table: its scroll bar is the last of them."""
 
     def moved(self) -> None:
-        """The window or its cursor moved."""
+        """The window or its cursor moved: the footer says what holds for its row."""
         self.redraw()
+        self.lab_app.refresh_frame()
         if self.window.missing():
             self.reload()
 
