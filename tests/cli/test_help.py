@@ -59,6 +59,7 @@ def test_every_explanation_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> None:
     """Every command but those that look; they are tried by test_offline.py."""
     looking = {words[0] for words in COMMANDS} | {"snapshot", "watch", "rerun", "compare", "scan", "logs"}
+    looking |= {"models", "tasks"}
     for name, parser in PARSERS.items():
         words = name.split()[1:]
         if (
