@@ -26,7 +26,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from runners.engine.types import Member, Plan
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.options import TRAINER
 from runners.pool.process import Worker
 from runners.spec import Job, NamedJob

@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from runners.pool import inbox as intake
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench
 from runners.pool.devices import detect
 from runners.pool.options import Options

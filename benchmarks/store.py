@@ -31,14 +31,14 @@ from typing import Any, cast
 
 from runners.engine.types import Ended
 from runners.pool import inbox as intake
-from runners.pool import messages as m
 from runners.pool import persist as ledger
+from runners.pool import protocol as m
 from runners.pool import schedule as dispatch
 from runners.pool.bench import Bench
-from runners.pool.codec import encode
 from runners.pool.devices import Device
 from runners.pool.options import Options
 from runners.pool.process import Worker
+from runners.pool.protocol import encode
 from runners.pool.state import Slot
 from runners.pool.supervisor import CURVES_S
 from runners.verdict import Outcome

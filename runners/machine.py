@@ -1,13 +1,21 @@
-"""One look at the machine: processor and memory by psutil, each card by NVML, and which processes use a card.
+"""The one reader of psutil and NVML: processor, memory, each card, who computes on it, and what is free.
 
-Neither library is imported before the first look (psutil 15 ms);
-without NVML, driver or card there are simply no cards.
+For the app, ``labtui doctor`` and the pool. Neither library is imported before the first look (psutil takes
+15 ms). Names come from the system as they are: who shows them cleans them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+DEVICE_FILES = Path("/dev")
+"""Where the NVIDIA driver's device files lie; a container that was given no card has none."""
 
 
 @dataclass(frozen=True)
@@ -55,41 +63,206 @@ class Reading:
     ram_total: float
     """In bytes."""
     gpus: tuple[Gpu, ...] = ()
+    gpu_problem: str = ""
+    """Why cards that are there cannot be used, in words; empty where there is none, or all is well."""
 
 
 _first = True
-_no_nvml = False
 
 
 def look(supervisor: int | None = None) -> Reading:
     """Look at the machine; never raises for a card.
 
     Args:
-        supervisor: the process id of this lab's living supervisor on this machine;
-            it and its children are "ours".
+        supervisor: the process id of this lab's living supervisor on this machine; it and its children are
+            "ours".
     """
     import psutil
 
     global _first
-    cpu = (
-        psutil.cpu_percent(0.1 if _first else None) / 100
-    )  # the first answer without a span of time is always 0
+    # the first answer without a span of time is always 0
+    cpu = psutil.cpu_percent(0.1 if _first else None) / 100
     _first = False
     memory = psutil.virtual_memory()
     used, total = float(memory.total - memory.available), float(memory.total)
-    return Reading(cpu, psutil.cpu_count() or 1, used, total, _cards(supervisor))
+    return Reading(cpu, psutil.cpu_count() or 1, used, total, _gpus(supervisor), gpu_problem())
 
 
-def _cards(supervisor: int | None) -> tuple[Gpu, ...]:
-    global _no_nvml
-    if _no_nvml:
-        return ()
+# Processor and memory
+
+
+def cores() -> int:
+    """Cores that this process may use: affinity and the control group's quota counted."""
     try:
-        import pynvml as nvml
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, max(1, math.floor(int(quota) / int(period))))
+    return max(1, count)
 
-        nvml.nvmlInit()
-    except Exception:  # no library or no driver: not asked again
-        _no_nvml = True
+
+def processor_name() -> str:
+    """What the processor calls itself."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def total_memory() -> int:
+    """Of the machine, in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def available_memory() -> int:
+    """Host memory in bytes that new processes can take, the control group's limit counted."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            used = int((group / "memory.current").read_text())
+            cached = 0
+            for line in (group / "memory.stat").read_text().splitlines():
+                if line.startswith("inactive_file "):
+                    cached = int(line.split()[1])
+            free = min(free, int(limit) - used + cached)
+    return free
+
+
+# Cards
+
+
+@dataclass
+class _Driver:
+    """NVML, initialised once in a process."""
+
+    nvml: Any = None
+    problem: str = ""
+
+
+_driver: _Driver | None = None
+
+
+def forget_driver() -> None:
+    """Ask for NVML anew at the next look."""
+    global _driver
+    _driver = None
+
+
+def _nvml() -> Any:
+    """pynvml, initialised; None where it or the driver is missing or fails."""
+    global _driver
+    if _driver is None:
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            _driver = _Driver(pynvml)
+        except Exception as error:  # no module, no driver, no right, another version of it
+            _driver = _Driver(problem=_why(error))
+    return _driver.nvml
+
+
+def _why(error: Exception) -> str:
+    """Why NVML cannot be used although there are cards; empty where there are none.
+
+    Without module, library or driver there is no card for us unless the driver's device files are there.
+    Any other error (another version of library and driver, no permission) comes from a driver that is there.
+    """
+    cards = any(DEVICE_FILES.glob("nvidia[0-9]*")) or (DEVICE_FILES / "nvidiactl").exists()
+    missing = isinstance(error, ImportError) or type(error).__name__ in (
+        "NVMLError_LibraryNotFound",
+        "NVMLError_DriverNotLoaded",
+    )
+    if missing and not cards:
+        return ""
+    if isinstance(error, ImportError):
+        return "the package nvidia-ml-py is not installed"
+    return f"NVML fails: {str(error) or type(error).__name__}"
+
+
+def gpu_problem() -> str:
+    """Why cards that are there cannot be used, in words; empty where there is none, or all is well."""
+    nvml = _nvml()
+    if nvml is None:
+        return _driver.problem if _driver is not None else ""
+    try:
+        nvml.nvmlDeviceGetCount()
+    except Exception as error:
+        return f"NVML fails: {str(error) or type(error).__name__}"
+    return ""
+
+
+def driver_version() -> str:
+    """Of the NVIDIA driver; empty where there is none or it does not tell."""
+    nvml = _nvml()
+    return _text(_maybe(nvml.nvmlSystemGetDriverVersion) or "") if nvml is not None else ""
+
+
+def visible_cards() -> list[str]:
+    """The cards' names in torch's order, CUDA_VISIBLE_DEVICES respected; empty where none can be used."""
+    nvml = _nvml()
+    if nvml is None:
+        return []
+    try:
+        return [_text(nvml.nvmlDeviceGetName(handle)) for handle in _visible(nvml)]
+    except nvml.NVMLError:
+        return []
+
+
+def cards_are_hidden() -> bool:
+    """CUDA_VISIBLE_DEVICES names no card: whoever set it wants the CPU."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
+
+
+def card_free(index: int) -> int | None:
+    """Free memory in bytes of the card with this place in torch's order; None if NVML tells nothing.
+
+    Raises:
+        LookupError: the card has gone (fallen off the bus).
+    """
+    nvml = _nvml()
+    if nvml is None:
+        return None
+    try:
+        return int(nvml.nvmlDeviceGetMemoryInfo(_visible(nvml)[index]).free)
+    except IndexError:
+        raise LookupError(f"cuda:{index} is not there any more") from None
+    except nvml.NVMLError as error:
+        gone = (getattr(nvml, "NVML_ERROR_GPU_IS_LOST", 15), getattr(nvml, "NVML_ERROR_NOT_FOUND", 6))
+        if getattr(error, "value", None) in gone:
+            raise LookupError(f"cuda:{index} is lost: {error}") from None
+        return None
+
+
+def _visible(nvml: Any) -> list[Any]:
+    every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if setting is None:
+        return every
+    out = []
+    for entry in (e.strip() for e in setting.split(",")):
+        if entry.isdigit() and int(entry) < len(every):
+            out.append(every[int(entry)])
+        elif entry.startswith(("GPU-", "MIG-")):
+            out.append(nvml.nvmlDeviceGetHandleByUUID(entry.encode()))
+        else:  # CUDA ignores everything from the first invalid entry on
+            break
+    return out
+
+
+def _gpus(supervisor: int | None) -> tuple[Gpu, ...]:
+    nvml = _nvml()
+    if nvml is None:
         return ()
     try:
         return tuple(_card(nvml, i, supervisor) for i in range(nvml.nvmlDeviceGetCount()))
@@ -100,14 +273,13 @@ def _cards(supervisor: int | None) -> tuple[Gpu, ...]:
 def _card(nvml: Any, index: int, supervisor: int | None) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    name = nvml.nvmlDeviceGetName(handle)
     milliwatts = _maybe(nvml.nvmlDeviceGetPowerUsage, handle)
     usage = _maybe(nvml.nvmlDeviceGetUtilizationRates, handle)
     found = {p.pid: p for p in _maybe(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()}
     ours = _family(supervisor) if found and supervisor is not None else frozenset()
     return Gpu(
         index,
-        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+        _text(nvml.nvmlDeviceGetName(handle)),
         usage.gpu / 100 if usage else 0.0,
         float(memory.used),
         float(memory.total),
@@ -142,6 +314,10 @@ def _family(pid: int) -> frozenset[int]:
         return frozenset({pid, *(child.pid for child in root.children(recursive=True))})
     except (psutil.Error, OSError):
         return frozenset({pid})
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _maybe(function: Any, *args: Any) -> Any:

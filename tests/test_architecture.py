@@ -49,6 +49,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.pool.client": (*APP_STORE, "runners.pool.identity", "runners.pool.interpreter"),
     "runners.pool.identity": ("runners.pool.interpreter",),
     "runners.pool.interpreter": (),
+    "runners.machine": (),
     "runners.spec": ("runners.spec",),
     "runners.streams": (),
     "runners.verdict": (),

@@ -54,7 +54,8 @@ def job_eta(job: JobRow, pace: float | None = None) -> Eta:
     if job.candidates and job.wall_s > 0 and left is not None:
         each = job.wall_s / job.candidates
         return Eta(
-            max(0.0, (left - job.progress) * each), f"{left} more candidates at {each:.1f} s, its own pace"
+            max(0.0, (left - job.progress) * each),
+            f"{left} more candidates at {figures.duration(each)}, its own pace",
         )
     if pace is not None:
         return Eta(max(0.0, pace - job.wall_s), "the mean of the last finished jobs")

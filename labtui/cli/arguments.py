@@ -110,8 +110,11 @@ def add_size(parser: Parser) -> None:
 
 
 def add_devices(parser: Parser) -> None:
-    """--devices and --slots of a supervisor that is started."""
+    """--devices, --slots and --threads of a supervisor that is started."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )
     parser.add_argument("--slots", type=int, metavar="N", help="workers on the CPU (else one for each core)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
+    )

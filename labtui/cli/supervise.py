@@ -59,7 +59,7 @@ def ready(context: Context) -> Lab:
 
 
 def options(context: Context) -> list[str]:
-    """What --devices, --slots and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
+    """What --devices, --slots, --threads and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
 
     Raises:
         BadInput: a device or number that cannot be.
@@ -76,11 +76,12 @@ def options(context: Context) -> list[str]:
         if not names:
             raise BadInput("--devices is empty; expected cpu or cuda:0, by commas")
         words += ["--devices", ",".join(names)]
-    slots = getattr(args, "slots", None)
-    if slots is not None:
-        if not 1 <= slots <= 1024:
-            raise BadInput(f"--slots is {slots}; expected 1 to 1024")
-        words += ["--slots", str(slots)]
+    for name in ("slots", "threads"):
+        number = getattr(args, name, None)
+        if number is not None:
+            if not 1 <= number <= 1024:
+                raise BadInput(f"--{name} is {number}; expected 1 to 1024")
+            words += [f"--{name}", str(number)]
     if trainer := context.env.get("LABTUI_TRAINER"):
         words += ["--trainer", trainer]
     return words
@@ -116,9 +117,7 @@ def start(context: Context) -> None:
 
 def command(context: Context, *words: str) -> list[str]:
     """The command line of a supervisor in the foreground."""
-    from runners.pool import client as supervisor
-
-    return supervisor.command(context.lab_path, "--foreground", *options(context), *words)
+    return client.command(context.lab_path, "--foreground", *options(context), *words)
 
 
 class Foreground:

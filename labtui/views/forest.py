@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from labtui.text import clean, fit
+from labtui.text import fit
+from labtui.views.kappa import name
 from labtui.views.lines import Line, Span, based, crop, rule
 from labtui.views.signs import model_sign, model_style
 
@@ -43,7 +44,7 @@ def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None 
     """One row for each kappa that says something, ``chosen`` being the id of its cell;
     those that do not fit are counted.
     """
-    told = [k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound")]
+    told = list(kappas)
     inner = width - LABEL - 1
     room = height - 2
     if not told or inner < 24 or room < 1:
@@ -53,7 +54,7 @@ def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None 
     top = max(0, min(at - room + 1, len(told) - room))
     shown = told[top : top + room]
     head = rule(
-        "κ", width, f"{len(shown)} of {len(told)}" if len(shown) < len(told) else "interferes ← 1 → shares"
+        "κ", width, f"{len(shown)} of {len(told)}" if len(shown) < len(told) else "interferes ←  1  → shares"
     )
     return [head, *(_row(k, inner, half, k.cell.id == chosen) for k in shown), _axis(inner, half)]
 
@@ -63,9 +64,18 @@ def _place(value: float, half: float, inner: int) -> int:
     return min(inner - 1, max(0, round(share * (inner - 1))))
 
 
+def _side(kappa: Kappa) -> str:
+    """Blue where a mechanism is shared, orange where parts interfere, plain between: no model has these
+    colours.
+    """
+    if kappa.status not in ("complete", "lower_bound", "upper_bound"):
+        return "dim"
+    return {"shared": "more", "interference": "less"}.get(kappa.regime or "", "strong")
+
+
 def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
     cell = kappa.cell
-    style = model_style(cell.model)
+    style = _side(kappa)
     cells: list[Span] = [(" ", "")] * inner
     for value, _ in _TICKS:
         if abs(math.log2(value)) <= half:
@@ -75,19 +85,23 @@ def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
     if kappa.status == "lower_bound" and low is not None:
         first = _place(low, half, inner)
         cells[first:] = [("╌", style)] * (inner - first)
-        cells[-1], cells[first] = ("▸", style), ("├", style)
+        cells[-1], cells[first] = ("→", style), ("├", style)
     elif kappa.status == "upper_bound" and high is not None:
         last = _place(high, half, inner)
         cells[: last + 1] = [("╌", style)] * (last + 1)
-        cells[0], cells[last] = ("◂", style), ("┤", style)
+        cells[0], cells[last] = ("←", style), ("┤", style)
     elif kappa.value is not None and low is not None and high is not None:
         first, last = _place(low, half, inner), _place(high, half, inner)
         cells[first : last + 1] = [("━", style)] * (last + 1 - first)
         cells[_place(kappa.value, half, inner)] = ("◆", f"{style} bold")
-    name = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} {cell.min_length}..{cell.L}"
+    else:
+        word = (
+            f"{kappa.have + kappa.joint_in}/{kappa.want + 1}" if kappa.status == "pending" else kappa.status
+        )
+        cells[: len(word)] = [(char, "dim") for char in word]
     line: Line = (
-        (f"{model_sign(cell.model)} ", style),
-        (fit(name, LABEL - 2), ""),
+        (f"{model_sign(cell.model)} ", model_style(cell.model)),
+        (fit(name(cell), LABEL - 2), "dim" if style == "dim" else ""),
         (" ", ""),
         *_joined(cells),
     )
@@ -106,8 +120,8 @@ def _joined(cells: Sequence[Span]) -> list[Span]:
 
 def _axis(inner: int, half: float) -> Line:
     text = [" "] * inner
-    for value, name in _TICKS:
+    for value, told in _TICKS:
         if abs(math.log2(value)) <= half:
-            start = min(inner - len(name), max(0, _place(value, half, inner) - len(name) // 2))
-            text[start : start + len(name)] = list(name)
+            start = min(inner - len(told), max(0, _place(value, half, inner) - len(told) // 2))
+            text[start : start + len(told)] = list(told)
     return crop(((" " * (LABEL + 1), ""), ("".join(text), "dim")), LABEL + 1 + inner)

@@ -69,6 +69,8 @@ def gauge_lines(gauges: Gauges, width: int, *, short: bool = False, still: bool 
                 ("" if short else f"  {clean(card.name)}", "dim"),
             )
         )
+    if reading.gpu_problem:
+        lines.append(text_line(f" gpu  cannot be used: {clean(reading.gpu_problem)}", "warn"))
     if len(reading.gpus) > CARDS:
         lines.append(text_line(f" and {len(reading.gpus) - CARDS} more cards", "dim"))
     return [crop(line, width) if size(line) > width else line for line in lines]
@@ -97,6 +99,8 @@ def _others(others: Sequence[CardUser], short: bool) -> str:
 
 def users_lines(reading: Reading | None) -> list[Line]:
     """Each card and every process that computes on it: pid, user, memory, program."""
+    if reading is not None and reading.gpu_problem:
+        return [text_line(f" the GPUs cannot be used: {clean(reading.gpu_problem)}", "warn")]
     if reading is None or not reading.gpus:
         return [text_line(" no card that NVML can tell of", "dim")]
     lines: list[Line] = []

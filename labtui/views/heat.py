@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span
-from labtui.views.signs import OUTCOME_SIGN, state_style
+from labtui.views.signs import OUTCOME_SIGN
 from store.rows import TrialRow
 
 LABEL = 7
@@ -69,8 +69,7 @@ def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[
     if not middle:
         return [(" " * width, ground)]
     sign = OUTCOME_SIGN.get(trial.outcome, "?")
-    colour = state_style(trial.outcome) if trial.outcome in ("running", "diverged", "lost") else ""
     if width < 5:
-        return [(fit(sign, width, "^"), f"{ground} {colour} bold")]
+        return [(fit(sign, width, "^"), f"{ground} bold")]
     text = figures.loss(trial.best_loss)
-    return [(f" {sign} ", f"{ground} {colour} bold"), (fit(text, width - 3), ground)]
+    return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]

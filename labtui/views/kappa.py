@@ -1,15 +1,214 @@
-"""The Kappa screen as text: who shares, who doesn't."""
+"""kappa: the table over any axes, one kappa and what it is made of; on the screen and as text."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from labtui.analysis.kappa import Kappa, Term, kappa
-from labtui.analysis.table import AXES, KappaTable, tables, varying
-from labtui.text import clean
+from labtui.filters import holds
+from labtui.text import clean, fit
 from labtui.views import numbers
 from labtui.views.grid import grid
+from labtui.views.lines import Line, crop, thin_bar
+from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.signs import model_sign, model_style
 from store.rows import CellRow, NStar
+
+if TYPE_CHECKING:
+    from labtui.analysis.kappa import Kappa, Term
+    from labtui.analysis.table import KappaTable
+
+Axes: TypeAlias = "tuple[str, ...]"
+
+LIKED: tuple[tuple[Axes, Axes], ...] = (
+    (("model_label", "format"), ("L",)),
+    (("model_label",), ("format",)),
+    (("format",), ("model_label",)),
+    (("model_label", "format"), ("m",)),
+    (("m",), ("L",)),
+    (("model_label", "format"), ("distribution",)),
+    (("model_label", "format"), ("task",)),
+)
+"""The pairs that answer most, in the order in which one key goes through them."""
+FULL = 0.6
+"""A table with a smaller share of its places filled is not the first to be shown."""
+NAMES = {"model_label": "model", "min_length": "shortest"}
+
+
+def named(axes: Axes) -> str:
+    """Axes as a person calls them: ``model · format``."""
+    return " · ".join(NAMES.get(a, a) for a in axes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A choice of axes, and how the cells lie in it."""
+
+    rows: Axes
+    columns: Axes
+    pages: int
+    filled: int
+    places: int
+    """Of all pages together."""
+
+    @property
+    def axes(self) -> tuple[Axes, Axes]:
+        return self.rows, self.columns
+
+    def words(self) -> str:
+        """``12 of 18 places, 2 pages``."""
+        pages = f", {self.pages} pages" if self.pages > 1 else ""
+        return f"{self.filled} of {self.places} places{pages}"
+
+
+@lru_cache(maxsize=4096)
+def sharing(cell: CellRow) -> Kappa:
+    """kappa of a cell; the same row is never computed twice."""
+    from labtui.analysis.kappa import kappa
+
+    return kappa(cell)
+
+
+def meets(kappa: Kappa, conditions: tuple[tuple[str, float], ...]) -> bool:
+    """Whether a kappa surely meets the conditions: a point by its value,
+    a bound where it settles the question.
+    """
+    for op, bound in conditions:
+        value = kappa.value
+        if kappa.status == "upper_bound" and op.startswith("<"):
+            value = kappa.high
+        elif kappa.status == "lower_bound" and op.startswith(">"):
+            value = kappa.low
+        if not holds(value, ((op, bound),)):
+            return False
+    return True
+
+
+def best(found: Sequence[Layout]) -> Layout:
+    """The first that is full enough, else the fullest."""
+    return next(
+        (one for one in found if one.filled >= FULL * one.places),
+        max(found, key=lambda one: one.filled / one.places),
+    )
+
+
+@lru_cache(maxsize=16)
+def layouts(cells: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Layout, ...], int]:
+    """Every layout of cells, each given by its values of ``analysis.table.AXES``,
+    and how many of them are liked.
+    """
+    from labtui.analysis.table import AXES
+
+    columns = {axis: tuple(c[i] for c in cells) for i, axis in enumerate(AXES)}
+    differ = [axis for axis in AXES if len(set(columns[axis])) > 1]
+    told = [a for a in differ if a != "model"]  # the label tells the model
+    if "m" in told and "task" in told and len(set(columns["m"])) == len(set(columns["task"])):
+        told.remove("task")  # the modulus tells the task
+    usable = {*told, "model_label"}
+    liked = [pair for pair in LIKED if set(pair[1]) <= usable and set(pair[0]) <= usable | {"format"}]
+    liked = liked or [(("model_label",), ("format",))]
+    free = ["model_label", *(a for a in told if a != "model_label")]
+    others: list[tuple[Axes, Axes]] = [((a,), (b,)) for a, b in permutations(free, 2)]
+    others += [((a, b), (c,)) for a, b, c in permutations(free, 3)]
+    ordered = [*liked, *(pair for pair in others if pair not in liked)]
+    return tuple(_layout(columns, differ, *pair) for pair in ordered), len(liked)
+
+
+def _layout(columns: dict[str, tuple[Any, ...]], differ: Sequence[str], rows: Axes, others: Axes) -> Layout:
+    """Pages are the combinations of what the axes leave untold."""
+
+    def keys(axes: Sequence[str]) -> list[tuple[Any, ...]]:
+        return list(zip(*(columns[a] for a in axes), strict=True)) if axes else [()] * len(columns["L"])
+
+    places = keys((*rows, *others))
+    rest = [a for a in differ if len(set(zip(places, columns[a], strict=True))) > len(set(places))]
+    down, across = keys(rows), keys(others)
+    pages: dict[tuple[Any, ...], tuple[set[Any], set[Any], set[Any]]] = {}
+    for page, row, column in zip(keys(rest), down, across, strict=True):
+        seen = pages.setdefault(page, (set(), set(), set()))
+        for kept, key in zip(seen, (row, column, (row, column)), strict=True):
+            kept.add(key)
+    filled = sum(len(found) for _, _, found in pages.values())
+    return Layout(
+        rows, others, len(pages), filled, max(1, sum(len(r) * len(c) for r, c, _ in pages.values()))
+    )
+
+
+def level(kappa: Kappa) -> int | None:
+    """-3 (interference) .. 0 (separate) .. 3 (shared) for the colour; None where nothing can be said."""
+    value = {"complete": kappa.value, "upper_bound": kappa.high, "lower_bound": kappa.low}.get(kappa.status)
+    if value is None or value <= 0 or (kappa.status != "complete" and kappa.regime is None):
+        return None
+    steps = math.log2(value)
+    size = abs(steps)
+    return 0 if size < 0.32 else int(math.copysign(1 if size < 1 else 2 if size < 2 else 3, steps))
+
+
+def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
+    """One place of the table in ``width`` cells: the number right-aligned in six,
+    then what it leaves open.
+    """
+    if not kappas:
+        return ((fit("     ·", width), "faint"),)
+    kappa = kappas[0]
+    more = f" +{len(kappas) - 1}" if len(kappas) > 1 else ""
+    mark = "!" if "fails_above" in kappa.flags else ""
+    if kappa.status == "pending":
+        room = max(0, min(6, width - 8))
+        done, of = kappa.have + kappa.joint_in, kappa.want + 1
+        return crop((("  ", ""), *thin_bar(done / of, room), (f" {done}/{of}{more}", "dim")), width)
+    found = level(kappa)
+    ground = f"kappa.{found:+d}" if found is not None else "track"
+    if kappa.status in ("incomplete", "unknown"):
+        sign, style = ("✗", "bad") if kappa.status == "incomplete" else ("?", "dim")
+        word = f" {kappa.status}" if width >= 18 else ""
+        return ((fit(sign, 6, ">"), style), (fit(word + more, width - 6), "dim"))
+    value, _, rest = kappa.text().partition(" [")
+    interval = f" [{rest}" if rest and len(rest) + 8 + len(mark + more) <= width else ""
+    return ((fit(value, 6, ">"), f"{ground} bold"), (fit(mark + interval + more, width - 6), ground))
+
+
+def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None) -> list[Line]:
+    """N*_n over n with its brackets, censored ones as arrows, and N*_joint as a level;
+    ``chosen`` is the n of the cursor.
+    """
+    style = model_style(kappa.cell.model)
+    good = [t for t in kappa.terms if t.status == "bracket" and t.hi is not None]
+    points = tuple((float(t.n), _middle(t.lo, t.hi or 1)) for t in good)
+    bars = tuple((float(t.n), float(max(t.lo, 0.7)), float(t.hi or 1)) for t in good)
+    arrows = tuple((float(t.n), float(t.n_max)) for t in kappa.terms if t.status == "censored")
+    waits = tuple(
+        (float(t.n), float(max(t.lo, 0.7)), float(t.hi or t.n_max))
+        for t in kappa.terms
+        if t.status == "open" and (t.hi is not None or t.lo)
+    )
+    values = [b for _, _, b in (*bars, *waits)] + [a for _, a, _ in (*bars, *waits)] + [y for _, y in arrows]
+    joint = kappa.cell.joint
+    levels = []
+    if joint.status == "bracket" and joint.hi is not None:
+        values.append(float(joint.hi))
+        levels = [Level(float(joint.hi), "joint", "mark")]
+    if not values:
+        return []
+    drawn = [Series((), "dim", "", False, waits)] if waits else []
+    series = Series(points, style, model_sign(kappa.cell.model), True, bars, arrows)
+    ns = [t.n for t in kappa.terms]
+    x = Axis(min(ns) - 0.5, max(ns) + 0.5, False, True)
+    places = {*points, *arrows}
+    cursor = next(((n, y) for n, y in places if n == chosen), None)
+    y = span(values, log=True)
+    return plot(
+        [*drawn, series], width, height, x, y, levels=levels, x_label="n", y_format="count", cursor=cursor
+    )
+
+
+def _middle(lo: int, hi: int) -> float:
+    return math.sqrt((lo + 1) * hi)
+
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
 LEGEND = (
@@ -21,11 +220,16 @@ LEGEND = (
 def choose_axes(
     cells: Sequence[CellRow], rows: str | None, columns: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(row axes, column axes): those asked for, else models against formats, else what varies.
+    """(row axes, column axes): those asked for, else those that the screen begins with.
 
     Raises:
         ValueError: an axis that does not exist.
     """
+    from labtui.analysis.table import AXES, varying
+
+    if not rows and not columns:
+        found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+        return best(found[:liked] or found).axes
     chosen_rows = tuple(w.strip() for w in rows.split(",") if w.strip()) if rows else ()
     chosen_columns = tuple(w.strip() for w in columns.split(",") if w.strip()) if columns else ()
     for axis in chosen_rows + chosen_columns:
@@ -54,6 +258,8 @@ def kappa_lines(
     cells: Sequence[CellRow], rows: str | None = None, columns: str | None = None, *, details: bool = False
 ) -> list[str]:
     """The tables, a legend, the notes that qualify a cell, and with ``details`` every N*_n."""
+    from labtui.analysis.table import tables
+
     with_sum = [c for c in cells if c.parts]
     if not with_sum:
         return ["no kappa here: the study has no cell with a sum over lengths"]
@@ -62,15 +268,17 @@ def kappa_lines(
     for page in tables(with_sum, row_axes, column_axes):
         lines += [*_heading(with_sum, page), *page_lines(page), ""]
     lines.append(LEGEND)
-    lines += _notes([kappa(c) for c in with_sum])
+    lines += _notes([sharing(c) for c in with_sum])
     if details:
         for cell in with_sum:
-            lines += ["", *cell_lines(kappa(cell))]
+            lines += ["", *cell_lines(sharing(cell))]
     return lines
 
 
 def _heading(cells: Sequence[CellRow], page: KappaTable) -> list[str]:
     """What all cells of a page have in common."""
+    from labtui.analysis.table import AXES
+
     told = {*page.row_axes, *page.column_axes, *page.fixed}
     common = [f"{axis} {getattr(cells[0], axis)}" for axis in AXES if axis not in told and _same(cells, axis)]
     common = [
@@ -117,20 +325,46 @@ def _notes(kappas: Sequence[Kappa]) -> list[str]:
 
 
 def name(cell: CellRow) -> str:
-    """``Z3 acot 2..7 dense_ssm 16``."""
-    tail = " s2l" if cell.distribution == "short_to_long" else ""
-    return f"{cell.task} {cell.format} {cell.min_length}..{cell.L}{tail} {cell.model_label}"
+    """``dense_ssm 16 Z3 acot 2..7``: a search's order of words."""
+    lengths = numbers.lengths(cell.distribution, cell.L, cell.min_length)
+    return clean(f"{cell.model_label} {cell.task} {cell.format} {lengths}")
+
+
+def proof(k: Kappa) -> tuple[str, str]:
+    """(the sum, kappa as a fraction): ``Σ 1,456`` and ``κ = 1,456 / 1,118 = 1.3``; empty where nothing
+    can be said.
+    """
+    joint = k.cell.joint
+    if k.status == "complete":
+        parts = [t.estimate[0] if t.estimate is not None else t.hi or 0 for t in k.terms]
+        below = joint.estimate[0] if joint.estimate is not None else joint.hi or 1
+        sign, value = "=", numbers.ratio(k.value)
+    elif k.status == "upper_bound":
+        parts = [t.estimate[2] if t.estimate is not None else t.hi or 0 for t in k.terms]
+        below, (sign, _, value) = joint.n_max + 1, numbers.bound("<=", k.high or 0.0).partition(" ")
+    elif k.status == "lower_bound":
+        parts = [
+            t.n_max + 1 if t.status == "censored" else t.estimate[1] if t.estimate is not None else t.lo + 1
+            for t in k.terms
+        ]
+        below = joint.estimate[2] if joint.estimate is not None else joint.hi or 1
+        sign, _, value = numbers.bound(">=", k.low or 0.0).partition(" ")
+    else:
+        return "", ""
+    total = numbers.exact(sum(parts))
+    return f"Σ {total}", f"κ {sign} {total} / {numbers.exact(below)} {'=' if sign == '=' else sign} {value}"
 
 
 def cell_lines(k: Kappa) -> list[str]:
     """The drill-down: every N*_n, their sum, N*_joint."""
-    heads = ["n", "N*_n", "bracket", "N_max", "state", "job", "flags"]
+    heads = ["n", "N*_n", "known", "N_max", "state", "job", "flags"]
     rows = [[t.n, *_row(t)] for t in k.terms]
     rows.append(["joint", *_row(k.cell.joint)])
     head = f"cell {k.cell.id}: {name(k.cell)}, kappa {k.text()}"
     if k.cell.joint.generalisation is not None:
         head += f", accuracy at 2L {k.cell.joint.generalisation:.2f}"
-    return [clean(head), *grid(heads, rows, right="N*_n N_max job")]
+    lines = [clean(head), *grid(heads, rows, right="N*_n N_max job")]
+    return [*lines, *filter(None, proof(k))]
 
 
 def _row(part: NStar | Term) -> list[object]:

@@ -212,6 +212,8 @@ def plot(
     y_ticks = [
         (v, show(v) if y_format == "count" or v < 0.001 else f"{v:g}") for v in ticks(y, max(2, height // 3))
     ]
+    if len(y_ticks) < 2:  # one point: at least two numbers, or the height says nothing
+        y_ticks = [(v, show(v)) for v in (y.value(0.08), y.value(0.92))]
     gutter = max([len(t) for _, t in y_ticks] + [len(level.label) for level in levels] + [3]) + 1
     inner, rows = width - gutter - 1, height - 2
     if inner < 8 or rows < 2:
@@ -286,7 +288,8 @@ def _foot(x: Axis, inner: int, gutter: int, label: str) -> list[Line]:
     text = [" "] * inner
     free = 0
     room = inner - len(label) - 1 if label else inner
-    for value in ticks(x, max(2, inner // 9)):
+    most = inner // 3 if x.whole and x.high < 100 else inner // 9
+    for value in ticks(x, max(2, most)):
         place = x.place(value)
         if not -0.001 <= place <= 1.001:
             continue

@@ -112,7 +112,7 @@ def bracket_spark(job: JobRow, width: int, top: int) -> Line:
     style = model_style(job.model)
     end = _place(job.n_max, width, top)
     if job.status == "censored":
-        return (("·" * end, "faint"), ("▸", style))
+        return (("·" * end, "faint"), ("→", style))
     if job.hi is None and job.lo == 0 and job.state != "running":
         return ()
     lo = _place(job.lo, width, top) if job.lo else 0

@@ -7,18 +7,50 @@ so it is given log10 of the data on linear rulers, with tick labels of our own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, log10
+from typing import Any
 
 from labtui.analysis.fits import Fit, Refusal
 from labtui.analysis.points import Point, Series
 from labtui.text import clean
 from labtui.views import numbers
+from labtui.views.plot import Series as Drawn
+from labtui.views.signs import model_sign, model_style
 
 MARKERS = {"transformer": "▲△▴", "lstm": "■□▪", "dense_ssm": "●○◌"}
 """The signs that the models have on the screens, filled and hollow: one for each line of a model."""
 _SPARE = "◆◇★✚"
 _ASCII = "toxdabcefghijklmnpqrsuvwyz"
+
+
+AXES = {"L": "longest length L, joint task", "m": "modulus m, joint task", "n": "one length n alone"}
+DASHES = {"acot": (1, 0), "cot": (7, 4), "outcome": (2, 4)}
+FILLS = {
+    "▲": {"outcome": "▲", "cot": "◭", "acot": "△"},
+    "■": {"outcome": "■", "cot": "◧", "acot": "□"},
+    "●": {"outcome": "●", "cot": "◐", "acot": "○"},
+}
+SAMPLES = {"acot": "━━", "cot": "╍╍", "outcome": "┄┄"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of the plot."""
+
+    key: str
+    label: str
+    kind: str
+    """The model's kind: its colour and sign."""
+    format: str
+    points: tuple[Point, ...]
+    law: Fit | Refusal | None
+
+    def x(self, point: Point, axis: str) -> float:
+        return float(point.m or 0) if axis == "m" else float(point.L)
 
 
 def axis_of(points: Sequence[Point]) -> str:
@@ -133,3 +165,131 @@ def _plot(
     text = figure.build().string(colorless=True)
     figure.clear()
     return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
+    groups: dict[tuple[Any, int | None], list[Point]] = {}
+    several = {
+        "L": len({p.m for p in found}) > 1,
+        "n": len({p.m for p in found}) > 1,
+        "m": len({p.L for p in found}) > 1,
+    }
+    for point in found:
+        if axis == "m" and point.m is None:
+            continue
+        groups.setdefault((point.series, point.L if axis == "m" else point.m), []).append(point)
+    out = []
+    for (series, other), members in groups.items():
+        members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
+        tail = f" {'L' if axis == 'm' else 'm'}={other}" if several[axis] and other is not None else ""
+        kind = kinds.get(series.model, series.model.split(" ")[0])
+        law = _law(tuple(members)) if len(members) > 1 else None
+        label = series.label.removesuffix(" fixed") if axis == "n" else series.label
+        out.append(
+            Curve(f"{series.label}{tail}", clean(f"{label}{tail}"), kind, series.format, tuple(members), law)
+        )
+    order = {"transformer": 0, "lstm": 1, "dense_ssm": 2}
+    return tuple(sorted(out, key=lambda c: (order.get(c.kind, 3), c.label)))
+
+
+@lru_cache(maxsize=512)
+def _law(points: tuple[Point, ...]) -> Fit | Refusal | None:
+    """The same points are fitted once."""
+    from labtui.analysis.fits import fit as fit_law
+
+    return fit_law(points)
+
+
+def trend(curve: Curve, axis: str) -> bool:
+    """Whether a law says anything: its exponent's interval neither holds 0 nor is wider than 2."""
+    parameter = getattr(curve.law, "b" if axis == "m" else "a", None)
+    if parameter is None:
+        return False
+    return not (parameter.low <= 0 <= parameter.high) and parameter.high - parameter.low <= 2
+
+
+def exponent(curve: Curve, axis: str) -> str:
+    """``L^1.9 [1.7, 2.1]``, or nothing where there is no law."""
+    law = curve.law
+    parameter = getattr(law, "b" if axis == "m" else "a", None)
+    if parameter is None:
+        return ""
+    if not trend(curve, axis):
+        return "no trend yet"
+
+    def end(x: float) -> str:
+        return f"{x:.1f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
+
+    return f"{axis}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
+
+
+def tail(curve: Curve, axis: str) -> str:
+    """What the legend says of a line: its exponent, or why it has none."""
+    censored = sum(p.hi is None for p in curve.points)
+    return exponent(curve, axis) or (
+        f"{censored} censored"
+        if censored
+        else f"{len(curve.points)} point{'s' if len(curve.points) != 1 else ''}"
+    )
+
+
+def middle(point: Point) -> float:
+    """Where the sign stands: the geometric middle of the bracket, or the estimate."""
+    if point.estimate is not None:
+        return point.estimate[0]
+    return math.sqrt((point.lo + 1) * (point.hi or 1)) if point.hi else float(point.n_max)
+
+
+def known(point: Point) -> tuple[str, str]:
+    """N* as a table shows it, and what its search left open."""
+    if point.estimate is not None:
+        value, low, high = map(numbers.count, point.estimate)
+        return f"≈ {value}", f"[{low}, {high}]"
+    if point.hi is None:
+        return f"> {numbers.count(point.n_max)}", "censored"
+    return numbers.count(point.hi), f"({numbers.exact(point.lo)}, {numbers.exact(point.hi)}]"
+
+
+def curve_sign(curve: Curve) -> str:
+    """A model's sign, filled for outcome, half for cot, hollow for acot: no two lines have one sign and
+    one hue.
+    """
+    fill = FILLS.get(model_sign(curve.kind))
+    return fill.get(curve.format, fill["outcome"]) if fill else model_sign(curve.kind)
+
+
+def drawn_series(curve: Curve, axis: str) -> Drawn:
+    """A line as the plot takes it."""
+    from labtui.analysis.fits import Fit
+
+    good = [p for p in curve.points if p.hi is not None]
+    bars = tuple(
+        (
+            curve.x(p, axis),
+            *(
+                (p.estimate[1], p.estimate[2])
+                if p.estimate
+                else (max(0.7, float(p.lo + 1)), float(p.hi or 1))
+            ),
+        )
+        for p in good
+    )
+    band: tuple[tuple[float, float], ...] = ()
+    if isinstance(curve.law, Fit) and len(good) > 1 and trend(curve, axis):
+        xs = [curve.x(p, axis) for p in curve.points]
+        low, high = min(xs), max(xs)
+        fixed = curve.points[0]
+        band = tuple(
+            (x, curve.law.predict(x, fixed.m) if axis != "m" else curve.law.predict(fixed.L, x))
+            for x in (low, high)
+        )
+    return Drawn(
+        tuple((curve.x(p, axis), middle(p)) for p in good),
+        model_style(curve.kind),
+        curve_sign(curve),
+        not band and len(good) > 2,
+        bars,
+        tuple((curve.x(p, axis), float(p.n_max)) for p in curve.points if p.hi is None),
+        band,
+        DASHES.get(curve.format, (1, 0)),
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from runners.engine.types import Plan
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.options import Options
 from runners.pool.process import Clock

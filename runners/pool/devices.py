@@ -1,18 +1,10 @@
-"""Which devices there are and what is free on them, told without torch (NVML),
-so that the supervisor stays light.
-"""
+"""The devices that a supervisor may use, and whether a worker fits on one; told without torch."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import psutil
+from runners import machine
 
 MIB = 1 << 20
 CPU_WORKER = 500 * MIB
@@ -36,41 +28,14 @@ class Device:
         return self.id.partition(":")[0]
 
 
-def cores() -> int:
-    """Cores that this process may use: affinity and the control group's quota counted."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:
-        count = os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            count = min(count, max(1, math.floor(int(quota) / int(period))))
-    return max(1, count)
-
-
 def cpu() -> Device:
     """The CPU with its name."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    return Device("cpu", name)
+    return Device("cpu", machine.processor_name())
 
 
 def cuda() -> list[Device]:
-    """CUDA devices in torch's order (CUDA_VISIBLE_DEVICES respected); empty without a driver."""
-    nvml = _nvml()
-    if nvml is None:
-        return []
-    out = []
-    with contextlib.suppress(nvml.NVMLError):
-        for index, handle in enumerate(_visible(nvml)):
-            name = nvml.nvmlDeviceGetName(handle)
-            out.append(Device(f"cuda:{index}", name.decode() if isinstance(name, bytes) else str(name)))
-    return out
+    """CUDA devices in torch's order; empty where none can be used."""
+    return [Device(f"cuda:{index}", name) for index, name in enumerate(machine.visible_cards())]
 
 
 def detect(wanted: tuple[str, ...]) -> list[Device]:
@@ -80,52 +45,22 @@ def detect(wanted: tuple[str, ...]) -> list[Device]:
         wanted: ids; empty: every CUDA device, or the CPU where there is none.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: a device that is not there, or none is named and the cards that are there cannot be used.
     """
     if not wanted:
-        return cuda() or [cpu()]
+        found = [] if machine.cards_are_hidden() else cuda()
+        if not found and not machine.cards_are_hidden() and (problem := machine.gpu_problem()):
+            raise ValueError(
+                f"the GPUs of this machine cannot be used: {problem}; mend the driver, or train on the CPU "
+                f"with --devices cpu"
+            )
+        return found or [cpu()]
     there = {d.id: d for d in (cpu(), *cuda())}
     for name in wanted:
         if name not in there:
-            raise ValueError(f"the device {name!r} is not there; expected one of {', '.join(there)}")
+            why = f" ({problem})" if (problem := machine.gpu_problem()) and name.startswith("cuda") else ""
+            raise ValueError(f"the device {name!r} is not there{why}; expected one of {', '.join(there)}")
     return [there[name] for name in dict.fromkeys(wanted)]
-
-
-def available_memory() -> int:
-    """Host memory in bytes that new processes can take, the control group's limit counted."""
-    free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            used = int((group / "memory.current").read_text())
-            cached = 0
-            for line in (group / "memory.stat").read_text().splitlines():
-                if line.startswith("inactive_file "):
-                    cached = int(line.split()[1])
-            free = min(free, int(limit) - used + cached)
-    return free
-
-
-def device_free(device_id: str) -> int | None:
-    """Free memory of a CUDA device in bytes; None if NVML tells nothing.
-
-    Raises:
-        LookupError: the device has gone (fallen off the bus).
-    """
-    nvml = _nvml()
-    if nvml is None or not device_id.startswith("cuda:"):
-        return None
-    try:
-        handle = _visible(nvml)[int(device_id.partition(":")[2])]
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle).free)
-    except IndexError:
-        raise LookupError(f"{device_id} is not there any more") from None
-    except nvml.NVMLError as error:
-        gone = (getattr(nvml, "NVML_ERROR_GPU_IS_LOST", 15), getattr(nvml, "NVML_ERROR_NOT_FOUND", 6))
-        if getattr(error, "value", None) in gone:
-            raise LookupError(f"{device_id} is lost: {error}") from None
-        return None
 
 
 def shortage(device: Device, need: int, reserve: float) -> str:
@@ -134,43 +69,16 @@ def shortage(device: Device, need: int, reserve: float) -> str:
     Args:
         need: host memory of the worker in bytes.
         reserve: share of the machine's memory that is left alone.
+
+    Raises:
+        LookupError: the device has gone.
     """
-    left = available_memory() - int(reserve * psutil.virtual_memory().total)
+    left = machine.available_memory() - int(reserve * machine.total_memory())
     if left < need:
         return f"a worker needs {need // MIB} MiB of memory, {max(0, left) // MIB} MiB can be taken"
-    free = device_free(device.id)
+    if device.kind != "cuda":
+        return ""
+    free = machine.card_free(int(device.id.partition(":")[2]))
     if free is not None and free < CUDA_FREE:
         return f"{device.id} has {free // MIB} MiB free, a worker needs {CUDA_FREE // MIB} MiB"
     return ""
-
-
-_loaded: list[Any] = []
-
-
-def _nvml() -> Any:
-    """pynvml, initialised once; None where it or the driver is missing."""
-    if not _loaded:
-        try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            _loaded.append(pynvml)
-        except Exception:  # no module, no driver, no right: then there is no CUDA device
-            _loaded.append(None)
-    return _loaded[0]
-
-
-def _visible(nvml: Any) -> list[Any]:
-    every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if setting is None:
-        return every
-    out = []
-    for entry in (e.strip() for e in setting.split(",")):
-        if entry.isdigit() and int(entry) < len(every):
-            out.append(every[int(entry)])
-        elif entry.startswith(("GPU-", "MIG-")):
-            out.append(nvml.nvmlDeviceGetHandleByUUID(entry.encode()))
-        else:  # CUDA ignores everything from the first invalid entry on
-            break
-    return out

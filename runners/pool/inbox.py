@@ -9,9 +9,9 @@ import math
 from pathlib import Path
 
 from runners.pool import checkpoints
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench, Returned, log
-from runners.pool.codec import MessageError
+from runners.pool.protocol import MessageError
 from runners.pool.state import Assignment, Slot
 
 
@@ -45,7 +45,7 @@ def take(bench: Bench, slot: Slot, message: m.Up) -> None:
         return
     if isinstance(message, m.Progress):
         for point in message.points:
-            _point(assignment, point)
+            _point(assignment, point, bench.clock())
     elif isinstance(message, m.TrialEnded):
         found = assignment.trial(message.ended.member)
         if found is not None:
@@ -66,7 +66,7 @@ def take(bench: Bench, slot: Slot, message: m.Up) -> None:
         _over(bench, slot, assignment, message)
 
 
-def _point(assignment: Assignment, point: m.Point) -> None:
+def _point(assignment: Assignment, point: m.Point, now: float) -> None:
     found = assignment.trial(point.member)
     if found is None:
         return
@@ -77,6 +77,8 @@ def _point(assignment: Assignment, point: m.Point) -> None:
     if math.isfinite(point.validation) and point.validation < trial.best:
         trial.best, trial.best_step = point.validation, point.step
     trial.changed = probe.changed = True
+    if trial.heard is None:
+        trial.heard = now
 
 
 def _begin_again(assignment: Assignment) -> None:

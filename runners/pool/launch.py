@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
-from runners.pool.options import TRAINER, Options
+from runners.pool.options import MAX_THREADS, TRAINER, Options
 from store.connect import SCHEMA
 from store.errors import LabError
 from store.header import check_header
@@ -47,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--slots", type=_positive, metavar="N", help="workers on the CPU (default: one per core)")
     p.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads of each worker (default: OMP_NUM_THREADS, else 1)",
+    )
+    p.add_argument(
         "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
     )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
@@ -67,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} slots; expected at least 1")
+    if not 1 <= value <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"is {value}; expected 1 to {MAX_THREADS}")
     return value
 
 
@@ -82,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lab=args.lab.absolute(),
         devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
         slots=args.slots,
+        threads=args.threads,
         trainer=args.trainer,
         until_empty=args.until_empty,
         daemon=args.daemon,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 TRAINER = "runners.engine.trainer:Trainer"
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Options:
     """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none."""
     slots: int | None = None
     """Slots of the CPU; None: one per core. A CUDA device has one unless the lab says otherwise."""
+    threads: int | None = None
+    """Threads of a worker's maths; None: OMP_NUM_THREADS where it is set, else one."""
     trainer: str = TRAINER
     until_empty: bool = False
     """End when nothing is queued or running."""
@@ -43,3 +47,10 @@ class Options:
     pack: bool = True
     memory_reserve: float = 0.05
     """Share of the machine's memory that is left alone."""
+
+    def threads_of_a_worker(self) -> int:
+        """The same on every machine and for any number of slots: last bits depend on it."""
+        if self.threads is not None:
+            return self.threads
+        first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+        return int(first) if first.isdecimal() and 0 < int(first) <= MAX_THREADS else 1

@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from runners.engine.types import shape_key
 from runners.pool import checkpoints
 from runners.pool.bench import Bench, Returned, log
-from runners.pool.codec import to_json
 from runners.pool.identity import machine
+from runners.pool.protocol import to_json
 from runners.pool.state import Assignment, Probe, Run, Trial
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
@@ -30,6 +31,8 @@ ENDED_TRIALS = 30
 
 A job's are never taken apart.
 """
+TELL_S = 5.0
+"""Seconds after which a probe's time is written although nothing was heard: so much a kill may forget."""
 LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
 
@@ -156,7 +159,8 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
     complete = [
         p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(bench, p)
     ]
-    changed = [p for p in probes if p.changed] if live else []
+    now = bench.clock()
+    changed = [p for p in probes if p.changed or now - p.told > TELL_S] if live else []
     remarks, plans, saved, speeds = bench.remarks[:], bench.plans[:], bench.saved[:], bench.speeds[:]
     if not (complete or ended or changed or remarks or plans or saved or speeds):
         return False
@@ -177,7 +181,7 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
         for probe in changed:
             _progress(bench, tx, probe)
         for trial in fresh:
-            _trial_progress(tx, trial)
+            _trial_progress(bench, tx, trial)
         for probe, trial in ended:
             _end(bench, tx, probe, trial)
         for run in {id(p.run): p.run for p in complete}.values():
@@ -187,7 +191,7 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
         del done[:number]
     del bench.speeds[: len(speeds)]
     for probe in changed:
-        probe.changed = False
+        probe.changed, probe.told = False, now
     for trial in fresh:
         trial.changed = False
     for _, trial in ended:
@@ -266,15 +270,25 @@ def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
         fraction=probe.fraction(probe.run.job.training.steps),
         best_loss=best if math.isfinite(best) else None,
         member_steps=probe.steps(),
-        wall_s=bench.clock() - probe.began,
+        wall_s=probe.wall_s(bench.clock()),
+        device_s=probe.device_s(bench.clock()),
     )
+
+
+def _drop(bench: Bench, tx: Tx, probe: Probe, state: Literal["interrupted", "cancelled", "lost"]) -> None:
+    """A probe ends without a verdict; how far it came, and in what time, is kept for the run that goes on."""
+    _progress(bench, tx, probe)
+    for trial in probe.trials:
+        if trial.heard is not None and trial.ended is None and not trial.over:
+            _trial_progress(bench, tx, trial)
+    probe_rows.drop_probe(tx, probe.id, state)
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _trial_progress(tx: Tx, trial: Trial) -> None:
+def _trial_progress(bench: Bench, tx: Tx, trial: Trial) -> None:
     probe_rows.trial_progress(
         tx,
         trial.id,
@@ -282,6 +296,7 @@ def _trial_progress(tx: Tx, trial: Trial) -> None:
         best_loss=_finite(trial.best),
         best_step=trial.best_step,
         last_loss=_finite(trial.validation),
+        wall_s=trial.wall_s(bench.clock()),
         curve=Curve(*trial.curve.columns()),
     )
 
@@ -299,7 +314,7 @@ def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
         best_loss=_finite(ended.best_loss),
         best_step=ended.best_step,
         last_loss=_finite(ended.last_loss),
-        wall_s=message.wall_s,
+        wall_s=trial.earlier_s + message.wall_s,
         generalisation=ended.generalisation,
         curve=Curve(message.steps, message.train, message.validation) if message.steps else None,
     )
@@ -308,15 +323,13 @@ def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
 def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run, Standing, list[Probe]]:
     """The verdicts of a job's complete probes; ends the job if its search is over."""
     for probe in probes:
-        wall = bench.clock() - probe.began
-        share = len(probe.trials) / len(probe.home.members) if probe.home is not None else 1.0
         probe_rows.end_probe(
             tx,
             probe.id,
             attempt=run.attempt,
             epoch=bench.epoch,
-            wall_s=wall,
-            device_s=wall * share,
+            wall_s=probe.wall_s(bench.clock()),
+            device_s=probe.device_s(bench.clock()),
             speculative=probe.speculative,
         )
     standing = stand(tx, run)
@@ -330,7 +343,7 @@ def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run
             needed.add(standing.progress.next.n)
         left = [p for p in left if p.speculative and p.candidate.n not in needed]
     for probe in left:
-        probe_rows.drop_probe(tx, probe.id, "cancelled")
+        _drop(bench, tx, probe, "cancelled")
     if over:
         jobs.set_job(tx, run.id, "done")
     return run, standing, left
@@ -374,7 +387,7 @@ def settle(bench: Bench, writer: Writer) -> bool:
             if r.kept:
                 own = checkpoints.own_folder(bench, r.probe, r.assignment)
                 probe_rows.checkpointed(tx, r.probe.id, str(own), max(t.step for t in r.probe.trials))
-            probe_rows.drop_probe(tx, r.probe.id, "lost" if r.void else "interrupted")
+            _drop(bench, tx, r.probe, "lost" if r.void else "interrupted")
         for r in back:
             run = r.probe.run
             if r.reason == "stopped" or r.probe.speculative or run.leaving or run.id in gone:
@@ -384,7 +397,7 @@ def settle(bench: Bench, writer: Writer) -> bool:
             jobs.requeue(tx, run.id, r.reason, r.text[-4000:], counts=True, delay_s=delay)
             gone[run.id] = run
         for probe in orphans:
-            probe_rows.drop_probe(tx, probe.id, "interrupted")
+            _drop(bench, tx, probe, "interrupted")
         for run in leaving:
             if run.id not in gone and run.leaving is not None:
                 jobs.stopped(tx, run.id)

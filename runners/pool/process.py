@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from runners.pool import messages as m
-from runners.pool.codec import MAX_LINE, MessageError, encode
+from runners.pool import protocol as m
 from runners.pool.identity import ProcessId, identify
 from runners.pool.interpreter import environment, module_command
+from runners.pool.protocol import MAX_LINE, MessageError, encode
 
 LOG_BYTES = 4 << 20
 _CHUNK = 1 << 18

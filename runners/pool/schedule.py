@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from runners.engine.types import Member, Plan, shape_key
 from runners.pool import checkpoints
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench, Returned, log
 from runners.pool.choose import Load, Wish, ahead, allot, waiting
-from runners.pool.codec import MessageError, from_json
 from runners.pool.persist import Standing, adopt, blaming, stand
+from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import Assignment, Probe, Run, Slot, Trial, grid_of, members_of
 from runners.search import Candidate
 from runners.spec import Job
@@ -316,11 +316,23 @@ def _hand_out(bench: Bench, order: _Order) -> None:
 
 def _probe(bench: Bench, b: _Begun) -> Probe:
     grid = grid_of(b.wish.run.job, b.wish.candidate)
+    rows = b.begun
     trials = [
-        Trial(i, lr, seed, over)
-        for i, (lr, seed), over in zip(b.begun.trial_ids, grid, b.begun.ended, strict=True)
+        Trial(i, lr, seed, over) for i, (lr, seed), over in zip(rows.trial_ids, grid, rows.ended, strict=True)
     ]
-    return Probe(b.begun.probe_id, b.wish.run, b.wish.candidate, b.wish.speculative, trials, bench.clock())
+    for trial, steps, wall in zip(trials, rows.steps, rows.walls, strict=False):  # none of a fresh probe
+        trial.step, trial.earlier_s = steps, wall
+    return Probe(
+        rows.probe_id,
+        b.wish.run,
+        b.wish.candidate,
+        b.wish.speculative,
+        trials,
+        bench.clock(),
+        told=bench.clock(),
+        earlier_wall_s=rows.wall_s,
+        earlier_device_s=rows.device_s,
+    )
 
 
 def _unpacked(bench: Bench, order: _Order, probes: list[Probe]) -> list[Probe]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runners.engine.types import Member, Plan
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.process import Worker
 from runners.pool.thinning import ThinCurve
@@ -40,6 +40,14 @@ class Trial:
     best_step: int = 0
     curve: ThinCurve = field(default_factory=ThinCurve)
     changed: bool = False
+    earlier_s: float = 0.0
+    """Seconds that it took in earlier runs of its probe."""
+    heard: float | None = None
+    """When its first evaluation of this run came."""
+
+    def wall_s(self, now: float) -> float:
+        """Seconds so far, all runs together."""
+        return self.earlier_s + (now - self.heard if self.heard is not None else 0.0)
 
 
 @dataclass
@@ -58,6 +66,11 @@ class Probe:
     changed: bool = False
     home: Assignment | None = None
     """Where it trains, or trained last."""
+    told: float = 0.0
+    """When its progress was last written."""
+    earlier_wall_s: float = 0.0
+    earlier_device_s: float = 0.0
+    """What earlier runs of it took: a pause or a crash forgets no time."""
 
     @property
     def key(self) -> str:
@@ -72,6 +85,16 @@ class Probe:
         """Share of the grid's steps that is done, an ended trial counting as whole."""
         done = sum(1.0 if t.over or t.ended is not None else min(1.0, t.step / budget) for t in self.trials)
         return done / len(self.trials)
+
+    def wall_s(self, now: float) -> float:
+        """Seconds so far, all runs together."""
+        return self.earlier_wall_s + now - self.began
+
+    def device_s(self, now: float) -> float:
+        """Its members' share of the seconds that a device has been at it, all runs together."""
+        mine = len(self.trials)
+        share = mine / max(mine, len(self.home.members)) if self.home is not None else 1.0
+        return self.earlier_device_s + (now - self.began) * share
 
     def steps(self) -> int:
         """Member-steps so far."""

@@ -40,8 +40,8 @@ from runners.engine.types import (
 )
 from runners.engine.types import Planned as EnginePlanned
 from runners.interrupt import Interrupted, Listener
-from runners.pool import messages as m
-from runners.pool.codec import MessageError, encode
+from runners.pool import protocol as m
+from runners.pool.protocol import MessageError, encode
 from runners.pool.thinning import ThinCurve
 from runners.spec import Job
 

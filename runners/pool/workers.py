@@ -5,9 +5,10 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterable
 
+from runners.machine import cores
 from runners.pool import inbox as intake
 from runners.pool.bench import Bench, log
-from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, cores, shortage
+from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
 from runners.pool.identity import ProcessId, Roster
 from runners.pool.process import Worker, trim
 from runners.pool.state import Slot
@@ -56,11 +57,9 @@ class Staff:
     def resize(self, device: Device, count: int) -> None:
         """Give a device so many slots; those too many take nothing new and go when they are free."""
         mine = [s for s in self.bench.slots if s.device.id == device.id]
-        threads = max(1, cores() // max(1, count)) if device.kind == "cpu" else 1
+        threads = self.bench.options.threads_of_a_worker()
         for index, slot in enumerate(mine):
             slot.retired = index >= count
-            if slot.threads != threads and slot.worker is None:
-                slot.threads = threads
         for index in range(len(mine), count):
             self.bench.slots.append(Slot(f"{device.id}.{index}", device, threads))
         self.bench.wake = True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.bench import Bench, log
 from store.errors import LabError, Moved, NoRoom
 

@@ -289,6 +289,8 @@ class Lab(KappaReads):
             return None
         epoch, pid, started, host, boot, version, since, beat, state, message = rows[0]
         alive = supervisor_alive(self._opened.paths)
+        if alive and (starting := self._starting(d.integer(pid))) is not None:
+            return starting
         word = self._word(d.real(beat)) if alive else ""
         return SupervisorRow(
             epoch=d.integer(epoch),
@@ -304,6 +306,27 @@ class Lab(KappaReads):
             else d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
             message=word or d.text(message),
             alive=alive,
+        )
+
+    def _starting(self, told_pid: int) -> SupervisorRow | None:
+        """A supervisor that holds the lab and has not written its row yet; None where the row is its own."""
+        holder = last_holder(self._opened.paths)
+        pid = holder.get("pid")
+        if type(pid) is not int or pid == told_pid:
+            return None
+        now = time.time()
+        return SupervisorRow(
+            epoch=0,
+            pid=pid,
+            process_started=0.0,
+            host=d.text(str(holder.get("host", "")))[:200],
+            boot_id="",
+            version=d.text(str(holder.get("version", "")))[:40],
+            started_at=now,
+            heartbeat_at=now,
+            state="waiting" if holder.get("message") else "running",
+            message=d.text(str(holder.get("message", "")))[:1000].removeprefix("waiting: "),
+            alive=True,
         )
 
     def _word(self, heartbeat_at: float) -> str:

@@ -22,8 +22,8 @@ _TRIAL = (
     "FROM trial JOIN probe ON probe.id = trial.probe_id WHERE trial.id = :trial"
 )
 _PROGRESS = (
-    "UPDATE trial SET steps = :steps, best_loss = :best, best_step = :at, last_loss = :last "
-    "WHERE id = :trial AND outcome = 'running'"
+    "UPDATE trial SET steps = :steps, best_loss = :best, best_step = :at, last_loss = :last, "
+    "wall_s = COALESCE(:wall, wall_s) WHERE id = :trial AND outcome = 'running'"
 )
 _END = (
     "UPDATE trial SET outcome = :outcome, steps = :steps, best_loss = :best, best_step = :at, "
@@ -53,6 +53,13 @@ class Begun:
     """JSON of the plan it began with; "" where there is none."""
     ended: tuple[bool, ...]
     """Which members had ended before the interruption; their ends are stored."""
+    steps: tuple[int, ...] = ()
+    """Of each member, from earlier runs of the probe."""
+    walls: tuple[float, ...] = ()
+    """Seconds of each member, from earlier runs."""
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    """What earlier runs of the probe have taken."""
 
 
 def digest(members: Sequence[tuple[float, int]]) -> str:
@@ -163,7 +170,7 @@ def _begin(
     probe_id = tx.put("probe", row_of(probe))
     first = row_of(Trial(probe_id=probe_id, job_id=job_id, n=n, lr=0.0, seed=0))
     tx.put("trial", *({**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members))
-    ids = {(lr, seed): i for i, lr, seed, _ in _trials_of(tx, probe_id)}
+    ids = {(row.lr, row.seed): row.id for row in _trials_of(tx, probe_id)}
     return Begun(
         probe_id,
         tuple(ids[float(lr), int(s)] for lr, s in members),
@@ -190,8 +197,9 @@ def _continue(
             "'lost')",
             probe=found.id,
         )
-    trials = {(lr, seed): (i, outcome) for i, lr, seed, outcome in _trials_of(tx, found.id)}
-    ended = tuple(trials[float(lr), int(s)][1] != "running" for lr, s in members)
+    rows = {(row.lr, row.seed): row for row in _trials_of(tx, found.id)}
+    trials = [rows[float(lr), int(s)] for lr, s in members]
+    ended = tuple(row.outcome != "running" for row in trials)
     tx.c.execute(
         update(PROBE)
         .where(PROBE.c.id == found.id)
@@ -206,13 +214,24 @@ def _continue(
             trials_ended=sum(ended),
         )
     )
-    ids = tuple(trials[float(lr), int(s)][0] for lr, s in members)
-    return Begun(found.id, ids, True, found.checkpoint, found.plan, ended)
+    return Begun(
+        found.id,
+        tuple(row.id for row in trials),
+        True,
+        found.checkpoint,
+        found.plan,
+        ended,
+        tuple(row.steps for row in trials),
+        tuple(row.wall_s for row in trials),
+        found.wall_s,
+        found.device_s,
+    )
 
 
 def _trials_of(tx: Tx, probe_id: int) -> list[Any]:
     return tx.rows(
-        "SELECT id, lr, seed, outcome FROM trial WHERE probe_id = :probe ORDER BY id", probe=probe_id
+        "SELECT id, lr, seed, outcome, steps, wall_s FROM trial WHERE probe_id = :probe ORDER BY id",
+        probe=probe_id,
     )
 
 
@@ -261,22 +280,26 @@ def progress(
     best_loss: float | None = None,
     member_steps: int | None = None,
     wall_s: float | None = None,
+    device_s: float | None = None,
 ) -> None:
     """How far a running probe is.
 
     Args:
         fraction: 0..1 of its grid's work; shown with its job unless it runs ahead of its turn.
+        wall_s: so far, earlier runs included; device_s and member_steps alike.
     """
     part = min(1.0, max(0.0, fraction))
     tx.run(
         f"UPDATE probe SET step = :step, fraction = :part, {LEAST_LOSS}, "
-        "member_steps = COALESCE(:steps, member_steps), wall_s = COALESCE(:wall, wall_s) "
+        "member_steps = COALESCE(:steps, member_steps), wall_s = COALESCE(:wall, wall_s), "
+        "device_s = COALESCE(:device, device_s) "
         "WHERE id = :probe AND state = 'running'",
         step=step,
         part=part,
         loss=finite(best_loss),
         steps=member_steps,
         wall=wall_s,
+        device=device_s,
         probe=probe_id,
     )
     tx.run(
@@ -455,6 +478,7 @@ def trial_progress(
     best_loss: float | None,
     best_step: int,
     last_loss: float | None,
+    wall_s: float | None = None,
     curve: Curve | None = None,
 ) -> None:
     """How far a running trial is, for the screen; one that has ended is left alone."""
@@ -465,6 +489,7 @@ def trial_progress(
         best=finite(best_loss),
         at=best_step,
         last=finite(last_loss),
+        wall=wall_s,
     )
     if changed and curve is not None and curve.steps:
         tx.run(_CURVE, trial=trial_id, points=curves.encode(curve))

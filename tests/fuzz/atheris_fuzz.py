@@ -19,12 +19,20 @@ except ImportError:
     sys.exit("atheris is not installed; expected: pip install atheris")
 
 with atheris.instrument_imports(
-    include=["runners.spec", "runners.pool.codec", "runners.pool.state", "labtui", "store", "tomllib", "json"]
+    include=[
+        "runners.spec",
+        "runners.pool.protocol",
+        "runners.pool.state",
+        "labtui",
+        "store",
+        "tomllib",
+        "json",
+    ]
 ):
     from tests.fuzz import contracts, test_files, test_texts
     from tests.support.fakelab import LONE, SPEC, small_lab
 
-from runners.pool.codec import encode
+from runners.pool.protocol import encode
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 

@@ -17,8 +17,8 @@ from labtui.config import read_settings
 from runners.engine import checkpoint, resume
 from runners.engine.trials import Ledger
 from runners.engine.types import Member, Plan
-from runners.pool import messages
-from runners.pool.codec import MessageError, encode, from_json
+from runners.pool import protocol
+from runners.pool.protocol import MessageError, encode, from_json
 from runners.pool.state import read_manifest
 from runners.spec import Job, SpecError, parse
 from store import curves
@@ -74,7 +74,7 @@ def stored(data: bytes, _: Path) -> None:
 
 def message(data: bytes, _: Path) -> None:
     """A line of the pipe, read as either side would."""
-    for decode in (messages.decode_up, messages.decode_down):
+    for decode in (protocol.decode_up, protocol.decode_down):
         with watched():
             try:
                 found = decode(data)

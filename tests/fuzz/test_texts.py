@@ -13,8 +13,8 @@ import pytest
 from hypothesis import strategies as st
 
 from runners.engine.types import Ended, Member, Plan
-from runners.pool import messages as m
-from runners.pool.codec import encode, to_json
+from runners.pool import protocol as m
+from runners.pool.protocol import encode, to_json
 from runners.spec import parse
 from runners.spec.load import NamedJob, read_source
 from runners.verdict import Outcome

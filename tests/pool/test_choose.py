@@ -149,7 +149,7 @@ def test_a_spoilt_manifest_is_none(text: str) -> None:
 
 
 def test_a_manifest_reads_back() -> None:
-    from runners.pool import messages as m
+    from runners.pool import protocol as m
     from runners.pool.state import Assignment, Trial
 
     made = run(1)

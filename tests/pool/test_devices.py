@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runners import machine
 from runners.pool import devices
 from runners.pool.devices import Device
+from tests.support import bench
 
 
 class FakeError(Exception):
@@ -56,17 +61,17 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     fake = Fake()
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    devices._loaded.clear()
+    machine.forget_driver()
     yield fake
-    devices._loaded.clear()
+    machine.forget_driver()
 
 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    devices._loaded.clear()
+    machine.forget_driver()
     yield
-    devices._loaded.clear()
+    machine.forget_driver()
 
 
 @pytest.mark.usefixtures("no_driver")
@@ -74,7 +79,7 @@ def test_without_a_driver_there_is_the_cpu() -> None:
     assert [d.id for d in devices.detect(())] == ["cpu"]
     with pytest.raises(ValueError, match=r"'cuda:0' is not there; expected one of cpu$"):
         devices.detect(("cuda:0",))
-    assert devices.device_free("cuda:0") is None
+    assert machine.card_free(0) is None
 
 
 @pytest.mark.usefixtures("nvml")
@@ -95,8 +100,8 @@ def test_visible_devices_are_numbered_as_torch_does(
 
 
 def test_what_does_not_fit_is_said_in_words(nvml: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "available_memory", lambda: 8 << 30)
-    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: types.SimpleNamespace(total=16 << 30))
+    monkeypatch.setattr(machine, "available_memory", lambda: 8 << 30)
+    monkeypatch.setattr(machine, "total_memory", lambda: 16 << 30)
     assert devices.shortage(Device("cuda:0", ""), 3 << 30, 0.05) == ""
     assert "cuda:1 has 1024 MiB free" in devices.shortage(Device("cuda:1", ""), 3 << 30, 0.05)
     assert "a worker needs 8192 MiB" in devices.shortage(Device("cuda:0", ""), 8 << 30, 0.05)
@@ -106,6 +111,102 @@ def test_what_does_not_fit_is_said_in_words(nvml: Fake, monkeypatch: pytest.Monk
 
 
 def test_memory_and_cores_of_this_machine_are_sane() -> None:
-    assert devices.available_memory() > 0
-    assert devices.cores() >= 1
+    assert machine.available_memory() > 0
+    assert machine.cores() >= 1
     assert devices.cpu().name
+
+
+def failing(name: str, text: str) -> types.ModuleType:
+    """pynvml whose start fails with an error of that name."""
+
+    class Failing(types.ModuleType):
+        def nvmlInit(self) -> None:
+            raise type(name, (Exception,), {})(text)
+
+    return Failing("pynvml")
+
+
+BROKEN = [
+    ("NVMLError_LibRmVersionMismatch", "Driver/library version mismatch"),
+    ("NVMLError_NoPermission", "Insufficient Permissions"),
+    ("NVMLError_Unknown", "Unknown Error"),
+    ("OSError", ""),
+]
+ABSENT = [
+    ("NVMLError_LibraryNotFound", "NVML Shared Library Not Found"),
+    ("NVMLError_DriverNotLoaded", "Driver Not Loaded"),
+]
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine.forget_driver()
+    yield
+    machine.forget_driver()
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize(("name", "text"), BROKEN)
+def test_a_driver_that_fails_is_no_machine_without_cards(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", failing(name, text))
+    with pytest.raises(ValueError, match=f"cannot be used: NVML fails: {text or name}; .* --devices cpu"):
+        devices.detect(())
+    with pytest.raises(
+        ValueError, match=f"'cuda:0' is not there .NVML fails: {text or name}.; expected one of cpu"
+    ):
+        devices.detect(("cuda:0",))
+    assert [d.id for d in devices.detect(("cpu",))] == ["cpu"]
+    assert machine.look().gpu_problem == f"NVML fails: {text or name}"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever hides the cards wants the CPU
+    assert [d.id for d in devices.detect(())] == ["cpu"]
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("cards", [False, True])
+@pytest.mark.parametrize(("name", "text"), ABSENT)
+def test_no_driver_is_a_fault_where_its_device_files_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, text: str, cards: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", failing(name, text))
+    monkeypatch.setattr(machine, "DEVICE_FILES", tmp_path)
+    if cards:
+        (tmp_path / "nvidia0").touch()
+        with pytest.raises(ValueError, match=text):
+            devices.detect(())
+    else:
+        assert [d.id for d in devices.detect(())] == ["cpu"]
+
+
+def test_a_broken_driver_is_told_by_supervisor_daemon_and_doctor(tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text(
+        "class NVMLError(Exception): pass\n"
+        "def nvmlInit(): raise NVMLError('Driver/library version mismatch')\n"
+    )
+    lab = tmp_path / "lab.db"
+    bench.make(lab, bench.study(2))
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "LABTUI_TRAINER": bench.TRAINER, "LABTUI_LAB": str(lab)}
+    env.pop("CUDA_VISIBLE_DEVICES", None)
+
+    def labtui(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "labtui", *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    for words in (("run",), ("daemon", "start")):
+        done = labtui(*words)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert (
+            "the GPUs of this machine cannot be used: NVML fails: Driver/library version mismatch"
+            in done.stderr
+        )
+    assert bench.no_supervisor(lab)
+    done = labtui("doctor")
+    assert done.returncode == 1
+    assert "the GPUs cannot be used: NVML fails: Driver/library version mismatch" in " ".join(
+        done.stdout.split()
+    )
+    assert labtui("run", "--devices", "cpu").returncode == 0
+    bench.verify(lab)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.pool import devices
+from runners import machine
 from runners.pool.devices import Device
 from runners.pool.options import Options
 from runners.pool.supervisor import Supervisor
@@ -30,7 +30,7 @@ def supervise(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     monkeypatch.setenv("STANDIN_DIR", str(lab_path.parent))
     monkeypatch.setenv("STANDIN_AT_ONCE", "64")
-    monkeypatch.setattr(devices, "available_memory", lambda: 1 << 40)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1 << 40)
 
     def run(cards: list[Device] = CARDS, **options: object) -> Supervisor:
         made = Options(lab_path, trainer=bench.TRAINER, until_empty=True, backoff_s=0.05, **options)  # type: ignore[arg-type]

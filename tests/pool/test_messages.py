@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.engine.types import Ended, Member, Plan
-from runners.pool import messages as m
-from runners.pool.codec import MAX_LINE, MessageError, encode, from_json, to_json
+from runners.pool import protocol as m
+from runners.pool.protocol import MAX_LINE, MessageError, encode, from_json, to_json
 from runners.verdict import Outcome
 
 text = st.text(max_size=30)
@@ -90,8 +90,15 @@ def test_what_goes_up_arrives(message: m.Up) -> None:
 
 
 def test_every_message_can_be_sent() -> None:
-    assert set(m.DOWN.values()) == set(get_args(m.Down))
-    assert set(m.UP.values()) == set(get_args(m.Up))
+    for kind in (*get_args(m.Down), *get_args(m.Up)):
+        assert kind.__dataclass_fields__["kind"].default == kind.__name__
+
+
+def test_half_a_character_does_not_stop_a_message() -> None:
+    """The text of an error may hold a file name that is not UTF-8."""
+    back = m.decode_up(encode(m.Failed(m.Tag("1", 1, 1), "failed", "no \udcff", "trace")))
+    assert isinstance(back, m.Failed)
+    assert back.text == "no ?"
 
 
 json_value = st.recursive(

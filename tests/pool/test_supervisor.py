@@ -13,8 +13,10 @@ import pytest
 
 from runners.pool import client as launcher
 from runners.pool.identity import start_of
+from runners.pool.options import Options
 from runners.spec import Job
 from store import commands
+from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import JobRow
@@ -355,3 +357,51 @@ class TestLauncher:
             assert str(running.process.pid) in done.stderr
             assert os.uname().nodename in done.stderr
             assert "Traceback" not in done.stderr
+
+
+def test_a_supervisor_that_has_not_written_yet_is_not_the_one_before(lab_path: Path) -> None:
+    """Its lock is taken, its row not written: nobody is told that it stands still, or of a gone pid."""
+    bench.make(lab_path, bench.study(2))
+    with bench.supervisor(lab_path) as first:
+        assert first.ended() == 0
+    with sqlite3.connect(lab_path) as connection:
+        connection.execute("UPDATE supervisor SET heartbeat_at = heartbeat_at - 3600")
+    connection.close()
+    with open_lab(lab_path) as opened:
+        before = opened.supervisor()
+        assert before is not None
+        assert (before.alive, before.pid) == (False, first.process.pid)
+        lock = SupervisorLock.acquire(LabPaths(lab_path), version="1")
+        try:
+            row = opened.supervisor()
+            assert row is not None
+            assert (row.alive, row.pid, row.state, row.message) == (True, os.getpid(), "running", "")
+            lock.tell("waiting: no room", version="1")
+            row = opened.supervisor()
+            assert row is not None
+            assert (row.pid, row.state, row.message) == (os.getpid(), "waiting", "no room")
+        finally:
+            lock.release()
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "threads"),
+    [(None, None, 1), ("2", None, 2), ("2", 3, 3), ("4,2", None, 4), ("many", None, 1), ("0", None, 1)],
+)
+def test_threads_of_a_worker(
+    lab_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str | None, asked: int | None, threads: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    for slots in (1, 2, None):
+        assert Options(lab_path, slots=slots, threads=asked).threads_of_a_worker() == threads
+
+
+@pytest.mark.parametrize("words", [[], ["--threads", "3"]])
+def test_the_number_of_threads_does_not_depend_on_the_slots(lab_path: Path, words: list[str]) -> None:
+    bench.make(lab_path, bench.study(2))
+    with bench.supervisor(lab_path, *words, "--slots", "1", env={"OMP_NUM_THREADS": "2"}) as running:
+        assert running.ended() == 0
+    with open_lab(lab_path) as opened:
+        assert opened.provenance(opened.jobs()[0].id)["threads"] == (3 if words else 2)

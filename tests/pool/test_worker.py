@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runners.engine.types import Member
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool.process import LOG_BYTES, Worker, trim
 from runners.spec import Job
 from runners.verdict import Outcome

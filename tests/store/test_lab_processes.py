@@ -62,6 +62,8 @@ def test_a_look_inside_the_writers_process_drops_none_of_its_locks(writer: Write
 def test_the_word_of_a_supervisor_that_cannot_write_its_row(
     writer: Writer, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with writer.transaction() as tx:
+        tx.run("UPDATE supervisor SET pid = :pid", pid=os.getpid())
     with open_lab(lab) as opened:
 
         def seen() -> tuple[str, str, bool]:

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from runners.engine.types import Control, Stopped
-from runners.pool import messages as m
+from runners.pool import protocol as m
 from runners.pool import worker as real_worker
 from runners.pool.devices import Device
 from runners.pool.identity import ProcessId

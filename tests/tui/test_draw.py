@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from labtui.analysis.eta import Backlog, candidates_left, job_eta, measured, queue_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
-from labtui.tui.screens.kappas import sharing
 from labtui.views.bracket import bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
 from labtui.views.job import telling
-from labtui.views.kappacells import cell_spans, level
+from labtui.views.kappa import cell_spans, level, sharing
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queue import IDLE, Widths, bracket_spark, bracket_ticks, cells
@@ -197,7 +196,7 @@ def test_the_spark_shows_what_is_open_on_one_axis_for_all() -> None:
     open_job = job_row(1, state="running", n_max=1000, lo=10, hi=100)
     assert plain(bracket_spark(open_job, 10, 1000)) == "···━━━━───"
     beyond = replace(open_job, status="censored", hi=None, n_max=100)
-    assert plain(bracket_spark(beyond, 10, 1000)) == "······▸"
+    assert plain(bracket_spark(beyond, 10, 1000)) == "······→"
     assert size(bracket_spark(job_row(1, n_max=1, lo=0, hi=1, status="bracket"), 10, 10)) == 1
     places = []
     for n, n_max in ((4, 500), (8, 60), (491, 1000), (15_500, 16_000_000)):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labtui.analysis.table import AXES, tables
-from labtui.tui.screens.kappadata import KappaRequest, best, layouts
-from labtui.tui.screens.kappas import sharing
+from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
+from labtui.views.kappa import best, choose_axes, layouts, proof, sharing
 from labtui.views.lines import plain, size
-from store.rows import CellRow
+from labtui.views.numbers import ratio
+from store.rows import CellRow, NStar
 from tests.tui.fake import small_lab
 
 PATTERN = next(c for c in small_lab().cell_rows if c.parts)
@@ -93,7 +95,7 @@ def test_the_first_table_is_no_sparse_one() -> None:
 
 def test_the_forest_stands_around_one() -> None:
     kappas = [sharing(c) for c in small_lab().cell_rows if c.parts]
-    told = [k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound")]
+    told = kappas
     lines = forest(kappas, 100, 40, told[0].cell.id)
     assert len(lines) == len(told) + 2
     assert all(size(line) <= 100 for line in lines)
@@ -101,12 +103,57 @@ def test_the_forest_stands_around_one() -> None:
     one = LABEL + 1 + (100 - LABEL - 1 - 1 + 1) // 2
     at = text[-1].index(" 1 ", LABEL) + 1
     assert abs(at - one) <= 1
-    for kappa, line in zip(told, text[1:], strict=False):
+    for kappa, line, styled in zip(told, text[1:], lines[1:], strict=False):
+        value = {"complete": kappa.value, "lower_bound": kappa.low, "upper_bound": kappa.high}.get(
+            kappa.status
+        )
         drawn = [i for i, char in enumerate(line) if i > LABEL and char in "◆├┤"]
-        assert len(drawn) == 1
-        value = {"complete": kappa.value, "lower_bound": kappa.low, "upper_bound": kappa.high}[kappa.status]
-        assert value is not None
-        assert (drawn[0] >= at) == (value >= 1) or abs(drawn[0] - at) <= 1
+        assert len(drawn) == (value is not None)  # a pending one keeps its row, dim
+        if value is not None:
+            assert (drawn[0] >= at) == (value >= 1) or abs(drawn[0] - at) <= 1
+        marks = {
+            style.removeprefix("cursor ").split()[0] for text, style in styled if set(text) & set("◆├┤━╌")
+        }
+        assert marks <= {{"shared": "more", "interference": "less"}.get(kappa.regime or "", "strong")}
+
+
+def test_the_parts_on_the_screen_give_the_kappa_on_the_screen() -> None:
+    for cell in small_lab().cell_rows:
+        found = sharing(cell) if cell.parts else None
+        if found is None:
+            continue
+        total, formula = proof(found)
+        assert bool(formula) == (found.status in ("complete", "lower_bound", "upper_bound"))
+        if found.status == "complete":
+            hi = [t.hi or 0 for t in found.terms]
+            assert total == f"Σ {sum(hi):,}"
+            assert formula == f"κ = {sum(hi):,} / {found.cell.joint.hi:,} = {ratio(found.value)}"
+
+
+def test_estimates_are_summed_where_kappa_is_made_of_them() -> None:
+    parts = tuple(part(n, lo=19, hi=20, estimate=(28.0, 20.8, 33.7)) for n in (2, 3))
+    joint = part(None, lo=30, hi=36, estimate=(34.0, 30.0, 40.0))
+    found = sharing(replace(PATTERN, parts=parts, joint=joint, L=3, min_length=2))
+    assert proof(found) == ("Σ 56", "κ = 56 / 34 = 1.6")
+
+
+def part(n: int | None, **changes: Any) -> NStar:
+    return PATTERN.joint._replace(n=n, state="done", status="bracket", flags=(), **changes)
+
+
+def test_a_fresh_table_begins_with_the_same_axes_in_both_places() -> None:
+    cells = [c for c in small_lab().cell_rows if c.parts]
+
+    class Lab:
+        def cells(self, study: int | None = None) -> list[CellRow]:
+            return cells
+
+    assert KappaRequest()(Lab()).request.axes == choose_axes(cells, None, None)
+
+
+def test_a_short_forest_counts_what_does_not_fit() -> None:
+    kappas = [sharing(c) for c in small_lab().cell_rows if c.parts]
+    told = kappas
     short = forest(kappas, 100, 4, told[-1].cell.id)
     assert len(short) == 4
     assert f"of {len(told)}" in plain(short[0])

@@ -58,7 +58,7 @@ def strangers() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture(autouse=True)
 def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_no_nvml", False)
+    machine.forget_driver()
 
 
 def with_nvml(monkeypatch: pytest.MonkeyPatch, nvml: object) -> None:
@@ -117,6 +117,7 @@ def test_no_driver_is_asked_once_and_a_lost_card_again(monkeypatch: pytest.Monke
     nvml.mute = set()
     assert len(machine.look().gpus) == 1
     nvml.mute = {"nvmlInit"}
+    machine.forget_driver()
     assert machine.look().gpus == ()
     nvml.mute = set()
     assert machine.look().gpus == ()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from labtui.tui.screens.scalingdata import ScalingRequest, known, middle, series_of, tail
-from labtui.views.signs import model_sign, model_style
+from labtui.tui.screens.scaling import ScalingRequest
+from labtui.views.scaling import Curve, curve_sign, drawn_series, known, middle, tail, trend
+from labtui.views.signs import model_style
 from tests.tui.fake import small_lab
 
 
@@ -16,8 +17,8 @@ def test_points_become_lines_with_one_sign_for_each_model() -> None:
     data = ScalingRequest()(small_lab())
     assert data.curves
     for curve in data.curves:
-        drawn = series_of(curve, data.request.axis)
-        assert (drawn.style, drawn.sign) == (model_style(curve.kind), model_sign(curve.kind))
+        drawn = drawn_series(curve, data.request.axis)
+        assert (drawn.style, drawn.sign) == (model_style(curve.kind), curve_sign(curve))
         assert len(drawn.points) + len(drawn.arrows) == len(curve.points)
         for (x, y), (at, low, high) in zip(drawn.points, drawn.bars, strict=True):
             assert x == at
@@ -63,7 +64,10 @@ def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
     data = ScalingRequest()(small_lab())
     for curve in data.curves:
         text = tail(curve, data.request.axis)
-        assert ("^" in text) == (
-            getattr(curve.law, "a", None) is not None or getattr(curve.law, "b", None) is not None
-        )
+        assert ("^" in text) == trend(curve, data.request.axis)
         assert text
+
+
+def test_formats_of_one_model_differ_by_fill() -> None:
+    signs = {curve_sign(Curve("", "", "lstm", f, (), None)) for f in ("outcome", "cot", "acot")}
+    assert len(signs) == 3

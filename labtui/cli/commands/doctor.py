@@ -18,6 +18,7 @@ from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED
 from labtui.views.grid import terminal_width
+from runners.machine import driver_version, gpu_problem, look
 
 
 def arguments(parser: Parser) -> None:
@@ -112,31 +113,20 @@ def _devices() -> Iterator[Check]:
 
 
 def _gpus() -> Iterator[Check]:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no driver, no library, no permission: each means no GPU to use
+    if problem := gpu_problem():
+        text = f"the GPUs cannot be used: {problem}"
+        yield Check("gpu", "problem", text, "mend the driver; until then train with --devices cpu")
+        return
+    cards = look().gpus
+    if not cards:
         yield Check("gpu", "ok", "none seen by NVML: the CPU trains")
         return
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        for i in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-            name, memory = _text(pynvml.nvmlDeviceGetName(handle)), pynvml.nvmlDeviceGetMemoryInfo(handle)
-            used = f"{memory.used / 2**30:.1f} of {memory.total / 2**30:.1f} GiB used"
-            yield Check(f"cuda:{i}", "ok", f"{name}, driver {driver}, {used}")
-        torch = _installed("torch")
-        if torch is not None and torch.endswith("+cpu"):
-            yield Check("torch", "problem", f"{torch} cannot use the GPU", "install a CUDA build of torch")
-    except Exception as error:
-        yield Check("gpu", "note", f"NVML fails: {error}")
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    for card in cards:
+        used = f"{card.used / 2**30:.1f} of {card.total / 2**30:.1f} GiB used"
+        yield Check(f"cuda:{card.index}", "ok", f"{card.name}, driver {driver_version()}, {used}")
+    torch = _installed("torch")
+    if torch is not None and torch.endswith("+cpu"):
+        yield Check("torch", "problem", f"{torch} cannot use the GPU", "install a CUDA build of torch")
 
 
 def _terminal(context: Context) -> Iterator[Check]:

@@ -8,12 +8,11 @@ from typing import Any
 
 from labtui.text import clean, fit
 from labtui.tui.poller import Loader
-from labtui.tui.screens.kappas import sharing
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart
 from labtui.views.job import literal
-from labtui.views.kappacells import cell_spans
+from labtui.views.kappa import cell_spans, sharing
 from labtui.views.lines import Line, Span, beside, crop, inset, rule, text_line
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.poller import Loader
-from labtui.tui.screens.kappadata import Axes, KappaData, KappaRequest, named
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.forest import forest
-from labtui.views.kappacells import cell_spans, terms_plot
+from labtui.views.kappa import (
+    Axes,
+    Layout,
+    best,
+    cell_spans,
+    layouts,
+    name,
+    named,
+    proof,
+    terms_plot,
+)
 from labtui.views.lines import Line, Span, beside, crop, ends, inset, rule, text_line
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
@@ -24,6 +33,37 @@ if TYPE_CHECKING:
 
 DETAIL = 14
 """Lines that the drill-down keeps before anything else is drawn above it."""
+
+
+@dataclass(frozen=True)
+class KappaData:
+    """The tables of one study."""
+
+    tables: tuple[KappaTable, ...]
+    layouts: tuple[Layout, ...]
+    """Every pair of axes that differ, the liked ones first."""
+    liked: int
+    """How many of them are liked."""
+    request: KappaRequest
+
+
+@dataclass(frozen=True)
+class KappaRequest:
+    """What to read."""
+
+    study: int | None = None
+    axes: tuple[Axes, Axes] | None = None
+    """Rows and columns; None: the pair that shows most."""
+
+    def __call__(self, lab: Any) -> KappaData:
+        from labtui.analysis.table import AXES, tables
+
+        cells = [c for c in lab.cells(self.study) if c.parts]
+        found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+        chosen = next((one for one in found if one.axes == self.axes), None) or best(found[:liked] or found)
+        return KappaData(
+            tables(cells, *chosen.axes) if cells else (), found, liked, replace(self, axes=chosen.axes)
+        )
 
 
 class KappaPane(ScreenPane):
@@ -42,6 +82,8 @@ class KappaPane(ScreenPane):
         self.deep = False
         """The drill-down has the cursor."""
         self.term = 0
+        self.keep: int | None = None
+        """The cell that the cursor stays on while the axes change."""
 
     # Reading
 
@@ -54,6 +96,7 @@ class KappaPane(ScreenPane):
         first = self.data is None or self.data.request != data.request
         self.data = data
         self._clamp()
+        self._find_kept()
         table = self._table()
         if first and table is not None and self.chosen() is None:
             filled = (
@@ -63,6 +106,18 @@ class KappaPane(ScreenPane):
                 if table.at(r, c)
             )
             self.row, self.column = next(filled, (0, 0))
+
+    def _find_kept(self) -> None:
+        """Put the cursor on the cell that it stood on before the axes changed."""
+        if self.keep is None or self.data is None:
+            return
+        for page, table in enumerate(self.data.tables):
+            for i, row in enumerate(table.rows):
+                for j, column in enumerate(table.columns):
+                    if any(k.cell.id == self.keep for k in table.at(row, column)):
+                        self.page, self.row, self.column = page, i, j
+                        self.keep = None
+                        return
 
     def _table(self) -> KappaTable | None:
         if self.data is None or not self.data.tables:
@@ -116,7 +171,7 @@ class KappaPane(ScreenPane):
         labels = [_labels(table.row_axes, key) for key in table.rows]
         wide = [max(len(part) for part in column) for column in zip(*labels, strict=True)]
         gutter = sum(wide) + 2 * len(wide) - 1
-        each = min(20, max(7, (width - gutter - 1) // max(1, len(table.columns)) - 1))
+        each = min(32, max(7, (width - gutter - 1) // max(1, len(table.columns)) - 1))
         shown = max(1, (width - gutter - 1) // (each + 1))
         self.left = min(max(self.left, self.column - shown + 1), self.column)
         columns = table.columns[self.left : self.left + shown]
@@ -127,7 +182,14 @@ class KappaPane(ScreenPane):
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
         before = f"  {axis} " if axis in ("L", "m") else "  "
-        head += [(fit(before + _name(key), each) + " ", "dim") for key in columns]
+        for key in columns:
+            found = next((k for row in table.rows for k in table.at(row, key)), None)
+            if table.column_axes[0] == "model_label" and found is not None:
+                kind = found.cell.model
+                head.append((f"  {model_sign(kind)} ", model_style(kind)))
+                head.append((fit(_name(key), each - 4) + " ", ""))
+            else:
+                head.append((fit(before + _name(key), each) + " ", "dim"))
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
@@ -178,17 +240,20 @@ class KappaPane(ScreenPane):
             for k, text in ((-3, "1/4"), (-2, "1/2"), (0, "1"), (2, "2"), (3, "4"))
         ]
         left: list[Span] = [("interferes ", "dim"), *swatches, (" shares", "dim")]
-        more = "   ≤ ≥ bounds   n/n pending   ! fails above" if width >= 90 else ""
+        more = "   ≤  ≥  bounds   n/n pending   ! fails above"[: max(0, width - 38)]
+        more = more if width >= 84 else "   ≤  ≥  bounds   ! fails above" if width >= 70 else ""
         return (*left, (more, "dim"))
 
     def _page_note(self, table: KappaTable) -> str:
         assert self.data is not None
         parts = []
+        keys = self.lab_app.keymap.name
         if self.common is not None and self.request.study is not None:
             parts += [clean(s.name) for s in self.common.studies if s.id == self.request.study]
         if table.title:
-            parts.append(f"{table.title}  ({self.page % len(self.data.tables) + 1}/{len(self.data.tables)})")
-        keys = self.lab_app.keymap.name
+            page, pages = self.page % len(self.data.tables) + 1, len(self.data.tables)
+            turn = f", {keys('next_panel')}: page" if pages > 1 else ""
+            parts.append(f"{table.title}  ({page}/{pages}{turn})")
         if len(self.data.layouts) > 1:
             parts.append(f"{keys('axes')}, {keys('choose_axes')}: other axes")
         return "   ".join(parts)
@@ -198,11 +263,11 @@ class KappaPane(ScreenPane):
         if kappa is None or height < 3:
             return []
         cell = kappa.cell
-        title = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} L={cell.min_length}..{cell.L}"
+        title = name(cell)
         head = rule(title, width, f"κ {kappa.text()}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
-        if (width >= 100 or (width >= 74 and room >= 8)) and room < 36:
+        if width >= 100 or (width >= 74 and room >= 8):
             left = 38
             lines = beside(
                 (self._terms(kappa, left, room), left),
@@ -227,21 +292,30 @@ class KappaPane(ScreenPane):
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
-            value = figures.nstar(part)
+            value = figures.nstar(part) if part.status == "open" else figures.nstar_exact(part)
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
                 (fit(value, 13, ">"), style),
-                (f"  {STATE_SIGN[part.state]} {part.state}", state_style(part.state)),
+                self._state(part.state),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )
             lines.append(
                 tuple((t, f"cursor {k}") for t, k in crop(spans, width)) if here else crop(spans, width)
             )
+        total, formula = proof(kappa)
+        if formula and len(lines) + 2 <= height and not self.deep:
+            lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], 13, ">"), "strong")))
+            lines.append(text_line(f"  {formula}", "strong"))
         if kappa.cell.joint.generalisation is not None and len(lines) < height:
             lines.append(text_line(f"  at 2L: accuracy {kappa.cell.joint.generalisation:.2f}", "dim"))
         return lines
+
+    def _state(self, state: str) -> Span:
+        if state == "running" and not self.supervised:
+            return "  ‖ stopped", "state.paused"
+        return f"  {STATE_SIGN[state]} {state}", state_style(state)
 
     # Hands
 
@@ -251,11 +325,7 @@ class KappaPane(ScreenPane):
 
     def copy_text(self) -> str:
         kappa = self.chosen()
-        return (
-            ""
-            if kappa is None
-            else f"{kappa.cell.model_label} {kappa.cell.format} L={kappa.cell.L}: {kappa.text()}\n"
-        )
+        return "" if kappa is None else f"{name(kappa.cell)}: {kappa.text()}\n"
 
     def _go(self, rows: int, columns: int) -> None:
         table = self._table()
@@ -327,8 +397,13 @@ class KappaPane(ScreenPane):
         def take(axes: tuple[Axes, Axes]) -> None:
             self._change(axes=axes)
 
+        now = self.data.request.axes
         choices = [
-            Choice(f"{named(one.rows)} × {named(one.columns)}", partial(take, one.axes), one.words())
+            Choice(
+                f"{'✓' if one.axes == now else ' '} {named(one.rows)} × {named(one.columns)}",
+                partial(take, one.axes),
+                one.words(),
+            )
             for one in self.data.layouts
         ]
         self.lab_app.push(Chooser("Rows × columns", choices, "no such pair of axes"))
@@ -372,6 +447,8 @@ class KappaPane(ScreenPane):
         self._change(study=ids[(at + by) % len(ids)])
 
     def _change(self, **changes: Any) -> None:
+        kappa = self.chosen()
+        self.keep = kappa.cell.id if kappa is not None and "axes" in changes else None
         self.request = replace(self.request, **changes)
         self.page = self.row = self.column = self.left = 0
         self.deep = False

@@ -101,7 +101,7 @@ def _failed_first(ids: array[int], running: Sequence[JobRow], failed: array[int]
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
-    from labtui.tui.screens.kappas import meets, sharing
+    from labtui.views.kappa import meets, sharing
 
     good = {
         job.job_id

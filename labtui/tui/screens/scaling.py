@@ -3,30 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.poller import Loader
-from labtui.tui.screens.scalingdata import (
-    AXES,
-    SAMPLES,
-    Curve,
-    ScalingData,
-    ScalingRequest,
-    known,
-    middle,
-    series_of,
-    tail,
-)
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, text_line
 from labtui.views.plot import Axis, plot, span
-from labtui.views.signs import model_sign, model_style
+from labtui.views.scaling import (
+    AXES,
+    SAMPLES,
+    Curve,
+    curve_sign,
+    curves_of,
+    drawn_series,
+    known,
+    middle,
+    tail,
+)
+from labtui.views.signs import model_style
 
 if TYPE_CHECKING:
     from labtui.analysis.points import Point
+
+
+@dataclass(frozen=True)
+class ScalingData:
+    """Every line."""
+
+    curves: tuple[Curve, ...]
+    axes: tuple[str, ...]
+    """The axes along which something varies."""
+    request: ScalingRequest
+
+
+@dataclass(frozen=True)
+class ScalingRequest:
+    """What to read."""
+
+    study: int | None = None
+    axis: str = ""
+    """L, m or n; empty: the one that shows most."""
+
+    def __call__(self, lab: Any) -> ScalingData:
+        from labtui.analysis.points import points
+
+        cells = lab.cells(self.study)
+        kinds = {c.model_label: c.model for c in cells}
+        joint = points(cells)
+        alone = self._alone(lab, kinds)
+        curves = {axis: curves_of(alone if axis == "n" else joint, axis, kinds) for axis in AXES}
+        lines = {a: sum(len({c.x(p, a) for p in c.points}) > 1 for c in found) for a, found in curves.items()}
+        axes = tuple(
+            a for a, found in curves.items() if len({c.x(p, a) for c in found for p in c.points}) > 1
+        ) or ("L",)
+        # The joint task is what grows; single lengths are shown first only where nothing else makes a line.
+        axis = (
+            self.axis
+            if self.axis in axes
+            else max(axes, key=lambda a: (lines[a] > 0, a != "n", lines[a], a == "L"))
+        )
+        return ScalingData(curves[axis], axes, replace(self, axis=axis))
+
+    def _alone(self, lab: Any, kinds: dict[str, str]) -> tuple[Point, ...]:
+        from labtui.analysis.points import points
+        from store.filters import Condition
+
+        where = (Condition("distribution", "=", "fixed"), Condition("state", "=", "done"))
+        jobs = lab.jobs(lab.job_ids(where, "L", self.study))
+        kinds.update({j.model_label: j.model for j in jobs})
+        return points(jobs)
 
 
 class ScalingPane(ScreenPane):
@@ -114,7 +162,7 @@ class ScalingPane(ScreenPane):
         found = self._here()
         cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
         return plot(
-            [series_of(c, axis) for c in order],
+            [drawn_series(c, axis) for c in order],
             width,
             height,
             x,
@@ -139,7 +187,7 @@ class ScalingPane(ScreenPane):
             off = curve.key in self.hidden
             style = "faint" if off else model_style(curve.kind)
             label: list[Span] = [
-                (f"{model_sign(curve.kind)} ", style),
+                (f"{curve_sign(curve)} ", style),
                 (f"{SAMPLES.get(curve.format, '━━')} ", style),
                 (fit(curve.label, width - 7 - law_room), "faint" if off else ""),
             ]
@@ -191,20 +239,21 @@ class ScalingPane(ScreenPane):
         if found is None:
             return text_line("hidden: " + self.lab_app.keymap.name("toggle_series") + " shows it", "dim")
         curve, p = found
+        axis = self.data.request.axis if self.data is not None else "L"
         m = f" m={p.m}" if p.m is not None else ""
+        where = f"n={p.L}" if axis == "n" else f"L={p.L}"
         told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
         if p.estimate is not None:
-            told = (
-                f"N* ≈ {figures.count(p.estimate[0])} [{figures.count(p.estimate[1])}, "
-                f"{figures.count(p.estimate[2])}]"
-            )
+            told = f"N* ≈ {figures.count_interval(p.estimate)} (90 %)"
         spans: list[Span] = [
-            (f"{model_sign(curve.kind)} ", model_style(curve.kind)), (f"{curve.label}  "
-                                                                      f"L={p.L}{m}  ", ""), (told, "strong"),
-            (f"  job {p.job_id}", "dim"), (f"  {figures.flags(p.flags)}", "warn"),
-        ]  # fmt: skip
+            (f"{curve_sign(curve)} ", model_style(curve.kind)),
+            (f"{curve.label}  {where}{m}  ", ""),
+            (told, "strong"),
+            (f"  job {p.job_id}", "dim"),
+            (f"  {figures.flags(p.flags)}", "warn"),
+        ]
         if self.zoom > 1:
             spans.append((f"   zoom {self.zoom:g}×", "accent"))
         return tuple(spans)
