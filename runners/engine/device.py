@@ -58,9 +58,9 @@ def _set_matmul(precision: str) -> None:
 
 def new_stream(device: str | torch.device) -> torch.cuda.Stream:
     """A stream of its own on a GPU."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(device)
 
 
 def new_event() -> torch.cuda.Event:
     """An event to wait for."""
-    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+    return torch.cuda.Event()

@@ -144,7 +144,7 @@ class TransformerModel:
 
     def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
-        known: tuple[Weights, ...] | None = self._known.get(buffer, None)  # type: ignore[no-untyped-call]
+        known: tuple[Weights, ...] | None = self._known.get(buffer, None)
         if known is None:
             rows = torch.split(buffer, 1) if self.one_by_one else (buffer,)
             known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)

@@ -213,7 +213,8 @@ class Job(Spec):
         data["search"]["n_max"] = self.n_max
         data["search"]["max_candidates"] = self.search.candidates
         if isinstance(self.task, Automaton):
-            data["task"] = {"kind": "automaton", "table": data["task"]["table"], "start": self.task.start}
+            kept = ("kind", "table", "start", "output", "shared")
+            data["task"] = {key: data["task"][key] for key in kept if key in data["task"]}
         unused = {
             "log": ("multiplier", "relative_width", "seed_budget", "ladder"),
             "paper": ("rtol", "relative_width", "seed_budget", "ladder"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.spec.errors import SpecError
+from runners.spec.named_tasks import named_task
 from runners.spec.plugins import resolve_task
 from runners.spec.sentences import Keys, dotted, line_of
 
@@ -35,6 +36,7 @@ class Sugar:
         self._sizes: dict[int, int] = {}
         self._expanded = 0
         self._tables: dict[Path, dict[str, Any]] = {}
+        self._named_tasks: dict[str, dict[str, Any]] = {}
 
     def origin(self, keys: Keys) -> Keys:
         """The path that the person wrote for a path in the resolved data."""
@@ -135,6 +137,8 @@ class Sugar:
             )
 
     def _task(self, value: Any, keys: Keys) -> Any:
+        if isinstance(value, str):
+            return self._named(value, keys)
         if not isinstance(value, dict):
             return value
         value = self._filed(value, keys)
@@ -142,6 +146,16 @@ class Sugar:
             return resolve_task(value)
         except SpecError as error:
             raise self._error(error.problem, keys) from None
+
+    def _named(self, name: str, keys: Keys) -> Any:
+        """The data of a task's name, read once however often it stands in the file."""
+        if name not in self._named_tasks:
+            try:
+                self._named_tasks[name] = named_task(name)
+            except SpecError as error:
+                raise self._error(error.problem, keys) from None
+        self._count(self._named_tasks[name], keys)
+        return self._named_tasks[name]
 
     def _filed(self, value: dict[str, Any], keys: Keys) -> dict[str, Any]:
         """The task with every table file read, those of a product's factors too."""

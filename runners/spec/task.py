@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import product
 from math import factorial, prod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -80,7 +80,9 @@ class Dihedral(Spec):
 
 
 class Automaton(Spec):
-    """Any deterministic automaton, given by its transition table."""
+    """Any deterministic automaton, given by its transition table; with an output map, a Moore machine."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("output", "shared")
 
     kind: Literal["automaton"] = "automaton"
     name: Annotated[str, Field(min_length=1, max_length=80)] = "automaton"
@@ -93,6 +95,12 @@ class Automaton(Spec):
     """Names of the states, for messages; empty: their numbers."""
     tokens: tuple[str, ...] = ()
     """Names of the tokens, for messages; empty: their numbers."""
+    output: tuple[Annotated[int, Field(ge=0, lt=MAX_STATES)], ...] = ()
+    """``output[state]`` is what is supervised; empty: the state itself."""
+    shared: bool = False
+    """The states are the tokens, and share their input ids in cot, as in a group whose tokens are all its
+    elements.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> Automaton:
@@ -120,6 +128,13 @@ class Automaton(Spec):
         for what, names, want in (("states", self.states, n_states), ("tokens", self.tokens, width)):
             if names and len(names) != want:
                 raise ValueError(f"{what} has {len(names)} names; expected {want} or none")
+        if self.output and len(self.output) != n_states:
+            raise ValueError(f"output has {len(self.output)} entries; expected {n_states} or none")
+        if self.shared and (self.output or self.table[self.start] != tuple(range(n_states))):
+            raise ValueError(
+                "shared is true; expected it without an output map, and where the token x leads from the "
+                "start to the state x"
+            )
         if len(self.unreachable) == n_states - 1:
             raise ValueError(
                 "table never leaves the start state; expected at least 2 states that can be reached"
@@ -172,6 +187,9 @@ class Product(Spec):
         ):
             if count > most:
                 raise ValueError(f"factors make a product of {count} {what}; expected at most {most}")
+        for f in self._flat:
+            if isinstance(f, Automaton) and f.output:
+                raise ValueError(f"the factor {f.label} has an output map; expected factors without one")
         return self
 
     @cached_property

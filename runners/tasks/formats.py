@@ -48,7 +48,7 @@ class Vocabulary:
     def of(cls, job: Job) -> Vocabulary:
         """The ids of a job: they depend on its task and format only."""
         table = TransitionTable.of(job.task)
-        tokens, states = table.n_tokens, table.n_states
+        tokens, states = table.n_tokens, table.n_labels
         if job.format != "cot":
             return cls(tokens, states, None, 0)
         return cls(
@@ -73,17 +73,18 @@ class Formatter:
         self._n_tokens = table.n_tokens
         self._start = table.start
         self._table = torch.from_numpy(table.table.copy()).reshape(-1).to(device)
+        self._output = None if table.output is None else torch.from_numpy(table.output.copy()).to(device)
 
     def states(self, x: Tensor) -> Tensor:
-        """s_1..s_L after each token: int64 [R, L] for ``x`` integer [R, L];
-        what follows a sequence's end has no meaning.
+        """s_1..s_L after each token (their labels, with an output map): int64 [R, L] for ``x`` integer
+        [R, L]; what follows a sequence's end has no meaning.
         """
         out = torch.empty(x.shape, dtype=torch.int64, device=x.device)
         state = torch.full(x.shape[:1], self._start, dtype=torch.int64, device=x.device)
         for i in range(x.shape[1]):
             state = self._table.index_select(0, state * self._n_tokens + x[:, i])
             out[:, i] = state
-        return out
+        return out if self._output is None else self._output[out]
 
     def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(tokens, targets), both int64 [R, T].

@@ -29,7 +29,7 @@ class Generalisation(NamedTuple):
     length: int
     """2L."""
     chance: float
-    """Accuracy of a guess: 1 / number of reachable states."""
+    """Accuracy of a guess: 1 / number of labels that can be reached."""
 
     def rescaled(self, accuracy: float) -> float:
         """Accuracy with chance at 0 and perfection at 1."""
@@ -49,5 +49,5 @@ def generalisation_batch(
     states = Formatter(job, where).states(x)
     separator = Vocabulary.of(job).separator
     tokens = x if separator is None else torch.nn.functional.pad(x, (0, 1), value=separator)
-    chance = 1.0 / len(TransitionTable.of(job.task).reachable)
+    chance = 1.0 / TransitionTable.of(job.task).reachable_labels
     return Generalisation(tokens, states[:, -1], states, length, chance)

@@ -26,7 +26,9 @@ Table = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class TransitionTable:
-    """A finite automaton without output: ``s_k = table[s_{k-1}, x_k]``, ``s_0 = start``."""
+    """A finite automaton, with an output map or the states themselves as labels: ``s_k = table[s_{k-1},
+    x_k]``, ``s_0 = start``.
+    """
 
     table: Table
     """int64 [S, K], read-only."""
@@ -38,6 +40,8 @@ class TransitionTable:
     """
     reachable: tuple[int, ...]
     """The states that some sequence of tokens (the empty one too) reaches, ascending."""
+    output: Table | None = None
+    """int64 [S], the label of each state, read-only; None: the state itself."""
 
     @property
     def n_states(self) -> int:
@@ -46,6 +50,18 @@ class TransitionTable:
     @property
     def n_tokens(self) -> int:
         return int(self.table.shape[1])
+
+    @property
+    def n_labels(self) -> int:
+        """How many labels the head tells apart."""
+        return self.n_states if self.output is None else int(self.output.max()) + 1
+
+    @property
+    def reachable_labels(self) -> int:
+        """How many different labels the reachable states have."""
+        if self.output is None:
+            return len(self.reachable)
+        return len(np.unique(self.output[list(self.reachable)]))
 
     @classmethod
     def of(cls, task: Task) -> TransitionTable:
@@ -82,7 +98,11 @@ class TransitionTable:
 def _of(task: Task) -> TransitionTable:
     table, start, shared = _build(task)
     table.setflags(write=False)
-    return TransitionTable(table, start, shared, _reachable(table, start))
+    output = None
+    if isinstance(task, Automaton) and task.output:
+        output = np.array(task.output, dtype=np.int64)
+        output.setflags(write=False)
+    return TransitionTable(table, start, shared, _reachable(table, start), output)
 
 
 def _build(task: Task) -> tuple[Table, int, bool]:
@@ -95,7 +115,7 @@ def _build(task: Task) -> tuple[Table, int, bool]:
         case Dihedral(n=n):
             return _dihedral(n), 0, True
         case Automaton():
-            return np.array(task.table, dtype=np.int64), task.start, False
+            return np.array(task.table, dtype=np.int64), task.start, task.shared
         case Product(factors=factors):
             return _product(factors)
         case _:

@@ -39,7 +39,7 @@ def test_the_whole_curve_is_fitted() -> None:
     rng = random.Random(0)
     job = make_job("scan", 5000, ladder=tuple(round(20 * 1.3**i) for i in range(20)), seeds=20)
     q = logistic(300, 0.3, k=20)
-    evidence = []
+    evidence: list[Evidence] = []
     while (p := replay(job, evidence)).next is not None:
         assert p.status == "open"
         successes = sum(rng.random() < q(p.next.n) for _ in range(20))

@@ -201,7 +201,7 @@ def test_neither_preset_nor_file() -> None:
 @pytest.mark.parametrize("name", presets())
 def test_presets_are_valid(name: str) -> None:
     study = load(name)
-    assert study.name == name  # type: ignore[union-attr]
+    assert study.name == name
     assert study.jobs()  # type: ignore[union-attr]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from labtui.tui.actions import SCREENS
 from labtui.tui.dialogs import Confirm, Help, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
-from labtui.tui.header import SCREENS
 from labtui.tui.poller import Snapshot
 from labtui.tui.run import LabApp
 from labtui.tui.screens.queue import QueuePane

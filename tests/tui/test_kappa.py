@@ -31,7 +31,7 @@ def cell(i: int, m: int, model: str, format: str, length: int) -> CellRow:
         format=format,
         L=length,
         min_length=2,
-    )  # type: ignore[arg-type]
+    )
 
 
 studies = st.lists(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from labtui.tui.header import SCREENS
+from labtui.tui.actions import SCREENS
 from runners.pool import client as supervisor
 from store import commands
 from tests.tui.conftest import Opened, seen, until

@@ -8,8 +8,7 @@ import pytest
 from textual.theme import BUILTIN_THEMES
 
 from labtui.config import choose_glyphs, choose_theme, read_settings
-from labtui.tui.actions import ACTIONS, RESERVED, Keymap, on_pane
-from labtui.tui.header import SCREENS
+from labtui.tui.actions import ACTIONS, RESERVED, SCREENS, Keymap, on_pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, Palette
 
 

@@ -12,7 +12,7 @@ import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 
-from labtui.tui.header import SCREENS
+from labtui.tui.actions import SCREENS
 from runners import machine
 from tests.tui.conftest import Opened, until
 
