@@ -20,12 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
+from runners.engine.checkpoint import INTERVAL_OVER_COST, MIN_INTERVAL_S, Saver, snapshot
 from runners.engine.fused_batch import FusedBatch
-from runners.engine.resume import snapshot
-from runners.engine.saver import INTERVAL_OVER_COST, MIN_INTERVAL_S, Saver
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import Checkpointed, Control, Member, Plan
 from runners.spec import Job, Study, load
 
@@ -52,36 +51,38 @@ def paper(model: dict[str, Any], T: int) -> Job:
     )
 
 
-def lanes(job: Job, members: int) -> tuple[Schedule, Ledger, FusedBatch]:
-    """A schedule whose one lane trains so many members."""
+def scheduled(job: Job, members: int) -> tuple[Schedule, Trials, FusedBatch]:
+    """A schedule whose one fused batch trains so many members."""
     chosen = [Member("a", 10_000, lr, seed, job.search.eps) for lr, seed in job.grid.members[:members]]
-    ledger = Ledger(chosen, job.training.steps)
-    schedule = Schedule(job, "cpu", Plan("cpu", members), ledger)
+    trials = Trials(chosen, job.training.steps)
+    schedule = Schedule(job, "cpu", Plan("cpu", members), trials)
     schedule.compose()
-    return schedule, ledger, schedule.lanes[0]
+    return schedule, trials, schedule.batches[0]
 
 
-def evaluation(job: Job, lane: FusedBatch, steps: int) -> dict[str, float]:
-    """Of the paper's settings: seconds for a step and for an evaluation of the lane, and the share."""
+def evaluation(job: Job, fused: FusedBatch, steps: int) -> dict[str, float]:
+    """Of the paper's settings: seconds for a step and for an evaluation of the batch, and the share."""
     for _ in range(2):
-        lane.advance(1)
+        fused.advance(1)
     begun = time.process_time()
     done = 0
     while done < steps:
-        done += lane.advance(steps - done)
+        done += fused.advance(steps - done)
     step = (time.process_time() - begun) / steps
-    rows = range(len(lane.slots))
+    rows = range(len(fused.slots))
     begun = time.process_time()
-    lane.evaluate(rows, [0] * len(rows), [0.0] * len(rows))
+    fused.evaluate(rows, [0] * len(rows), [0.0] * len(rows))
     spent = time.process_time() - begun
     return {"step_s": step, "evaluation_s": spent, "share": spent / (job.training.eval_every * step)}
 
 
-def checkpoint(schedule: Schedule, ledger: Ledger) -> dict[str, float]:
+def checkpoint(schedule: Schedule, trials: Trials) -> dict[str, float]:
     """One checkpoint as the engine makes it while it trains."""
     with tempfile.TemporaryDirectory() as folder:
         saver = Saver(Path(folder))
-        saver.save(1, lambda: snapshot("", schedule.plan, ledger, schedule))
+        saver.save(
+            1, lambda: snapshot("", "cpu", schedule.plan, trials, schedule.batch_size, schedule.rows())
+        )
         (event,) = saver.finish()
         assert isinstance(event, Checkpointed), event
         size = Path(event.path).stat().st_size
@@ -97,7 +98,7 @@ def checkpoint(schedule: Schedule, ledger: Ledger) -> dict[str, float]:
 
 
 class Clocked:
-    """Processor time within one method of a lane."""
+    """Processor time within one method of a fused batch."""
 
     def __init__(self, name: str) -> None:
         self.name, self.spent = name, 0.0
@@ -146,11 +147,11 @@ def main() -> None:
     print("evaluations at 2,000 sequences every 500 steps (wanted: <= 5 % of training)")
     for name, (model, members) in (SMALL if args.quick else {**SMALL, **LARGE}).items():
         job = paper(model, args.T)
-        schedule, ledger, lane = lanes(job, members)
-        row = out["evaluation"][name] = evaluation(job, lane, args.steps)
+        schedule, trials, fused = scheduled(job, members)
+        row = out["evaluation"][name] = evaluation(job, fused, args.steps)
         told = f"a step {row['step_s']:.4f} s, an evaluation {row['evaluation_s']:.2f} s"
         print(f"  {name:18} {told}: {100 * row['share']:.1f} %", flush=True)
-        out["checkpoint"][name] = checkpoint(schedule, ledger)
+        out["checkpoint"][name] = checkpoint(schedule, trials)
     print("checkpoints while training (wanted: < 1 % of the time)")
     for name, row in out["checkpoint"].items():
         told = (

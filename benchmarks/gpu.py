@@ -1,10 +1,14 @@
-"""All checks that need a GPU, in one command: python benchmarks/gpu.py [--quick] [--out FOLDER].
+"""All checks that need a GPU: python -m benchmarks.gpu [works] [correct] [fast] [--out FOLDER] [--only NAME].
 
-Correctness against the CPU, graphs against eager, repetition and resuming to the bit, deviation of a fused
-member from the same member alone, agreement of verdicts between plans, running out of memory, streams, and
-the ratio of fused training to one model after another (benchmarks/engine.py). Writes gpu.json and gpu.md into
-FOLDER (default: the current one); exit code 1 if a check failed. A check that breaks is told as failed and
-the others still run.
+Three stages. ``works`` (5 minutes): the first steps against the CPU, graphs against eager. ``correct`` (7):
+repetition
+and resuming to the bit, a fused member against the same alone, calibration, running out of memory,
+agreement of
+verdicts between plans. ``fast`` (10): the floors of three models (benchmarks/engine.py). A check takes 100
+s at most,
+needs no other, and fails where a graph was to be captured and was not. gpu.json and gpu.md in FOLDER are
+written after
+each; what was not measured says so. Exit code 1 if a check failed. Needs torch, numpy and pydantic alone.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,11 +34,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from runners.engine.calibrate import calibrate
-from runners.engine.device import set_up
+from runners.engine.device import is_gpu, set_up
 from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import (
     Checkpointed,
     Control,
@@ -65,8 +70,24 @@ FLOORS = {"dense_ssm 256": (20.0, "fp32"), "lstm 768": (4.0, "fp32"), "transform
 """On an H200, a grid of 15, batch 64, geometric mean over T up to 20:
 the least ratio, and in which precision.
 """
+LARGER: dict[str, dict[str, Any]] = {
+    "dense_ssm": {"hidden": 256},
+    "lstm": {"hidden": 512},
+    "transformer": {"d": 256, "heads": 8},
+}
+"""Sizes at which 15 members need far more memory than what libraries keep for themselves."""
 RATES, SEEDS = (1e-2, 3e-3, 1e-3), (10, 20, 30, 40, 50)
 Outcome = tuple[bool, dict[str, Any]]
+
+
+STAGES = {"works": 5, "correct": 7, "fast": 10}
+"""Minutes of each stage; one that fails ends the run."""
+CHECK_S = 100
+"""A check takes no longer, or has failed."""
+
+
+class NotCapturedError(RuntimeError):
+    """A check of CUDA graphs ran without one."""
 
 
 def make_job(model: str, format: str = "acot", **training: Any) -> Job:
@@ -93,8 +114,18 @@ def plan(members: int = 64, *, graph: bool = True, streams: int = 1, device: str
 def run(
     job: Job, members: list[Member], by: Plan | None, control: Control | None = None, **more: Any
 ) -> list[EngineEvent]:
+    """All events of a run.
+
+    Raises:
+        NotCapturedError: the step was to be captured and was not: such a run would equal an eager one to
+            the bit.
+    """
     device = by.device if by else CUDA
-    return list(Trainer(job, members, device=device, plan=by, **more).run(control or Control()))
+    events = list(Trainer(job, members, device=device, plan=by, **more).run(control or Control()))
+    captured = all(e.plan.graph for e in events if isinstance(e, Planned))
+    if (by is None or by.graph) and not captured:
+        raise NotCapturedError("; ".join(e.text for e in events if isinstance(e, Note)))
+    return events
 
 
 def curves(events: Sequence[EngineEvent]) -> dict[tuple[int, int], tuple[float, float]]:
@@ -113,7 +144,7 @@ def endings(events: Sequence[EngineEvent]) -> dict[int, Ended]:
 
 def lane(job: Job, members: list[Member], by: Plan) -> FusedBatch:
     set_up(by.device, 1)
-    shape = Schedule(job, by.device, by, Ledger(members, job.training.steps)).shape()
+    shape = Schedule(job, by.device, by, Trials(members, job.training.steps)).shape()
     return FusedBatch(
         shape, fresh(shape, range(len(members)), members), members, min(job.training.batch_size, members[0].n)
     )
@@ -219,7 +250,8 @@ def verdicts(model: str, quick: bool) -> Outcome:
 
 def out_of_memory(model: str) -> Outcome:
     """A member that fits in a little memory, a grid that does not: halved, said, and finished."""
-    job, members = make_job(model, steps=20, eval_every=10), grid()
+    job, members = make_job(model, steps=20, eval_every=10, batch_size=512), grid(600)
+    job = job.model_copy(update={"model": job.model.model_copy(update=LARGER[model])})
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     run(job, members[:1], plan(1))
@@ -265,78 +297,98 @@ def calibrated(model: str) -> Outcome:
     return True, {**detail, "calibration s": took, "member-steps/s with start and evaluation": speed}
 
 
-def ratios(quick: bool, folder: Path) -> Outcome:
-    """Fused against one model after another, through benchmarks/engine.py, in fp32 and tf32,
-    with the shares of the card's measured ceilings; passes where every floor is reached."""
-    out: dict[str, Any] = {}
-    missed = []
-    for precision in ("fp32", "tf32"):
-        target = folder / f"engine-{precision}.json"
-        command = [
-            sys.executable,
-            str(ROOT / "benchmarks" / "engine.py"),
-            "--device",
-            "cuda",
-            "--precision",
-            precision,
-        ]
-        command += ["--json", str(target), "--batch", "64", *(["--quick"] if quick else [])]
-        subprocess.run(command, check=True, timeout=3600)
-        told = json.loads(target.read_text())
-        for model, (wanted, at) in FLOORS.items():
-            rows = [r for r in told["rows"] if r["model"] == model and r["T"] <= 20]
-            if not rows:
-                continue
-            ratio = told["geometric_means"][f"{model}, batch 64"]
-            if precision == at and ratio < wanted:
-                missed.append(f"{model} {precision}: {ratio:.1f}, wanted {wanted}")
-            of_flops = max(r["flops_per_s"] for r in rows) / told["ceiling_flops"]
-            of_bytes = max(r["bytes_per_s"] for r in rows) / told["ceiling_bytes"]
-            out[f"{model} {precision}"] = {"ratio": ratio, "of FLOP/s": of_flops, "of bytes/s": of_bytes}
-        out[f"all, {precision}"] = told["geometric_means"]
-    return not missed, {"floors missed": missed, **out}
+def floor(model: str, folder: Path) -> Outcome:
+    """A grid of 15 fused against one model after another, through benchmarks/engine.py; passes where the
+    floor of the
+    model is reached, in the precision that the floor is for. What breaks or takes too long is not measured,
+    and fails.
+    """
+    wanted, precision = FLOORS[model]
+    target = folder / f"engine-{model.replace(' ', '-')}.json"
+    target.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / "benchmarks" / "engine.py"), "--device", "cuda"]
+    command += ["--precision", precision, "--batch", "64", "--T", "5", "10", "20", "--turns", "3"]
+    command += ["--at-once", "15", "--only", model, "--json", str(target)]
+    subprocess.run(command, check=True, timeout=CHECK_S - 5)
+    told = json.loads(target.read_text())
+    rows = [r for r in told["rows"] if r["model"] == model and r["T"] <= 20]
+    if not rows:
+        return False, {"floor": wanted, "ratio": "not measured"}
+    ratio = told["geometric_means"][f"{model}, batch 64"]
+    return ratio >= wanted, {
+        "floor": wanted,
+        "ratio": ratio,
+        "precision": precision,
+        "of FLOP/s": max(r["flops_per_s"] for r in rows) / told["ceiling_flops"],
+        "of bytes/s": max(r["bytes_per_s"] for r in rows) / told["ceiling_bytes"],
+    }
 
 
-def main() -> int:
+def checks(stage: str, folder: Path) -> list[tuple[str, Callable[[], Outcome]]]:
+    """The checks of a stage, by name, the cheapest first."""
+    if stage == "works":
+        each: tuple[Callable[[str], Outcome], ...] = (against_cpu, graph_against_eager)
+    elif stage == "correct":
+        each = (repeated, resumed, company, calibrated, out_of_memory, partial(verdicts, quick=True))
+    else:
+        return [(f"floor {model}", partial(floor, model, folder)) for model in FLOORS]
+    return [
+        (f"{getattr(c, 'func', c).__name__} {model}", partial(c, model)) for c in each for model in MODELS
+    ]
+
+
+def checked(check: Callable[[], Outcome]) -> Outcome:
+    """The outcome of a check; one that breaks or takes longer than ``CHECK_S`` has failed."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"it took longer than {CHECK_S} s: not measured")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(CHECK_S)
+    try:
+        return check()
+    except Exception as error:
+        where = traceback.format_exc()[-2000:]
+        return False, {"error": f"{type(error).__name__}: {error}", "where": where}
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer sizes; some minutes")
+    parser.add_argument("stages", nargs="*", help=f"of {', '.join(STAGES)}; all of them, in this order")
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--only", default="", help="checks whose name begins with this")
-    args = parser.parse_args()
-    if not torch.cuda.is_available():
+    args = parser.parse_args(argv)
+    if unknown := set(args.stages) - set(STAGES):
+        parser.error(f"there is no stage {unknown.pop()!r}; expected one of {', '.join(STAGES)}")
+    if not is_gpu(CUDA) or (CUDA != "cpu" and not torch.cuda.is_available()):
         print("no CUDA device here: nothing to check", file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    checks: list[tuple[str, Callable[[], Outcome]]] = []
-    for model in MODELS:
-        each = (against_cpu, graph_against_eager, repeated, resumed, company, calibrated, out_of_memory)
-        checks += [(f"{one.__name__} {model}", partial(one, model)) for one in each]
-        checks.append((f"verdicts {model}", partial(verdicts, model, args.quick)))
-    checks.append(("ratios", lambda: ratios(args.quick, args.out)))
-    rows = []
-    for name, check in checks:
-        if not name.startswith(args.only):
-            continue
-        begun = time.perf_counter()
-        try:
-            passed, detail = check()
-        except Exception as error:
-            passed, detail = (
-                False,
-                {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc()[-2000:]},
+    rows: list[dict[str, Any]] = []
+    for stage in args.stages or STAGES:
+        end = time.perf_counter() + 60 * STAGES[stage]
+        for name, check in checks(stage, args.out):
+            if not name.startswith(args.only):
+                continue
+            begun = time.perf_counter()
+            late = {"error": f"the {STAGES[stage]} minutes of the stage {stage!r} were over: not measured"}
+            passed, detail = checked(check) if begun < end else (False, late)
+            seconds = time.perf_counter() - begun
+            rows.append(
+                {"check": name, "stage": stage, "passed": passed, "seconds": seconds, "detail": detail}
             )
-        rows.append(
-            {"check": name, "passed": passed, "seconds": time.perf_counter() - begun, "detail": detail}
-        )
-        print(
-            f"{'ok' if passed else 'FAILED':6} {name:32} {rows[-1]['seconds']:6.1f} s  "
-            f"{json.dumps(detail, default=str)}",
-            flush=True,
-        )
-        write(args.out, rows)
-    return 0 if all(r["passed"] for r in rows) else 1
+            told = json.dumps(detail, default=str)
+            print(f"{'ok' if passed else 'FAILED':6} {name:32} {seconds:6.1f} s  {told}", flush=True)
+            write(args.out, rows)
+        if not all(r["passed"] for r in rows if r["stage"] == stage):
+            print(f"the stage {stage!r} has failed; what comes after it was not run", file=sys.stderr)
+            return 1
+    return 0
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import raw, waits
+from store import raw, waits, wal
 from store.definitions import MOST, refused
 from store.errors import (
     OPENED,
@@ -27,9 +27,10 @@ from store.errors import (
     from_sqlite,
     refusal,
 )
+from store.files import open_own
 from store.header import APPLICATION_ID, check_header
 from store.locks import busy, supervisor_alive, write_lock
-from store.paths import LabPaths, network_filesystem, refuse_network
+from store.paths import LabPaths, network_filesystem, refuse_place, second_name
 
 SCHEMA = 1
 TABLES = (
@@ -39,6 +40,8 @@ TABLES = (
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+_ASIDE_S = 2.0
+"""How long a look at a lab waits for the lock to put a WAL aside that is not its own."""
 _MAX_VALUE_BYTES = 64 << 20
 
 
@@ -86,29 +89,35 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
     paths = LabPaths(path)
     paths.require_file()
     check_header(paths.lab)
+    stale = wal.foreign(paths)
+    if stale and not read_only:
+        with suppress(LabError), write_lock(paths, _ASIDE_S):
+            if wal.foreign(paths):
+                wal.put_aside(paths)
+            stale = False
     notice = ""
     if not read_only:
         notice = _why_not_writable(paths)
         read_only = bool(notice)
     try:
-        return _open(paths, read_only, notice)
+        return _open(paths, read_only, notice, stale=stale)
     except NoRoom:
         if read_only:
             raise
         # a disk without room for SQLite's index of the WAL can still be read from
         notice = f"{paths.lab} cannot be written: the disk is full or failed{OPENED}"
-        opened = _open(paths, True, notice, live=False)
+        opened = _open(paths, True, notice, live=False, stale=stale)
         opened.no_room = True
         return opened
 
 
-def _open(paths: LabPaths, read_only: bool, notice: str, *, live: bool = True) -> Opened:
+def _open(paths: LabPaths, read_only: bool, notice: str, *, stale: bool, live: bool = True) -> Opened:
     copy = None
-    live = live and (not read_only or _live(paths))
+    live = live and not stale and (not read_only or _live(paths))
     try:
         if live:
             connection = _connect(paths.uri(mode="ro"))
-        elif not _has_bytes(paths.wal):
+        elif stale or not _has_bytes(paths.wal):
             connection = _connect(paths.uri(mode="ro", immutable=1))
         else:
             copy = _private_copy(paths)
@@ -146,14 +155,17 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
     reason = _why_not_writable(paths)
     if reason:
         raise ReadOnlyLab(refusal(reason))
-    refuse_network(paths)
+    refuse_place(paths)
     try:
         # the lock outlives close(): the last connection of all to close checkpoints the WAL
         with write_lock(paths, timeout_s):
+            if wal.foreign(paths):
+                wal.put_aside(paths)
             connection = _connect(paths.uri(mode="rw"))
             try:
                 require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
+                wal.note_owner(paths)
                 if not waits.patiently(lambda: _begun(connection), timeout_s, paths):
                     raise busy(paths, timeout_s)
                 yield connection
@@ -204,6 +216,8 @@ def _why_not_writable(paths: LabPaths) -> str:
     kind = network_filesystem(paths.lab)
     if kind is not None:
         return f"{paths.lab} lies on a network disk ({kind}), where a lab cannot be live{OPENED}"
+    if reason := second_name(paths):
+        return f"{reason}{OPENED}"
     if not os.access(paths.lab, os.W_OK):
         return f"{paths.lab} cannot be written by this user{OPENED}"
     if not os.access(paths.lab.parent, os.W_OK):
@@ -237,7 +251,7 @@ def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
 def _quiet(paths: LabPaths) -> Iterator[None]:
     """Hold off writers during a copy, where there is a lock file to hold; makes none."""
     try:
-        descriptor = os.open(paths.write_lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_own(paths.write_lock, os.O_RDONLY)
     except OSError:
         yield
         return

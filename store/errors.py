@@ -42,6 +42,10 @@ class Moved(LabError):
     """The open file is not the one at its path any more; nothing was written."""
 
 
+class Supervised(LabError):
+    """Another supervisor has the lab."""
+
+
 class Illegal(LabError):
     """A change of state that is not allowed; nothing was written."""
 

@@ -8,11 +8,9 @@ because a deleted one could be held by one process while another makes and holds
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from store import waits
-from store.errors import Busy, LabError, from_os
+from store.errors import Busy, LabError, Supervised, from_os
+from store.files import UnusableError, open_own
 from store.paths import LabPaths
 from store.waits import patiently, writer_of
 
@@ -29,10 +28,6 @@ try:
 except ImportError:  # pragma: no cover - Windows reads snapshots, which need no lock
     fcntl = None  # type: ignore[assignment]
 
-_CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Never write through a link that somebody put in a lock's place,
-never wait for the other end of a pipe there.
-"""
 _TOLD = 4096
 
 
@@ -40,15 +35,11 @@ def _open(path: Path) -> int:
     if fcntl is None:  # pragma: no cover
         raise LabError("this system has no flock; a lab can be read here, not written")
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _CAREFUL, 0o600)
+        return open_own(path, os.O_RDWR | os.O_CREAT)
+    except UnusableError as error:
+        raise LabError(f"{path}, a lock file, {error.strerror}") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise LabError(f"{path} is a link; expected the lock file itself: remove the link") from None
         raise from_os(error, path) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise LabError(f"{path} is no ordinary file; expected the lock file: remove what stands in its place")
-    return descriptor
 
 
 def _take(descriptor: int, timeout_s: float, paths: LabPaths) -> bool:
@@ -91,6 +82,13 @@ def write_lock(paths: LabPaths, timeout_s: float | None = None) -> Iterator[None
         os.close(descriptor)
 
 
+def require_locks(paths: LabPaths) -> None:
+    """Raises LabError unless the lab's folder and both locks in it can be used; makes what is missing."""
+    paths.make_folder()
+    for lock in (paths.write_lock, paths.supervisor_lock):
+        os.close(_open(lock))
+
+
 class HeldLock:
     """The write lock of a long-lived writer: the file stays open, so that taking it costs one system call."""
 
@@ -131,15 +129,16 @@ class SupervisorLock:
             holder: what others are told (host, version, ...); the process id is added.
 
         Raises:
-            LabError: another one has it; the sentence says who.
+            Supervised: another one has it; the sentence says who.
+            LabError: the lock cannot be used.
         """
-        paths.make_folder()
+        require_locks(paths)
         descriptor = _open(paths.supervisor_lock)
         if not _take(descriptor, wait_s, paths):
             os.close(descriptor)
             other = last_holder(paths)
             who = f"process {other.get('pid', '?')} on {other.get('host', 'this machine')}"
-            raise LabError(f"{paths.lab} already has a supervisor: {who}; expected none")
+            raise Supervised(f"{paths.lab} already has a supervisor: {who}; expected none")
         lock = cls(descriptor)
         lock.tell("", **{"started": time.time(), **holder})
         return lock
@@ -177,7 +176,7 @@ def supervisor_alive(paths: LabPaths) -> bool:
     if fcntl is None:  # pragma: no cover
         return False
     try:
-        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | _CAREFUL)
+        descriptor = open_own(paths.supervisor_lock, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -200,7 +199,7 @@ def holder(paths: LabPaths) -> dict[str, Any]:
 def last_holder(paths: LabPaths) -> dict[str, Any]:
     """The same of the last supervisor, whether or not it lives; empty where nothing can be read."""
     try:
-        descriptor = os.open(paths.supervisor_lock, os.O_RDONLY | _CAREFUL)
+        descriptor = open_own(paths.supervisor_lock, os.O_RDONLY)
     except OSError:
         return {}
     try:

@@ -6,10 +6,13 @@ Standard library only.
 from __future__ import annotations
 
 import os
+import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from store.errors import LabError, NotALab, from_os
+from store.files import UnusableError, own_folder
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs",
@@ -45,9 +48,11 @@ class LabPaths:
         name = self.lab.name
         self.wal = self.lab.with_name(name + "-wal")
         self.shm = self.lab.with_name(name + "-shm")
+        self.journal = self.lab.with_name(name + "-journal")
         self.folder = self.lab.with_name(name + ".d")
         self.write_lock = self.folder / "write.lock"
         self.supervisor_lock = self.folder / "supervisor.lock"
+        self.wal_note = self.folder / "wal.json"
         self.checkpoints = self.folder / "checkpoints"
         self.logs = self.folder / "logs"
         self.backups = self.folder / "backups"
@@ -56,29 +61,39 @@ class LabPaths:
         """The folder for one probe's checkpoints."""
         return self.checkpoints / str(int(probe_id))
 
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor tells."""
+        return self.logs / "supervisor.log"
+
+    def worker_log(self, slot: str) -> Path:
+        """What the workers of a slot (``cpu.0``, ``cuda:0.0``) print; the name may have come with a lab."""
+        return self.logs / f"{re.sub(r'[^A-Za-z0-9._-]', '', slot)[:80]}.log"
+
+    def worker_logs(self) -> list[Path]:
+        """The logs of workers that are there, without links."""
+        try:
+            found = [p for p in self.logs.glob("*.log") if p.is_file() and not p.is_symlink()]
+        except OSError:
+            return []
+        return sorted(p for p in found if p != self.supervisor_log)
+
     def make_folder(self) -> None:
-        """Create the folder and those in it, for the owner alone;
-        one that others could enter is closed to them.
+        """Create the folder and those in it, for the owner alone; what others could enter is closed to them.
 
         Raises:
-            LabError: it cannot be made, or it is another user's,
-            who could put links in place of the lock files.
+            LabError: it cannot be made, or a link, a file or another user's folder stands there
+                (others could put links in place of the files in it).
         """
         for folder in (self.folder, self.checkpoints, self.logs, self.backups):
             try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-                found = folder.stat()
-                if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-                    raise LabError(
-                        f"{folder} belongs to another user; expected a folder of one's own beside the lab"
-                    )
-                if stat.S_IMODE(found.st_mode) != 0o700:  # made under an odd umask, or opened up by a copy
-                    folder.chmod(0o700)
+                own_folder(folder)
+            except UnusableError as error:
+                raise LabError(f"{folder} {error.strerror}") from None
             except PermissionError as error:
                 raise LabError(
                     f"{folder} cannot be made or used by this user ({error.strerror}); "
-                    "expected a folder of one's own: "
-                    f"give --lab a path in one, or look with --read-only"
+                    f"expected a folder of one's own: give --lab a path in one, or look with --read-only"
                 ) from None
             except OSError as error:
                 raise from_os(error, folder) from None
@@ -104,6 +119,12 @@ class LabPaths:
                 raise LabError(
                     f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy"
                 )
+            for beside in (self.wal, self.shm, self.journal):
+                with suppress(FileNotFoundError):
+                    if not stat.S_ISREG(beside.lstat().st_mode):
+                        raise LabError(
+                            f"{beside} is a link or no file; expected SQLite's own: remove what stands there"
+                        )
         except OSError as error:
             raise from_os(error, self.lab) from None
 
@@ -133,6 +154,33 @@ def network_filesystem(path: str | os.PathLike[str], mounts: str | None = None) 
     if kind in _NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(_NETWORK_FUSE)):
         return kind
     return None
+
+
+def second_name(paths: LabPaths) -> str:
+    """Why a lab under two names (hard links) is not written, in words; empty where it has one.
+
+    SQLite keeps the WAL, and labtui the locks, beside a name: under two names there would be two of each.
+    """
+    try:
+        found = paths.lab.stat()
+    except OSError:
+        return ""
+    if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
+        return ""
+    other = "one that is not in its folder"
+    with suppress(OSError), os.scandir(paths.lab.parent) as entries:
+        for entry in entries:
+            if entry.name != paths.lab.name and entry.inode() == found.st_ino and not entry.is_symlink():
+                other = entry.path
+                break
+    return f"{paths.lab} has another name, {other} (hard links), and a lab is written under one only"
+
+
+def refuse_place(paths: LabPaths) -> None:
+    """Raises LabError where a live lab cannot lie: on a network disk, or under two names."""
+    refuse_network(paths)
+    if reason := second_name(paths):
+        raise LabError(f"{reason}; remove one of them, or make a copy with `labtui snapshot OUT`")
 
 
 def refuse_network(paths: LabPaths) -> None:

@@ -11,10 +11,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from store.connect import open_for_reading, writing
+from store import wal
+from store.connect import SCHEMA, open_for_reading, require_schema, writing
 from store.errors import LabError, from_os, from_sqlite
-from store.locks import supervisor_alive, write_lock
-from store.paths import LabPaths
+from store.locks import SupervisorLock, supervisor_alive, write_lock
+from store.paths import LabPaths, refuse_place
 
 KEEP_BACKUPS = 5
 _PAGES_AT_ONCE = 2048
@@ -106,6 +107,68 @@ def vacuum(path: str | os.PathLike[str]) -> tuple[int, int]:
     return before, paths.lab.stat().st_size
 
 
+def restore(path: str | os.PathLike[str], backup_file: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Put a backup in the lab's place; (the copy of what was there, the folder that its checkpoints went to).
+
+    The backup is checked first; the lab as it was goes into its folder of backups. Nobody may supervise it.
+
+    Raises:
+        LabError: the backup is no sound lab, or the lab is in use; nothing was changed.
+    """
+    paths, source = LabPaths(path), LabPaths(backup_file)
+    if source.lab == paths.lab:
+        raise LabError(f"{source.lab} is the lab itself; expected a backup of it")
+    refuse_place(paths)
+    paths.make_folder()
+    part = paths.folder / f"restored-{os.getpid()}.part"
+    opened = open_for_reading(source.lab, read_only=True)
+    try:
+        require_schema(min(opened.schema, SCHEMA) if opened.schema <= SCHEMA else opened.schema, source.lab)
+    except LabError:
+        opened.close()
+        raise
+    lock = None
+    try:
+        lock = SupervisorLock.acquire(paths)
+        with write_lock(paths):
+            part.unlink(missing_ok=True)
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+                opened.connection.backup(copy, pages=_PAGES_AT_ONCE, sleep=0)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                wal.stamp_copy(copy)
+            _verify(part)
+            old = _put_aside(paths)
+            checkpoints = old.with_suffix(".checkpoints")
+            paths.checkpoints.rename(checkpoints)
+            _place(part, paths.lab)
+            paths.make_folder()
+    except OSError as error:
+        raise from_os(error, paths.lab) from None
+    except sqlite3.Error as error:
+        raise from_sqlite(error, source.lab) from None
+    finally:
+        part.unlink(missing_ok=True)
+        opened.close()
+        if lock is not None:
+            lock.release()
+    return old, checkpoints
+
+
+def _put_aside(paths: LabPaths) -> Path:
+    """The lab as it is, in the folder of backups under a name that no later backup takes away."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    old = paths.backups / f"replaced-{paths.lab.stem}-{stamp}-{os.getpid()}.db"
+    if paths.lab.exists():
+        paths.lab.rename(old)
+    if paths.wal.exists() and wal.foreign(paths):
+        wal.put_aside(paths)
+    elif paths.wal.exists():
+        paths.wal.rename(old.with_name(old.name + "-wal"))
+    paths.shm.unlink(missing_ok=True)
+    return old
+
+
 def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}.db"
@@ -120,6 +183,7 @@ def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path
         with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
             connection.backup(copy, pages=_PAGES_AT_ONCE, sleep=0)
             copy.execute("PRAGMA journal_mode = DELETE")
+            wal.stamp_copy(copy)
         _verify(temporary)
         _place(temporary, target)
         for old in sorted(paths.backups.glob(f"{paths.lab.stem}-*.db"), key=lambda p: p.stat().st_mtime)[
@@ -142,6 +206,7 @@ def _stamp(path: Path, source: sqlite3.Connection) -> None:
         for name in ("application_id", "user_version"):
             value = int(source.execute(f"PRAGMA {name}").fetchone()[0])
             copy.execute(f"PRAGMA {name} = {value}")
+        wal.stamp_copy(copy)
 
 
 def _verify(path: Path) -> None:

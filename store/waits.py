@@ -33,6 +33,12 @@ def tell_waits(tell: Tell | None) -> None:
     _tell = tell
 
 
+def tell(text: str) -> None:
+    """A word to the person at this process, where somebody listens."""
+    if _tell is not None:
+        _tell(text)
+
+
 def patiently(attempt: Callable[[], bool], timeout_s: float, paths: LabPaths) -> bool:
     """Try until it succeeds or the time is over; a wait that grows long is told once."""
     begun = time.monotonic()

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
-    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.filters",
-    "store.locks", "store.header", "store.waits", "store.json",
+    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files", "store.wal",
+    "store.filters", "store.locks", "store.header", "store.waits", "store.json",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
 """The side of the store that imports the standard library alone."""
@@ -47,7 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         *APP_STORE,
     ),
     "runners.pool.client": (*APP_STORE, "runners.pool.identity", "runners.pool.interpreter"),
-    "runners.pool.identity": ("runners.pool.interpreter",),
+    "runners.pool.identity": ("runners.pool.interpreter", "store.files"),
     "runners.pool.interpreter": (),
     "runners.machine": (),
     "runners.spec": ("runners.spec",),
@@ -194,7 +194,6 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
     ("module", "never"),
     [
         ("labtui.tui.app", HEAVY),
-        ("labtui.tui.run", HEAVY),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),
@@ -226,26 +225,7 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
     assert done.returncode == 0, done.stderr
 
 
-CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "labtui.tui.app",
-            "labtui.tui.dialogs",
-            "labtui.tui.frame",
-            "labtui.tui.job_commands",
-            "labtui.tui.machine_watch",
-            "labtui.tui.pane",
-            "labtui.tui.run",
-            "labtui.tui.screens.queue",
-            "labtui.tui.screens.screen_pane",
-            "labtui.tui.screens.table_pane",
-            "labtui.tui.supervisor_link",
-        }
-    ),
-    frozenset({"runners.models.frame", "runners.models.grouping"}),
-    frozenset({"runners.engine.cuda_graphs", "runners.engine.fused_batch"}),
-    frozenset({"runners.engine.resume", "runners.engine.schedule"}),
-)
+CIRCLES: tuple[frozenset[str], ...] = ()
 """Modules that still import one another in a circle; this list may only shrink."""
 
 
@@ -292,14 +272,7 @@ KINDS = {
     "runners.engine.types.Control": "what a trainer asks; the worker's answers by a pipe, a test's by rule"
 }
 """Base classes of one heir that are a kind of thing all the same."""
-CONTINUED: dict[str, str] = {
-    "labtui.tui.app.Host": "labtui.tui.machine_watch.Measuring",
-    "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
-    "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
-    "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
-    "store.read.kappa.KappaReads": "store.read.base.Connected",
-    "store.read.lab.Lab": "store.read.kappa.KappaReads",
-}
+CONTINUED: dict[str, str] = {}
 """Classes that still continue another file's class, and that class; these may only go."""
 
 
@@ -398,6 +371,7 @@ MAY_ASK_THE_TIME = {
     "store/locks.py": "since when a supervisor lives",
     "store/read/lab.py": "whether a supervisor has written lately, for the eye",
     "store/snapshot.py": "the name of a backup",
+    "store/wal.py": "the name of a WAL that was put aside",
     "store/write/create.py": "when the lab was made",
     "store/write/writer.py": "the clock of a transaction, handed in by tests that set it back and forward",
 }

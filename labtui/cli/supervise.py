@@ -17,7 +17,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
 from runners.pool import client
 from store.errors import OPENED, refusal
-from store.locks import supervisor_alive
+from store.locks import require_locks, supervisor_alive
 from store.paths import LabPaths
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def ready(context: Context) -> Lab:
         raise WorkFailed(lab.notice.removesuffix(OPENED))
     if lab.read_only:
         raise BadInput(refusal(lab.notice or f"{context.lab_path} was opened read-only"))
+    require_locks(LabPaths(lab.path))
     return lab
 
 

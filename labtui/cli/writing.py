@@ -77,6 +77,13 @@ def backup(path: Path) -> Path:
     return copy(path)
 
 
+def restore(path: Path, backup_file: Path) -> tuple[Path, Path]:
+    """Put a backup in the lab's place; where the lab as it was, and its checkpoints, went."""
+    from store.snapshot import restore as put
+
+    return put(path, backup_file)
+
+
 def vacuum(path: Path) -> tuple[int, int]:
     """Give unused space back; (bytes before, bytes after)."""
     from store.snapshot import vacuum as shrink

@@ -54,6 +54,7 @@ def bracket_chart(
     follows: bool = False,
     style: str = "accent",
     drawn: bool = False,
+    axis: Axis | None = None,
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -65,13 +66,14 @@ def bracket_chart(
         chosen: the id of the candidate that is marked.
         follows: it is only the one that is shown while nobody has chosen: its mark is dim.
         style: of the model.
+        axis: the axis that it shares with another chart; None: its own.
         drawn: draw where N* can be with ``─``, for text that has no ground.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
     if inner < 8 or height < 3:
         return []
-    axis = chart_axis(probes, job.n_max)
+    axis = axis or chart_axis(probes, job.n_max)
     rows = steps(probes, job.n_max)
     room = height - 2
     hidden = 0

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from runners.engine.cuda_graphs import CaptureRefusedError
-from runners.engine.device import is_gpu, set_up
+from runners.engine.device import free_bytes, free_share, is_gpu, is_out_of_memory, release, set_up
 from runners.engine.fused_batch import FusedBatch, fresh
-from runners.engine.memory import free_bytes, is_out_of_memory, release
 from runners.engine.schedule import Schedule, new_model
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import EngineError, Member, Plan
 from runners.interrupt import check_interrupt
 from runners.spec import Job
@@ -39,25 +38,36 @@ within these limits.
 GAIN = 1.03
 """More members at once have to be this much faster for their memory and their shared fate."""
 MEMORY_SHARE = 0.6
+ROOM = 0.25
+"""Of a GPU's memory so much stays free while members are tried: for data that is kept, for hints, and for the
+validation sets of other seeds."""
 _RATE = 1e-3
 _TIMED: dict[str, int] = {}
 """Members at once found by timing in this process: a search over many lengths need not time each of them."""
 
 
-def calibrate(job: Job, device: str, members: int = 1) -> Plan:
+def calibrate(job: Job, device: str, members: int = 1, *, graphs: bool = True) -> Plan:
     """The plan for a shape on a device.
 
     Args:
         members: how many there are to train; on a GPU so many are tried at once too.
+        graphs: capture the step on a GPU.
 
     Raises:
+        CaptureRefusedError: the step cannot be captured; this process should not go on.
         EngineError: not even one member fits into the memory.
         Interrupted: nothing was found out.
     """
     threads = torch.get_num_threads()
     set_up(device, threads)
     cuda = is_gpu(device)
-    plan = Plan(device, 1, threads=threads, graph=cuda, precision=job.training.precision if cuda else "fp32")
+    plan = Plan(
+        device,
+        1,
+        threads=threads,
+        graph=cuda and graphs,
+        precision=job.training.precision if cuda else "fp32",
+    )
     if cuda:
         return _on_cuda(job, plan, members)
     try:
@@ -65,30 +75,30 @@ def calibrate(job: Job, device: str, members: int = 1) -> Plan:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return replace(plan, note="one member at a time: memory ran out while calibrating")
+        return replace(plan, note="one member at a time: memory ran out while calibrating", passing=True)
 
 
 def _on_cpu(job: Job, plan: Plan, members: int) -> Plan:
     count = _TIMED.get(_neighbourhood(job, plan))
     if count is None:
-        if getattr(new_model(job, plan.device), "one_by_one", False):
+        if getattr(new_model(job, plan.device), "sequential_on_cpu", False):
             return plan
-        lanes = {1: _lane(job, plan, 1)}
-        first = _time(lanes[1], 1)
+        batches = {1: _fused(job, plan, 1)}
+        first = _time(batches[1], 1)
         if first > SLOW_S:
             return replace(plan, note=f"one member at a time: a step takes {first:.1f} s")
         for more in LADDER["cpu"][1:]:
-            if more * _member_bytes(job, lanes[1]) > MEMORY_SHARE * free_bytes("cpu"):
+            if more * _member_bytes(job, batches[1]) > MEMORY_SHARE * free_bytes("cpu"):
                 break
-            lanes[more] = _lane(job, plan, more)
-            if _time(lanes[more], 1) > SLOW_S:
+            batches[more] = _fused(job, plan, more)
+            if _time(batches[more], 1) > SLOW_S:
                 break
         budget = min(MOST_S, max(LEAST_S, SHARE * first * job.training.steps * members))
-        count = _fastest(lanes, budget)
+        count = _fastest(batches, budget)
         if len(_TIMED) > 1000:
             _TIMED.clear()
         _TIMED[_neighbourhood(job, plan)] = count
-    if count > 1 and not company_changes_nothing(job, plan, count):
+    if count > 1 and not fusing_changes_no_bit(job, plan, count):
         return replace(plan, note="one member at a time: a kernel of this shape sums otherwise in company")
     return replace(plan, members_at_once=count)
 
@@ -103,13 +113,12 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
         try:
             release(plan.device)
             tried[count, streams] = _side_by_side(job, plan, count, streams)
-        except CaptureRefusedError as error:
-            note = f"the GPU refused to capture the training step ({error}); it runs without a CUDA graph"
-            return _on_cuda(job, replace(plan, graph=False, note=note), members)
+        except CaptureRefusedError:
+            raise
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error, plan.device):
                 raise
-            if count == 1:
+            if count * streams == 1:
                 raise EngineError(
                     f"not even one {job.model.label} fits into the memory of {plan.device}"
                 ) from error
@@ -119,88 +128,97 @@ def _on_cuda(job: Job, plan: Plan, members: int) -> Plan:
 
 
 def _side_by_side(job: Job, plan: Plan, count: int, streams: int) -> float:
-    """Seconds for a member-step on a GPU. Evaluates too, for a plan must leave room for that."""
-    lanes = [_lane(job, plan, count) for _ in range(streams)]
-    spent = _time_all(lanes, 10) / (count * streams)
-    for lane in lanes:
-        lane.evaluate(range(count), [0] * count, [0.0] * count)
+    """Seconds for a member-step on a GPU. Evaluates too, for a plan must leave room for that.
+
+    Raises:
+        torch.OutOfMemoryError: also where several members leave less than ``ROOM``.
+    """
+    batches = [_fused(job, plan, count) for _ in range(streams)]
+    spent = _time_all(batches, 10) / (count * streams)
+    for fused in batches:
+        fused.evaluate(range(count), [0] * count, [0.0] * count)
+    if count * streams > 1 and free_share(plan.device) < ROOM:
+        raise torch.OutOfMemoryError("out of memory: too little room is left")
+    for fused in batches:
+        fused.wait()
+        fused.release()
     return spent
 
 
-def company_changes_nothing(job: Job, plan: Plan, count: int, steps: int = 3) -> bool:
+def fusing_changes_no_bit(job: Job, plan: Plan, count: int, steps: int = 3) -> bool:
     """Whether each row of a fused batch comes out to the bit as it does alone (CPU), training and evaluation.
 
     Of the evaluation, whose parts but the first and the last are all of one size, three parts tell.
     """
-    together = _lane(job, plan, count)
+    together = _fused(job, plan, count)
     subsets = {(0,), (count - 1,), (0, count - 1), tuple(range(min(3, count))), tuple(range(count // 2))} - {
         ()
     }
-    others = {rows: _lane(job, plan, count, rows) for rows in subsets}
-    for lane in (together, *others.values()):
+    others = {rows: _fused(job, plan, count, rows) for rows in subsets}
+    for fused in (together, *others.values()):
         done = 0
         while done < steps:
-            done += lane.advance(steps - done)
+            done += fused.advance(steps - done)
     evaluated = sorted({0, min(1, len(together.validation.parts) - 1), len(together.validation.parts) - 1})
-    fused = [_sums(together, part) for part in evaluated]
-    for rows, lane in others.items():
-        pairs = zip(together.rows.select(rows).tensors, lane.rows.tensors, strict=True)
+    whole = [_sums(together, part) for part in evaluated]
+    for rows, fused in others.items():
+        pairs = zip(together.rows.select(rows).tensors, fused.rows.tensors, strict=True)
         if not all(torch.equal(a, b) for a, b in pairs):
             return False
         if not all(
-            torch.equal(sums[list(rows)], _sums(lane, part))
-            for part, sums in zip(evaluated, fused, strict=True)
+            torch.equal(sums[list(rows)], _sums(fused, part))
+            for part, sums in zip(evaluated, whole, strict=True)
         ):
             return False
     return True
 
 
-def _sums(lane: FusedBatch, part: int) -> Tensor:
-    return lane.validation.sums(lane.shape.model, lane.params, lane.sets, part)
+def _sums(fused: FusedBatch, part: int) -> Tensor:
+    return fused.validation.sums(fused.shape.model, fused.params, fused.sets, part)
 
 
-def _lane(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -> FusedBatch:
+def _fused(job: Job, plan: Plan, count: int, only: Sequence[int] | None = None) -> FusedBatch:
     n = job.n_max
     batch = min(job.training.batch_size, n)
     endless = job.training.model_copy(update={"steps": 1 << 40, "eval_every": 1 << 40})
     job = job.model_copy(update={"training": endless})
     rows = range(count) if only is None else only
     members = [Member("calibration", min(n, 4 * batch), _RATE, 1 + row % 4, 0.0) for row in rows]
-    shape = Schedule(job, plan.device, plan, Ledger(members, job.training.steps)).shape()
+    shape = Schedule(job, plan.device, plan, Trials(members, job.training.steps)).shape()
     return FusedBatch(shape, fresh(shape, range(len(members)), members), members, batch)
 
 
-def _member_bytes(job: Job, lane: FusedBatch) -> int:
+def _member_bytes(job: Job, fused: FusedBatch) -> int:
     # Four buffers of parameters, and activations for backward: in all models a few dozen values per position
     # and unit of width, and the width is at most the square root of the parameters.
-    parameters = lane.params.shape[1]
-    positions = lane.batch * job.longest_input
+    parameters = fused.params.shape[1]
+    positions = fused.batch * job.longest_input
     layers = getattr(job.model, "layers", 1)
     return 4 * (4 * parameters + 32 * layers * positions * int(parameters**0.5))
 
 
-def _time(lane: FusedBatch, steps: int) -> float:
-    return _time_all([lane], steps)
+def _time(fused: FusedBatch, steps: int) -> float:
+    return _time_all([fused], steps)
 
 
-def _time_all(lanes: Sequence[FusedBatch], steps: int) -> float:
-    """Seconds for one step of all lanes side by side."""
-    for lane in lanes:
-        lane.advance(1)
-        lane.advance(1)
-    for lane in lanes:
-        lane.wait()
+def _time_all(batches: Sequence[FusedBatch], steps: int) -> float:
+    """Seconds for one step of all batches side by side."""
+    for fused in batches:
+        fused.advance(1)
+        fused.advance(1)
+    for fused in batches:
+        fused.wait()
     begun = perf_counter()
-    done = [0] * len(lanes)
+    done = [0] * len(batches)
     while min(done) < steps:
-        for i, lane in enumerate(lanes):
-            done[i] += lane.advance(steps - done[i]) if done[i] < steps else 0
-    for lane in lanes:
-        lane.wait()
+        for i, fused in enumerate(batches):
+            done[i] += fused.advance(steps - done[i]) if done[i] < steps else 0
+    for fused in batches:
+        fused.wait()
     return (perf_counter() - begun) / steps
 
 
-def _fastest(lanes: dict[int, FusedBatch], budget_s: float) -> int:
+def _fastest(batches: dict[int, FusedBatch], budget_s: float) -> int:
     """The number of members with the least time per member-step;
     the candidates take turns and the best round counts.
     """
@@ -208,9 +226,9 @@ def _fastest(lanes: dict[int, FusedBatch], budget_s: float) -> int:
     begun = perf_counter()
     rounds = 0
     while rounds < 2 or perf_counter() - begun < budget_s:
-        for count, lane in lanes.items():
+        for count, fused in batches.items():
             steps = max(1, min(64, int(ROUND_S / (times[count] * count)))) if count in times else 1
-            spent = _time(lane, steps) / count
+            spent = _time(fused, steps) / count
             times[count] = min(spent, times.get(count, spent))
         rounds += 1
     return _choose({(count, 1): spent for count, spent in times.items()})[0]

@@ -1,115 +1,116 @@
-"""CUDA graphs of a lane: the whole training step and the whole evaluation as one launch each,
-no host in between.
+"""CUDA graphs: the whole training step and the whole evaluation as one launch each, no host in between.
 
-The step reads its batch from the block that the feed has laid out, at a counter on the device that it
-advances itself; so one captured step serves all steps, and the host only launches.
+The step reads its batch from the block that the loader has laid out, at a counter on the device that moves
+on by
+itself; so one captured step serves all steps, and the host only launches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
-from runners.engine.memory import is_out_of_memory
-from runners.interrupt import Listener
-
-if TYPE_CHECKING:
-    from runners.engine.fused_batch import FusedBatch
+from runners.engine.device import is_out_of_memory
+from runners.interrupt import Interrupted, Listener
 
 WARM_UP = 3
+"""Steps before a step is captured: libraries make their handles and work space in them."""
 
 
 class CaptureRefusedError(RuntimeError):
-    """This driver, device or model cannot be captured; ``str(error)`` says what the library said."""
+    """This driver, device or model cannot be captured; ``str(error)`` says what the library said.
+
+    The allocator may take the capture to be under way for ever after, so the process should train no more.
+    """
 
 
-class Graphs:
-    """The graphs of one lane; made on first use, valid as long as the lane's buffers."""
+class CudaGraphs:
+    """The graphs of one fused batch; made on first use, valid as long as the buffers that they point into.
 
-    def __init__(self, lane: FusedBatch) -> None:
-        self._lane = lane
-        self._counter = torch.zeros(1, dtype=torch.int64, device=lane.shape.device)
+    They know nothing of the batch: what is captured is passed at each call, so that no circle keeps a batch
+    alive.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._counter = torch.zeros(1, dtype=torch.int64, device=device)
         self._train: torch.cuda.CUDAGraph | None = None
         self._evaluate: torch.cuda.CUDAGraph | None = None
         self._losses: Tensor | None = None
 
     def rewind(self) -> None:
-        """The feed has laid out a new block: the next step is its first."""
+        """The loader has laid out a new block: the next step is its first."""
         self._counter.zero_()
 
-    def train(self, count: int) -> None:
-        """The next ``count`` steps of the block.
+    def train(self, count: int, step: Callable[[Tensor], None], state: Sequence[Tensor]) -> None:
+        """Train the next ``count`` steps of the block.
+
+        Args:
+            step: trains on the batch at the place that it is given, int64 [1].
+            state: all that a step changes.
 
         Raises:
-            CaptureRefusedError: at the first call; the lane must be made anew.
+            CaptureRefusedError: at the first call.
+            Interrupted: at the first call, before the capture; nothing has changed.
         """
         if self._train is None:
-            self._train = self._capture_training()
+            self._train = self._capture_training(step, state)
         for _ in range(count):
             self._train.replay()
 
-    def evaluate(self) -> Tensor:
-        """float64 [E]: mean validation losses; the same buffer at every call."""
+    def evaluate(self, losses: Callable[[], Tensor]) -> Tensor:
+        """What ``losses`` computes, float64 [E]; the same buffer at every call.
+
+        Raises:
+            CaptureRefusedError: at the first call.
+            Interrupted: at the first call, before the capture.
+        """
         if self._evaluate is None or self._losses is None:
-            self._evaluate, self._losses = self._capture_evaluation()
+            out: list[Tensor] = []
+            # One time is enough: the libraries are warm from training.
+            losses()
+            self._evaluate = self._capture(lambda: out.append(losses()))
+            self._losses = out[0]
         self._evaluate.replay()
         return self._losses
 
-    def one(self) -> None:
-        """The step that is captured."""
-        lane = self._lane
-        tokens = lane.feed.tokens.index_select(0, self._counter)[0]
-        targets = lane.feed.targets.index_select(0, self._counter)[0]
-        lane.one(tokens, targets)
-        self._counter.add_(1)
-
-    def _capture_training(self) -> torch.cuda.CUDAGraph:
-        lane = self._lane
-        state = [self._counter, lane.params, lane.adam.mean, lane.adam.square, lane.adam.steps, lane.loss]
-        if lane.dropout is not None:
-            state.append(lane.dropout.step)
+    def _capture_training(
+        self, step: Callable[[Tensor], None], state: Sequence[Tensor]
+    ) -> torch.cuda.CUDAGraph:
+        state = [self._counter, *state]
         before = [t.clone() for t in state]
-
-        def warm_up() -> None:
-            self.one()
-            self._counter.zero_()
-
-        with Listener(None):  # a capture is not broken off, and a warm-up's steps must not count
-            graph = self._capture(warm_up, self.one)
+        graph = None
+        with suppress(Interrupted):
+            for _ in range(WARM_UP):
+                step(self._counter)
+            graph = self._capture(lambda: self._next(step))
         # The warm-up trained for real: put everything back, in place, for the graph knows the addresses.
         for tensor, old in zip(state, before, strict=True):
             tensor.copy_(old)
+        if graph is None:
+            raise Interrupted
         return graph
 
-    def _capture_evaluation(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        lane = self._lane
-        out: list[Tensor] = []
+    def _next(self, step: Callable[[Tensor], None]) -> None:
+        step(self._counter)
+        self._counter.add_(1)
 
-        def run() -> None:
-            out[:] = [lane.validation.full(lane.shape.model, lane.params, lane.sets)]
-
-        with Listener(None):
-            graph = self._capture(run, run)
-        return graph, out[0]
-
-    def _capture(self, warm_up: Callable[[], None], body: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    def _capture(self, body: Callable[[], None]) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
         try:
-            for _ in range(WARM_UP):
-                warm_up()
             stream.synchronize()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            # A capture is not broken off.
+            with Listener(None), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 body()
         except RuntimeError as error:
-            # Ending a capture that an allocation broke raises an error of its own:
-            # look at what was behind it.
+            # Ending a capture that an allocation broke raises an error of its own: look behind it.
             behind: BaseException | None = error
             while behind is not None:
-                if is_out_of_memory(behind):
+                if is_out_of_memory(behind, self._device):
                     raise torch.OutOfMemoryError(str(behind)) from error
                 behind = behind.__context__
             raise CaptureRefusedError(str(error).strip().splitlines()[0]) from error

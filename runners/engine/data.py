@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from runners.engine.device import is_gpu
+from runners.engine.device import is_gpu, total_bytes
 from runners.interrupt import check_interrupt
 from runners.spec import Job
 from runners.tasks import Batch, DataSource, TrainingSet
 
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 24 << 30}
+CARD_SHARE = 0.2
+"""Of a card's memory at most so much is kept for data, however large it is."""
 WAIT_S = 0.1
 SETS_KEPT = 4
 """Training sets of different N that a seed keeps; they share the tokens of the largest."""
@@ -65,6 +67,12 @@ class DataCache:
             self._entries.clear()
             self._building.clear()
 
+    def forget(self, device: str) -> int:
+        """Forget what lies on a device; about how many bytes that was."""
+        with self._lock:
+            gone = [self._entries.pop(key) for key in tuple(self._entries) if key[2] == device]
+        return sum(entry.nbytes for entry in gone)
+
     def _get(self, job: Job, seed: int, n: int | None, device: str) -> Entry:
         key = (_data_key(job), seed, device)
         with self._lock:
@@ -105,7 +113,9 @@ class DataCache:
             entry.sets.popitem(last=False)
 
     def _trim(self, device: str) -> None:
-        limit = CACHE_BYTES["cuda" if is_gpu(device) else "cpu"]
+        limit = CACHE_BYTES["cpu"]
+        if is_gpu(device):
+            limit = min(CACHE_BYTES["cuda"], int(CARD_SHARE * total_bytes(device)))
         here = [key for key in self._entries if key[2] == device]
         total = sum(self._entries[key].nbytes for key in here)
         for key in here[:-1]:

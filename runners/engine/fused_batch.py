@@ -1,4 +1,4 @@
-"""A lane: members that train together in one fused batch, one per slot."""
+"""A fused batch: members that train together, one per row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from runners.engine.adam import Adam
-from runners.engine.cuda_graphs import Graphs
+from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
-from runners.engine.device import is_gpu, new_event, new_stream, tf32
+from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
 from runners.engine.evaluate import Thoroughness, Validation
-from runners.engine.loader import Feed
+from runners.engine.loader import Loader
 from runners.engine.types import Member
 from runners.interrupt import check_interrupt
 from runners.models import DropoutKeys, StackedModel, dropout_keys
@@ -25,16 +25,17 @@ from runners.spec import Job
 POLL_S = 0.25
 """A block of steps is kept shorter than this, so that a request is heard within a second."""
 FIRST_BLOCKS = (1, 4)
-"""Steps of a lane's first blocks: the first one may capture a graph, the second one is a fair timing."""
+"""Steps of a fused batch's first blocks: the first one may capture a graph, the second one is a fair
+timing."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a lane trains, and on what."""
+class Setup:
+    """What a fused batch trains, and on what."""
 
     job: Job
     model: StackedModel
-    """Used by this lane alone on a GPU, where its graphs point into the model's work space."""
+    """Used by this fused batch alone on a GPU, where its graphs point into the model's work space."""
     device: str
     graph: bool = False
 
@@ -59,10 +60,13 @@ class Rows:
     square: Tensor
     loss: Tensor
     """float64 [E]: training loss summed since the last evaluation."""
+    best: Tensor
+    """[E, P]: parameters of each row's best evaluation; [E, 0] where no member is tested at twice the
+    length."""
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.params, self.mean, self.square, self.loss
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.params, self.mean, self.square, self.loss, self.best
 
     def select(self, keep: Sequence[int]) -> Rows:
         """Some of the rows, copied."""
@@ -86,11 +90,16 @@ class Rows:
             torch.cat((self.mean, other.mean)),
             torch.cat((self.square, other.square)),
             torch.cat((self.loss, other.loss)),
+            torch.cat((self.best, other.best)),
         )
 
 
-def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows:
-    """Rows at step 0: initial parameters of each member's seed."""
+def fresh(shape: Setup, slots: Sequence[int], members: Sequence[Member], *, keep_best: bool = False) -> Rows:
+    """Rows at step 0: initial parameters of each member's seed.
+
+    Args:
+        keep_best: there is room for the parameters of the best evaluation; the same for all rows of a run.
+    """
     initial: dict[int, Tensor] = {}
     for member in members:
         if member.seed not in initial:
@@ -107,21 +116,22 @@ def fresh(shape: Shape, slots: Sequence[int], members: Sequence[Member]) -> Rows
         torch.zeros_like(params),
         torch.zeros_like(params),
         torch.zeros(count, dtype=torch.float64, device=shape.device),
+        params.clone() if keep_best else params.new_zeros(count, 0),
     )
 
 
 @dataclass(frozen=True)
 class Supply:
-    """The data of a lane, made before it: that may take long, and be interrupted."""
+    """The data of a fused batch, made before it: that may take long, and be interrupted."""
 
-    feed: Feed
+    loader: Loader
     seeds: tuple[int, ...]
     tokens: Tensor
     """int64 [D, V, T]: the validation set of each of the D seeds."""
     targets: Tensor
 
     @classmethod
-    def of(cls, shape: Shape, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
+    def of(cls, shape: Setup, members: Sequence[Member], steps: Sequence[int], batch: int) -> Supply:
         """For members that stand at these steps.
 
         Raises:
@@ -129,7 +139,7 @@ class Supply:
         """
         seeds = tuple(dict.fromkeys(m.seed for m in members))
         return cls(
-            Feed(shape.job, members, steps, batch, shape.device),
+            Loader(shape.job, members, steps, batch, shape.device),
             seeds,
             *validation_stack(shape.job, seeds, shape.device),
         )
@@ -137,7 +147,7 @@ class Supply:
 
 class FusedBatch:
     """One fused batch.
-    Rows never see one another; ended ones are dead weight until the lane is composed anew.
+    Rows never see one another; ended ones are dead weight until the fused batch is composed anew.
 
     Args:
         rows: taken over, not copied.
@@ -147,7 +157,7 @@ class FusedBatch:
     """
 
     def __init__(
-        self, shape: Shape, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None
+        self, shape: Setup, rows: Rows, members: Sequence[Member], batch: int, supply: Supply | None = None
     ) -> None:
         self.shape, self.members, self.batch = shape, tuple(members), batch
         job, device = shape.job, shape.device
@@ -155,9 +165,10 @@ class FusedBatch:
         self.steps, self.marks = list(rows.steps), list(rows.marks)
         self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
-        self.loss = rows.loss
+        self.loss, self.best = rows.loss, rows.best
         supply = supply or Supply.of(shape, members, rows.steps, batch)
-        self.feed = supply.feed
+        self.loader = supply.loader
+        self.loader.allocate()
         self.dropout = None
         if shape.model.uses_dropout:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
@@ -169,8 +180,8 @@ class FusedBatch:
             supply.tokens, supply.targets, size if shape.cuda else self.thorough.first
         )
         self.sets = torch.tensor([supply.seeds.index(m.seed) for m in members], device=device)
-        self.stream = new_stream(device) if shape.cuda else None
-        self.graphs = Graphs(self) if shape.graph else None
+        self.stream = take_stream(device) if shape.cuda else None
+        self.graphs = CudaGraphs(device) if shape.graph else None
         self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
         if self.stream is not None:
             self.stream.wait_stream(torch.cuda.current_stream(device))
@@ -194,6 +205,7 @@ class FusedBatch:
             self.adam.mean,
             self.adam.square,
             self.loss,
+            self.best,
         )
 
     def until_due(self) -> int:
@@ -217,19 +229,19 @@ class FusedBatch:
         """
         begun = perf_counter()
         with torch.cuda.stream(self.stream):
-            if not self.feed.left:
-                self.feed.refill()
+            if not self.loader.left:
+                self.loader.refill()
                 if self.graphs is not None:
                     self.graphs.rewind()
-            count = min(self.until_due(), self.feed.left, limit or self.feed.left)
+            count = min(self.until_due(), self.loader.left, limit or self.loader.left)
             count = min(count, self._bearable())
             if self.graphs is not None:
-                self.graphs.train(count)
+                self.graphs.train(count, self._step_at, self._changing())
                 self._stepped(count)
             else:
                 self._train(count)
-            if not self.feed.left:
-                self.feed.ahead()
+            if not self.loader.left:
+                self.loader.ahead()
             if self.stream is not None:
                 self._hold_back(count)
             if self.stream is None or self._timed < len(FIRST_BLOCKS):
@@ -238,11 +250,11 @@ class FusedBatch:
         return count
 
     def _train(self, count: int) -> None:
-        at = self.feed.cursor
+        at = self.loader.cursor
         done = 0
         try:
             for tokens, targets in zip(
-                self.feed.tokens[at : at + count], self.feed.targets[at : at + count], strict=True
+                self.loader.tokens[at : at + count], self.loader.targets[at : at + count], strict=True
             ):
                 self.one(tokens, targets)
                 done += 1
@@ -250,8 +262,20 @@ class FusedBatch:
             self._stepped(done)
 
     def _stepped(self, count: int) -> None:
-        self.feed.cursor += count
+        self.loader.cursor += count
         self.steps = [s + count for s in self.steps]
+
+    def _step_at(self, place: Tensor) -> None:
+        """One step on the batch at a place of the block, int64 [1], as a graph captures it."""
+        self.one(
+            self.loader.tokens.index_select(0, place)[0],
+            self.loader.targets.index_select(0, place)[0],
+        )
+
+    def _changing(self) -> list[Tensor]:
+        """All that a step changes."""
+        held = [self.params, self.adam.mean, self.adam.square, self.adam.steps, self.loss]
+        return held if self.dropout is None else [*held, self.dropout.step]
 
     def one(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
@@ -290,7 +314,7 @@ class FusedBatch:
         done = [self.steps[e] - self.marks[e] for e in rows]
         if self.stream is not None:
             with torch.cuda.stream(self.stream):
-                validation = self.graphs.evaluate() if self.graphs is not None else self.full()
+                validation = self.graphs.evaluate(self.full) if self.graphs is not None else self.full()
                 finite = torch.isfinite(self.params).all(1)
                 table = torch.stack((validation, self.loss, finite.to(torch.float64))).tolist()
                 losses, sums = [table[0][e] for e in rows], [table[1][e] for e in rows]
@@ -307,7 +331,7 @@ class FusedBatch:
                 sets,
                 eps=[self.members[e].eps for e in rows],
                 wanted=[
-                    self.thorough.wanted(c, self.steps[e] == budget)
+                    self.members[e].generalisation or self.thorough.wanted(c, self.steps[e] == budget)
                     for e, c in zip(rows, counts, strict=True)
                 ],
                 best=best,
@@ -318,8 +342,11 @@ class FusedBatch:
                 if not exact[k] and not sound[k]:
                     losses[k], exact[k] = self._exact(e), True
             self._clear(rows)
-        for e in rows:
+        for k, e in enumerate(rows):
             self.marks[e] = self.steps[e]
+            if self.members[e].generalisation and losses[k] < best[k]:
+                with torch.cuda.stream(self.stream):
+                    self.best[e].copy_(self.params[e])
         return [s / d for s, d in zip(sums, done, strict=True)], losses, exact, sound
 
     def _exact(self, row: int) -> float:
@@ -327,7 +354,7 @@ class FusedBatch:
         return float(self.validation.full(self.shape.model, one, self.sets[row : row + 1]))
 
     def end(self, trials: Sequence[int]) -> None:
-        """These trials, where they are in the lane, are over."""
+        """These trials, where they are in the fused batch, are over."""
         for e, slot in enumerate(self.slots):
             if slot in trials:
                 self.live[e] = False
@@ -336,13 +363,18 @@ class FusedBatch:
         """Wait until everything asked of a GPU is done."""
         if self.stream is not None:
             self.stream.synchronize()
-            self.feed.wait()
+            self.loader.wait()
             self._queued.clear()
 
     def release(self) -> None:
-        """Free what the lane holds, once nothing is under way; it trains no more."""
+        """Free what the fused batch holds, once nothing is under way; it trains no more, and whoever names it
+        holds nothing."""
+        if self.stream is not None:
+            self.loader.release()
+            give_stream(self.shape.device, self.stream)
+            self.shape.model.release()  # on a GPU the model is this batch's alone
         self.graphs = None
-        del self.feed, self.adam, self.loss, self.validation
+        del self.loader, self.adam, self.loss, self.best, self.validation
 
     def full(self) -> Tensor:
         """float64 [E]: exact validation loss of every row."""
@@ -355,7 +387,7 @@ class FusedBatch:
             self.loss.index_fill_(0, torch.tensor(rows, device=self.loss.device), 0.0)
 
     def _bearable(self) -> int:
-        """Steps that keep the next block short; nothing is known of a lane before its first blocks,
+        """Steps that keep the next block short; nothing is known of a fused batch before its first blocks,
         so they are short.
         """
         most = max(1, int(POLL_S / self._step_s)) if self._timed else 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from runners.engine.data import CACHE
-from runners.engine.device import is_gpu, new_event, new_stream
+from runners.engine.device import give_stream, is_gpu, new_event, take_stream
 from runners.engine.types import Member
 from runners.interrupt import check_interrupt
 from runners.spec import Job
@@ -20,7 +20,7 @@ BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 LONGEST = 512
 
 
-class Feed:
+class Loader:
     """The next batches of every row. A row's batches are a function of its seed, N and step alone.
 
     Rows of the same seed and N that stand at the same step see the same batches, which are gathered once and
@@ -54,14 +54,26 @@ class Feed:
             1, min(LONGEST, self._rest, BLOCK_BYTES["cuda" if is_gpu(self.device) else "cpu"] // per_step)
         )
         """Steps of a block."""
-        shape = (self.capacity, len(keys), batch, width)
-        self.tokens = torch.zeros(shape, dtype=torch.int64, device=self.device)
-        """[capacity, E, B, T]: input ids of the steps laid out; the same storage for ever."""
-        self.targets = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        self._shape = (self.capacity, len(keys), batch, width)
+        self.tokens = torch.empty(0, dtype=torch.int64, device=self.device)
+        """[capacity, E, B, T]: input ids of the steps laid out; once allocated the same storage for ever."""
+        self.targets = self.tokens
         self.cursor = 0
         """The next step to train on, as an index into the block."""
         self._count = 0
-        self._side = _Side(self.tokens, self.targets) if is_gpu(self.device) else None
+        self._side: _Side | None = None
+
+    def allocate(self) -> None:
+        """Take the memory of the blocks: not before what they replace is free."""
+        self.tokens = torch.zeros(self._shape, dtype=torch.int64, device=self.device)
+        self.targets = torch.zeros_like(self.tokens)
+        if is_gpu(self.device):
+            self._side = _Side(self.tokens, self.targets)
+
+    def release(self) -> None:
+        """Nothing is laid out any more, and nothing is under way."""
+        if self._side is not None:
+            self._side.release()
 
     @property
     def left(self) -> int:
@@ -112,7 +124,7 @@ class _Side:
     """A second block on a GPU, filled on its own stream."""
 
     def __init__(self, tokens: Tensor, targets: Tensor) -> None:
-        self._stream = new_stream(tokens.device)
+        self._stream = take_stream(tokens.device)
         self._tokens, self._targets = torch.zeros_like(tokens), torch.zeros_like(targets)
         self._filled, self._taken = new_event(), new_event()
         self._taken.record()
@@ -120,6 +132,9 @@ class _Side:
 
     def wait(self) -> None:
         self._stream.synchronize()
+
+    def release(self) -> None:
+        give_stream(self._tokens.device, self._stream)
 
     @contextmanager
     def filling(self) -> Iterator[tuple[Tensor, Tensor]]:

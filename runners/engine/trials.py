@@ -1,9 +1,9 @@
-"""The book of a run: what each trial has done, which are over and why. No torch, no clock."""
+"""The trials of a run: what each has done, which are over and why. No torch, no clock."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +66,21 @@ def thin(points: Sequence[Point], keep: int) -> list[Point]:
     return [points[i] for i in sorted(chosen)]
 
 
-class Ledger:
+class Trials:
     """All trials of a run, in the order in which they were given."""
 
     def __init__(self, members: Sequence[Member], budget: int) -> None:
-        self.trials = [Trial(member, budget) for member in members]
+        self.all = [Trial(member, budget) for member in members]
+
+    def __getitem__(self, i: int) -> Trial:
+        return self.all[i]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.all)
 
     @property
     def live(self) -> list[int]:
-        return [i for i, trial in enumerate(self.trials) if trial.live]
+        return [i for i, trial in enumerate(self.all) if trial.live]
 
     def decide(self, evaluated: Iterable[int], diverged: Iterable[int] = ()) -> list[int]:
         """End the trials that the evaluations just recorded decide;
@@ -86,14 +92,20 @@ class Ledger:
         bad = set(diverged)
         successes = []
         for i in evaluated:
-            trial = self.trials[i]
+            trial = self.all[i]
             if not trial.live:
                 continue
             last = trial.curve[-1]
+            loss, exact = last.validation, last.exact
+            if trial.member.generalisation:
+                # It trains its whole budget; a success at any evaluation is one.
+                if i not in bad and trial.steps < trial.budget:
+                    continue
+                loss, exact = trial.best_loss, True
             trial.outcome = trial_outcome(
-                last.validation,
+                loss,
                 trial.member.eps,
-                exact=last.exact,
+                exact=exact,
                 non_finite=i in bad,
                 steps=trial.steps,
                 budget=trial.budget,
@@ -115,11 +127,11 @@ class Ledger:
     def restart(self) -> None:
         """Forget what the live trials have done (the plan has changed under them)."""
         for i in self.live:
-            self.trials[i] = Trial(self.trials[i].member, self.trials[i].budget)
+            self.all[i] = Trial(self.all[i].member, self.all[i].budget)
 
     def _supersede(self, probe: str, seed: int | None) -> list[int]:
         out = []
-        for i, trial in enumerate(self.trials):
+        for i, trial in enumerate(self.all):
             if trial.live and trial.member.probe == probe and (seed is None or trial.member.seed == seed):
                 trial.outcome = Outcome.SUPERSEDED
                 out.append(i)
@@ -127,7 +139,7 @@ class Ledger:
 
     def ended(self, i: int) -> Ended:
         """The event of a trial that is over."""
-        t = self.trials[i]
+        t = self.all[i]
         if t.outcome is None:
             raise ValueError(f"trial {i} is not over")
         return Ended(i, t.outcome, t.steps, t.best_loss, t.best_step, t.last_loss, t.generalisation)
@@ -135,7 +147,7 @@ class Ledger:
     def history(self) -> list[Evaluated]:
         """The kept curve points as evaluations, in order of step."""
         by_step: dict[int, list[tuple[int, Point]]] = {}
-        for i, trial in enumerate(self.trials):
+        for i, trial in enumerate(self.all):
             for point in trial.curve:
                 by_step.setdefault(point.step, []).append((i, point))
         return [evaluated(step, by_step[step]) for step in sorted(by_step)]
@@ -153,7 +165,7 @@ class Ledger:
                 "evaluations": t.evaluations,
                 "curve": [[p.step, _text(p.train), _text(p.validation), p.exact] for p in t.curve],
             }
-            for t in self.trials
+            for t in self.all
         ]
 
     def load(self, data: Sequence[dict[str, Any]]) -> None:
@@ -162,9 +174,7 @@ class Ledger:
         Raises:
             KeyError, ValueError, TypeError: it is not such a dump of as many members.
         """
-        self.trials = [
-            _loaded(trial.member, trial.budget, d) for trial, d in zip(self.trials, data, strict=True)
-        ]
+        self.all = [_loaded(trial.member, trial.budget, d) for trial, d in zip(self.all, data, strict=True)]
 
 
 def _loaded(member: Member, budget: int, d: dict[str, Any]) -> Trial:

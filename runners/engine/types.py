@@ -44,7 +44,8 @@ class Member:
     eps: float
     stop: StopScope = "probe"
     generalisation: bool = False
-    """Test at twice the length when this trial ends."""
+    """Train the whole budget, evaluate exactly, and test the parameters of the best evaluation at twice the
+    length."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ class Plan:
     """Chunks that run side by side on a GPU."""
     note: str = ""
     """Why this plan and not a faster one, in words (capture refused, out of memory)."""
+    passing: bool = False
+    """Its reason may pass (memory that others held, a capture that was refused): it serves the trials that
+    it was
+    made for, and is not kept as what suits the shape."""
+
+    @property
+    def open(self) -> bool:
+        """How many members train at once is still to be found out."""
+        return self.members_at_once == 0
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Training was asked to stop and has; with a checkpoint if ``path`` is given."""
+    """Training was asked to stop and has; with a checkpoint if ``path`` is given.
+
+    Unasked after a refused capture: this process should train no more; a new one goes on by the last plan.
+    """
 
     path: str | None
 

@@ -17,7 +17,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from runners.models.gemm import Gemm
+from runners.models.matmul import Matmul
 from runners.models.workspace import Buffers
 
 FEW_KEYS = 24
@@ -66,7 +66,7 @@ def forward(
     dropped: Tensor | None,
     ws: Buffers,
     name: str,
-    gemm: Gemm,
+    matmul: Matmul,
 ) -> tuple[Tensor, Attended]:
     """q [E, B Q, d], kv [E, B T, 2 d], dropped [E, B heads Q T] or None -> what attention reads
     [E, B Q, d].
@@ -79,7 +79,7 @@ def forward(
     pairs.copy_(kv.view(E, B, T, 2, heads, depth).permute(3, 0, 1, 4, 2, 5))
     k, v = keys_and_values = pairs.view(2, G, T, depth)
     if by_columns(T, q):
-        scores = gemm(k, queries.transpose(1, 2), ws("scores", G, T, Q))
+        scores = matmul(k, queries.transpose(1, 2), ws("scores", G, T, Q))
         columns = ws("columns", T, E * B, heads, Q)
         torch.add(
             mask, scores.view(E * B, heads, T, Q).permute(2, 0, 1, 3), alpha=1 / sqrt(depth), out=columns
@@ -87,21 +87,21 @@ def forward(
         p = torch.ops.aten._softmax.out(columns.view(T, -1), 0, False, out=ws(f"{name}.p", T, G * Q))
         rows = p.view(T, G, Q).permute(1, 2, 0)
     else:
-        scores = gemm(queries, k.transpose(1, 2), ws("scores", G, Q, T))
+        scores = matmul(queries, k.transpose(1, 2), ws("scores", G, Q, T))
         whole = scores.view(E * B, heads, Q, T)
         torch.add(mask, whole, alpha=1 / sqrt(depth), out=whole)
         p = rows = torch.ops.aten._softmax.out(scores, -1, False, out=ws(f"{name}.p", G, Q, T))
     used = (
         rows if dropped is None else torch.mul(rows, dropped.view(G, Q, T), out=ws(f"{name}.used", G, Q, T))
     )
-    read = gemm(used, v, ws("read", G, Q, depth))
+    read = matmul(used, v, ws("read", G, Q, depth))
     merged = ws(f"{name}.merged", E, B, Q, heads, depth)
     merged.copy_(read.view(E, B, heads, Q, depth).transpose(2, 3))
     return merged.view(E, B * Q, -1), Attended(queries, keys_and_values, p, used)
 
 
 def backward(
-    d_merged: Tensor, kept: Attended, B: int, heads: int, dropped: Tensor | None, ws: Buffers, gemm: Gemm
+    d_merged: Tensor, kept: Attended, B: int, heads: int, dropped: Tensor | None, ws: Buffers, matmul: Matmul
 ) -> tuple[Tensor, Tensor]:
     """Gradients with respect to q [E, B Q, d] and kv [E, B T, 2 d],
     given that of the merged heads [E, B Q, d].
@@ -112,9 +112,9 @@ def backward(
     T = k.shape[1]
     dr = _split(d_merged, B, heads, ws("d_read", E, B, heads, Q, depth)).view(G, Q, depth)
     d_pairs = ws("d_pairs", 2, G, T, depth)
-    gemm(kept.used.transpose(1, 2), dr, d_pairs[1])
+    matmul(kept.used.transpose(1, 2), dr, d_pairs[1])
     if by_columns(T, q):
-        dp = gemm(v, dr.transpose(1, 2), ws("scores", G, T, Q)).permute(1, 0, 2)
+        dp = matmul(v, dr.transpose(1, 2), ws("scores", G, T, Q)).permute(1, 0, 2)
         columns = ws("columns", T, E * B, heads, Q).view(T, G, Q)
         if dropped is None:
             columns.copy_(dp)
@@ -124,13 +124,13 @@ def backward(
         _softmax_back(columns.view(T, G * Q), kept.probabilities, 0, d_columns)
         ds = d_columns.view(T, G, Q).permute(1, 2, 0)
     else:
-        dp = gemm(dr, v.transpose(1, 2), ws("d_p", G, Q, T))
+        dp = matmul(dr, v.transpose(1, 2), ws("d_p", G, Q, T))
         if dropped is not None:
             dp.mul_(dropped.view(G, Q, T))
         ds = _softmax_back(dp, kept.probabilities, -1, ws("scores", G, Q, T))
     ds.mul_(1 / sqrt(depth))
-    d_queries = gemm(ds, k, ws("d_queries", G, Q, depth))
-    gemm(ds.transpose(1, 2), q, d_pairs[0])
+    d_queries = matmul(ds, k, ws("d_queries", G, Q, depth))
+    matmul(ds.transpose(1, 2), q, d_pairs[0])
     d_q = ws("d_q", E, B, Q, heads, depth).copy_(d_queries.view(E, B, heads, Q, depth).transpose(2, 3))
     d_kv = ws("d_kv", E, B, T, 2, heads, depth)
     d_kv.copy_(d_pairs.view(2, E, B, heads, T, depth).permute(1, 2, 4, 0, 3, 5))

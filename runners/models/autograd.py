@@ -20,12 +20,11 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.models import loss
+from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
-from runners.models.frame import slices
-from runners.models.gemm import flush_denormals
 from runners.models.layout import Initial, Layout, flat
+from runners.models.matmul import flush_denormals
 from runners.models.shape import Shape
-from runners.models.window import window
 
 EVALUATED_AT_ONCE = 192
 """Sequences of one slice of an evaluation; fixed, so that sums do not depend on E."""
@@ -83,7 +82,7 @@ class AutogradModel:
         self.n_parameters = self.layout.size
         self.n_inputs, self.n_outputs = shape.n_inputs, S
         self.max_length = definition.max_length
-        self.one_by_one = device.type == "cpu" and not definition.together
+        self.sequential_on_cpu = device.type == "cpu" and not definition.together
 
     def init(self, seed: int) -> Tensor:
         return self.layout.init(seed)
@@ -145,7 +144,7 @@ class AutogradModel:
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:
         """Members a..b-1 that are computed in one stack."""
         E = params.shape[0]
-        return [(e, e + 1) for e in range(E)] if self.one_by_one else [(0, E)]
+        return [(e, e + 1) for e in range(E)] if self.sequential_on_cpu else [(0, E)]
 
     def _step(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
         # Leaves of their own: the gradient of a view would be a buffer of all parameters for each of them.

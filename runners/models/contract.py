@@ -42,7 +42,7 @@ class StackedModel(Protocol):
     max_length: int | None
     """The most input positions; None: any number."""
     uses_dropout: bool
-    one_by_one: bool
+    sequential_on_cpu: bool
     """On a CPU members run one after another, so that company gains nothing there."""
 
     @property

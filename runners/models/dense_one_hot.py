@@ -14,13 +14,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runners.models.frame import Frame, one_hot_
-from runners.models.gemm import Gemm
+from runners.models.batch import Frame, one_hot_
+from runners.models.matmul import Matmul
 from runners.models.workspace import Buffers
 
 
 def run(
-    A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None
+    A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, matmul: Matmul, state: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """States [T, E, h, B] and the last of them.
 
@@ -29,7 +29,7 @@ def run(
         h0: [E, h].
         batch: tokens [T, Et, B].
         buffers: kept for :func:`back`.
-        gemm: the product.
+        matmul: the product.
         state: [E, h, B] to go on from; None: from h0.
     """
     T, Et, B = batch.tokens.shape
@@ -50,7 +50,7 @@ def run(
         """Step by step: the mask, the state as it is to be spread, the product,
         and what that makes for the next one.
         """
-        made = [gemm.bound(states[t], operand.transpose(1, 2), spread[t]) for t in range(T)]
+        made = [matmul.bound(states[t], operand.transpose(1, 2), spread[t]) for t in range(T)]
         return [
             (mask[t].unsqueeze(2), _by_token(spread[t], V, h), made[t], states[t].unsqueeze(1))
             for t in range(T)
@@ -64,7 +64,9 @@ def run(
     return states, states[-1].clone() if batch.targets is None else states[-1]
 
 
-def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
+def back(
+    A: Tensor, batch: Frame, buffers: Buffers, matmul: Matmul, d_states: Tensor
+) -> tuple[Tensor, Tensor]:
     """(d(A) [E, V h h in the order of A], d(h0) [E, h])
     from the gradient of the last W states [W, E, h, B].
     """
@@ -85,13 +87,13 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
         made = []
         for t in range(T - 1, -1, -1):
             earlier = d_states[t - 1 - early] if t > early else two[t % 2]
-            product = gemm.bound(earlier, operand, flat, scratch if t > early else None)
+            product = matmul.bound(earlier, operand, flat, scratch if t > early else None)
             made.append((spread[t], mask[t].unsqueeze(2), product, earlier))
         return made
 
     d = d_states[W - 1]
     for here, token, product, earlier in buffers.views("steps back", views):
-        gemm.add_(d_forward, here, d.transpose(1, 2))
+        matmul.add_(d_forward, here, d.transpose(1, 2))
         torch.mul(d.unsqueeze(1), token, out=by_token)
         product()
         d = earlier

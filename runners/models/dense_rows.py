@@ -14,13 +14,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from runners.models.frame import Frame
-from runners.models.gemm import Gemm, fold_
-from runners.models.grouping import Places, capacity, everywhere, places
+from runners.models.batch import Frame, Places, capacity, everywhere, places
+from runners.models.matmul import Matmul, fold_
 from runners.models.workspace import Buffers
 
 
-def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm) -> tuple[Tensor, Tensor]:
+def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, matmul: Matmul) -> tuple[Tensor, Tensor]:
     """States as [T, E, h, B] (rows of h in memory) and the last of them.
 
     Args:
@@ -29,18 +28,20 @@ def run(A: Tensor, h0: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm) -> tu
         batch: with ranks that fit (groups of one step)
             or an order that fits (groups over all steps), or both.
         buffers: kept for :func:`back`.
-        gemm: the product.
+        matmul: the product.
     """
     T, _, B = batch.tokens.shape
     E, _, h, _ = A.shape
     rows = buffers("rows", (T + 1) * E * B + 1, h)
     rows[: E * B].view(E, B, h).copy_(h0.unsqueeze(1))
-    (_run_spread if batch.ranks is None else _run_grouped)(A, h0, batch, rows, buffers, gemm)
+    (_run_spread if batch.ranks is None else _run_grouped)(A, h0, batch, rows, buffers, matmul)
     states = rows[E * B : (T + 1) * E * B].view(T, E, B, h).transpose(2, 3)
     return states, states[-1]
 
 
-def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor) -> tuple[Tensor, Tensor]:
+def back(
+    A: Tensor, batch: Frame, buffers: Buffers, matmul: Matmul, d_states: Tensor
+) -> tuple[Tensor, Tensor]:
     """(d(A) [E, V, in, out], d(h0) [E, h]) from the gradient of the last W states,
     as :func:`run` lays them out.
     """
@@ -57,7 +58,7 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     transposed = buffers("backward", E, V, h, h).copy_(A.transpose(2, 3))
     by_step[T - 1].copy_(given[W - 1])
     step = (_back_spread if batch.ranks is None else _back_grouped)(
-        transposed, batch, new, targets, buffers, gemm
+        transposed, batch, new, targets, buffers, matmul
     )
     for t in range(T - 1, -1, -1):
         step(t)
@@ -73,11 +74,11 @@ def back(A: Tensor, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor
     torch.index_select(rows, 0, index, out=before)
     torch.index_select(new, 0, index, out=after)
     pair = before.view(E * V, -1, h).transpose(1, 2), after.view(E * V, -1, h)
-    buffers.views("product of all", lambda: gemm.bound(d_A, *pair))()
+    buffers.views("product of all", lambda: matmul.bound(d_A, *pair))()
     return d_A, fold_(first.view(E, B, h).transpose(0, 1))
 
 
-def _run_grouped(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buffers, gemm: Gemm) -> None:
+def _run_grouped(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buffers, matmul: Matmul) -> None:
     """Between two steps rows are gathered from groups into the order of the batch and from there into the
     next groups; a row is copied in a few nanoseconds. A place in a group that nobody takes holds zeros."""
     T, _, B = batch.tokens.shape
@@ -89,7 +90,7 @@ def _run_grouped(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buf
     made = buffers("made", E * V * C + 1 + E, h)
     made[E * V * C + 1 :].copy_(h0)
     out = made[: E * V * C].view(E * V, C, h)
-    product = buffers.views("product", lambda: gemm.bound(out, read.view(E * V, C, h), A.view(E * V, h, h)))
+    product = buffers.views("product", lambda: matmul.bound(out, read.view(E * V, C, h), A.view(E * V, h, h)))
     following = buffers.views("following", lambda: rows[E * B : -1].view(T, E * B, h).unbind(0))
     for state, index, back_to_rows in zip(following, at.rows, at.forward, strict=True):
         torch.index_select(rows, 0, index, out=read)
@@ -99,7 +100,12 @@ def _run_grouped(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buf
 
 
 def _back_grouped(
-    transposed: Tensor, batch: Frame, new: Tensor, targets: tuple[Tensor, ...], buffers: Buffers, gemm: Gemm
+    transposed: Tensor,
+    batch: Frame,
+    new: Tensor,
+    targets: tuple[Tensor, ...],
+    buffers: Buffers,
+    matmul: Matmul,
 ) -> Callable[[int], None]:
     E, V, h, _ = transposed.shape
     at: Places = buffers.get("places")
@@ -111,7 +117,7 @@ def _back_grouped(
     old = buffers("d_old", total + 1 + size, h)
     late = old[total + 1 :]
     pair = grouped.view(E * V, -1, h), transposed.view(E * V, h, h)
-    product = buffers.views("product back", lambda: gemm.bound(old[:total].view(E * V, -1, h), *pair))
+    product = buffers.views("product back", lambda: matmul.bound(old[:total].view(E * V, -1, h), *pair))
 
     def step(t: int) -> None:
         torch.index_select(new, 0, at.rows[t], out=grouped)
@@ -123,7 +129,7 @@ def _back_grouped(
     return step
 
 
-def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buffers, gemm: Gemm) -> None:
+def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buffers, matmul: Matmul) -> None:
     T, Et, B = batch.tokens.shape
     E, V, h, _ = A.shape
     mask = buffers("mask", T, Et, B, V, 1)
@@ -142,7 +148,7 @@ def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buff
     steps = buffers.views(
         "steps",
         lambda: [
-            (states[t].unsqueeze(2), mask[t], gemm.bound(states[t + 1], spread, operand)) for t in range(T)
+            (states[t].unsqueeze(2), mask[t], matmul.bound(states[t + 1], spread, operand)) for t in range(T)
         ],
     )
     for t, (state, here, product) in enumerate(steps):
@@ -153,7 +159,12 @@ def _run_spread(A: Tensor, h0: Tensor, batch: Frame, rows: Tensor, buffers: Buff
 
 
 def _back_spread(
-    transposed: Tensor, batch: Frame, new: Tensor, targets: tuple[Tensor, ...], buffers: Buffers, gemm: Gemm
+    transposed: Tensor,
+    batch: Frame,
+    new: Tensor,
+    targets: tuple[Tensor, ...],
+    buffers: Buffers,
+    matmul: Matmul,
 ) -> Callable[[int], None]:
     E, V, h, _ = transposed.shape
     T, Et, B = batch.tokens.shape
@@ -163,7 +174,9 @@ def _back_spread(
     pair = by_token.view(E, B, V * h), transposed.view(E, V * h, h)
     steps = buffers.views(
         "steps back",
-        lambda: [(d[t].unsqueeze(2), mask[t], gemm.bound(targets[t].view(E, B, h), *pair)) for t in range(T)],
+        lambda: [
+            (d[t].unsqueeze(2), mask[t], matmul.bound(targets[t].view(E, B, h), *pair)) for t in range(T)
+        ],
     )
 
     def step(t: int) -> None:

@@ -13,10 +13,11 @@ from math import sqrt
 
 from torch import Tensor
 
-from runners.models import dense_one_hot, dense_rows, grouping
-from runners.models.frame import Frame
-from runners.models.gemm import Gemm
+from runners.models import batch as batches
+from runners.models import dense_one_hot, dense_rows
+from runners.models.batch import Frame
 from runners.models.layout import Layout, flat, gaussian
+from runners.models.matmul import Matmul
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -49,16 +50,16 @@ class DenseSSMModel(Recurrent):
 
     def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
         T, Et, B = batch.tokens.shape
-        step, whole = grouping.capacity(self.n_inputs, B), grouping.capacity(self.n_inputs, T * B)
+        step, whole = batches.capacity(self.n_inputs, B), batches.capacity(self.n_inputs, T * B)
         enough = whole if training else step
-        if not self._may_group or enough is None or self.one_by_one or params.device.type != "cpu":
+        if not self._may_group or enough is None or self.sequential_on_cpu or params.device.type != "cpu":
             return super()._parts(batch, params)
         fits, ranks, order = [True] * Et, None, None
         if step is not None:
-            ranks = grouping.ranks(batch.tokens, self.n_inputs)
+            ranks = batches.ranks(batch.tokens, self.n_inputs)
             fits = (ranks.amax((0, 2)) < step).tolist()
         if training and whole is not None:
-            order = grouping.Order.of(batch.tokens, self.n_inputs)
+            order = batches.Order.of(batch.tokens, self.n_inputs)
             fits = [a and b for a, b in zip(fits, order.fits(whole), strict=True)]
         if Et == 1:
             fits = fits * params.shape[0]
@@ -73,27 +74,27 @@ class DenseSSMModel(Recurrent):
                 start = e
         return parts
 
-    def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
+    def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         E, h, V = views["h0"].shape[0], self.hidden, self.n_inputs
         transition = views["transition"].view(E, self.d, h * h)
-        A = gemm(views["embedding"], transition, buffers("A", E, V, h * h)).view(E, V, h, h)
+        A = matmul(views["embedding"], transition, buffers("A", E, V, h * h)).view(E, V, h, h)
         return {"A": A, **views}
 
     def _run(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Tensor | None = None
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         if batch.ranks is not None or batch.order is not None:
-            return dense_rows.run(w["A"], w["h0"], batch, buffers, gemm)
-        return dense_one_hot.run(w["A"], w["h0"], batch, buffers, gemm, state)
+            return dense_rows.run(w["A"], w["h0"], batch, buffers, matmul)
+        return dense_one_hot.run(w["A"], w["h0"], batch, buffers, matmul, state)
 
     def _back(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, d_states: Tensor, grads: Views
     ) -> None:
         E, h, V = w["h0"].shape[0], self.hidden, self.n_inputs
         back = dense_one_hot.back if batch.order is None else dense_rows.back
-        d_A, d_h0 = back(w["A"], batch, buffers, gemm, d_states)
+        d_A, d_h0 = back(w["A"], batch, buffers, matmul, d_states)
         grads["h0"].copy_(d_h0)
         d_A = d_A.view(E, V, h * h)
         transition = w["transition"].view(E, self.d, h * h)
-        gemm.into(grads["transition"].view(E, self.d, h * h), w["embedding"].transpose(1, 2), d_A)
-        gemm.into(grads["embedding"], d_A, transition.transpose(1, 2))
+        matmul.into(grads["transition"].view(E, self.d, h * h), w["embedding"].transpose(1, 2), d_A)
+        matmul.into(grads["embedding"], d_A, transition.transpose(1, 2))

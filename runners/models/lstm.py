@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.models.frame import Frame, one_hot_
-from runners.models.gemm import Gemm
+from runners.models.batch import Frame, one_hot_
 from runners.models.layout import Layout, constant, flat, gaussian
+from runners.models.matmul import Matmul
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -105,19 +105,19 @@ class LSTMModel(Recurrent):
         )
         super().__init__(shape, h, layout, (V,), free=h >= WIDE)
 
-    def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
+    def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs
         gates = buffers("weights", E, 4 * h, h + V)
         gates[:, :, :h].copy_(views["w_hh"])
         bias = (views["b_ih"] + views["b_hh"]).unsqueeze(-1)
-        table = gemm.affine(
+        table = matmul.affine(
             bias, views["w_ih"], views["embedding"].transpose(1, 2), buffers("table", E, 4 * h, V)
         )
         gates[:, :, h:].copy_(table)
         return {"gates": gates, **views}
 
     def _run(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: State | None = None
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, state: State | None = None
     ) -> tuple[Tensor, State]:
         """A step without a token has gates of exactly zero while the state is zero, and leaves it zero:
         the cell's candidate is tanh(0). So a sequence may begin late."""
@@ -135,7 +135,9 @@ class LSTMModel(Recurrent):
             read[0, :, :h].copy_(state[0])
             factors[0, :, 2 * h :].copy_(state[1])
         views = buffers.views("steps", lambda: [_Step.of(read, gates, factors, t, h) for t in range(T)])
-        products = buffers.views("products", lambda: [gemm.bound(s.gates, w["gates"], s.read) for s in views])
+        products = buffers.views(
+            "products", lambda: [matmul.bound(s.gates, w["gates"], s.read) for s in views]
+        )
         for s, product in zip(views, products, strict=True):
             check_interrupt()
             product()
@@ -149,7 +151,7 @@ class LSTMModel(Recurrent):
         return states, (states[-1], cell) if batch.targets is not None else (states[-1].clone(), cell.clone())
 
     def _back(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, d_states: Tensor, grads: Views
     ) -> None:
         W, E, h, B = d_states.shape
         T, V = batch.tokens.shape[0], self.n_inputs
@@ -173,7 +175,7 @@ class LSTMModel(Recurrent):
             for t in range(1, T):
                 earlier = t - 1 - (T - W)
                 into = d_states[earlier] if earlier >= 0 else two[t % 2]
-                made.append((gemm.bound(into, recurrent, slopes, scratch if earlier >= 0 else None), into))
+                made.append((matmul.bound(into, recurrent, slopes, scratch if earlier >= 0 else None), into))
             return made
 
         products = buffers.views("products back", back)
@@ -190,7 +192,7 @@ class LSTMModel(Recurrent):
             slope_out.mul_(d)
             slope_cell.mul_(d_cell_3)
             if every_slope is None:
-                gemm.add_(d_weights, slopes, s.read_rows)
+                matmul.add_(d_weights, slopes, s.read_rows)
             else:
                 every_slope[:, :, t].copy_(slopes)
             if t:
@@ -199,14 +201,14 @@ class LSTMModel(Recurrent):
                 product()
         if every_slope is not None:
             every_row = buffers("every_row", E, T, B, h + V).copy_(read[:T].permute(1, 0, 3, 2))
-            gemm(every_slope.view(E, 4 * h, T * B), every_row.view(E, T * B, h + V), d_weights)
+            matmul(every_slope.view(E, 4 * h, T * B), every_row.view(E, T * B, h + V), d_weights)
         grads["w_hh"].copy_(d_weights[:, :, :h])
         d_table = buffers("table", E, 4 * h, V).copy_(d_weights[:, :, h:])
         d_bias = d_table.sum(-1)
         grads["b_ih"].copy_(d_bias)
         grads["b_hh"].copy_(d_bias)
-        gemm.into(grads["w_ih"], d_table, w["embedding"])
-        gemm.into(grads["embedding"], d_table.transpose(1, 2), w["w_ih"])
+        matmul.into(grads["w_ih"], d_table, w["embedding"])
+        matmul.into(grads["embedding"], d_table.transpose(1, 2), w["w_ih"])
 
 
 def from_torch(weight: Tensor) -> Tensor:

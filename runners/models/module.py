@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, pad
 
+from runners.models.batch import slices
 from runners.models.contract import DropoutKeys
-from runners.models.frame import slices
-from runners.models.gemm import flush_denormals
 from runners.models.layout import aligned
+from runners.models.matmul import flush_denormals
 from runners.models.shape import Shape
 from runners.spec import SpecError
 from runners.streams import Stream, key
@@ -61,7 +61,7 @@ class ModuleModel:
         self.n_inputs, self.n_outputs = shape.n_inputs, shape.n_outputs
         self.max_length: int | None = None
         self.uses_dropout = False
-        self.one_by_one = True
+        self.sequential_on_cpu = True
 
     def init(self, seed: int) -> Tensor:
         used = torch.cat([p.detach().flatten() for p in self._fresh(seed).parameters()]).float()

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.models import loss
+from runners.models.batch import Frame, frame, slices
 from runners.models.contract import DropoutKeys
-from runners.models.frame import Frame, frame, slices
-from runners.models.gemm import Gemm, flush_denormals, fold_
 from runners.models.layout import Layout
+from runners.models.matmul import Matmul, flush_denormals, fold_
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
 
@@ -37,7 +37,7 @@ class Recurrent(ABC):
         self, shape: Shape, hidden: int, layout: Layout, sizes: tuple[int, ...], *, free: bool = False
     ) -> None:
         """``sizes``: others that enter a matrix product, the vocabulary first; ``free``:
-        see runners.models.gemm.
+        see runners.models.matmul.
         """
         self.shape = shape
         self.hidden = hidden
@@ -47,9 +47,9 @@ class Recurrent(ABC):
         self.n_inputs = shape.n_inputs
         self.n_outputs = shape.n_outputs
         uneven = any(size % EVEN for size in (hidden, *sizes[1:]))
-        self.one_by_one = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
-        self._train = Gemm(shape.half, small=True, free=free)
-        self._exact = Gemm(small=True, free=free)
+        self.sequential_on_cpu = min(*sizes, hidden, shape.n_outputs) == 1 or uneven or shape.half
+        self._train = Matmul(shape.half, small=True, free=free)
+        self._exact = Matmul(small=True, free=free)
         self._workspace = Workspace()
 
     def init(self, seed: int) -> Tensor:
@@ -107,12 +107,12 @@ class Recurrent(ABC):
     # What a recurrence defines
 
     @abstractmethod
-    def _weights(self, views: Views, buffers: Buffers, gemm: Gemm) -> Views:
+    def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         """The operands of the recurrence, made of the parameters once per step."""
 
     @abstractmethod
     def _run(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, state: Any = None
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, state: Any = None
     ) -> tuple[Tensor, Any]:
         """States [T, E, hidden, B] after each step (in this order of memory,
         or with the last two axes exchanged), and the last in the form in which it can be passed as ``state``.
@@ -120,7 +120,7 @@ class Recurrent(ABC):
 
     @abstractmethod
     def _back(
-        self, w: Views, batch: Frame, buffers: Buffers, gemm: Gemm, d_states: Tensor, grads: Views
+        self, w: Views, batch: Frame, buffers: Buffers, matmul: Matmul, d_states: Tensor, grads: Views
     ) -> None:
         """Gradients of the recurrence's parameters into ``grads``;
         d_states lies as the states do and may be used up.
@@ -131,7 +131,7 @@ class Recurrent(ABC):
     def _alone(self, params: Tensor) -> bool:
         """A size of one reaches matrix-vector kernels, whose choice depends on E, and an uneven one makes the
         alignment of a member's matrices depend on its place: such members run one at a time."""
-        return self.one_by_one and params.shape[0] > 1 and params.device.type == "cpu"
+        return self.sequential_on_cpu and params.shape[0] > 1 and params.device.type == "cpu"
 
     def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
         """Runs of members a..b-1 that are computed together, each with its part of the batch."""
@@ -153,12 +153,12 @@ class Recurrent(ABC):
         return self._workspace.group(key, params)
 
     def _step(self, params: Tensor, batch: Frame, grad: Tensor) -> Tensor:
-        gemm, buffers = self._train, self._group("step", params, batch)
+        matmul, buffers = self._train, self._group("step", params, batch)
         views, grads = self.layout.views(params), self.layout.views(grad)
-        w = self._weights(views, buffers, gemm)
-        states, _ = self._run(w, batch, buffers, gemm)
+        w = self._weights(views, buffers, matmul)
+        states, _ = self._run(w, batch, buffers, matmul)
         window = states[states.shape[0] - batch.window :]
-        logits, head = self._head(views, window, buffers, gemm)
+        logits, head = self._head(views, window, buffers, matmul)
         W, E, _, B = window.shape
         wanted = loss.Wanted.of(self._wanted(batch, E))
         weights = wanted.weights(params.dtype, member=1)
@@ -167,15 +167,19 @@ class Recurrent(ABC):
         picked = loss.log_probabilities(logits, wanted, 1, d_logits)
         mean = fold_(picked.view(W, E, B).mul_(weights).sum(-1)).neg()
         loss.gradient(logits, wanted, weights.view(W * E, B), 1, d_logits)
-        d_states = self._head_back(d_logits, head, window, buffers, gemm, grads)
-        self._back(w, batch, buffers, gemm, d_states, grads)
+        d_states = self._head_back(d_logits, head, window, buffers, matmul, grads)
+        self._back(w, batch, buffers, matmul, d_states, grads)
         return mean
 
     def _add_loss(self, params: Tensor, batch: Frame, total: Tensor, count: Tensor) -> None:
-        gemm, buffers, views = self._exact, self._group("evaluate", params, batch), self.layout.views(params)
-        states, _ = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm)
+        matmul, buffers, views = (
+            self._exact,
+            self._group("evaluate", params, batch),
+            self.layout.views(params),
+        )
+        states, _ = self._run(self._weights(views, buffers, matmul), batch, buffers, matmul)
         window = states[states.shape[0] - batch.window :]
-        logits, _ = self._head(views, window, buffers, gemm)
+        logits, _ = self._head(views, window, buffers, matmul)
         W, E, _, B = window.shape
         wanted = loss.Wanted.of(self._wanted(batch, E).flatten(0, 1))
         picked = loss.log_probabilities(logits, wanted, 1, buffers("log_softmax", *logits.shape))
@@ -194,14 +198,14 @@ class Recurrent(ABC):
 
     def _read(self, params: Tensor, batch: Frame, state: Any, *, last: bool = False) -> tuple[Tensor, Any]:
         """Logits [E, B, T or 1, n_outputs] in memory of their own, and the state after the last token."""
-        gemm, buffers, views = self._exact, self._group("read", params, batch), self.layout.views(params)
-        states, state = self._run(self._weights(views, buffers, gemm), batch, buffers, gemm, state)
+        matmul, buffers, views = self._exact, self._group("read", params, batch), self.layout.views(params)
+        states, state = self._run(self._weights(views, buffers, matmul), batch, buffers, matmul, state)
         states = states[-1:] if last else states
-        logits, _ = self._head(views, states, buffers, gemm)
+        logits, _ = self._head(views, states, buffers, matmul)
         logits = logits.view(states.shape[0], states.shape[1], self.n_outputs, -1)
         return logits.permute(1, 3, 0, 2).contiguous(), state
 
-    def _head(self, views: Views, states: Tensor, buffers: Buffers, gemm: Gemm) -> tuple[Tensor, Tensor]:
+    def _head(self, views: Views, states: Tensor, buffers: Buffers, matmul: Matmul) -> tuple[Tensor, Tensor]:
         """(logits [W E, n_outputs, B], the head's weight repeated for every step
         [W E, n_outputs, hidden]).
         """
@@ -209,25 +213,25 @@ class Recurrent(ABC):
         S = self.n_outputs
         weight = buffers("head", W, E, S, h).copy_(views["head.weight"]).view(W * E, S, h)
         bias = buffers("head_bias", W, E, S, 1).copy_(views["head.bias"].unsqueeze(-1)).view(W * E, S, 1)
-        return gemm.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, B)), weight
+        return matmul.affine(bias, weight, states.flatten(0, 1), buffers("logits", W * E, S, B)), weight
 
     def _head_back(
-        self, d_logits: Tensor, weight: Tensor, states: Tensor, buffers: Buffers, gemm: Gemm, grads: Views
+        self, d_logits: Tensor, weight: Tensor, states: Tensor, buffers: Buffers, matmul: Matmul, grads: Views
     ) -> Tensor:
         W, E, h, B = states.shape
         S = self.n_outputs
         per_step = buffers("d_head", W * E, S, h)
         buffers.views(
-            "head's", lambda: gemm.bound(per_step, d_logits, states.flatten(0, 1).transpose(1, 2))
+            "head's", lambda: matmul.bound(per_step, d_logits, states.flatten(0, 1).transpose(1, 2))
         )()
         grads["head.weight"].copy_(fold_(per_step.view(W, E, S, h)))
         grads["head.bias"].copy_(fold_(d_logits.sum(-1).view(W, E, S)))
         if states.stride(3) == 1:
             columns = buffers("d_states", W * E, h, B)
-            buffers.views("to states", lambda: gemm.bound(columns, weight.transpose(1, 2), d_logits))()
+            buffers.views("to states", lambda: matmul.bound(columns, weight.transpose(1, 2), d_logits))()
             return columns.view(W, E, h, B)
         rows = buffers("d_states", W * E, B, h)
-        buffers.views("to states", lambda: gemm.bound(rows, d_logits.transpose(1, 2), weight))()
+        buffers.views("to states", lambda: matmul.bound(rows, d_logits.transpose(1, 2), weight))()
         return rows.view(W, E, B, h).transpose(2, 3)
 
     def _wanted(self, batch: Frame, E: int) -> Tensor:

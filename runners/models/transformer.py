@@ -17,15 +17,14 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from runners.models import block, loss, norm
+from runners.models.batch import Window, slices
+from runners.models.batch import window as window_of
 from runners.models.contract import DropoutKeys
 from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
-from runners.models.frame import slices
-from runners.models.gemm import Gemm, flush_denormals
 from runners.models.layout import Initial, Layout, constant, gaussian
+from runners.models.matmul import Matmul, flush_denormals
 from runners.models.shape import Shape
-from runners.models.window import Window
-from runners.models.window import window as window_of
 from runners.models.workspace import Workspace
 from runners.spec import Transformer
 
@@ -93,8 +92,8 @@ class TransformerModel:
         self.uses_dropout = spec.dropout > 0
         self.shape = shape
         self.spec = spec
-        self.one_by_one = device.type == "cpu"
-        self._train, self._exact = Gemm(shape.half), Gemm()
+        self.sequential_on_cpu = device.type == "cpu"
+        self._train, self._exact = Matmul(shape.half), Matmul()
         self._workspace = Workspace()
         self._known = WeakTensorKeyDictionary()
 
@@ -117,7 +116,7 @@ class TransformerModel:
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
             own = dropout if self.uses_dropout else None
-            if own is not None and self.one_by_one:
+            if own is not None and self.sequential_on_cpu:
                 own = DropoutKeys(
                     own.keys[e : e + 1], own.step if own.step.dim() == 0 else own.step[e : e + 1]
                 )
@@ -146,7 +145,7 @@ class TransformerModel:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""
         known: tuple[Weights, ...] | None = self._known.get(buffer, None)
         if known is None:
-            rows = torch.split(buffer, 1) if self.one_by_one else (buffer,)
+            rows = torch.split(buffer, 1) if self.sequential_on_cpu else (buffer,)
             known = tuple(Weights.of(self.layout.views(row), self.spec.layers) for row in rows)
             # A training run hands in the same two buffers at every step,
             # and views cost as much as a small product.
@@ -155,7 +154,7 @@ class TransformerModel:
 
     def _of(self, x: Tensor, e: int) -> Tensor:
         """Part e of a batch [E or 1, B, T]; all of it where members share it or run at once."""
-        return x[e : e + 1] if self.one_by_one and x.shape[0] > 1 else x
+        return x[e : e + 1] if self.sequential_on_cpu and x.shape[0] > 1 else x
 
     def _step(
         self, w: Weights, tokens: Tensor, targets: Tensor, g: Weights, dropout: DropoutKeys | None
@@ -163,9 +162,9 @@ class TransformerModel:
         views, grads = w.whole, g.whole
         E, (_, B, T) = w.members, tokens.shape
         buffers = self._workspace.group(("step", E, B, T), views["head"])
-        gemm = self._train
+        matmul = self._train
         drop = Dropout(self.spec.dropout, dropout) if dropout is not None else None
-        at = block.Batch(B, T, self.spec.heads, buffers, gemm, drop)
+        at = block.Batch(B, T, self.spec.heads, buffers, matmul, drop)
         window, wanted = window_of(self.shape, targets, E)
         x, one_hot, embedded = self._embed(views, tokens, at)
         kept = []
@@ -173,20 +172,20 @@ class TransformerModel:
             x, k = block.forward(x, w.blocks[layer], at, layer, self._last(window, layer))
             kept.append(k)
         normed, stats = norm.forward(x, views["ln_f.weight"], views["ln_f.bias"])
-        logits = gemm(normed, views["head"].transpose(1, 2))
+        logits = matmul(normed, views["head"].transpose(1, 2))
         weights = wanted.weights(logits.dtype, member=0)
         d_logits = buffers("d_logits", *logits.shape)
         picked = loss.log_probabilities(logits, wanted, 2, d_logits)
         mean = -(picked * weights).sum(1)
         loss.gradient(logits, wanted, weights, 2, d_logits)
-        gemm.into(grads["head"], d_logits.transpose(1, 2), normed)
-        d_normed = gemm(d_logits, views["head"])
+        matmul.into(grads["head"], d_logits.transpose(1, 2), normed)
+        d_normed = matmul(d_logits, views["head"])
         d = norm.backward(d_normed, x, stats, views["ln_f.weight"], grads["ln_f.weight"], grads["ln_f.bias"])
         for layer in range(self.spec.layers - 1, -1, -1):
             d = block.backward(d, kept[layer], w.blocks[layer], g.blocks[layer], at)
         if embedded is not None:
             d = d * embedded
-        gemm.into(grads["wte"], one_hot.transpose(1, 2), d)
+        matmul.into(grads["wte"], one_hot.transpose(1, 2), d)
         grads["wpe"].zero_()
         grads["wpe"][:, :T].copy_(d.view(E, B, T, -1).sum(1))
         return mean
@@ -246,6 +245,6 @@ class TransformerModel:
         one_hot = at.buffers("one_hot", E, N, V)
         one_hot.copy_(tokens.reshape(-1, N, 1) == torch.arange(V, device=tokens.device))
         x = at.buffers("x", E, at.B, at.T, d).copy_(wpe[:, None, : at.T]).view(E, N, d)
-        at.gemm.add_(x, one_hot, wte)
+        at.matmul.add_(x, one_hot, wte)
         mask = None if at.dropout is None else at.dropout.mask(0, N, d, dtype=x.dtype)
         return (x if mask is None else x.mul_(mask)), one_hot, mask

@@ -7,13 +7,13 @@ it gets a copy of its own: each then resumes the whole batch with the others dro
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 
 from runners.engine.types import Member
 from runners.pool.bench import Bench, Returned
 from runners.pool.state import Assignment, Probe, manifest, read_manifest
+from store import files
 from store.paths import LabPaths
 
 NAME = "assignment.json"
@@ -28,8 +28,7 @@ def obstacle(paths: LabPaths) -> str:
     """
     probe = paths.checkpoints / f"{NAME}.room"
     try:
-        with probe.open("wb") as f:
-            f.write(bytes(ROOM))
+        files.replace(probe, bytes(ROOM))
     except OSError as error:
         return f"checkpoints cannot be written: {error.strerror}"
     finally:
@@ -45,16 +44,8 @@ def prepare(assignment: Assignment) -> None:
         OSError: no room.
     """
     folder = Path(assignment.folder)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    aside = folder / (NAME + ".tmp")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as f:
-            f.write(manifest(assignment))
-        aside.replace(folder / NAME)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    files.own_folder(folder)
+    files.replace(folder / NAME, manifest(assignment).encode())
 
 
 def members(folder: Path) -> tuple[Member, ...] | None:
@@ -95,7 +86,7 @@ def recover(paths: LabPaths) -> None:
         for folder in sorted(paths.checkpoints.iterdir()):
             if folder.suffix == ".tmp":
                 shutil.rmtree(folder, ignore_errors=True)
-            elif folder.is_dir():
+            elif folder.is_dir() and not folder.is_symlink():
                 separate(paths, folder)
 
 

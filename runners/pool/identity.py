@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from runners.pool.interpreter import ROOT
+from store.files import replace
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,7 @@ class Roster:
         Raises:
             OSError: there is no room for it.
         """
-        aside = self._file.with_suffix(".tmp")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as f:
-            f.write(json.dumps([asdict(p) for p in processes]))
-        aside.replace(self._file)
+        replace(self._file, json.dumps([asdict(p) for p in processes]).encode())
 
     def read(self) -> list[ProcessId]:
         """The list; an unreadable file counts as empty."""

@@ -102,11 +102,13 @@ def _over(
         text = "the trainer ended without an end of every trial"
         give_back(bench, assignment, "failed", text)
     elif isinstance(message, m.Halted):
+        if not assignment.stopping and slot.worker is not None:
+            slot.worker.quit()  # it will train no more: a refused capture may have spoiled its allocator
         give_back(bench, assignment, "stopped", kept=message.kept)
     else:
         give_back(bench, assignment, message.reason, f"{message.text}\n{message.trace}")
-        if message.reason == "device" and slot.worker is not None:
-            slot.ending = ("device", message.text)
+        if (message.reason == "device" or message.broken) and slot.worker is not None:
+            slot.ending = (message.reason, message.text)
             slot.worker.kill()  # a broken context heals only with its process
 
 

@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
 from runners.pool.options import MAX_THREADS, TRAINER, Options
 from store.connect import SCHEMA
-from store.errors import LabError
+from store.errors import LabError, Supervised
+from store.files import open_own
 from store.header import check_header
 from store.locks import SupervisorLock, holder, newer
-from store.paths import LabPaths
+from store.paths import LabPaths, refuse_place
 
 LOG_BYTES = 2 << 20
 UP = "\n"
@@ -103,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         LabPaths(options.lab).require_file()
+        refuse_place(LabPaths(options.lab))
     except LabError as error:
         return _refused(error)
     if args.lifeline is not None:
@@ -171,7 +174,7 @@ def _acquire(paths: LabPaths, caller: _Caller) -> SupervisorLock:
     while True:
         try:
             return SupervisorLock.acquire(paths, version=version(), started=identify(os.getpid()).started)
-        except LabError:
+        except Supervised:
             other = holder(paths)
             if other and not newer(version(), other.get("version")):
                 raise
@@ -189,6 +192,13 @@ def _acquire(paths: LabPaths, caller: _Caller) -> SupervisorLock:
                 print(f"labtui: {text}", file=sys.stderr)
 
 
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """The supervisor's log, never written through a link."""
+
+    def _open(self) -> TextIOWrapper:
+        return os.fdopen(open_own(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
+
+
 def _log_to(paths: LabPaths, terminal: bool) -> None:
     logging.raiseExceptions = False  # a full disk must not fill stderr with tracebacks of the log
     root = logging.getLogger("labtui")
@@ -196,9 +206,7 @@ def _log_to(paths: LabPaths, terminal: bool) -> None:
     root.propagate = False
     form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     form.converter = time.gmtime
-    file = logging.handlers.RotatingFileHandler(
-        paths.logs / "supervisor.log", maxBytes=LOG_BYTES, backupCount=2, delay=True
-    )
+    file = _LogFile(paths.supervisor_log, maxBytes=LOG_BYTES, backupCount=2, delay=True)
     handlers: list[logging.Handler] = [file]
     if terminal:
         handlers.append(logging.StreamHandler(sys.stderr))
@@ -231,8 +239,7 @@ def _detached(options: Options) -> int:
             print(f"labtui: {told}", file=sys.stderr)
         return 0
     return _refused(
-        answer.decode()
-        or f"the supervisor did not start; see {LabPaths(options.lab).logs / 'supervisor.log'}"
+        answer.decode() or f"the supervisor did not start; see {LabPaths(options.lab).supervisor_log}"
     )
 
 

@@ -172,7 +172,7 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
         for r in remarks:
             tx.event(r.kind, r.text, level=r.level, job_id=r.job_id, probe_id=r.probe_id)
         for assignment, plan in plans:
-            _plan(bench, tx, assignment, to_json(plan))
+            _plan(bench, tx, assignment, to_json(plan), keep=not plan.passing)
         for assignment, step in saved:
             for probe in assignment.probes.values():
                 probe_rows.checkpointed(tx, probe.id, assignment.folder, step)
@@ -231,7 +231,7 @@ def _sound(bench: Bench, probe: Probe) -> bool:
     return False
 
 
-def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
+def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str, *, keep: bool) -> None:
     slot = assignment.slot
     for probe in assignment.probes.values():
         probe_rows.set_plan(tx, probe.id, plan)
@@ -253,10 +253,12 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str) -> None:
                 "plan": plan,
             },
         )
+    if not keep:
+        return
     shape = shape_key(assignment.job)
-    lab.set_calibration(tx, shape, slot.plan_key, plan)
+    lab.set_calibration(tx, shape, slot.calibration_key, plan)
     if slot.kind != "cpu":  # a GPU's plan is made for so many members
-        lab.set_calibration(tx, shape, f"{slot.plan_key}/{len(assignment.members)}", plan)
+        lab.set_calibration(tx, shape, f"{slot.calibration_key}/{len(assignment.members)}", plan)
 
 
 def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:

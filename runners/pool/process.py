@@ -14,6 +14,7 @@ from runners.pool import protocol as m
 from runners.pool.identity import ProcessId, identify
 from runners.pool.interpreter import environment, module_command
 from runners.pool.protocol import MAX_LINE, MessageError, encode
+from store.files import open_own, replace
 
 LOG_BYTES = 4 << 20
 _CHUNK = 1 << 18
@@ -60,7 +61,7 @@ class Worker:
         up_read, up_write = os.pipe()
         self._down, self.up = down_write, up_read
         try:
-            with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
+            with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as out:
                 self._process = subprocess.Popen(
                     module_command(
                         "runners.pool.worker",
@@ -176,13 +177,10 @@ def trim(log: Path) -> None:
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES:
             old = log.with_suffix(log.suffix + ".1")
-            with log.open("rb") as f:
+            with os.fdopen(open_own(log, os.O_RDWR), "r+b") as f:
                 f.seek(-(LOG_BYTES // 2), os.SEEK_END)
-                kept = f.read()
-            descriptor = os.open(old, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(kept)
-            os.truncate(log, 0)
+                replace(old, f.read())
+                f.truncate(0)
 
 
 def _environment(threads: int) -> dict[str, str]:

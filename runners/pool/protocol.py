@@ -221,6 +221,8 @@ class Failed:
     """The exception in one line."""
     trace: str
     """The end of the traceback."""
+    broken: bool = False
+    """The process can compute no more: its CUDA context is spoiled."""
     kind: Literal["Failed"] = "Failed"
 
 

@@ -207,7 +207,7 @@ def _extra(bench: Bench, wishes: Sequence[Wish], fresh: Sequence[tuple[Run, Stan
 def _capacity(bench: Bench, tx: Tx, slot: Slot, run: Run) -> int:
     if not bench.options.pack:
         return 0
-    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.plan_key))
+    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.calibration_key))
     if plan is None:
         return 0
     if slot.kind == "cpu":
@@ -245,7 +245,7 @@ def _begin(bench: Bench, tx: Tx, load: Load) -> _Order:
         begun.append(_Begun(wish, rows, probe_rows.wins(tx, wish.run.id) if slot.kind == "cpu" else {}))
     stored = _plan_of(begun[0].begun.plan) if begun[0].begun.resumed else None
     if stored is None:
-        key = slot.plan_key
+        key = slot.calibration_key
         if slot.kind != "cpu":
             key += f"/{sum(w.size for w in load.wishes)}"
         stored = _plan_of(lab.calibration(tx, shape_key(load.wishes[0].run.job), key))

@@ -163,8 +163,16 @@ class Slot:
         return self.device.kind
 
     @property
+    def calibration_key(self) -> str:
+        """Under what a shape's plan is kept: another torch has other kernels and other needs."""
+        ready = self.worker.ready if self.worker is not None else None
+        return (
+            f"{self.plan_key}/torch {ready.library}" if ready is not None and ready.library else self.plan_key
+        )
+
+    @property
     def plan_key(self) -> str:
-        """Under what a calibration is kept: the kind of card, or the CPU with the threads that a slot has."""
+        """Under what a speed is kept: the kind of card, or the CPU with the threads that a slot has."""
         return f"cpu/{self.threads}" if self.kind == "cpu" else f"{self.kind}/{self.device.name}"
 
 
@@ -209,6 +217,8 @@ def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Mem
     else:
         stop = "probe" if search.stop_rule == "first_success" else "never"
     generalise = run.job.generalisation and probe.candidate.n == run.job.n_max
+    if generalise:  # what is tested at twice the length must depend on the spec alone, so nothing ends early
+        stop = "never"
     return tuple(
         Member(probe.key, probe.candidate.n, t.lr, t.seed, search.eps, stop, generalise)  # type: ignore[arg-type]
         for t in sorted(probe.trials, key=lambda t: -wins.get((t.lr, t.seed), 0))

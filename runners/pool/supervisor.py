@@ -267,8 +267,12 @@ class Supervisor:
             with self.writer.transaction(durable=False) as tx:
                 lab.heartbeat(tx, self._state(), bench.obstacle or bench.waiting)
         if self._is_due("chores", CHORES_S):
+            from store.write import lab
+
             self.staff.trim_logs()
             self.wal.look()
+            with self.writer.transaction(durable=False) as tx:
+                lab.prune_events(tx)
             for kind, idle_s in REST_S.items():
                 if not bench.holding or kind == "cuda":
                     self.staff.rest(kind, idle_s)

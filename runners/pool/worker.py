@@ -346,6 +346,18 @@ def _log(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+LOST_CARD = (
+    "uncorrectable ecc",
+    "cudaerroreccuncorrectable",
+    "gpu is lost",
+    "fallen off the bus",
+    "no cuda-capable device",
+    "cudaerrornodevice",
+)
+"""What CUDA says of a card that has gone; all else (an assertion, a bad address, a card that others use) is
+a job's."""
+
+
 def _failure(tag: m.Tag, error: Exception) -> m.Failed:
     text = f"{type(error).__name__}: {error}"[:1000]
     names = {c.__name__ for c in type(error).__mro__}
@@ -353,9 +365,9 @@ def _failure(tag: m.Tag, error: Exception) -> m.Failed:
     traceback.print_exception(error, file=trace)
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "out of memory" in text.lower():
         return m.Failed(tag, "out_of_memory", text, trace.getvalue()[-4000:])
-    if "AcceleratorError" in names or "CUDA error" in text or "cudaError" in text:
-        return m.Failed(tag, "device", text, trace.getvalue()[-4000:])
-    return m.Failed(tag, "failed", text, trace.getvalue()[-4000:])
+    broken = "AcceleratorError" in names or "CUDA error" in text or "cudaError" in text
+    lost = broken and any(word in text.lower() for word in LOST_CARD)
+    return m.Failed(tag, "device" if lost else "failed", text, trace.getvalue()[-4000:], broken)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
 from runners.pool.identity import ProcessId, Roster
 from runners.pool.process import Worker, trim
 from runners.pool.state import Slot
+from store.files import UnusableError
 from store.rows import DeviceRow
 
 START_FAILURES = 5
@@ -93,9 +94,11 @@ class Staff:
 
     def _spawn(self, slot: Slot) -> None:
         options, paths = self.bench.options, self.bench.paths
-        log_file = paths.logs / f"{slot.name.replace(':', '')}.log"
+        log_file = paths.worker_log(slot.name)
         try:
             worker = Worker(slot.name, options.trainer, slot.threads, log_file, self.bench.clock)
+        except UnusableError as error:
+            raise NoWorker(f"no worker can be started: {log_file} {error.strerror}") from None
         except OSError as error:
             slot.not_before = self.bench.clock() + 2.0
             self.bench.waiting = f"no worker can be started: {error.strerror}"
@@ -222,6 +225,5 @@ class Staff:
 
     def trim_logs(self) -> None:
         """Keep the logs of running workers within their size."""
-        for file in self.bench.paths.logs.glob("*.log"):
-            if file.name != "supervisor.log":
-                trim(file)
+        for file in self.bench.paths.worker_logs():
+            trim(file)

@@ -4,7 +4,7 @@ computed from their indices on the device.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -56,9 +56,20 @@ class LengthStream:
             at += width
 
 
-@lru_cache(maxsize=256)
+_streams: WeakValueDictionary[tuple[int, int, int, int, torch.device], LengthStream] = WeakValueDictionary()
+"""Those in use. A stream lives as long as a source that reads it: a GPU's memory of it is not reused too
+soon."""
+
+
 def _length_stream(n_tokens: int, length: int, held: int, seed: int, device: torch.device) -> LengthStream:
-    return LengthStream(n_tokens, length, held, seed, device)
+    key = (n_tokens, length, held, seed, device)
+    found = _streams.get(key)
+    if found is None:
+        found = _streams[key] = LengthStream(*key)
+        if device.type != "cpu":
+            # Whoever asks next may work on another of the GPU's streams.
+            torch.cuda.current_stream(device).synchronize()
+    return found
 
 
 class DataSource:
@@ -80,10 +91,15 @@ class DataSource:
         self._digits = Digits(job.task.n_tokens, self.dtype, self.device)
         self._layout = layout(job, seed, [s.training for s in job.shares], self.device)
         self._tokens = torch.empty(0, job.lengths.length, dtype=self.dtype, device=self.device)
+        self._streams: dict[int, LengthStream] = {}
 
     def _stream(self, place: int) -> LengthStream:
-        share = self.job.shares[place]
-        return _length_stream(self.job.task.n_tokens, share.length, share.validation, self.seed, self.device)
+        if place not in self._streams:
+            share = self.job.shares[place]
+            self._streams[place] = _length_stream(
+                self.job.task.n_tokens, share.length, share.validation, self.seed, self.device
+            )
+        return self._streams[place]
 
     def validation(self) -> Batch:
         """The validation set, [V, T], ordered by length; the same for every N."""

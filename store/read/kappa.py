@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from store import decode as d
-from store.read.base import Connected
 from store.rows import CellRow, NStar
 
 _STATE = d.one_of("queued", "running", "paused", "done", "cancelled", "failed")
@@ -32,34 +32,36 @@ class _Asked(NamedTuple):
     """Id, joint job, jobs of the sum, axes."""
 
 
-class KappaReads(Connected):
-    """Part of :class:`store.read.Lab`."""
+class KappaCells:
+    """The cells of an open lab; what was submitted is read once.
 
-    _asked: _Asked | None = None
+    Args:
+        rows: all rows of a statement on the lab's connection.
+    """
 
-    def cells(self, study_id: int | None = None) -> list[CellRow]:
-        """The kappa cells of one study, or of all, in the order of submission.
+    def __init__(self, rows: Callable[[str, Sequence[Any]], list[Any]]) -> None:
+        self._rows = rows
+        self._asked: _Asked | None = None
 
-        An N*_n that several cells share is one object.
-        A cell whose job is missing from a damaged file is left out.
+    def read(self, study_id: int | None, have: frozenset[str]) -> list[CellRow]:
+        """The cells of one study, or of all, in the order of submission; within one transaction.
+
+        Args:
+            have: the columns that the lab's table of jobs has.
         """
-        with self.consistent():
-            asked = self._what_was_asked(study_id)
-            have = self._columns["job"]
-            columns = ", ".join(c if c in have else "NULL" for c in _JOB)
-            columns = f"id, CASE WHEN distribution = 'fixed' THEN length END, {columns}"
-            # through the study's own jobs: two sub-queries over its cells would cost more than the scan
-            within = (
-                "" if study_id is None else " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)"
-            )
-            jobs = self._rows(f"SELECT {columns} FROM job{within}", () if study_id is None else (study_id,))
+        asked = self._what_was_asked(study_id)
+        columns = ", ".join(c if c in have else "NULL" for c in _JOB)
+        columns = f"id, CASE WHEN distribution = 'fixed' THEN length END, {columns}"
+        # through the study's own jobs: two sub-queries over its cells would cost more than the scan
+        within = "" if study_id is None else " WHERE id IN (SELECT job_id FROM study_job WHERE study_id = ?)"
+        jobs = self._rows(f"SELECT {columns} FROM job{within}", () if study_id is None else (study_id,))
         return _assemble(asked, dict(zip(map(_ID, jobs), _n_stars(jobs), strict=True)))
 
     def _what_was_asked(self, study_id: int | None) -> _Asked:
         """Cells and their parts: submitted once and never changed,
         so they are read again only where some were added.
         """
-        mark = (study_id, *self._rows("SELECT count(*), max(id) FROM cell")[0])
+        mark = (study_id, *self._rows("SELECT count(*), max(id) FROM cell", ())[0])
         if self._asked is None or self._asked.mark != mark:
             only, values = ("", ()) if study_id is None else (" WHERE cell.study_id = ?", (study_id,))
             cells = self._rows(

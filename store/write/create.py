@@ -16,7 +16,7 @@ from store.errors import OPENED, LabError, NoRoom, NotALab, ReadOnlyLab, from_os
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrate import SCRIPTS, migrate
-from store.paths import LabPaths, refuse_network
+from store.paths import LabPaths, refuse_place
 from store.snapshot import backup_locked
 from store.write.tx import connect, engine_on, unwrap
 
@@ -31,7 +31,7 @@ def create_or_open(path: str | os.PathLike[str]) -> None:
         LabError: the file is something else, newer, or cannot be written; nothing was changed.
     """
     paths = LabPaths(path)
-    refuse_network(paths)
+    refuse_place(paths)
     if not paths.lab.parent.is_dir():
         raise LabError(f"there is no folder {paths.lab.parent}; expected one to make {paths.lab.name} in")
     if _exists(paths):

@@ -15,6 +15,7 @@ from store.schema import Supervisor
 from store.write.tx import SUPERVISOR, Tx, row_of
 
 KEEP_EVENTS = 200_000
+PRUNED_AT_ONCE = 5_000
 _SPEED_WEIGHT = 0.3
 """Of a new measurement against what is stored."""
 
@@ -158,6 +159,10 @@ def set_calibration(tx: Tx, key: str, device: str, plan_json: str) -> None:
     )
 
 
-def prune_events(tx: Tx, keep: int = KEEP_EVENTS) -> int:
-    """Forget all but the newest events; how many went."""
-    return tx.run("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - :keep", keep=keep)
+def prune_events(tx: Tx, keep: int = KEEP_EVENTS, *, at_once: int = PRUNED_AT_ONCE) -> int:
+    """Forget the oldest events beyond the newest ``keep``, so many in one transaction; how many went."""
+    return tx.run(
+        "DELETE FROM event WHERE id <= (SELECT min(max(id) - :keep, min(id) + :at_once - 1) FROM event)",
+        keep=keep,
+        at_once=at_once,
+    )

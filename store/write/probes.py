@@ -341,7 +341,8 @@ def end_probe(
         _late(tx, row.job_id, probe_id, f"the end of N = {row.n}", attempt, told_by)
         return None
     trials = tx.rows(
-        "SELECT seed, outcome, best_loss, steps, generalisation FROM trial WHERE probe_id = :probe",
+        "SELECT seed, outcome, best_loss, steps, generalisation FROM trial "
+        "WHERE probe_id = :probe ORDER BY id",
         probe=probe_id,
     )
     try:

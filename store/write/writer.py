@@ -14,12 +14,12 @@ from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
-from store import waits
+from store import raw, waits, wal
 from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
 from store.locks import HeldLock
-from store.paths import LabPaths, refuse_network
+from store.paths import LabPaths, refuse_place
 from store.write.tx import Tx, connect, engine_on, unwrap
 
 CHECKPOINT_PAGES = 1000
@@ -69,15 +69,18 @@ class Writer:
         self._pages = 0
         self.paths.require_file()
         check_header(self.paths.lab)
-        refuse_network(self.paths)
+        refuse_place(self.paths)
         if not os.access(self.paths.lab, os.W_OK):
             raise ReadOnlyLab(refusal(f"{self.paths.lab} cannot be written by this user"))
         self._lock = HeldLock(self.paths)
         try:
             with self._lock.hold(lock_timeout_s):
+                if wal.foreign(self.paths):
+                    wal.put_aside(self.paths)
                 self._connection = connect(self.paths)
                 try:
                     require_schema(validate(self._connection, self.paths.lab), self.paths.lab)
+                    wal.note_owner(self.paths)
                     self._connection.execute("PRAGMA synchronous = FULL")
                     self._connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
                 except BaseException:
@@ -90,7 +93,9 @@ class Writer:
             self._lock.close()
             raise
         self._engine = engine_on(self._connection)
-        self._places = {p: _identity(p) for p in (self.paths.lab, self.paths.wal, self.paths.write_lock)}
+        self._origin = wal.origin(self.paths)
+        self._seen = (0, 0)
+        self._places = {p: wal.identity(p) for p in (self.paths.lab, self.paths.wal, self.paths.write_lock)}
 
     def __enter__(self) -> Writer:
         return self
@@ -142,6 +147,8 @@ class Writer:
         """
         from store.snapshot import backup_locked
 
+        if wal.identity(self.paths.lab) == self._places[self.paths.lab]:
+            raise LabError("what is left of it is its WAL, which is put into the folder of backups")
         if not self.paths.backups.is_dir():
             raise LabError(f"the folder {self.paths.backups} has gone too; no copy can be written")
         with self._lock.hold(self._timeout_s):
@@ -167,6 +174,7 @@ class Writer:
         self._closed = True
         try:
             with self._lock.hold(self._timeout_s):
+                self._let_go()
                 self._connection.close()
         except LabError:
             pass  # somebody else is writing and so has the file open: this close checkpoints nothing
@@ -175,12 +183,39 @@ class Writer:
             self._engine.dispose()
             self._lock.close()
 
+    def _let_go(self) -> None:
+        """Where another file lies in the lab's place, our WAL is not left beside it, nor folded into it."""
+        if wal.identity(self.paths.wal) != self._places[self.paths.wal]:
+            return
+        there = wal.identity(self.paths.lab)
+        if there is not None and (there != self._places[self.paths.lab] or self._overwritten()):
+            aside = wal.put_aside(self.paths)
+            if there == self._places[self.paths.lab]:
+                # SQLite folds it in when it closes, by its open descriptor: an empty one cannot be
+                raw.copy(aside, aside.with_suffix(".copy"))
+                os.truncate(aside, 0)
+                aside.with_suffix(".copy").replace(aside)
+
+    def _overwritten(self) -> bool:
+        """Another lab was written into the very file (``cp`` over it)."""
+        found = self.paths.lab.stat()
+        seen = found.st_mtime_ns, found.st_size
+        if seen == self._seen:
+            return False
+        now = wal.origin(self.paths)
+        if not self._origin or not now or now == self._origin:
+            self._seen = seen
+            return False
+        return True
+
     def _require_place(self) -> None:
         for path, mine in self._places.items():
-            there = _identity(path)
+            there = wal.identity(path)
             if there != mine:
                 what = "was moved or deleted" if there is None else "was replaced by another file"
                 raise Moved(f"{path} {what} while the lab was open; expected the same file at its place")
+        if self._overwritten():
+            raise Moved(f"{self.paths.lab} was overwritten with another lab while it was open")
 
     def _fence(self, tx: Tx) -> None:
         if self.epoch is None:
@@ -216,12 +251,3 @@ class Writer:
         except sqlite3.Error:
             # No room, or a reader in the way: the WAL stays, nothing is lost, and the next commit tries again
             return
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what lies at a path; those of an open file are given to no other."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

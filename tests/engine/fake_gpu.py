@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,10 +20,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from runners.engine import device as real
-from runners.models.gemm import Gemm
+from runners.models.matmul import Matmul
 
 HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
 """Operations whose results the host waits for: a capture refuses them."""
+
+
+TOTAL = 8 << 30
+"""Bytes of the stand-in's memory."""
 
 
 class _Tape(TorchDispatchMode):
@@ -60,7 +65,7 @@ class Graph:
 class Stream:
     """A stand-in for torch.cuda.Stream and torch.cuda.Event: everything is done at once."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def synchronize(self) -> None: ...
@@ -80,10 +85,11 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
             yield
 
     # What numpy does is no operation of torch's, and no card does it.
-    monkeypatch.setattr(Gemm, "_by_numpy", lambda *_: False)
+    monkeypatch.setattr(Matmul, "_by_numpy", lambda *_: False)
     monkeypatch.setattr(Graph, "captured", 0)
     monkeypatch.setattr(Graph, "replayed", 0)
     monkeypatch.setattr(real, "GPU", "cpu")
+    monkeypatch.setattr(real, "_free_streams", {})
     for name, stand_in in {
         "CUDAGraph": Graph,
         "graph": capture,
@@ -95,6 +101,10 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
         "empty_cache": lambda: None,
         "set_device": lambda _: None,
         "get_device_name": lambda _: "none",
+        "get_device_properties": lambda _: SimpleNamespace(total_memory=TOTAL),
+        "mem_get_info": lambda _: (TOTAL, TOTAL),
+        "memory_reserved": lambda _: 0,
+        "memory_allocated": lambda _: 0,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engine_bench import MODELS, cpu, tiny
+from small_runs import MODELS, cpu, tiny
 from torch import Tensor
 
 from runners.engine import calibrate as room
-from runners.engine import memory
-from runners.engine.calibrate import calibrate, company_changes_nothing
+from runners.engine import device as memory
+from runners.engine.calibrate import calibrate, fusing_changes_no_bit
 from runners.engine.types import Plan
 from runners.models.recurrent import Recurrent
 
@@ -44,7 +44,7 @@ def test_a_kernel_that_sums_otherwise_in_company_is_found(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Recurrent, "step", uneven)
     monkeypatch.setattr(room, "_fastest", lambda *_: 4)
-    assert not company_changes_nothing(tiny(), cpu(), 4)
+    assert not fusing_changes_no_bit(tiny(), cpu(), 4)
     plan = calibrate(tiny(), "cpu")
     assert plan.members_at_once == 1
     assert "in company" in plan.note
@@ -58,7 +58,7 @@ def test_neighbouring_lengths_are_timed_once(monkeypatch: pytest.MonkeyPatch) ->
         return 4
 
     monkeypatch.setattr(room, "_fastest", fastest)
-    monkeypatch.setattr(room, "company_changes_nothing", lambda *_: True)
+    monkeypatch.setattr(room, "fusing_changes_no_bit", lambda *_: True)
     for lengths in ((2, 5), (2, 6), (8, 8), (9, 9)):
         assert calibrate(tiny(lengths=lengths), "cpu").members_at_once == 4
     assert len(timed) == 2

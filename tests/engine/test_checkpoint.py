@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runners.engine import checkpoint, saver
+from runners.engine import checkpoint
 from runners.engine.types import Checkpointed, Note
 
 STATE: dict[str, Any] = {"a": [1, 2, {"b": "é"}], "c": None}
@@ -103,14 +103,14 @@ def test_the_interval_is_a_minute_or_a_hundred_times_what_was_blocked_and_comput
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    keeper = saver.Saver(tmp_path, clock)
+    keeper = checkpoint.Saver(tmp_path, clock)
 
     def take() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         clock.now += blocked
         return STATE, TENSORS
 
     for blocked, computed, pause in ((0.1, 0.1, 60.0), (2.0, 0.0, 200.0), (0.5, 1.0, 150.0)):
-        monkeypatch.setattr(saver, "thread_time", lambda computed=computed: computed)
+        monkeypatch.setattr(checkpoint, "thread_time", lambda computed=computed: computed)
         assert not keeper.due()
         clock.now += 1000.0
         assert keeper.due()
@@ -127,7 +127,7 @@ def test_the_interval_is_a_minute_or_a_hundred_times_what_was_blocked_and_comput
 def test_a_disk_that_is_full_is_told_and_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = saver.Saver(tmp_path)
+    keeper = checkpoint.Saver(tmp_path)
 
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_is_told_and_training_goes_on(
 
 def test_without_a_folder_nothing_is_due() -> None:
     clock = Clock()
-    keeper = saver.Saver(None, clock)
+    keeper = checkpoint.Saver(None, clock)
     clock.now = 1e9
     assert not keeper.due()
     assert keeper.save(1, lambda: (STATE, TENSORS)) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, Seen, grid, tiny
+from small_runs import FORMATS, MODELS, Seen, grid, tiny
 
 from runners.engine.calibrate import calibrate
 from runners.engine.trainer import Trainer

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from engine_bench import FORMATS, tiny
 from fake_gpu import HOST_READS
+from small_runs import FORMATS, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

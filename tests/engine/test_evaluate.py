@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from engine_bench import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import tiny
 from torch import Tensor
 
 from runners.engine import data

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_runs import FORMATS, MODELS, cpu, grid, run, tiny
 
-from runners.engine.calibrate import company_changes_nothing
+from runners.engine.calibrate import fusing_changes_no_bit
 from runners.engine.fused_batch import FusedBatch, fresh
 from runners.engine.schedule import Schedule
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import Member
 from runners.spec import Job
 
 
-def lane(job: Job, members: list[Member]) -> FusedBatch:
-    shape = Schedule(job, "cpu", cpu(), Ledger(members, job.training.steps)).shape()
+def fused(job: Job, members: list[Member]) -> FusedBatch:
+    shape = Schedule(job, "cpu", cpu(), Trials(members, job.training.steps)).shape()
     batch = min(job.training.batch_size, members[0].n)
     return FusedBatch(shape, fresh(shape, range(len(members)), members), members, batch)
 
@@ -37,20 +37,20 @@ def to(target: int, one: FusedBatch) -> FusedBatch:
 def test_parameters_and_moments_are_those_of_the_member_alone(model: str, format: str) -> None:
     job = tiny(model, format)
     members = grid(seeds=(10, 20, 30))
-    together = to(12, lane(job, members)).rows
+    together = to(12, fused(job, members)).rows
     for e, member in enumerate(members):
-        alone = to(12, lane(job, [member])).rows
+        alone = to(12, fused(job, [member])).rows
         for a, b in zip(together.select([e]).tensors, alone.tensors, strict=True):
             assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("model", MODELS)
-def test_composing_a_lane_anew_disturbs_nobody(model: str, format: str) -> None:
+def test_composing_a_batch_anew_disturbs_nobody(model: str, format: str) -> None:
     job = tiny(model, format)
     members = grid(seeds=(10, 20, 30))
-    whole = to(12, lane(job, members)).rows
-    first = to(7, lane(job, members))
+    whole = to(12, fused(job, members)).rows
+    first = to(7, fused(job, members))
     keep = [4, 1]
     newcomer = Member("b", 15, 1e-2, 7, 1e-3)
     rows = first.rows.select(keep).join(fresh(first.shape, [9], [newcomer]))
@@ -58,7 +58,7 @@ def test_composing_a_lane_anew_disturbs_nobody(model: str, format: str) -> None:
     to(12, second)
     for a, b in zip(second.rows.select([0, 1]).tensors, whole.select(keep).tensors, strict=True):
         assert torch.equal(a, b)
-    alone = to(5, lane(job, [newcomer])).rows
+    alone = to(5, fused(job, [newcomer])).rows
     for a, b in zip(second.rows.select([2]).tensors, alone.tensors, strict=True):
         assert torch.equal(a, b)
 
@@ -110,9 +110,9 @@ def test_the_sizes_of_the_presets(model: dict[str, object], format: str, at_once
     job = Job.model_validate(
         {**tiny(format=format, lengths=(2, 7), batch_size=64).model_dump(), "model": model}
     )
-    assert company_changes_nothing(job, cpu(), at_once)
+    assert fusing_changes_no_bit(job, cpu(), at_once)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_check_made_at_calibration_passes(model: str) -> None:
-    assert company_changes_nothing(tiny(model), cpu(), 4)
+    assert fusing_changes_no_bit(tiny(model), cpu(), 4)

@@ -4,15 +4,24 @@ and what happens where it fails.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import fake_gpu
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, Seen, grid, run, tiny
+from small_runs import FORMATS, MODELS, Seen, grid, run, tiny
 
+from runners.engine import data
 from runners.engine.calibrate import calibrate
-from runners.engine.types import Control, EngineEvent, Evaluated, Plan, Planned
+from runners.engine.cuda_graphs import CaptureRefusedError, CudaGraphs
+from runners.engine.device import is_out_of_memory
+from runners.engine.fused_batch import FusedBatch
+from runners.engine.loader import Loader as Loader
+from runners.engine.trainer import Trainer
+from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Plan, Planned, Stopped
+from runners.interrupt import Interrupted, Listener, check_interrupt
 
 
 def plan(at_once: int = 64, *, graph: bool = True, streams: int = 1) -> Plan:
@@ -52,10 +61,10 @@ def test_verdicts_are_those_of_a_cpu(model: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("at_once", "streams"), [(64, 1), (2, 1), (3, 2)])
-def test_lanes_composed_anew_are_captured_anew(
+def test_batches_composed_anew_are_captured_anew(
     at_once: int, streams: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of three probes end early; the third goes on in a smaller lane, with a graph of its own."""
+    """Two of three probes end early; the third goes on in a smaller batch, with a graph of its own."""
     job = tiny(steps=30)
     members = [*grid("a", eps=9.0), *grid("b", eps=9.0), *grid("c", eps=0.0)]
     fake_gpu.install(monkeypatch)
@@ -83,23 +92,163 @@ def test_resumed_to_the_bit(model: str, at: int, tmp_path: Path, monkeypatch: py
     assert told(again) == told(whole)
 
 
-def test_a_step_that_cannot_be_captured_runs_without_a_graph_and_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def refuse() -> None:
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+
+def test_a_refused_capture_ends_the_run_with_a_plan_without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allocator of this process may be spoiled: a new one goes on."""
     job, members = tiny(), grid()
-
-    def refuse() -> None:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
-
     fake_gpu.install(monkeypatch, refuse)
     seen = run(job, members, plan=plan())
-    assert [p.graph for p in plans(seen)] == [True, False]
-    assert seen.notes == [plans(seen)[1].note]
+    first, second = plans(seen)
+    assert first.graph
+    assert not second.graph
+    assert second.passing
+    assert seen.notes == [second.note]
     assert "operation not permitted when stream is capturing); it runs without a CUDA graph" in seen.notes[0]
-    assert told(seen) == told(run(job, members, plan=plan(graph=False)))
-    chosen = calibrate(job, "cpu", 4)
+    assert seen.events[-1] == Stopped(None)
+    assert not seen.ended
+    assert told(run(job, members, plan=second)) == told(run(job, members, plan=plan(graph=False)))
+
+
+def test_a_capture_refused_in_calibration_is_calibrated_without_graphs_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_gpu.install(monkeypatch, refuse)
+    with pytest.raises(CaptureRefusedError):
+        calibrate(tiny(), "cpu", 4)
+    trainer = Trainer(tiny(), grid(), device="cpu")
+    events = list(trainer.run(Control()))
+    [told_plan] = [e.plan for e in events if isinstance(e, Planned)]
+    assert told_plan.open
+    assert events[-1] == Stopped(None)
+    again = list(Trainer(tiny(), grid(), device="cpu", plan=told_plan).run(Control()))
+    [chosen] = [e.plan for e in again if isinstance(e, Planned)]
+    assert chosen.members_at_once
     assert not chosen.graph
-    assert "without a CUDA graph" in chosen.note
+    assert chosen.passing
+    assert sum(isinstance(e, Ended) for e in again) == 4
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_finished_batch_is_freed_before_the_next_is_made(
+    graph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_gpu.install(monkeypatch)
+    made: list[weakref.ref[FusedBatch]] = []
+    alive: list[int] = []
+    init = FusedBatch.__init__
+
+    def counted(self: FusedBatch, *args: object) -> None:
+        alive.append(sum(r() is not None and hasattr(r(), "adam") for r in made))
+        made.append(weakref.ref(self))
+        init(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FusedBatch, "__init__", counted)
+    gc.collect()
+    gc.disable()
+    try:
+        run(tiny(), [*grid("a", eps=0.0), *grid("b", eps=0.0)], plan=plan(2, graph=graph))
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0, 0]
+    assert not any(r() for r in made), "no cycle holds a batch"
+
+
+def test_a_batch_composed_anew_takes_memory_after_the_old_one_gave_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_gpu.install(monkeypatch)
+    order: list[str] = []
+    monkeypatch.setattr(
+        Loader, "allocate", lambda self, was=Loader.allocate: (order.append("take"), was(self))[1]
+    )
+    monkeypatch.setattr(
+        FusedBatch, "release", lambda self, was=FusedBatch.release: (order.append("give"), was(self))[1]
+    )
+    run(tiny(steps=30), [*grid("a", eps=9.0), *grid("b", eps=9.0), *grid("c", eps=0.0)], plan=plan(64))
+    assert order == ["take", "give", "take", "give"]
+
+
+def test_a_stop_is_heard_while_a_step_is_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpu.install(monkeypatch)
+    graphs = CudaGraphs("cpu")
+    state = torch.ones(3)
+
+    def step(place: torch.Tensor) -> None:
+        state.add_(1)
+        check_interrupt()
+
+    with Listener(lambda: True), pytest.raises(Interrupted):
+        graphs.train(1, step, [state])
+    assert state.tolist() == [1, 1, 1]
+    graphs.train(2, step, [state])
+    assert state.tolist() == [3, 3, 3]
+
+
+def test_memory_out_in_a_run_gives_up_kept_data_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan that follows serves these trials alone."""
+    fake_gpu.install(monkeypatch)
+    kept = [fake_gpu.TOTAL // 2, 0, 0]
+    monkeypatch.setattr(data.CACHE, "forget", lambda device: kept.pop(0))
+    left = 2
+    advance = FusedBatch.advance
+
+    def short(self: FusedBatch) -> int:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return advance(self)
+
+    monkeypatch.setattr(FusedBatch, "advance", short)
+    seen = run(tiny(), grid(), plan=plan(4))
+    assert [(p.members_at_once, p.passing) for p in plans(seen)] == [(4, False), (4, False), (2, True)]
+    assert "data that were kept" in seen.notes[0]
+    assert len(seen.ended) == 4
+
+
+def test_kept_data_is_bounded_by_a_share_of_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpu.install(monkeypatch)
+    monkeypatch.setattr(data, "CARD_SHARE", 1e-9)
+    cache = data.DataCache()
+    for seed in (1, 2, 3):
+        cache.training(tiny(), seed, 20, "cpu")
+    assert len(cache._entries) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["previous error during capture", "CUBLAS_STATUS_NOT_INITIALIZED when calling"]
+)
+def test_vague_errors_mean_memory_where_none_is_free(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpu.install(monkeypatch)
+    error = RuntimeError(f"CUDA error: {text}")
+    assert not is_out_of_memory(error, "cpu")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (fake_gpu.TOTAL // 100, fake_gpu.TOTAL))
+    assert is_out_of_memory(error, "cpu")
+    assert not is_out_of_memory(RuntimeError("CUDA error: too many resources requested for launch"), "cpu")
+
+
+def test_calibration_leaves_room_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpu.install(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (fake_gpu.TOTAL // 5, fake_gpu.TOTAL))
+    chosen = calibrate(tiny(), "cpu", 4)
+    assert (chosen.members_at_once, chosen.streams) == (1, 1)
+
+
+def test_streams_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuBLAS and the allocator keep memory for every stream that was ever used."""
+    fake_gpu.install(monkeypatch)
+    made: list[object] = []
+
+    def stream(*_: object) -> fake_gpu.Stream:
+        made.append(None)
+        return fake_gpu.Stream()
+
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    run(tiny(), [*grid("a", eps=0.0), *grid("b", eps=0.0), *grid("c", eps=0.0)], plan=plan(2))
+    assert len(made) == 2, "one to train on, one to lay data out"
 
 
 def test_memory_that_runs_out_while_capturing_halves_the_members(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,29 +11,29 @@ from typing import Any
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, Seen, StopAfter, cpu, grid, in_pieces, run, stopped, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_runs import FORMATS, MODELS, Seen, StopAfter, cpu, grid, in_pieces, run, stopped, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runners import interrupt
-from runners.engine import calibrate, data, generalise
+from runners.engine import calibrate, data, evaluate
+from runners.engine.evaluate import rescaled_accuracy
 from runners.engine.fused_batch import FusedBatch, fresh
-from runners.engine.generalise import rescaled_accuracy
 from runners.engine.schedule import Schedule
 from runners.engine.trainer import Trainer
-from runners.engine.trials import Ledger
+from runners.engine.trials import Trials
 from runners.engine.types import Member, Plan, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
-from runners.models.gemm import Gemm
+from runners.models.matmul import Matmul
 from runners.spec import Job
 
 MOST_FLOP = 2.5e10
 """Between two looks at most this much arithmetic of matrix products: less than half a second of one core."""
 MOST_SEQUENCES = 1 << 17
 """... or this much data."""
-honest_test = generalise.generalisation_batch
+honest_test = evaluate.generalisation_batch
 LARGE: dict[str, dict[str, Any]] = {
     "lstm 768": {"kind": "lstm", "hidden": 768},
     "transformer 6x256": {"kind": "transformer", "layers": 6, "d": 256, "heads": 8, "dropout": 0.1},
@@ -86,14 +86,14 @@ def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.M
     of the paper's sizes with batch 64 and T = 60.
     """
     monkeypatch.setattr(
-        Gemm, "_by_numpy", lambda *_: False
+        Matmul, "_by_numpy", lambda *_: False
     )  # the same products by torch, where they can be counted
     job = large(name, 60)
     member = Member("a", 100, 1e-3, 1, 0.0)
-    shape = Schedule(job, "cpu", cpu(1), Ledger([member], 1000)).shape()
-    lane = FusedBatch(shape, fresh(shape, (0,), [member]), [member], 64)
+    shape = Schedule(job, "cpu", cpu(1), Trials([member], 1000)).shape()
+    fused = FusedBatch(shape, fresh(shape, (0,), [member]), [member], 64)
     counted = Arithmetic()
-    for work in (lambda: lane.advance(1), lane.full):
+    for work in (lambda: fused.advance(1), fused.full):
         with Listener(counted.look), counted:
             work()
         counted.look()
@@ -106,9 +106,9 @@ def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.M
 def test_the_test_at_twice_the_length_looks_up_at_every_position_or_layer(
     model: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generalise, "generalisation_batch", lambda *a: honest_test(*a, count=40))
+    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest_test(*a, count=40))
     job = tiny(model, format)
-    shape = Schedule(job, "cpu", cpu(1), Ledger(grid(), 10)).shape()
+    shape = Schedule(job, "cpu", cpu(1), Trials(grid(), 10)).shape()
     looks = []
     with Listener(lambda: bool(looks.append(1))):
         rescaled_accuracy(job, shape.model, shape.model.init(1), 1)
@@ -193,7 +193,7 @@ def test_stopped_in_the_middle_of_anything_it_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
     choices: st.DataObject,
 ) -> None:
-    monkeypatch.setattr(generalise, "generalisation_batch", lambda *a: honest_test(*a, count=30))
+    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest_test(*a, count=30))
     folder = tmp_path_factory.mktemp("run")
     job = tiny(model, choices.draw(st.sampled_from(FORMATS)), (2, 3), steps=9, eval_every=4)
     members = [*grid(generalisation=True), *grid("b", n=6, eps=0.9, stop="probe", generalisation=True)]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_bench import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 from runners.engine import checkpoint
-from runners.engine import loader as feed
+from runners.engine import loader as loader
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
 
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LONGEST", 2)  # requests are heard between blocks: stop anywhere
+    monkeypatch.setattr(loader, "LONGEST", 2)  # requests are heard between blocks: stop anywhere
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -107,7 +107,7 @@ def test_another_runs_checkpoint_is_refused(
     elif change == "job":
         job = tiny(batch_size=7)
     else:
-        monkeypatch.setattr("runners.engine.resume.kind", lambda _: "cuda:another")
+        monkeypatch.setattr("runners.engine.checkpoint.kind", lambda _: "cuda:another")
     seen = run(job, members, folder=tmp_path, resume=True)
     assert "passed over" in seen.notes[0]
     assert "begins afresh" in seen.notes[-1]

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from engine_bench import FORMATS, MODELS, cpu, grid, run, tiny
+from small_runs import FORMATS, MODELS, cpu, grid, in_pieces, run, tiny
 from torch import Tensor
 
-from runners.engine import fused_batch as lane
-from runners.engine import generalise, saver
-from runners.engine.cuda_graphs import CaptureRefusedError
+from runners.engine import checkpoint, data, evaluate, fused_batch, schedule, trainer
+from runners.engine.evaluate import Validation
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.trainer import Trainer
 from runners.engine.types import (
@@ -21,12 +22,13 @@ from runners.engine.types import (
     Evaluated,
     Member,
     Note,
+    Outcome,
     Planned,
     Stopped,
     shape_key,
 )
 from runners.models.recurrent import Recurrent
-from runners.spec import Grid, Search
+from runners.spec import Grid, Job, Search
 from runners.tasks import generalisation_batch
 
 
@@ -102,14 +104,14 @@ def test_a_diverged_trial_ends_and_harms_no_other(model: str, monkeypatch: pytes
     job = tiny(model)
     members = grid()
     healthy = run(job, members)
-    start = lane.fresh
+    start = fused_batch.fresh
 
-    def broken(*args: object) -> lane.Rows:
+    def broken(*args: object) -> fused_batch.Rows:
         rows = start(*args)  # type: ignore[arg-type]
         rows.params[1, 3] = torch.nan
         return rows
 
-    monkeypatch.setattr(lane, "fresh", broken)
+    monkeypatch.setattr(fused_batch, "fresh", broken)
     monkeypatch.setattr("runners.engine.schedule.fresh", broken)
     seen = run(job, members)
     assert seen.ended[1].outcome == "diverged"
@@ -141,8 +143,8 @@ def test_checkpoints_are_written_while_training(
 ) -> None:
     control = Control(checkpoint_now=asked == "now")
     if asked == "due":
-        monkeypatch.setattr(saver, "MIN_INTERVAL_S", 0.0)
-        monkeypatch.setattr(saver, "INTERVAL_OVER_COST", 0.0)
+        monkeypatch.setattr(checkpoint, "MIN_INTERVAL_S", 0.0)
+        monkeypatch.setattr(checkpoint, "INTERVAL_OVER_COST", 0.0)
     seen = run(tiny(), grid(), folder=tmp_path, control=control)
     written = [e for e in seen.events if isinstance(e, Checkpointed)]
     # How many are due depends on how fast the disk takes the one before.
@@ -218,24 +220,91 @@ class TestOutOfMemory:
         monkeypatch.setattr(FusedBatch, "one", one)
 
 
-def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = FusedBatch.advance
-    refused = False
+def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    honest = evaluate._final
 
-    def advance(self: FusedBatch, limit: int | None = None) -> int:
-        nonlocal refused
-        if not refused:
-            refused = True
-            raise CaptureRefusedError("operation not permitted when stream is capturing")
-        return honest(self, limit)
+    def few(job: Job, model: object, params: object, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        sizes.append(len(tokens))
+        if len(tokens) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(job, model, params, tokens, length)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FusedBatch, "advance", advance)
-    seen = run(tiny(), grid())
-    plans = [e.plan for e in seen.events if isinstance(e, Planned)]
-    assert len(plans) == 2
-    assert plans[1].graph is False
-    assert "without a CUDA graph" in plans[1].note
-    assert len(seen.ended) == 4
+    members = grid(eps=9.0, generalisation=True)
+    whole = run(tiny(), members)
+    monkeypatch.setattr(evaluate, "_final", few)
+    seen = run(tiny(), members)
+    assert {i: e.generalisation for i, e in seen.ended.items()} == {
+        i: e.generalisation for i, e in whole.ended.items()
+    }
+    assert sizes[:4] == [250, 62, 15, 15]
+
+    def none(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(evaluate, "_final", none)
+    seen = run(tiny(), members)
+    assert {e.outcome for e in seen.ended.values()} == {Outcome.SUCCESS}
+    assert len(seen.ended) == len(seen.notes) == 4
+    assert {e.generalisation for e in seen.ended.values()} == {None}
+
+
+def test_what_trained_is_free_while_its_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[FusedBatch]] = []
+    alive: list[int] = []
+    init, write = FusedBatch.__init__, checkpoint.write
+
+    def counted(self: FusedBatch, *args: Any) -> None:
+        init(self, *args)
+        made.append(weakref.ref(self))
+
+    def watched(*args: Any) -> Path:
+        alive.append(sum(r() is not None for r in made))
+        return write(*args)
+
+    monkeypatch.setattr(FusedBatch, "__init__", counted)
+    monkeypatch.setattr(checkpoint, "write", watched)
+    control = Control()
+
+    def each(event: EngineEvent) -> None:
+        if isinstance(event, Evaluated) and event.step == 10:
+            control.stop = "checkpoint"
+
+    run(tiny(), grid(), control=control, each=each, folder=tmp_path)
+    assert made
+    assert alive == [0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_accuracy_at_twice_the_length_depends_on_the_spec_alone(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole budget, every evaluation exact, the parameters of the best one: in any packing, order and
+    piece."""
+    honest = evaluate.generalisation_batch
+    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest(*a, count=50))
+    job, members = tiny(model, steps=20), grid(eps=9.0, stop="never", generalisation=True)
+    others = grid("b", eps=9.0, stop="probe")
+    tested: list[torch.Tensor] = []
+    test = trainer.rescaled_accuracy
+    monkeypatch.setattr(trainer, "rescaled_accuracy", lambda *a: (tested.append(a[2].clone()), test(*a))[1])
+    whole = run(job, members)
+    for i, params in enumerate(tested):
+        assert whole.ended[i].steps == 20
+        assert whole.ended[i].outcome == Outcome.SUCCESS
+        assert all(exact for _, _, exact in whole.curves[i].values())
+        kept = Validation(*data.validation_stack(job, [members[i].seed], "cpu"), 24)
+        loss = kept.full(schedule.new_model(job, "cpu"), params.unsqueeze(0), torch.zeros(1).long())
+        assert float(loss) == whole.ended[i].best_loss, "these are the parameters of the best evaluation"
+    for plan in (cpu(1), cpu(3)):
+        packed = run(job, [*others, *members[::-1]], plan=plan)
+        assert [packed.of(7 - i) for i in range(4)] == [whole.of(i) for i in range(4)]
+    pieces = in_pieces(job, members, cpu(2), tmp_path, [4, 3, 2])
+    assert [pieces.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -243,12 +312,12 @@ def test_a_refused_capture_goes_on_without_and_says_so(monkeypatch: pytest.Monke
 def test_generalisation_is_told_of_trials_that_were_not_superseded(
     model: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = generalise.generalisation_batch
+    honest = evaluate.generalisation_batch
 
     def short(*args: object) -> object:
         return honest(*args, count=40)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generalise, "generalisation_batch", short)
+    monkeypatch.setattr(evaluate, "generalisation_batch", short)
     seen = run(
         tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)]
     )
@@ -269,12 +338,12 @@ def test_generalisation_of_a_model_that_knows_the_answer_is_1(format: str) -> No
             states = torch.cumsum(tokens, -1) % 3
             return torch.nn.functional.one_hot(states, 3).float() - 0.5
 
-        def generate(self, params: Tensor, prompt: Tensor, count: int, feed: Tensor) -> Tensor:
-            assert feed.tolist() == [0, 1, 2]
+        def generate(self, params: Tensor, prompt: Tensor, count: int, loader: Tensor) -> Tensor:
+            assert loader.tolist() == [0, 1, 2]
             assert prompt.shape[-1] == count + 1
             return torch.cumsum(prompt[..., :count], -1) % 3
 
-    assert generalise.rescaled_accuracy(job, Oracle(), torch.zeros(1), 1) == 1.0  # type: ignore[arg-type]
+    assert evaluate.rescaled_accuracy(job, Oracle(), torch.zeros(1), 1) == 1.0  # type: ignore[arg-type]
     assert test.chance == pytest.approx(1 / 3)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from labtui.analysis.stored import stored_job
 from labtui.config import read_settings
-from runners.engine import checkpoint, resume
-from runners.engine.trials import Ledger
+from runners.engine import checkpoint
+from runners.engine.trials import Trials
 from runners.engine.types import Member, Plan
 from runners.pool import protocol
 from runners.pool.protocol import MessageError, encode, from_json
@@ -125,7 +125,7 @@ def saved(data: bytes, folder: Path) -> None:
             checkpoint.read(path)
         except checkpoint.CheckpointError as error:
             sentence(error)
-        found, notes = resume.latest(folder, IDENTITY, "cpu", Ledger(MEMBERS, 100))
+        found, notes = checkpoint.latest(folder, IDENTITY, "cpu", Trials(MEMBERS, 100))
     assert found is not None or notes
     assert all("\n" not in note.text and len(note.text) < 1_000 for note in notes)
 

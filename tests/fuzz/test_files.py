@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from runners.engine import checkpoint, resume
-from runners.engine.trials import Ledger
+from runners.engine import checkpoint
+from runners.engine.trials import Trials
 from store import commands
 from tests.fuzz import contracts, walfile
 from tests.fuzz.spoil import LEAVES, as_json, spoilt, spoilt_tree
@@ -141,14 +141,14 @@ def _assignment(drawn: tuple[tuple[str, str], Any, int]) -> tuple[str, tuple[Any
 
 
 def run_state() -> dict[str, Any]:
-    """What the checkpoint of a small run says, as ``runners.engine.resume`` writes it."""
+    """What the checkpoint of a small run says, as ``runners.engine.checkpoint`` writes it."""
     return {
-        "version": resume.VERSION,
+        "version": checkpoint.VERSION,
         "identity": contracts.IDENTITY,
         "kind": "cpu",
         "plan": {"device": "cpu", "members_at_once": 2},
         "batch": 2,
-        "ledger": Ledger(contracts.MEMBERS, 100).dump(),
+        "ledger": Trials(contracts.MEMBERS, 100).dump(),
         "lanes": [{"slots": [0, 1], "live": [True, True], "steps": [10, 10], "marks": [20, 20]}],
     }
 
@@ -175,9 +175,11 @@ def test_checkpoints(tried: Counter[str], tmp_path: Path) -> None:
     seed = checkpoint_file(content())
     contracts.quietly(contracts.saved, seed, tmp_path)
     contracts.quietly(contracts.saved, contracts.sign(seed[:-50]), tmp_path)
-    assert resume.latest(tmp_path, contracts.IDENTITY, "cpu", Ledger(contracts.MEMBERS, 100))[0] is None
+    assert checkpoint.latest(tmp_path, contracts.IDENTITY, "cpu", Trials(contracts.MEMBERS, 100))[0] is None
     tmp_path.joinpath("checkpoint-00000001.labtui").write_bytes(seed)
-    assert resume.latest(tmp_path, contracts.IDENTITY, "cpu", Ledger(contracts.MEMBERS, 100))[0] is not None
+    assert (
+        checkpoint.latest(tmp_path, contracts.IDENTITY, "cpu", Trials(contracts.MEMBERS, 100))[0] is not None
+    )
 
     def contract(data: bytes) -> None:
         contracts.saved(data, tmp_path)

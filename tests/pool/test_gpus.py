@@ -83,6 +83,21 @@ def test_a_card_that_goes_is_taken_out_and_its_jobs_move(
         }
 
 
+def test_an_assertion_on_a_card_fails_its_job_and_no_card(
+    lab_path: Path, supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.make(lab_path, bench.study(3), max_attempts=4)
+    with open_lab(lab_path) as opened:
+        bad = opened.job(1).hash
+    monkeypatch.setenv(
+        "STANDIN_FAULTS", json.dumps([{"kind": "assert", "at": 0, "times": 1000, "hash": bad}])
+    )
+    supervise()
+    with open_lab(lab_path) as opened:
+        assert {d.state for d in opened.devices()} == {"active"}
+        assert {j.id: j.state for j in opened.jobs()} == {1: "failed", 2: "done", 3: "done"}
+
+
 def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path: Path) -> None:
     """Killed in mid-pack: each search goes on by itself from the pack's checkpoint."""
     bench.make(lab_path, bench.study(2, eps=(1e-4, 2e-4, 3e-4)), max_attempts=100)

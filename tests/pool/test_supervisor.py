@@ -239,13 +239,31 @@ def test_a_device_excluded_and_taken_back(lab_path: Path) -> None:
     bench.verify(lab_path)
 
 
-@pytest.mark.parametrize("kind", ["raise", "oom", "exit", "device"])
+def test_a_worker_that_stops_unasked_ends_and_its_job_goes_on_uncounted(lab_path: Path) -> None:
+    bench.make(lab_path, bench.study(3))
+    faults = json.dumps([{"kind": "refused", "at": 2, "times": 1}])
+    running = bench.spawn(lab_path, env={"STANDIN_FAULTS": faults})
+    assert running.ended() == 0
+    bench.verify(lab_path)
+    with open_lab(lab_path) as opened:
+        assert {j.crashes for j in opened.jobs()} == {0}
+        assert {j.attempt for j in opened.jobs()} == {1}
+    assert "(failed)" not in events(lab_path)
+
+
+@pytest.mark.parametrize("kind", ["raise", "oom", "exit", "device", "assert"])
 def test_a_crash_is_retried_with_its_reason(lab_path: Path, kind: str) -> None:
     bench.make(lab_path, bench.study(3))
     faults = json.dumps([{"kind": kind, "at": 2, "times": 2}])
     assert bench.spawn(lab_path, env={"STANDIN_FAULTS": faults}).ended() == 0
     bench.verify(lab_path)
-    word = {"raise": "failed", "oom": "out_of_memory", "exit": "lost", "device": "device"}[kind]
+    word = {
+        "raise": "failed",
+        "oom": "out_of_memory",
+        "exit": "lost",
+        "device": "device",
+        "assert": "failed",
+    }[kind]
     assert f"({word})" in events(lab_path)
 
 

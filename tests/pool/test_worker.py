@@ -167,7 +167,8 @@ def test_hold_stands_still_and_goes_on(start: Callable[..., Driver], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("raise", "failed"), ("oom", "out_of_memory"), ("device", "device")]
+    ("kind", "reason"),
+    [("raise", "failed"), ("oom", "out_of_memory"), ("device", "device"), ("assert", "failed")],
 )
 def test_an_exception_is_told_and_survived(
     start: Callable[..., Driver], tmp_path: Path, kind: str, reason: str
@@ -177,6 +178,7 @@ def test_an_exception_is_told_and_survived(
     failed = driver.of(m.Failed)
     assert isinstance(failed, m.Failed)
     assert failed.reason == reason
+    assert failed.broken == (kind in ("device", "assert"))
     assert "standin.py" in failed.trace
     driver.worker.send(train(tmp_path / "d", FAILS))
     driver.of(m.Finished)

@@ -238,7 +238,11 @@ def _break(kind: str, control: Control) -> None:
     if kind == "oom":
         raise MemoryError("the stand-in was told to run out of memory")
     if kind == "device":
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    if kind == "assert":
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    if kind == "refused":  # as the engine ends after a refused capture: unasked, with nothing kept
+        control.stop = "discard"
     if kind == "exit":
         os._exit(9)
     if kind == "noise":

@@ -1,13 +1,16 @@
-"""``labtui db``: the lab file itself: check, vacuum, backup, upgrade."""
+"""``labtui db``: the lab file itself: check, vacuum, backup, restore, upgrade."""
 
 from __future__ import annotations
 
-from labtui.cli import writing
+from pathlib import Path
+
+from labtui.cli import supervise, writing
 from labtui.cli.arguments import Parser
 from labtui.cli.commands.snapshot import tell_written
 from labtui.cli.context import Context
-from labtui.cli.errors import FAILED
+from labtui.cli.errors import FAILED, WorkFailed
 from labtui.text import clean
+from runners.pool import client
 from store.paths import LabPaths
 
 
@@ -16,6 +19,9 @@ def arguments(parser: Parser) -> None:
     parser.part("check", "integrity, references, and every bracket against its candidates").runs(check)
     parser.part("vacuum", "give unused space back").runs(vacuum, writes=True)
     parser.part("backup", "a verified copy in the folder beside the lab").runs(backup, writes=True)
+    part = parser.part("restore", "put a backup in the lab's place; the lab as it was is kept beside it")
+    part.add_argument("backup", type=Path, metavar="BACKUP", help="a file that db backup or snapshot wrote")
+    part.runs(restore, writes=True)
     parser.part("upgrade", "bring an older lab up to date, after a verified backup").runs(
         upgrade, writes=True
     )
@@ -46,6 +52,22 @@ def vacuum(context: Context) -> None:
 def backup(context: Context) -> None:
     """A verified copy beside the lab."""
     tell_written(context, writing.backup(context.lab_path))
+
+
+def restore(context: Context) -> None:
+    """Put a backup in the lab's place."""
+    path, chosen = context.lab_path, context.args.backup
+    context.close()
+    if supervise.alive(path):
+        stopped = client.stop(path)
+        if not stopped.ok:
+            raise WorkFailed(stopped.text)
+        context.say(stopped.text)
+    old, _ = writing.restore(path, chosen)
+    if context.json:
+        context.emit({"lab": str(path), "restored": str(chosen), "before": str(old)})
+    else:
+        context.say(f"{path} is {chosen} now; the lab as it was: {old}")
 
 
 def upgrade(context: Context) -> None:

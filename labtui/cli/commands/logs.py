@@ -24,17 +24,12 @@ def arguments(parser: Parser) -> None:
 
 def _files(context: Context) -> list[Path]:
     """The log files to read, the oldest first."""
-    folder = LabPaths(context.lab_path).logs
+    paths = LabPaths(context.lab_path)
     if context.args.job is None:
-        return [p for p in (folder / "supervisor.log",) if p.is_file()]
+        return [p for p in (paths.supervisor_log,) if p.is_file()]
     job = context.job(context.args.job)
-    slots = {p.slot for p in context.lab.probes(job.id) if p.slot}
-    names = {slot.replace(":", "-").replace("/", "-") for slot in slots} | slots
-    found = [
-        p
-        for p in folder.glob("*.log")
-        if p.is_file() and (p.stem in names or p.stem.removeprefix("worker-") in names)
-    ]
+    wanted = {paths.worker_log(p.slot) for p in context.lab.probes(job.id) if p.slot}
+    found = [p for p in paths.worker_logs() if p in wanted]
     return sorted(found, key=lambda p: p.stat().st_mtime)
 
 

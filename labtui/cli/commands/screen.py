@@ -55,7 +55,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         else:
             context.close()
             _require_lab(context.lab_path)
-        from labtui.tui.run import run as run_app
+        from labtui.tui.app import run as run_app
     except BaseException:
         splash.clear()
         raise
@@ -68,6 +68,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         screen=screen or getattr(args, "screen", None),
         study=study,
         started=started,
+        new=new,
     )
     if new:  # after the screens, where it stays to be read: the name may be a typing error
         context.say(f"new lab {context.lab_path}")

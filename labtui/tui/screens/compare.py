@@ -10,11 +10,12 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart
-from labtui.views.job import literal
-from labtui.views.kappa import cell_spans, sharing
-from labtui.views.lines import Line, Span, beside, crop, inset, rule, text_line
-from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
+from labtui.views.bracket import bracket_chart, chart_axis
+from labtui.views.job import literal, state_of
+from labtui.views.kappa import cell_spans, name, sharing
+from labtui.views.lines import Line, Span, beside, crop, inset, rule, size, text_line
+from labtui.views.plot import Axis
+from labtui.views.signs import model_sign, model_style
 from store.json import mapping
 from store.rows import CellRow, JobRow, ProbeRow
 
@@ -134,9 +135,10 @@ class ComparePane(ScreenPane):
     def _jobs(self, a: Side, b: Side, width: int, height: int) -> list[Line]:
         each = (width - 3) // 2
         chart = min(max(9, height // 2), 4 + max(len(a.probes), len(b.probes)) + 3)
-        top = beside(
-            (self._side(a, each, chart), each), (self._side(b, each, chart), each), height=chart, gap=3
-        )
+        one, two = chart_axis(a.probes, a.job.n_max), chart_axis(b.probes, b.job.n_max)
+        axis = Axis(min(one.low, two.low), max(one.high, two.high))
+        sides = [(self._side(side, axis, each, chart), each) for side in (a, b)]
+        top = beside(*sides, height=chart, gap=3)
         rows = spec_rows(a.spec, b.spec)
         differ = sum(x != y for _, x, y in rows)
         label = min(30, width // 3)
@@ -150,24 +152,25 @@ class ComparePane(ScreenPane):
             lines.append((name, (fit(clean(x), room - 1) + " ", style), (fit(clean(y), room), style)))
         return [*top, *lines]
 
-    def _side(self, side: Side, width: int, height: int) -> list[Line]:
+    def _side(self, side: Side, axis: Axis, width: int, height: int) -> list[Line]:
+        """One job on the axis that both share; whole facts go from the end where there is no room."""
         job = side.job
         style = model_style(job.model)
-        title = f"{job.id}  {clean(job.model_label)} {clean(job.task)} {job.format}"
-        found = figures.nstar(job)
-        facts: Line = (
+        sign, word, state = state_of(job, self.supervised)
+        facts: list[Span] = [
             (f"{model_sign(job.model)} ", style),
-            (f"{figures.lengths(job.distribution, job.length, job.min_length)}  ", ""),
-            (f"{STATE_SIGN[job.state]} {job.state}  ", state_style(job.state)),
-            ("N* ", "dim"),
-            (f"{found}  ", "strong"),
-            (f"in ({figures.count(job.lo)}, {figures.count(job.hi)}]" if job.hi else "", "dim"),
-            (f"  {job.candidates} tried, {figures.duration(job.wall_s)}", "dim"),
-        )
+            (f"{sign} {word}  ", state),
+            (f"N* {figures.nstar_exact(job)}", "strong"),
+            (f"  {figures.left_open(job)}", "dim"),
+            (f"  {job.candidates} tried", "dim"),
+            (f"  took {figures.duration(job.wall_s)}", "dim"),
+        ]
+        while size(tuple(facts)) > width and len(facts) > 3:
+            facts.pop()
         return [
-            rule(title, width),
-            crop(facts, width),
-            *bracket_chart(job, side.probes, width, height - 3, style=style),
+            rule(f"{job.id}  {figures.label(job)}", width),
+            crop(tuple(facts), width),
+            *bracket_chart(job, side.probes, width, height - 3, style=style, axis=axis),
         ]
 
     def _labs(self, width: int, height: int) -> list[Line]:
@@ -192,10 +195,9 @@ class ComparePane(ScreenPane):
             cell = here.get(key) or there[key]
             kappas = [sharing(c) if c is not None else None for c in (here.get(key), there.get(key))]
             known = [k.text() for k in kappas if k is not None]
-            name = f"{clean(cell.model_label)} {clean(cell.task)} {cell.format} {cell.min_length}..{cell.L}"
             line: list[Span] = [
                 (f"{model_sign(cell.model)} ", model_style(cell.model)),
-                (fit(name, label - 2), ""),
+                (fit(name(cell), label - 2), ""),
             ]
             for kappa in kappas:
                 line += (

@@ -79,17 +79,13 @@ def read_log(lab_path: str | os.PathLike[str], probe: ProbeRow | None) -> list[s
     """
     from store.paths import LabPaths
 
-    folder = LabPaths(Path(lab_path)).logs
-    slot = (probe.slot or "") if probe else ""
+    paths = LabPaths(Path(lab_path))
+    own = paths.worker_log((probe.slot or "") if probe else "")
+    files = paths.worker_logs()
     try:
-        files = sorted(folder.glob("*.log"), key=lambda p: p.stat().st_mtime, reverse=True)
-    except OSError:
-        return []
-    name = slot.replace(":", "-").replace("/", "-")
-    chosen = next((f for f in files if name and name in f.stem), files[0] if files else None)
-    if chosen is None:
-        return []
-    try:
+        chosen = own if own in files else max(files, key=lambda p: p.stat().st_mtime, default=None)
+        if chosen is None:
+            return []
         with chosen.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LOG_BYTES))

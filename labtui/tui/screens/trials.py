@@ -117,10 +117,10 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
     values = [*curve.validation, *curve.train] + ([eps] if eps else [])
     style = model_style(row.job.model) if row.job else "accent"
     series = [
-        Series(tuple(zip(steps, curve.train, strict=False)), "dim"),
+        Series(tuple(zip(steps, curve.train, strict=False)), "dim", dash=(2, 4)),
         Series(tuple(zip(steps, curve.validation, strict=False)), style),
     ]
-    legend: Line = (("━ ", style), ("validation  ", "dim"), ("━ ", "dim"), ("training", "dim"))
+    legend: Line = (("━ ", style), ("validation  ", "dim"), ("┄ ", "dim"), ("training", "dim"))
     x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
     levels = [Level(eps, f"ε {figures.rate(eps)}")] if eps else []
     return [
@@ -283,15 +283,12 @@ class TrialsPane(TablePane[TrialRowPlus]):
 
 
 def read_filter(text: str) -> Query:
-    from store.filters import FIELDS
+    from store.filters import TRIAL_FIELDS
 
-    return parse(text, frozenset(FIELDS) | TRIAL_FIELDS)
+    return parse(text, frozenset(TRIAL_FIELDS))
 
 
 def check_filter(text: str) -> str:
     """What is wrong with a filter; empty: nothing."""
     query = read_filter(text)
     return query.problem or ("kappa is no field of a trial" if query.kappa else "")
-
-
-TRIAL_FIELDS = frozenset({"outcome", "lr", "seed", "trial", "probe", "loss"})

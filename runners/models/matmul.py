@@ -48,11 +48,19 @@ def fold_(x: Tensor) -> Tensor:
     return x[0]
 
 
-class Gemm:
+def _narrow_product(a: Tensor, b: Tensor) -> Tensor:
+    if a.device.type == "cpu":  # has no product of bfloat16 with another result
+        return torch.bmm(a.bfloat16(), b.bfloat16())
+    return torch.bmm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
+
+
+class Matmul:
     """The product of one model.
 
     Args:
-        half: operands are rounded to bfloat16, sums and results are float32.
+        half: operands are rounded to bfloat16; sums are float32, and so are results on a GPU. On a CPU a
+            result is
+            rounded to bfloat16 once more.
         small: expect small matrices.
         free: its sums may be in another order than torch's.
             Else numpy gets the products alone of which it gives the same bits.
@@ -66,7 +74,7 @@ class Gemm:
     def __call__(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """a [E, m, k] times b [E, k, n]; ``out`` must be contiguous."""
         if self._narrow(a):
-            product = torch.bmm(a.bfloat16(), b.bfloat16())
+            product = _narrow_product(a, b)
             return product.float() if out is None else out.copy_(product)
         if self._by_numpy(a, b):
             out = a.new_empty(a.shape[0], a.shape[1], b.shape[2]) if out is None else out
@@ -92,13 +100,13 @@ class Gemm:
     def add_(self, total: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """total [E, m, n] (contiguous) += a b."""
         if self._narrow(a):
-            return total.add_(torch.bmm(a.bfloat16(), b.bfloat16()))
+            return total.add_(_narrow_product(a, b))
         return total.baddbmm_(a, b)
 
     def affine(self, bias: Tensor, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """bias + a b, bias broadcast to [E, m, n]."""
         if self._narrow(a):
-            product = torch.bmm(a.bfloat16(), b.bfloat16())
+            product = _narrow_product(a, b)
             return torch.add(product, bias) if out is None else torch.add(product, bias, out=out)
         if self._by_numpy(a, b):
             return self(a, b, out).add_(bias)

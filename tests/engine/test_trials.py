@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.engine.trials import CURVE_POINTS, Ledger, Point, Trial, thin
+from runners.engine.trials import CURVE_POINTS, Point, Trial, Trials, thin
 from runners.engine.types import Member, StopScope
 
 losses = st.one_of(st.floats(1e-6, 1e4), st.sampled_from([0.0, math.nan, math.inf]))
@@ -19,12 +19,12 @@ def members(stop: StopScope = "probe") -> list[Member]:
     ]
 
 
-def outcomes(ledger: Ledger) -> list[str]:
-    return [t.outcome.value if t.outcome else "" for t in ledger.trials]
+def outcomes(trials: Trials) -> list[str]:
+    return [t.outcome.value if t.outcome else "" for t in trials]
 
 
-def record(ledger: Ledger, i: int, step: int, loss: float, exact: bool = True) -> None:
-    ledger.trials[i].record(Point(step, loss, loss, exact))
+def record(trials: Trials, i: int, step: int, loss: float, exact: bool = True) -> None:
+    trials[i].record(Point(step, loss, loss, exact))
 
 
 @pytest.mark.parametrize(
@@ -36,66 +36,66 @@ def record(ledger: Ledger, i: int, step: int, loss: float, exact: bool = True) -
     ],
 )
 def test_a_success_ends_what_its_scope_names(stop: StopScope, expected: list[str]) -> None:
-    ledger = Ledger(members(stop), 100)
-    record(ledger, 0, 5, 0.0099)
-    record(ledger, 1, 5, 0.02)
-    over = ledger.decide([0, 1])
-    assert outcomes(ledger) == expected
+    trials = Trials(members(stop), 100)
+    record(trials, 0, 5, 0.0099)
+    record(trials, 1, 5, 0.02)
+    over = trials.decide([0, 1])
+    assert outcomes(trials) == expected
     assert over == [i for i, text in enumerate(expected) if text]
 
 
 def test_success_is_strictly_below_eps_and_exact() -> None:
-    ledger = Ledger(members("never"), 100)
-    record(ledger, 0, 5, 0.01)
-    record(ledger, 1, 5, 0.001, exact=False)
-    record(ledger, 2, 5, math.nan)
-    record(ledger, 3, 5, 0.0)
-    ledger.decide(range(4))
-    assert outcomes(ledger)[:4] == ["", "", "", "success"]
+    trials = Trials(members("never"), 100)
+    record(trials, 0, 5, 0.01)
+    record(trials, 1, 5, 0.001, exact=False)
+    record(trials, 2, 5, math.nan)
+    record(trials, 3, 5, 0.0)
+    trials.decide(range(4))
+    assert outcomes(trials)[:4] == ["", "", "", "success"]
 
 
 def test_two_successes_at_one_evaluation_are_both_successes() -> None:
-    ledger = Ledger(members(), 100)
-    record(ledger, 1, 5, 0.0)
-    record(ledger, 2, 5, 0.0)
-    ledger.decide([1, 2])
-    assert outcomes(ledger)[:4] == ["superseded", "success", "success", "superseded"]
+    trials = Trials(members(), 100)
+    record(trials, 1, 5, 0.0)
+    record(trials, 2, 5, 0.0)
+    trials.decide([1, 2])
+    assert outcomes(trials)[:4] == ["superseded", "success", "success", "superseded"]
 
 
 def test_divergence_and_the_end_of_the_budget() -> None:
-    ledger = Ledger(members("never"), 100)
-    record(ledger, 0, 50, math.nan)
-    record(ledger, 1, 50, math.nan)
-    record(ledger, 2, 100, 1.0)
-    record(ledger, 3, 100, 0.001)
-    assert ledger.decide([0, 1, 2, 3], diverged=[0]) == [0, 2, 3]
-    assert outcomes(ledger)[:4] == ["diverged", "", "failure", "success"]
+    trials = Trials(members("never"), 100)
+    record(trials, 0, 50, math.nan)
+    record(trials, 1, 50, math.nan)
+    record(trials, 2, 100, 1.0)
+    record(trials, 3, 100, 0.001)
+    assert trials.decide([0, 1, 2, 3], diverged=[0]) == [0, 2, 3]
+    assert outcomes(trials)[:4] == ["diverged", "", "failure", "success"]
 
 
 def test_drop_ends_one_probe() -> None:
-    ledger = Ledger(members(), 100)
-    assert ledger.drop(["b", "unknown"]) == [4, 5, 6, 7]
-    assert ledger.drop(["b"]) == []
-    assert ledger.live == [0, 1, 2, 3]
+    trials = Trials(members(), 100)
+    assert trials.drop(["b", "unknown"]) == [4, 5, 6, 7]
+    assert trials.drop(["b"]) == []
+    assert trials.live == [0, 1, 2, 3]
 
 
 def test_restart_forgets_the_live_alone() -> None:
-    ledger = Ledger(members("never"), 100)
-    record(ledger, 0, 5, 0.0)
-    record(ledger, 1, 5, 0.5)
-    ledger.decide([0, 1])
-    ledger.restart()
-    assert ledger.trials[0].best_loss == 0.0
-    assert ledger.trials[1] == Trial(ledger.trials[1].member, 100)
+    trials = Trials(members("never"), 100)
+    record(trials, 0, 5, 0.0)
+    record(trials, 1, 5, 0.5)
+    trials.decide([0, 1])
+    trials.restart()
+    assert trials[0].best_loss == 0.0
+    assert trials[1] == Trial(trials[1].member, 100)
 
 
 @given(st.lists(st.tuples(losses, losses, st.booleans()), max_size=200))
 def test_dump_is_json_and_comes_back(rows: list[tuple[float, float, bool]]) -> None:
-    ledger = Ledger(members("never"), 10_000)
+    trials = Trials(members("never"), 10_000)
     for step, (train, validation, exact) in enumerate(rows, 1):
-        ledger.trials[3].record(Point(step, train, validation, exact))
-    text = json.dumps(ledger.dump(), allow_nan=False)
-    back = Ledger(members("never"), 10_000)
+        trials[3].record(Point(step, train, validation, exact))
+    text = json.dumps(trials.dump(), allow_nan=False)
+    back = Trials(members("never"), 10_000)
     back.load(json.loads(text))
     assert json.dumps(back.dump()) == text
 
@@ -120,9 +120,9 @@ def test_thin_leaves_a_short_curve_alone() -> None:
 
 
 def test_load_refuses_another_number_of_trials_and_changes_nothing() -> None:
-    ledger = Ledger(members(), 100)
-    record(ledger, 0, 5, 0.5)
-    other = Ledger(members()[:3], 100)
+    trials = Trials(members(), 100)
+    record(trials, 0, 5, 0.5)
+    other = Trials(members()[:3], 100)
     with pytest.raises(ValueError):
-        ledger.load(other.dump())
-    assert ledger.trials[0].best_loss == 0.5
+        trials.load(other.dump())
+    assert trials[0].best_loss == 0.5

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from runners.models import grouping
+from runners.models import batch as batches
 from runners.models.workspace import Workspace
 from tests.models.references import dense_ssm
 from tests.models.support import FORMATS, batch, make_job, make_model, named, parameters
@@ -23,7 +23,7 @@ def test_ranks(data: st.DataObject) -> None:
     B = data.draw(st.sampled_from([1, 7, 255, 300]))
     seed = data.draw(st.integers(0, 1000))
     tokens = torch.randint(-1, V, (2, 1, B), generator=torch.Generator().manual_seed(seed))
-    ranks = grouping.ranks(tokens, V)
+    ranks = batches.ranks(tokens, V)
     for t in range(2):
         seen: dict[int, int] = {}
         for token, rank in zip(tokens[t, 0].tolist(), ranks[t, 0].tolist(), strict=True):
@@ -32,10 +32,10 @@ def test_ranks(data: st.DataObject) -> None:
 
 
 def test_capacity() -> None:
-    assert grouping.capacity(5, 64) == 28
-    assert grouping.capacity(5, 16) is None
-    assert grouping.capacity(2, 64) is None
-    assert grouping.capacity(100, 16) == 4
+    assert batches.capacity(5, 64) == 28
+    assert batches.capacity(5, 16) is None
+    assert batches.capacity(2, 64) is None
+    assert batches.capacity(100, 16) == 4
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -91,14 +91,14 @@ def test_everywhere(data: st.DataObject) -> None:
     Et = data.draw(st.sampled_from([1, E]))
     seed = data.draw(st.integers(0, 1000))
     tokens = torch.randint(-1, V, (T, Et, B), generator=torch.Generator().manual_seed(seed))
-    order = grouping.Order.of(tokens, V)
-    C = grouping.capacity(V, T * B)
+    order = batches.Order.of(tokens, V)
+    C = batches.capacity(V, T * B)
     assert C is not None
     assert order.fits(C) == [
         int(torch.bincount(tokens[:, e].flatten() + 1)[1:].max()) <= C for e in range(Et)
     ]
     buffers = Workspace().group("test", torch.zeros(1))
-    index = grouping.everywhere(order, E, T, B, V, buffers).view(E, V, C)
+    index = batches.everywhere(order, E, T, B, V, buffers).view(E, V, C)
     for e in range(E):
         for v in range(V):
             t, b = (tokens[:, e % Et] == v).nonzero().unbind(1)

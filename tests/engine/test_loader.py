@@ -4,12 +4,12 @@ import threading
 
 import pytest
 import torch
-from engine_bench import grid, tiny
+from small_runs import grid, tiny
 
 from runners.engine import data
-from runners.engine import loader as feed
+from runners.engine import loader as loader
 from runners.engine.data import DataCache
-from runners.engine.loader import Feed
+from runners.engine.loader import Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Member
 from runners.tasks import BatchOrder, DataSource
@@ -19,11 +19,12 @@ from runners.tasks import BatchOrder, DataSource
 def test_every_row_gets_the_batches_of_its_seed_n_and_step(
     longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LONGEST", longest)
+    monkeypatch.setattr(loader, "LONGEST", longest)
     job = tiny(steps=40)
     members = [*grid(n=20), Member("b", 9, 1e-2, 10, 0.0), Member("b", 9, 3e-3, 10, 0.0)]
     begin = [0, 0, 0, 0, 12, 0]
-    one = Feed(job, members, begin, 8, "cpu")
+    one = Loader(job, members, begin, 8, "cpu")
+    one.allocate()
     expected = [(DataSource(job, m.seed).training(m.n), BatchOrder(m.seed, m.n, 8)) for m in members]
     for step in range(20):
         if not one.left:
@@ -36,7 +37,8 @@ def test_every_row_gets_the_batches_of_its_seed_n_and_step(
 
 
 def test_a_block_never_lies_beyond_the_budget() -> None:
-    one = Feed(tiny(steps=10), grid(), [7] * 4, 8, "cpu")
+    one = Loader(tiny(steps=10), grid(), [7] * 4, 8, "cpu")
+    one.allocate()
     one.refill()
     assert one.left == 3
 
