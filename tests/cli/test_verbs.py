@@ -95,7 +95,8 @@ def test_paper_queues_and_prints_its_cost(labtui: Labtui, tmp_path: Path) -> Non
     cost = labtui("submit", "paper", "--dry-run")
     assert "searches" in cost.out
     assert "3,330" in cost.out
-    assert "device-hours" in cost.out
+    assert "of one CPU slot" in cost.out
+    assert "GPU" not in cost.out, "none was ever measured"
     assert labtui("submit", "paper").code == 0
     assert len(labtui("jobs", "--json").json) == 3330
 
