@@ -272,7 +272,7 @@ class Supervisor:
             self.staff.trim_logs()
             self.wal.look()
             with self.writer.transaction(durable=False) as tx:
-                lab.prune_events(tx)
+                lab.prune_events(tx, lab.KEEP_EVENTS)
             for kind, idle_s in REST_S.items():
                 if not bench.holding or kind == "cuda":
                     self.staff.rest(kind, idle_s)
