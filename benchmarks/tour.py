@@ -67,15 +67,15 @@ TOUR: tuple[Picture, ...] = (
 async def draw(lab: Path, picture: Picture) -> str:
     """One picture as SVG."""
     from labtui.config import Settings
-    from labtui.tui.run import LabApp
+    from labtui.tui.app import LabApp
 
     job = _telling_job(lab) if picture.screen == "job" else None
     app = LabApp(
         lab, read_only=picture.demo, settings=Settings(theme=picture.theme), screen=picture.screen, job=job
     )
-    app.watch_gauges = lambda: None  # type: ignore[method-assign]
+    app.machine.look = lambda: None  # type: ignore[method-assign]
     for reading in _bench():
-        app.gauges.add(reading)
+        app.machine.gauges.add(reading)
     app.lab_path = f"docs/labs/{lab.name}" if picture.demo else "lab.db"
     app._open_lab = lambda: _open(lab, picture.demo)
     app.poller.open_lab = app._open_lab

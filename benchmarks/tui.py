@@ -45,7 +45,7 @@ def first_paint(lab: Path, home: str, rounds: int) -> dict[str, float]:
     cases = {
         "static": (["-c", STATIC], shows(b"palette")),
         "datatable": (["-c", DATATABLE, str(lab), "jobs"], shows(b"best loss", b"palette")),
-        "labtui": (labtui(lab), shows(b"bracket", b"palette", b"8", b"Events")),
+        "labtui": (labtui(lab), shows(b"lengths", b"palette", b"8", b"Events")),
     }
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):

@@ -109,9 +109,18 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
                 else "a text"
             )
             problems.append(f"{name} is {_shown(value)}; expected {wanted}")
+        elif name == "theme" and value not in themes():
+            problems.append(f"theme is {_shown(value)}; expected auto or one of {', '.join(themes()[1:])}")
         else:
             settings = replace(settings, **{name: value})
     return replace(settings, keys=_keys(keys, problems), problems=tuple(problems))
+
+
+def themes() -> tuple[str, ...]:
+    """The themes that may be chosen: ours, then Textual's own."""
+    from textual.theme import BUILTIN_THEMES  # a name is looked up only where one was chosen
+
+    return ("auto", "labtui-dark", "labtui-light", "labtui-ansi", *sorted(BUILTIN_THEMES))
 
 
 def _shown(value: object) -> str:
@@ -120,7 +129,7 @@ def _shown(value: object) -> str:
 
 
 def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, ...]]:
-    from labtui.tui.actions import BY_ID
+    from labtui.tui.actions import BY_ID, apart, key_problem
 
     out: dict[str, tuple[str, ...]] = {}
     for name, value in raw.items():
@@ -133,7 +142,17 @@ def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, .
         elif not isinstance(values, list) or not all(isinstance(v, str) for v in values):
             problems.append(f"keys.{name} is {_shown(value)}; expected a key or a list of keys")
         else:
-            out[name] = tuple(v.strip() for v in values if v.strip())
+            found = tuple(v.strip() for v in values if v.strip())
+            for key in found:
+                told = key_problem(key)
+                if told:
+                    problems.append(f"keys.{name} has {_shown(key)}, {told}")
+                problems += [
+                    f"{_shown(key)} is given to both keys.{other} and keys.{name}; expected one"
+                    for other, keys in out.items()
+                    if key in keys and not apart(other, name)
+                ]
+            out[name] = tuple(key for key in found if not key_problem(key))
     return out
 
 

@@ -7,6 +7,7 @@ must hold.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,13 @@ _FAILURES = {
     "stale": "stale",
 }
 _FORMATS = ("outcome", "cot", "acot")
+_CLOSED = {
+    "state": _STATES,
+    "status": ("open", "bracket", "censored"),
+    "format": _FORMATS,
+    "outcome": ("running", "success", "failure", "diverged", "superseded", "lost", "interrupted"),
+}
+"""Fields whose words are known: another one is a slip, not an empty list."""
 _ALIAS = {
     "l": "L",
     "dist": "distribution",
@@ -37,6 +45,7 @@ _ALIAS = {
     "nstar": "hi",
     "learning_rate": "lr",
 }
+_NUMBER = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)([kMGm]?)")
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 EXAMPLES = "state:running  model:lstm  L>=10  kappa<1  tag:night  note~redo"
 
@@ -58,8 +67,13 @@ EVERYTHING = Query()
 
 def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
     """Read a filter; ``fields`` are the names that the store allows."""
-    from store.filters import Condition
+    from store.errors import LabError
+    from store.filters import TRIAL_FIELDS, compile_conditions
 
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return Query(
+            text, problem=f"{clean(text)!r} holds bytes that are no text; expected words like {EXAMPLES}"
+        )
     where: list[Condition] = []
     kappa: list[tuple[str, float]] = []
     rest = text.strip()
@@ -96,10 +110,34 @@ def parse(text: str, fields: frozenset[str] | set[str]) -> Query:
                 or "state, model, task, L, hi"
             )
             return Query(text, problem=f"there is no field {clean(field)}; expected one such as {near}")
-        if field == "failure":
-            value = value.replace("_", " ")  # out_of_memory needs no quotation marks
-        where.append(Condition(field, _operator(op, field, value), _value(value, op)))
+        condition = _condition(field, op, value)
+        if isinstance(condition, str):
+            return Query(text, problem=condition)
+        where.append(condition)
+    try:
+        compile_conditions(where, TRIAL_FIELDS)
+    except LabError as error:  # what the store takes, it says itself: a list of words knows no <
+        return Query(text, problem=str(error))
     return Query(text, tuple(where), tuple(kappa))
+
+
+def _condition(field: str, op: str, value: str) -> Condition | str:
+    """One condition on a field of a row, or why there is none, in a sentence."""
+    from store.filters import TRIAL_FIELDS, Condition
+
+    if field == "failure":
+        value = value.replace("_", " ")  # out_of_memory needs no quotation marks
+    kind = TRIAL_FIELDS[field].kind if field in TRIAL_FIELDS else "text"
+    several = [part for part in value.split(",") if part] if op in ("=", "!=") else []
+    read = [_typed(part, kind, op) for part in several or [value]]
+    values = tuple(v for v in read if v is not None)
+    if len(values) < len(read):
+        return f"{field}{op}{clean(value)} needs a number; expected something like {field}>=10"
+    words = _CLOSED.get(field, ())
+    strange = [v for v in values if words and op in ("=", "!=") and str(v).lower() not in words]
+    if strange:
+        return f"{field} is never {clean(str(strange[0]))}; expected one of {', '.join(words)}"
+    return Condition(field, _operator(op, field, value), values if len(values) > 1 else values[0])
 
 
 def _bare(value: str, fields: frozenset[str] | set[str]) -> tuple[str, str, str]:
@@ -116,7 +154,7 @@ def _bare(value: str, fields: frozenset[str] | set[str]) -> tuple[str, str, str]
         return "task", "=", value.upper()
     if word in ("transformer", "lstm", "dense_ssm"):
         return "model", "=", word
-    if word.isdecimal():
+    if word.isdecimal() and _number(word) is not None:
         return "id", "=", word
     return ("label" if "label" in fields else "name"), "~", value
 
@@ -128,21 +166,21 @@ def _operator(op: str, field: str, value: str) -> Any:
 
 
 def _number(text: str) -> int | float | None:
-    match = re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)([kMGm]?)", text)
-    if match is None:
+    """What a person types for a finite number (1e-3, 16M); None for anything else, however like a number it
+    looks.
+    """
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(text) > 40:
         return None
     value = float(match[1]) * _UNITS.get(match[2].lower(), 1)
+    if not math.isfinite(value):
+        return None
     return int(value) if value == int(value) and abs(value) < 1e15 else value
 
 
-def _value(text: str, op: str) -> Any:
-    parts = tuple(_one(part) for part in text.split(",") if part) if op in ("=", "!=") and "," in text else ()
-    return parts if len(parts) > 1 else _one(text)
-
-
-def _one(text: str) -> Any:
-    number = _number(text)
-    return text if number is None else number
+def _typed(text: str, kind: str, op: str) -> str | int | float | None:
+    """A value as its field compares it: text fields text, number fields numbers; None: it is no number."""
+    return _number(text) if kind == "number" and op != "~" else text
 
 
 def holds(value: float | None, conditions: tuple[tuple[str, float], ...]) -> bool:

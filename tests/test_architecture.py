@@ -194,7 +194,6 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
     ("module", "never"),
     [
         ("labtui.tui.app", HEAVY),
-        ("labtui.tui.run", HEAVY),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),
@@ -226,23 +225,7 @@ def test_training_needs_torch_numpy_and_pydantic_alone() -> None:
     assert done.returncode == 0, done.stderr
 
 
-CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "labtui.tui.app",
-            "labtui.tui.dialogs",
-            "labtui.tui.frame",
-            "labtui.tui.job_commands",
-            "labtui.tui.machine_watch",
-            "labtui.tui.pane",
-            "labtui.tui.run",
-            "labtui.tui.screens.queue",
-            "labtui.tui.screens.screen_pane",
-            "labtui.tui.screens.table_pane",
-            "labtui.tui.supervisor_link",
-        }
-    ),
-)
+CIRCLES: tuple[frozenset[str], ...] = ()
 """Modules that still import one another in a circle; this list may only shrink."""
 
 
@@ -289,12 +272,7 @@ KINDS = {
     "runners.engine.types.Control": "what a trainer asks; the worker's answers by a pipe, a test's by rule"
 }
 """Base classes of one heir that are a kind of thing all the same."""
-CONTINUED: dict[str, str] = {
-    "labtui.tui.app.Host": "labtui.tui.machine_watch.Measuring",
-    "labtui.tui.job_commands.Verbs": "labtui.tui.supervisor_link.Supervising",
-    "labtui.tui.run.LabApp": "labtui.tui.job_commands.Verbs",
-    "labtui.tui.supervisor_link.Supervising": "labtui.tui.app.Host",
-}
+CONTINUED: dict[str, str] = {}
 """Classes that still continue another file's class, and that class; these may only go."""
 
 

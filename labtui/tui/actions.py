@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
 RESERVED = frozenset({"ctrl+b", "ctrl+a"})
 """Prefixes of tmux and screen: never ours by default."""
@@ -184,6 +188,62 @@ _NAMES = {
 }  # fmt: skip
 
 
+_MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
+_KEYS = frozenset(
+    [
+        "escape",
+        "enter",
+        "tab",
+        "space",
+        "backspace",
+        "delete",
+        "insert",
+        "home",
+        "end",
+        "pageup",
+        "pagedown",
+        "up",
+        "down",
+        "left",
+        "right",
+        "plus",
+        "minus",
+    ]
+) | {f"f{n}" for n in range(1, 25)}
+
+
+def key_problem(key: str) -> str:
+    """Why no terminal sends such a key, as the end of a sentence; empty: it may."""
+    *modifiers, last = key.split("+") if key != "+" else ["plus"]
+    known = (len(last) == 1 and last.isprintable() and not last.isspace()) or last in _KEYS or _is_sign(last)
+    if any(m not in _MODIFIERS for m in modifiers) or not known or len(set(modifiers)) < len(modifiers):
+        return "which is no key; expected one such as P, f5, ctrl+p or shift+tab, in small letters"
+    return ""
+
+
+def _is_sign(name: str) -> bool:
+    """Whether it is Textual's name of a sign: question_mark, left_square_bracket."""
+    import unicodedata
+
+    words = name.replace("_", " ").upper()
+    if name != name.lower():
+        return False
+    for text in (words, words.replace(" ", "-"), f"{words} SIGN"):
+        try:
+            return len(unicodedata.lookup(text)) == 1
+        except KeyError:
+            continue
+    return name in {*_NAMES, "slash", "at", "minus", "underscore", "percent_sign", "hash"}
+
+
+def apart(first: str, second: str) -> bool:
+    """Whether two actions may have the same key: they share no screen, or one is of all screens and gives
+    way.
+    """
+    a, b = BY_ID[first].panes, BY_ID[second].panes
+    return bool(a) != bool(b) or (bool(a) and not set(a) & set(b))
+
+
 def key_name(key: str) -> str:
     """A key as a person knows it: ``ctrl+p`` -> ``^p``."""
     if key.startswith("ctrl+"):
@@ -212,12 +272,6 @@ class Keymap:
             if action_id not in own:
                 self.keys[action_id] = tuple(k for k in keys if k not in taken)
 
-    def find(self, key: str, character: str | None, pane: str) -> Action | None:
-        """The action that a key means on a screen; one of that screen goes before one of all screens."""
-        names = {key, character} if character else {key}
-        found = [a for a in ACTIONS if names & set(self.keys[a.id]) and (not a.panes or pane in a.panes)]
-        return max(found, key=lambda a: bool(a.panes), default=None)
-
     def name(self, action_id: str) -> str:
         """The first key of an action, as a person knows it; empty where it has none."""
         keys = self.keys[action_id]
@@ -231,3 +285,25 @@ class Keymap:
 def on_pane(pane: str) -> list[Action]:
     """The actions of one screen, and those of all."""
     return [a for a in ACTIONS if not a.panes or pane in a.panes]
+
+
+def bindings(keymap: Keymap) -> list[Binding]:
+    """The registry as Textual's bindings, their ids the actions'; those of one screen go before those of all.
+
+    Two screens may give one key to different actions, and a person may take a key away. ``App.set_keymap``
+    knows neither (it forgets all bindings of a key that is moved): the keys are settled in :class:`Keymap`.
+    """
+    from textual.binding import Binding
+
+    return [
+        Binding(",".join(dict.fromkeys(map(long_name, keys))), f"app.perform({a.id!r})", a.label, id=a.id)
+        for a in sorted(ACTIONS, key=lambda a: not a.panes)
+        if (keys := keymap.keys[a.id])
+    ]
+
+
+def long_name(key: str) -> str:
+    """Textual's name of a key that is written as its sign: a comma would part two keys."""
+    from textual.keys import _character_to_key
+
+    return _character_to_key(key) if len(key) == 1 else key

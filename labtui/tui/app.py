@@ -1,37 +1,54 @@
-"""The host of the screens: one poller, one screen in front, a frame around it, overlays above."""
+"""The app: one poller, one screen in front, a frame around it, dialogs above; and the way in.
+
+It owns its parts: the verbs on jobs (:class:`JobCommands`), the supervisor as it is seen from here
+(:class:`SupervisorLink`) and the gauges (:class:`MachineWatch`). An action of the registry is done by the
+screen in front, else by the app, else by one of these parts.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
+from textual.binding import BindingsMap
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
 from labtui.config import Settings, choose_glyphs, choose_theme, read_settings
-from labtui.text import clean
-from labtui.tui.actions import BY_ID, Action, Keymap, on_pane
-from labtui.tui.dialogs import Overlay, Prompt
+from labtui.text import clean, wrap
+from labtui.tui.actions import BY_ID, Action, Keymap, bindings, on_pane
+from labtui.tui.dialogs import Choice, Chooser, Confirm, Help, Listing, Overlay, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
-from labtui.tui.machine_watch import Measuring
+from labtui.tui.job_commands import JobCommands
+from labtui.tui.machine_watch import MachineWatch
 from labtui.tui.poller import Common, LabReader, Poller, Snapshot
 from labtui.tui.screens.queue import QueuePane
 from labtui.tui.screens.screen_pane import ScreenPane
-from labtui.tui.terminal import hangup as terminal
+from labtui.tui.supervisor_link import SupervisorLink
+from labtui.tui.terminal import hangup
+from labtui.tui.terminal.bursts import in_burst
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.theme import THEMES, Palette
+from labtui.views.lines import text_line
 from store.waits import tell_waits
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.driver import Driver
+    from textual.widget import Widget
+
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
 _PANES = {
     "job": "labtui.tui.screens.job:JobPane",
     "kappa": "labtui.tui.screens.kappa:KappaPane",
@@ -51,8 +68,8 @@ class Arrived(Message, bubble=False):
         self.snapshot = snapshot
 
 
-class Host(Measuring, inherit_bindings=False):
-    """Screens, frame, overlays, snapshots. What the keys ask of the lab is in ``labtui.tui.job_commands``."""
+class LabApp(App[None], inherit_bindings=False):
+    """labtui on one lab: screens, frame, dialogs, snapshots, keys. Quitting it stops nothing."""
 
     TITLE = "labtui"
     ENABLE_COMMAND_PALETTE = False
@@ -62,6 +79,8 @@ class Host(Measuring, inherit_bindings=False):
     strict: ClassVar[bool] = False
     """Faults of drawing end the app instead of being told (tests)."""
     MESSAGE_SECONDS: ClassVar[float] = 4.0
+    LATE_S: ClassVar[float] = 0.2
+    """A screen that waits longer for what it shows says that it reads."""
 
     def __init__(
         self,
@@ -74,6 +93,7 @@ class Host(Measuring, inherit_bindings=False):
         study: int | None = None,
         job: int | None = None,
         started: float | None = None,
+        new: bool = False,
     ) -> None:
         self.settings = settings if settings is not None else read_settings()
         self.started = started if started is not None else time.perf_counter()
@@ -83,6 +103,7 @@ class Host(Measuring, inherit_bindings=False):
         self.glyphs = choose_glyphs(self.settings.glyphs, os.environ)
         self.palette = Palette(THEMES[0])
         super().__init__()
+        self._bindings = BindingsMap(bindings(self.keymap))
         self.animation_level = "none"
         for theme in THEMES:
             self.register_theme(theme)
@@ -101,9 +122,18 @@ class Host(Measuring, inherit_bindings=False):
         self.overlays: list[Overlay] = []
         self.trail: list[str] = []
         self._first = (screen, study, job)
+        self._new = new
         self._open_lab = open_lab or self._really_open
         self.poller = self._new_poller()
         self.startup_ms: float | None = None
+        self.supervisor = SupervisorLink(self)
+        self.commands = JobCommands(self, self.supervisor)
+        self.machine = MachineWatch(self)
+        self.burst = False
+        """The key that is obeyed came together with others, as in a paste: what changes the lab asks first.
+        """
+        self.panicked = False
+        """A fault ended the app."""
 
     # Start and end
 
@@ -118,12 +148,21 @@ class Host(Measuring, inherit_bindings=False):
             self._open_lab,
             self._deliver,
             interval=2.0 if self.settings.slow else 0.2,
-            alive=lambda: self.is_headless or terminal.alive(),
-            gone=lambda: self.call_from_thread(self.exit),
         )
 
     def _deliver(self, snapshot: Snapshot) -> None:
         self.post_message(Arrived(snapshot))
+
+    def get_driver_class(self) -> type[Driver]:
+        if os.name != "posix" or "TEXTUAL_DRIVER" in os.environ:
+            return super().get_driver_class()
+        from labtui.tui.terminal.driver import LabDriver
+
+        return LabDriver
+
+    def panic(self, *renderables: RenderableType) -> None:
+        self.panicked = True
+        super().panic(*renderables)
 
     def get_default_screen(self) -> Screen[None]:
         return LabScreen()
@@ -147,8 +186,9 @@ class Host(Measuring, inherit_bindings=False):
         gc.enable()
         self.startup_ms = (time.perf_counter() - self.started) * 1000
         self.log(f"first paint after {self.startup_ms:.0f} ms")
-        if self.settings.problems:
-            self.say(self.settings.problems[0], "warn", 10.0)
+        if self._new:
+            self.say(f"new lab {self.lab_path}", "warn", 10.0)
+        self._tell_settings(self.settings.problems)
         screen, study, job = self._first
         if study is not None and isinstance(self.front, QueuePane):
             self.front.request = replace(self.front.request, study=study)
@@ -160,9 +200,17 @@ class Host(Measuring, inherit_bindings=False):
         else:
             self.front.arrived()
             self.poller.watch(self.front.key, self.front.loader())
-        self.set_interval(5.0 if self.settings.slow else 1.0, self._measure)
+        self.set_interval(5.0 if self.settings.slow else 1.0, self.machine.tick)
         if not self.is_headless:
-            terminal.on_loss(lambda: self.call_later(self.exit))
+            hangup.Watch(lambda: self.call_later(self.exit)).start()
+
+    def _tell_settings(self, problems: Sequence[str]) -> None:
+        """What of the settings was not understood: one sentence in the footer, several as a list."""
+        if len(problems) == 1:
+            self.say(problems[0], "warn", 10.0)
+        elif problems:
+            lines = [text_line(f" {part}", "warn") for p in problems for part in wrap(clean(p), 90)]
+            self.push(Listing(f"Settings: {len(problems)} things were not understood", lambda: lines))
 
     def on_unmount(self) -> None:
         self.poller.stop()
@@ -190,23 +238,21 @@ class Host(Measuring, inherit_bindings=False):
         if isinstance(self.screen, LabScreen):
             self.screen.repaint()
 
-    # What the verbs add
-
-    def after_common(self, first: bool) -> None:
-        """Each time the lab was read."""
-
     def banner(self) -> tuple[str, str]:
         """What needs a person now: (text, style); empty where nothing does."""
-        return self.problem, "alarm"
+        if self.problem or self.common is None:
+            return self.problem, "alarm"
+        if self.common.notice:
+            return self.common.notice, "banner"
+        return self.supervisor.banner(self.common)
 
     # Snapshots
 
     def on_arrived(self, message: Arrived) -> None:
         snapshot = message.snapshot
         if snapshot.common is not None:
-            first = self.common is None
             self.common = snapshot.common
-            self.after_common(first)
+            self.supervisor.after_common(snapshot.common)
         self.problem = snapshot.problem
         if snapshot.key == self.front.key:
             with self.batch_update():
@@ -242,6 +288,8 @@ class Host(Measuring, inherit_bindings=False):
         pane.arrived()
         self.call_after_refresh(self._focus_front)
         self.poller.watch(pane.key, pane.loader())
+        if pane.fresh:
+            self.set_timer(self.LATE_S, pane.say_late)
         return pane
 
     def _focus_front(self) -> None:
@@ -282,25 +330,49 @@ class Host(Measuring, inherit_bindings=False):
         return self.overlays[-1] if self.overlays else self.front
 
     def on_key(self, event: events.Key) -> None:
-        if self.focused is None:
-            self.target().on_key(event)
+        """A key is the top dialog's, or that of a screen that takes typing; else Textual finds its binding.
 
-    def press(self, event: events.Key) -> None:
-        """A key that no overlay took."""
-        action = self.keymap.find(event.key, event.character if event.is_printable else None, self.front.key)
-        if action is not None:
+        Every key comes here, in its order, whoever has the focus, which follows a refresh later than fast
+        typing.
+        """
+        self.burst = in_burst(event)
+        if self.target().take(event):
             event.stop()
             event.prevent_default()
-            self.perform(action.id)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A binding holds on its action's screens; where that is not valid now, :meth:`perform` says why."""
+        if action != "perform":
+            return super().check_action(action, parameters)
+        found = BY_ID.get(str(parameters[0]))
+        return found is not None and (not found.panes or self.front.key in found.panes)
+
+    def action_perform(self, action_id: str) -> None:
+        self.perform(action_id)
+
+    def _part(self, name: str) -> Callable[[], object] | None:
+        """A method of the screen in front, else of the app, else of one of its parts."""
+        for part in (self.front, self, self.commands, self.supervisor):
+            found: Callable[[], object] | None = getattr(part, name, None)
+            if found is not None:
+                return found
+        return None
+
+    def hand(self, action_id: str) -> Callable[[], object] | None:
+        """What does an action here; None: nothing."""
+        if action_id.startswith("show_"):
+            return partial(self.show_screen, action_id.removeprefix("show_"))
+        return self._part(f"do_{action_id}")
 
     def allowed(self, action: Action) -> bool:
         """Whether an action is valid now."""
         if action.writes and (self.read_only or (self.common is not None and self.common.read_only)):
             return False
-        if not hasattr(self.front, f"do_{action.id}") and not hasattr(self, f"do_{action.id}"):
-            return False
-        check = getattr(self, f"can_{action.id}", None)
-        return self.front.can(action.id) and (check is None or bool(check()))
+        checks = [
+            getattr(part, f"can_{action.id}", None)
+            for part in (self.front, self, self.commands, self.supervisor)
+        ]
+        return self.hand(action.id) is not None and all(check() for check in checks if check is not None)
 
     def valid(self) -> frozenset[str]:
         """Ids of the actions that can be done here and now."""
@@ -315,19 +387,29 @@ class Host(Measuring, inherit_bindings=False):
             elif action.palette:
                 self.say(f"{action.label}: not possible here now", "dim")
             return
-        handler = getattr(self.front, f"do_{action_id}", None) or getattr(self, f"do_{action_id}")
-        handler()
+        if action.writes and self.burst:
+            self.push(
+                Confirm(
+                    f"{action.help}?",
+                    partial(self.perform, action_id),
+                    "this key came together with others, as in a paste",
+                )
+            )
+            return
+        hand = self.hand(action_id)
+        if hand is not None:
+            hand()
 
     # Overlays
 
-    def push(self, overlay: Overlay) -> None:
+    def push(self, overlay: Widget) -> None:
+        assert isinstance(overlay, Overlay)
         self.overlays.append(overlay)
         self.mount(overlay)
         self.call_after_refresh(self._focus_front)
 
-    def pop(self, overlay: Overlay) -> None:
-        if overlay in self.overlays:
-            self.overlays.remove(overlay)
+    def pop(self, overlay: Widget) -> None:
+        self.overlays = [one for one in self.overlays if one is not overlay]
         overlay.remove()
         self.call_after_refresh(self._focus_front)
 
@@ -339,9 +421,10 @@ class Host(Measuring, inherit_bindings=False):
         text: str = "",
         check: Callable[[str], str] | None = None,
         hint: str = "",
+        lines: bool = False,
     ) -> None:
-        """One line of input at the foot of the screen."""
-        self.push(Prompt(title, then, text=text, check=check, hint=hint))
+        """One line of input at the foot of the screen; ``lines``: it may hold line ends."""
+        self.push(Prompt(title, then, text=text, check=check, hint=hint, lines=lines))
 
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
         """A word in the footer, for a few seconds."""
@@ -356,6 +439,125 @@ class Host(Measuring, inherit_bindings=False):
 
         self.set_timer(seconds or self.MESSAGE_SECONDS, hush)
 
+    def notify_terminal(self, text: str) -> None:
+        """Ring, or where there is a text show it on the desktop (OSC 9)."""
+        if not text:
+            self.bell()
+        elif self._driver is not None and not self.is_headless:
+            self._driver.write(f"\x1b]9;labtui: {text}\x07")
+
+    def redraw_gauges(self) -> None:
+        """The machine was looked at."""
+        if self.front.key == "queue":
+            self.front.redraw()
+        for overlay in self.overlays:
+            overlay.place()
+            overlay.redraw()
+
+    def in_thread(self, work: Callable[[], None], group: str, *, exclusive: bool = False) -> None:
+        """Do something that may take its time, beside the screens."""
+        self.run_worker(work, thread=True, group=group, exclusive=exclusive, exit_on_error=False)
+
+    # What is done here
+
+    def do_help(self) -> None:
+        self.push(Help())
+
+    def do_palette(self) -> None:
+        def words(action: Action) -> str:
+            head, colon, rest = action.help.partition(": ")
+            return rest if colon and head.lower() == action.label.lower() else action.help
+
+        choices = [
+            Choice(a.label, partial(self.perform, a.id), words(a), self.keymap.name(a.id))
+            for a in on_pane(self.front.key)
+            if a.palette and self.allowed(a)
+        ]
+        self.push(Chooser("What do you want to do?", choices))
+
+    def do_quit(self) -> None:
+        self.exit()
+
+    def do_back(self) -> None:
+        """Back to the screen before."""
+        if self.trail:
+            key = self.trail.pop()
+            here = self.front.key
+            self.show_screen(key)
+            self.trail = [k for k in self.trail if k != here]
+
+    def do_suspend(self) -> None:
+        self.action_suspend_process()
+
+    def do_redraw(self) -> None:
+        self.repaint()
+        self.poller.poke()
+
+    def do_theme(self) -> None:
+        at = THEME_CYCLE.index(self.theme) if self.theme in THEME_CYCLE else -1
+        self.theme = THEME_CYCLE[(at + 1) % len(THEME_CYCLE)]
+        self.say(self.theme, "dim")
+
+    def do_copy(self) -> None:
+        text = self.front.copy_text()
+        if text:
+            self.copy_to_clipboard(text)
+            lines = text.count("\n") + (not text.endswith("\n"))
+            what = clean(text.strip()) if lines == 1 else f"{lines} lines"
+            key = self.keymap.name("write_file")
+            self.say(
+                f"sent to the terminal's clipboard: {what}   if it takes none, {key} writes to a file",
+                "ok",
+                6.0,
+            )
+
+    def do_write_file(self) -> None:
+        def write(name: str) -> None:
+            try:
+                path = Path(name).expanduser()
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(self.front.export_text().rstrip() + "\n")
+            except OSError as error:
+                self.say(f"{name} was not written: {error.strerror}", "bad", 8.0)
+            else:
+                self.say(f"written: {path}")
+
+        self.ask(
+            "write to",
+            write,
+            text=f"{self.front.key}.txt",
+            hint="a new file; an existing one is never replaced",
+        )
+
+    def do_switch_lab(self) -> None:
+        folder = Path(self.lab_path).resolve().parent
+        others = sorted(p for p in folder.glob("*.db") if p.resolve() != Path(self.lab_path).resolve())[:50]
+        choices = [Choice(p.name, partial(self.change_lab, str(p)), str(folder)) for p in others]
+        typed = Choice(
+            "another file…",
+            lambda: self.ask("lab", self.change_lab, hint="path of a lab file"),
+            "type its path",
+        )
+        self.push(Chooser("Open another lab", [*choices, typed]))
+
+    def change_lab(self, path: str) -> None:
+        """Close this lab and show another; this one's work goes on."""
+        if not Path(path).expanduser().exists():
+            self.say(f"there is no lab {path}", "bad")
+            return
+        self.poller.stop()
+        self.lab_path = str(Path(path).expanduser())
+        self.common, self.problem = None, ""
+        self.commands.last_undo = None
+        self.supervisor.forget()
+        for pane in list(self.panes.values()):
+            pane.remove()
+        self.panes.clear()
+        self.trail.clear()
+        self.poller = self._new_poller()
+        self.poller.start()
+        self.first_pane()
+
     # Resizing
 
     def on_resize(self, event: events.Resize) -> None:
@@ -366,3 +568,39 @@ class Host(Measuring, inherit_bindings=False):
             overlay.place()
         if self.startup_ms is not None:
             self.repaint()  # a terminal that was narrower for a moment has lost its right side
+
+
+def run(
+    lab_path: str | Path,
+    read_only: bool = False,
+    no_mouse: bool = False,
+    slow: bool = False,
+    ascii: bool = False,
+    screen: str | None = None,
+    study: int | None = None,
+    *,
+    job: int | None = None,
+    started: float | None = None,
+    new: bool = False,
+) -> int:
+    """Show a lab until the person quits; returns the exit code."""
+    gc.disable()  # until the first paint; the host turns it on again
+    settings = read_settings()
+    if no_mouse:
+        settings = replace(settings, mouse=False)
+    if ascii:
+        settings = replace(settings, glyphs="ascii")
+    if slow:
+        settings = replace(settings, slow=True)
+    app = LabApp(
+        lab_path,
+        read_only=read_only,
+        settings=settings,
+        screen=screen,
+        study=study,
+        job=job,
+        started=started,
+        new=new,
+    )
+    app.run(mouse=settings.mouse)
+    return 1 if app.panicked else app.return_code or 0

@@ -16,6 +16,7 @@ from labtui.text import clean, fit, wrap
 from labtui.tui.actions import ACTIONS, Keymap, on_pane
 from labtui.tui.lineedit import LineEdit
 from labtui.tui.pane import Pane
+from labtui.tui.terminal.bursts import in_burst
 from labtui.views.lines import Line, based, crop, ends, rule, text_line
 
 
@@ -44,18 +45,14 @@ class Overlay(Pane, can_focus=True):
     def close(self) -> None:
         self.lab_app.pop(self)
 
-    def on_key(self, event: events.Key) -> None:
-        target = self.lab_app.target()
-        if target is not self:
-            target.on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
+    def take(self, event: events.Key) -> bool:
+        """Every key is its own while it is on top."""
         if event.key in ("escape", "ctrl+c"):
             self.close()
         else:
             self.key(event)
             self.redraw()
+        return True
 
     def key(self, event: events.Key) -> None:
         """A key other than Esc."""
@@ -84,13 +81,14 @@ class Prompt(Overlay):
         text: str = "",
         check: Callable[[str], str] | None = None,
         hint: str = "",
+        lines: bool = False,
     ) -> None:
         super().__init__()
         self.title_text = title
         self.then = then
         self.check = check or (lambda _text: "")
         self.hint = hint
-        self.edit = LineEdit(text, len(text))
+        self.edit = LineEdit(text, len(text), lines)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         head = f" {self.title_text} "
@@ -131,6 +129,8 @@ class Confirm(Overlay):
 
     def key(self, event: events.Key) -> None:
         if event.key in ("y", "Y", "enter"):
+            if in_burst(event):
+                return  # pasted: nobody has read the question
             self.close()
             self.then()
         elif event.key in ("n", "N", "q"):
@@ -142,7 +142,7 @@ class Choice:
     """An entry of a list."""
 
     label: str
-    then: Callable[[], None]
+    then: Callable[[], object]
     note: str = ""
     key: str = ""
 

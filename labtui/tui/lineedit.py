@@ -16,13 +16,15 @@ class LineEdit:
 
     text: str = ""
     at: int = 0
+    lines: bool = False
+    """Line ends that are pasted stay; those that are there stay anyhow. They are drawn as ↵."""
 
     def set(self, text: str) -> None:
         self.text = text
         self.at = len(text)
 
     def insert(self, text: str) -> None:
-        text = clean(text)
+        text = "\n".join(map(clean, text.splitlines())) if self.lines else clean(text)
         self.text = self.text[: self.at] + text + self.text[self.at :]
         self.at += len(text)
 
@@ -57,10 +59,17 @@ class LineEdit:
 
     def line(self, width: int, style: str = "", *, caret: bool = True) -> Line:
         """``width`` cells of it, the caret always in sight."""
+        signs = [_sign(c) for c in self.text]
         if not caret:
-            return ((self.text, style),)
+            return (("".join(signs), style),)
         start = 0
-        while cell_len(self.text[start : self.at]) > max(0, width - 1):
+        while cell_len("".join(signs[start : self.at])) > max(0, width - 1):
             start += 1
-        under = self.text[self.at : self.at + 1] or " "
-        return ((self.text[start : self.at], style), (under, "caret"), (self.text[self.at + 1 :], style))
+        under = "".join(signs[self.at : self.at + 1]) or " "
+        after = "".join(signs[self.at + 1 :])
+        return (("".join(signs[start : self.at]), style), (under, "caret"), (after, style))
+
+
+def _sign(character: str) -> str:
+    """How one character is drawn: what is edited may come from a file, and a terminal would obey it."""
+    return "↵" if character == "\n" else clean(character)

@@ -21,7 +21,7 @@ from labtui.tui.theme import Palette
 from labtui.views.lines import Line, changed_spans, crop, text_line
 
 if TYPE_CHECKING:
-    from labtui.tui.run import LabApp
+    from labtui.tui.host import Host
 
 
 class Pane(Widget, inherit_bindings=False):
@@ -37,8 +37,8 @@ class Pane(Widget, inherit_bindings=False):
         self._drawn_at = (0, 0)
 
     @property
-    def lab_app(self) -> LabApp:
-        return cast("LabApp", self.app)
+    def lab_app(self) -> Host:
+        return cast("Host", self.app)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         """At most ``height`` lines; they are cropped and padded to the pane."""

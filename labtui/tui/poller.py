@@ -88,9 +88,6 @@ class Poller:
     interval: float = 0.2
     heartbeat: float = 2.0
     """Seconds after which the supervisor is looked at although nothing was written."""
-    alive: Callable[[], bool] = lambda: True
-    """Whether there is still a terminal; asked about once a second."""
-    gone: Callable[[], None] = lambda: None
     _wanted: _Wanted = field(default_factory=_Wanted)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -138,18 +135,13 @@ class Poller:
         lab: LabReader | None = None
         version: int | None = None
         last_event: int | None = None
-        looked = checked = 0.0
+        looked = 0.0
         not_before = 0.0
         told: tuple[bool, str] | None = None
         while not self._stop:
             hurried = self._wake.wait(self.interval)
             self._wake.clear()
             now = time.monotonic()
-            if now - checked > 1.0:
-                checked = now
-                if not self.alive():
-                    self.gone()
-                    return
             if self._stop or not self._free.is_set():
                 if hurried and not self._stop:
                     self._free.wait(1.0)

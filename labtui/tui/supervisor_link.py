@@ -8,36 +8,43 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labtui import __version__
 from labtui.text import clean
-from labtui.tui.app import Host
 from labtui.views import numbers as figures
 from store.locks import newer
 
 if TYPE_CHECKING:
-    from store.rows import JobRow
+    from labtui.tui.host import Host
+    from labtui.tui.poller import Common
+    from store.rows import JobRow, SupervisorRow
 
 
-class Supervising(Host, inherit_bindings=False):
+class SupervisorLink:
     """Talks with the supervisor; quitting the app does not end it."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.notify_mode = self.settings.notify
-        self.supervisor_problem = ""
-        self.supervisor_starting = False
-        self._had_supervisor = False
+    def __init__(self, app: Host) -> None:
+        self.app = app
+        self.notify_mode = app.settings.notify
+        self.problem = ""
+        """Why it did not start."""
+        self.starting = False
+        self._had = False
+        self._gone_epoch: int | None = None
+        """Whose row was the last while no supervisor lived: a new one lives before it has its own."""
 
-    def _send(self, send: Callable[[], int], then: Callable[[], None]) -> None:
+    def forget(self) -> None:
+        """Another lab is shown."""
+        self.problem, self.starting, self._had, self._gone_epoch = "", False, False, None
+
+    def send(self, send: Callable[[], int], then: Callable[[], None]) -> None:
         """Leave a command in a thread.
 
         Where no supervisor runs it is applied at once; else its answer is waited for.
         """
-        alive = (
-            self.common is not None and self.common.supervisor is not None and self.common.supervisor.alive
-        )
+        common = self.app.common
+        alive = common is not None and common.supervisor is not None and common.supervisor.alive
 
         def work() -> None:
             from store.errors import LabError
@@ -47,16 +54,16 @@ class Supervising(Host, inherit_bindings=False):
                 if not alive:
                     from labtui.cli.writing import apply_pending
 
-                    apply_pending(Path(self.lab_path))
-                self.call_from_thread(then)
+                    apply_pending(Path(self.app.lab_path))
+                self.app.call_from_thread(then)
                 refusal = self._refusal(number)
             except (LabError, OSError) as error:
-                self.call_from_thread(self.say, str(error), "bad", 8.0)
+                self.app.call_from_thread(self.app.say, str(error), "bad", 8.0)
                 return
             if refusal:
-                self.call_from_thread(self.say, refusal, "warn", 8.0)
+                self.app.call_from_thread(self.app.say, refusal, "warn", 8.0)
 
-        self.run_worker(work, thread=True, group="commands", exit_on_error=False)
+        self.app.in_thread(work, "commands")
 
     def _refusal(self, number: int) -> str:
         """Why a command was refused, as soon as that is known; empty:
@@ -65,7 +72,7 @@ class Supervising(Host, inherit_bindings=False):
         from store.read import open_lab
 
         end = time.monotonic() + 3.0
-        with open_lab(Path(self.lab_path), read_only=True) as lab:
+        with open_lab(Path(self.app.lab_path), read_only=True) as lab:
             while time.monotonic() < end:
                 row = lab.command(number)
                 if row is not None and row.state != "pending":
@@ -73,39 +80,42 @@ class Supervising(Host, inherit_bindings=False):
                 time.sleep(0.1)
         return ""
 
-    def banner(self) -> tuple[str, str]:
-        """What needs a person now: (text, style), empty where nothing does."""
-        if self.problem:
-            return self.problem, "alarm"
-        common = self.common
-        if common is None:
-            return "", ""
-        if common.notice:
-            return common.notice, "banner"
-        live = common.counts.get("queued", 0) + common.counts.get("running", 0)
+    def banner(self, common: Common) -> tuple[str, str]:
+        """What of the supervisor needs a person now: (text, style), empty where nothing does."""
         row = common.supervisor
         if row is not None and row.alive:
-            return (row.message, "banner") if row.state == "waiting" and row.message else ("", "")
-        if live and not self.read_only and not self.supervisor_starting:
-            why = f" ({self.supervisor_problem})" if self.supervisor_problem else ""
-            gone = "The supervisor is gone" if self._had_supervisor else "No supervisor runs"
-            return (
-                f"{gone}{why}: {live:,} jobs wait. {self.keymap.name('start_supervisor')} starts one.",
-                "banner",
-            )
+            if self._older():
+                key = self.app.keymap.name("start_supervisor")
+                return f"the supervisor is labtui {row.version}: {key} hands over to {__version__}", "banner"
+            told = row.state == "waiting" and row.message
+            return (row.message, "banner") if told and not self._is_former(row) else ("", "")
+        stopped, queued = common.counts.get("running", 0), common.counts.get("queued", 0)
+        if (stopped or queued) and not (self.app.read_only or common.read_only or self.starting):
+            why = f" ({self.problem})" if self.problem else ""
+            gone = "the supervisor is gone" if self._had else "no supervisor"
+            counts = [f"{stopped:,} stopped"] * bool(stopped) + [f"{queued:,} queued"] * bool(queued)
+            key = self.app.keymap.name("start_supervisor")
+            return f"{', '.join(counts)}, {gone}{why}: {key} starts one", "banner"
         return "", ""
 
-    def after_common(self, first: bool) -> None:
-        """Each time the lab was read: start what is missing, tell what finished."""
-        common = self.common
-        assert common is not None
-        alive = common.supervisor is not None and common.supervisor.alive
-        if alive:
-            self._had_supervisor = True
-            self.supervisor_starting = False
-            self.supervisor_problem = ""
-        if first:
-            self.ensure_supervisor()
+    def _older(self) -> bool:
+        """Whether the supervisor that lives is of an older labtui."""
+        row = self.app.common.supervisor if self.app.common is not None else None
+        return row is not None and row.alive and newer(__version__, row.version) and not self.app.read_only
+
+    def _is_former(self, row: SupervisorRow) -> bool:
+        """Whether the row is still that of the one before: what it says of its silence is no alarm."""
+        return row.alive and row.epoch == self._gone_epoch
+
+    def after_common(self, common: Common) -> None:
+        """Each time the lab was read: tell what finished. Looking at a lab starts nothing."""
+        row = common.supervisor
+        if row is not None and row.alive:
+            self._had = True
+            self.starting = False
+            self.problem = ""
+        elif row is not None:
+            self._gone_epoch = row.epoch
         self._tell(common.ended)
 
     def _tell(self, ended: Sequence[JobRow]) -> None:
@@ -119,65 +129,59 @@ class Supervising(Host, inherit_bindings=False):
         text = f"✗ {what} failed: {clean(job.reason or '')}" if failed else f"✓ {what}: N* {found}"
         if len(ended) > 1:
             text = f"{len(ended)} jobs ended; {text}"
-        self.say(text, "bad" if failed else "ok", 6.0)
-        if self.notify_mode == "bell":
-            self.bell()
-        elif self.notify_mode == "desktop" and self._driver is not None and not self.is_headless:
-            self._driver.write(f"\x1b]9;labtui: {text}\x07")
+        self.app.say(text, "bad" if failed else "ok", 6.0)
+        if self.notify_mode != "off":
+            self.app.notify_terminal(text if self.notify_mode == "desktop" else "")
 
-    def ensure_supervisor(self, *, submitted: bool = False) -> None:
-        """Start a supervisor where work is queued and none runs, or one of an older labtui,
-        which then hands over.
-        """
-        common = self.common
-        if common is None or self.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
+    def do_bell(self) -> None:
+        self.notify_mode = {"off": "bell", "bell": "desktop", "desktop": "off"}[self.notify_mode]
+        self.app.say(f"when something finishes: {self.notify_mode}")
+
+    def start_for_submission(self) -> None:
+        """Who submits wants it done: start a supervisor where none runs."""
+        common = self.app.common
+        if common is None or self.app.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return
-        waiting = common.counts.get("queued", 0) + common.counts.get("running", 0) + common.pending
-        row = common.supervisor
-        if row is not None and row.alive:
-            if waiting and not submitted and newer(__version__, row.version):
-                self.do_start_supervisor()
-        elif (waiting or submitted) and (submitted or not self._had_supervisor):
+        if common.supervisor is None or not common.supervisor.alive:
             self.do_start_supervisor()
 
     def can_start_supervisor(self) -> bool:
-        row = self.common.supervisor if self.common else None
-        return (
-            self.common is not None and not (row is not None and row.alive) and not self.supervisor_starting
-        )
+        row = self.app.common.supervisor if self.app.common else None
+        alive = row is not None and row.alive and not self._older()
+        return self.app.common is not None and not alive and not self.starting
 
     def do_start_supervisor(self) -> None:
-        if self.supervisor_starting:
+        if self.starting:
             return
-        self.supervisor_starting = True
+        self.starting = True
 
         def start() -> None:
             text = problem = ""
             try:
                 from runners.pool.client import start as start_supervisor
 
-                started = start_supervisor(Path(self.lab_path))
+                started = start_supervisor(Path(self.app.lab_path))
                 text, problem = started.text, "" if started.ok else started.text
             except Exception as error:  # whatever keeps it from starting is shown, not fatal
                 problem = str(error) or type(error).__name__
-            self.call_from_thread(self._started, text, problem)
+            self.app.call_from_thread(self._started, text, problem)
 
-        self.run_worker(start, thread=True, group="supervisor", exit_on_error=False)
+        self.app.in_thread(start, "supervisor")
 
     def _started(self, text: str, problem: str) -> None:
-        self.supervisor_starting = False
-        self.supervisor_problem = problem
-        self._had_supervisor = self._had_supervisor or not problem
-        self.say(problem, "bad", 8.0) if problem else self.say(f"{text}; it goes on when you quit")
-        self.poller.poke()
+        self.starting = False
+        self.problem = problem
+        self._had = self._had or not problem
+        self.app.say(problem, "bad", 8.0) if problem else self.app.say(f"{text}; it goes on when you quit")
+        self.app.poller.poke()
 
     def do_hold(self) -> None:
-        row = self.common.supervisor if self.common else None
+        row = self.app.common.supervisor if self.app.common else None
         holding = row is not None and row.state == "holding"
 
         def send() -> int:
             from store import commands
 
-            return (commands.release if holding else commands.hold)(Path(self.lab_path))
+            return (commands.release if holding else commands.hold)(Path(self.app.lab_path))
 
-        self._send(send, lambda: self.say("going on" if holding else "holding: nothing new starts"))
+        self.send(send, lambda: self.app.say("going on" if holding else "holding: nothing new starts"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, log10
 from typing import Any
@@ -183,13 +183,17 @@ def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple
         members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
         tail = f" {'L' if axis == 'm' else 'm'}={other}" if several[axis] and other is not None else ""
         kind = kinds.get(series.model, series.model.split(" ")[0])
-        law = _law(tuple(members)) if len(members) > 1 else None
         label = series.label.removesuffix(" fixed") if axis == "n" else series.label
         out.append(
-            Curve(f"{series.label}{tail}", clean(f"{label}{tail}"), kind, series.format, tuple(members), law)
+            Curve(f"{series.label}{tail}", clean(f"{label}{tail}"), kind, series.format, tuple(members), None)
         )
     order = {"transformer": 0, "lstm": 1, "dense_ssm": 2}
     return tuple(sorted(out, key=lambda c: (order.get(c.kind, 3), c.label)))
+
+
+def with_laws(curves: Sequence[Curve]) -> tuple[Curve, ...]:
+    """The same lines, each with its law; the first fit of a process loads scipy (1 s)."""
+    return tuple(replace(c, law=_law(c.points)) if len(c.points) > 1 else c for c in curves)
 
 
 @lru_cache(maxsize=512)

@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from labtui.config import Settings
-from labtui.tui.run import LabApp
+from labtui.tui.app import LabApp
 from tests.support import fakelab
 from tests.tui.fake import FakeLab, small_lab
 from tests.tui.ptys import Terminal, environment

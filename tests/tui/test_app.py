@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from labtui.tui.actions import SCREENS
+from labtui.tui.app import LabApp
 from labtui.tui.dialogs import Confirm, Help, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
 from labtui.tui.poller import Snapshot
-from labtui.tui.run import LabApp
 from labtui.tui.screens.queue import QueuePane
 from store.errors import LabError
 from tests.tui.conftest import Opened, seen, until
@@ -109,9 +109,9 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
 
         def command(verb: str, ids: list[int], *args: Any, said: str = "") -> None:
             sent.append((verb, list(ids), *args))
-            app.sent(verb, list(ids), said)
+            app.commands.sent(verb, list(ids), said)
 
-        monkeypatch.setattr(app, "command", command)
+        monkeypatch.setattr(app.commands, "command", command)
         pane = queue(app)
         first = pane.window.ids[0]
         await pilot.press("p")
@@ -158,7 +158,7 @@ async def test_the_form_checks_as_you_type(opened: Opened, monkeypatch: pytest.M
     async with opened(screen="new") as (app, pilot, _):
         await until(pilot, lambda: "11 searches" in app.front.text())
         submitted: list[Any] = []
-        monkeypatch.setattr(app, "submit", submitted.append)
+        monkeypatch.setattr(app.commands, "submit", submitted.append)
         await pilot.press("end", "ctrl+u", *"mine", "down", "down", "down", *"x")
         await until(pilot, lambda: "priority" in app.front.text() and "not ready" in app.front.text())
         await pilot.press("ctrl+s")
@@ -188,8 +188,11 @@ async def test_every_action_has_a_hand(opened: Opened) -> None:
         for screen in SCREENS:
             app.show_screen(screen)
         for action in ACTIONS:
-            places = [app.panes[p] for p in action.panes] if action.panes else [app, *app.panes.values()]
-            assert any(hasattr(place, f"do_{action.id}") for place in [app, *places]), action.id
+            fronts = [app.panes[p] for p in action.panes] if action.panes else list(app.panes.values())
+            hands = []
+            for app.front in fronts:
+                hands.append(app.hand(action.id))
+            assert any(hands), action.id
 
 
 async def test_hostile_text_anywhere(opened: Opened) -> None:
@@ -235,7 +238,7 @@ async def test_a_supervisor_that_is_gone_has_a_banner(opened: Opened) -> None:
         lab.supervisor_row = replace(lab.supervisor_row, alive=False)
         lab.touch()
         await until(pilot, lambda: "S starts one" in app.query_one(Banner).text())
-        assert "The supervisor is gone" in app.query_one(Banner).text()
+        assert "the supervisor is gone" in app.query_one(Banner).text()
 
 
 async def test_a_supervisor_that_cannot_write_says_so_although_the_lab_stands_still(opened: Opened) -> None:

@@ -67,7 +67,7 @@ def test_own_keys_are_told_everywhere(terminal: Start, small: Path, tmp_path: Pa
     config = tmp_path / "config.toml"
     config.write_text('[keys]\npause = ["P"]\nshow_kappa = ["K"]\n')
     t = terminal(small, LABTUI_CONFIG=str(config), LABTUI_KEY_QUIT="ctrl+x")
-    t.sees("P pause", "K Kappa", "^x quit")
+    t.sees("K Kappa", "^x quit")
     t.type("?")
     t.sees("P             pause: checkpoint and stop")
     t.type("\x1b")

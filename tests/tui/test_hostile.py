@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from labtui.config import Settings
-from labtui.tui.run import LabApp
+from labtui.tui.app import LabApp
 from store.read import open_lab
 from tests.cli.test_hostile import VALUES, WORDS, fill, harmless
 from tests.support.fakelab import small_lab

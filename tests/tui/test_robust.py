@@ -33,7 +33,7 @@ def test_the_lab_moves_and_comes_back(terminal: Start, small: Path, tmp_path: Pa
     t.sees("is not a lab")
     lab.unlink()
     (tmp_path / "elsewhere.db").rename(lab)
-    t.until(lambda s: "No supervisor runs" in s and "is not a lab" not in s)
+    t.until(lambda s: "no supervisor" in s and "is not a lab" not in s)
     t.type("q")
     assert os.waitstatus_to_exitcode(t.ended()) == 0
 
@@ -63,7 +63,7 @@ def test_the_supervisor_is_killed_and_started_again(terminal: Start, small: Path
         pid = supervisor.status(lab).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        t.sees("The supervisor is gone", "S starts one")
+        t.sees("the supervisor is gone", "S starts one")
         t.type("S")
         t.until(lambda s: "● holding" in s and "is gone" not in s)
         t.type("q")

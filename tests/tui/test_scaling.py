@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labtui.tui.app import LabApp
 from labtui.tui.screens.scaling import ScalingRequest
 from labtui.views.scaling import Curve, curve_sign, drawn_series, known, middle, tail, trend
 from labtui.views.signs import model_style
+from tests.support import fakelab
+from tests.tui.conftest import Opened, until
 from tests.tui.fake import small_lab
+from tests.tui.ptys import ROOT
 
 
 def test_points_become_lines_with_one_sign_for_each_model() -> None:
-    data = ScalingRequest()(small_lab())
+    data = ScalingRequest(laws=True)(small_lab())
     assert data.curves
     for curve in data.curves:
         drawn = drawn_series(curve, data.request.axis)
@@ -51,7 +59,7 @@ def test_the_first_axis_is_one_that_makes_lines() -> None:
 
 
 def test_a_point_says_what_its_search_left_open() -> None:
-    data = ScalingRequest()(small_lab())
+    data = ScalingRequest(laws=True)(small_lab())
     point = next(p for c in data.curves for p in c.points if p.hi is not None)
     assert known(replace(point, lo=1180, hi=1294, estimate=None)) == ("1.29k", "(1,180, 1,294]")
     assert known(replace(point, hi=None, n_max=16_000_000)) == ("> 16M", "censored")
@@ -61,11 +69,37 @@ def test_a_point_says_what_its_search_left_open() -> None:
 
 
 def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
-    data = ScalingRequest()(small_lab())
+    data = ScalingRequest(laws=True)(small_lab())
     for curve in data.curves:
         text = tail(curve, data.request.axis)
         assert ("^" in text) == trend(curve, data.request.axis)
         assert text
+
+
+def test_the_points_come_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    """The first visit waits for no scipy: laws are read after the points."""
+    lab = fakelab.small_lab(tmp_path / "lab.db")
+    code = (
+        "import sys\nfrom store.read import open_lab\n"
+        "from labtui.tui.screens.scaling import ScalingRequest\n"
+        f"with open_lab({str(lab)!r}, read_only=True) as lab:\n    data = ScalingRequest()(lab)\n"
+        "assert data.curves and all(c.law is None for c in data.curves)\n"
+        "print(sorted({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+async def test_a_slow_reading_is_told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    real = ScalingRequest.__call__
+    monkeypatch.setattr(ScalingRequest, "__call__", lambda self, lab: free.wait(20) and real(self, lab))
+    monkeypatch.setattr(LabApp, "LATE_S", 0.01)
+    async with opened() as (app, pilot, _):
+        await pilot.press("4")
+        await until(pilot, lambda: "reading…" in app.front.text())
+        free.set()
+        await until(pilot, lambda: "reading…" not in app.front.text())
 
 
 def test_formats_of_one_model_differ_by_fill() -> None:

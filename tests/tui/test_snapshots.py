@@ -50,7 +50,7 @@ async def test_screens(
 ) -> None:
     changed = []
     async with opened(size, theme=theme) as (app, pilot, _):
-        await until(pilot, lambda: app.gauges.last is not None)
+        await until(pilot, lambda: app.machine.gauges.last is not None)
         for screen in screens:
             app.show_screen(screen)
             await until(

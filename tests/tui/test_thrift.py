@@ -14,11 +14,12 @@ from rich.style import Style
 from textual._compositor import Compositor
 from textual.strip import Strip
 
+from labtui.tui.actions import SCREENS
 from labtui.tui.terminal.cell_diff import Terminal
 from labtui.tui.terminal.compositor import ThriftyCompositor
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.terminal.sgr import ink, paint
-from tests.tui.conftest import Opened
+from tests.tui.conftest import Opened, seen, until
 
 WIDTH, HEIGHT = 16, 3
 STYLES = tuple(map(Style.parse, (
@@ -125,6 +126,12 @@ async def test_another_textual_costs_bytes_not_the_app(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "labtui.tui.terminal.compositor", None)
-    async with opened() as (app, _, __):
+    async with opened() as (app, pilot, _):
         assert type(app.screen._compositor) is Compositor
-        assert "running" in app.front.text()
+        for screen in SCREENS:
+            app.show_screen(screen)
+            await until(pilot, lambda: not app.front.fresh)
+            assert app.front.text().strip() in seen(app)
+        await pilot.press("question_mark")
+        assert "Events: keys" in seen(app)
+        app.repaint()

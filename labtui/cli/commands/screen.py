@@ -52,7 +52,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         else:
             context.close()
             _require_lab(context.lab_path)
-        from labtui.tui.run import run as run_app
+        from labtui.tui.app import run as run_app
     except BaseException:
         splash.clear()
         raise
@@ -65,6 +65,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         screen=screen or getattr(args, "screen", None),
         study=study,
         started=started,
+        new=new,
     )
 
 

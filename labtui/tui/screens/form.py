@@ -28,6 +28,8 @@ class Field:
     choices: tuple[str, ...] = ()
     many: bool = False
     """Several values: a, b, c."""
+    words: bool = False
+    """A text as it is typed, line ends and all: never a number, never a list."""
 
     @property
     def default(self) -> str:
@@ -58,8 +60,8 @@ DEFAULTS: dict[Path, str] = {
 _FORMATS = ("outcome", "cot", "acot")
 _DISTRIBUTIONS = ("fixed", "uniform", "short_to_long")
 _HEAD = (
-    Field(("name",), "name", "the study's name, as the Queue shows it"),
-    Field(("notes",), "notes", "for yourself"),
+    Field(("name",), "name", "the study's name, as the Queue shows it", words=True),
+    Field(("notes",), "notes", "for yourself", words=True),
     Field(("tags",), "tags", "words to filter by: tag:night", many=True),
     Field(("priority",), "priority", "higher runs first, -1000 to 1000"),
 )
@@ -229,6 +231,8 @@ def dump(doc: dict[str, Any]) -> str:
 
 def read_value(text: str, field: Field) -> Any:
     """What was typed, as a value: TOML where it is TOML, else words; None where nothing was typed."""
+    if field.words:
+        return text if text.strip() else None
     text = text.strip()
     if not text:
         return None
@@ -346,6 +350,7 @@ class Form:
 
     def _load(self) -> None:
         self.edit.set(self.text(self.field))
+        self.edit.lines = self.field.path == ("notes",)
 
     def move(self, by: int) -> None:
         self.cursor = (self.cursor + by) % len(self.fields)

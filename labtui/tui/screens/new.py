@@ -4,10 +4,6 @@ its cost before you submit.
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
+from textual.app import SuspendNotSupported
 from textual.message import Message
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.editor import EditorError, edit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, read_preset
 from labtui.tui.screens.form import SEARCH_TOML, Form
@@ -68,6 +66,8 @@ class NewPane(ScreenPane):
         self.checked: Checked | None = None
         self.checker = Checker(self._deliver)
         self.toml_shown = False
+        self.draft = ""
+        """What the editor left where that was no TOML: it is not lost."""
         self.top = 0
 
     # Reading
@@ -228,7 +228,7 @@ class NewPane(ScreenPane):
 
     # Hands: all plain keys are typing
 
-    def pressed(self, event: events.Key) -> None:
+    def take(self, event: events.Key) -> bool:
         form = self.form
         key = event.key
         if key in ("down", "tab", "enter"):
@@ -247,11 +247,9 @@ class NewPane(ScreenPane):
             form.key(key, event.character, event.is_printable)
             self._check()
         else:
-            self.lab_app.press(event)
-            return
-        event.stop()
-        event.prevent_default()
+            return False
         self.redraw()
+        return True
 
     def paste(self, text: str) -> None:
         self.form.edit.insert(text)
@@ -268,18 +266,20 @@ class NewPane(ScreenPane):
 
     export_text = copy_text
 
-    def load(self, toml: str, source: str) -> None:
-        """Another document."""
+    def load(self, toml: str, source: str) -> bool:
+        """Another document; False where it is none, which is told and changes nothing."""
         try:
             self.form = Form.of(toml)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             self.lab_app.say(f"{source}: not valid TOML: {error}", "bad", 8.0)
-            return
+            return False
         self.source = source
         self.top = 0
         self.checked = None
+        self.draft = ""
         self._check()
         self.redraw()
+        return True
 
     def do_load_preset(self) -> None:
         choices = [
@@ -318,19 +318,17 @@ class NewPane(ScreenPane):
         )
 
     def do_edit_toml(self) -> None:
-        """The TOML in $EDITOR; what it leaves becomes the form."""
-        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "spec.toml"
-            path.write_text(self.form.toml(), "utf-8")
-            try:
-                with self.app.suspend():
-                    subprocess.run([*shlex.split(editor), str(path)], check=False)
-                text = path.read_text("utf-8")
-            except Exception as error:  # no terminal to suspend, no such editor
-                self.lab_app.say(f"the editor {editor} did not run: {error}", "bad", 8.0)
-                return
-        self.load(text, self.source)
+        """The TOML in $EDITOR; what it leaves becomes the form. A text that is no TOML yet is what it opens
+        next time.
+        """
+        try:
+            text = edit(self.draft or self.form.toml(), self.app.suspend)
+        except (EditorError, SuspendNotSupported, OSError) as error:
+            self.lab_app.say(str(error) or "this terminal cannot be given to an editor", "bad", 8.0)
+            return
+        finally:
+            self.lab_app.repaint()
+        self.draft = "" if self.load(text, self.source) else text
 
     def can_submit(self) -> bool:
         return self.checked is not None and not self.checked.problem
@@ -338,7 +336,7 @@ class NewPane(ScreenPane):
     def do_submit(self) -> None:
         checked = self.checked
         if checked is not None and not checked.problem and checked.toml == self.form.toml():
-            self.lab_app.submit(checked)
+            self.lab_app.commands.submit(checked)
 
     def do_back(self) -> None:
         self.lab_app.do_back() if self.lab_app.trail else self.lab_app.show_screen("queue")

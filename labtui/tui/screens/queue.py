@@ -144,7 +144,7 @@ class QueuePane(TablePane["JobRow"]):
         self.widths.see(data.rows)
 
     def arrived(self) -> None:
-        self.lab_app.watch_gauges()
+        self.lab_app.machine.look()
 
     # Drawing
 
@@ -152,7 +152,10 @@ class QueuePane(TablePane["JobRow"]):
         lines: list[Line] = []
         if height >= 18 and self._is_bench():
             lines += gauge_lines(
-                self.lab_app.gauges, width, short=width < 110, still=not self.lab_app.is_busy()
+                self.lab_app.machine.gauges,
+                width,
+                short=width < 110,
+                still=not self.lab_app.machine.is_busy(),
             )
         if self.common is not None and self.common.studies and height >= 14:
             when = self._when(width)
@@ -199,7 +202,7 @@ class QueuePane(TablePane["JobRow"]):
 
     def _when(self, width: int) -> Line:
         """When everything will be done, and what that rests on."""
-        if self.common is None or not self.lab_app.is_busy():
+        if self.common is None or not self.lab_app.machine.is_busy():
             return ()
         guess = queue_eta(self.running, self.queued, self.pace) if self.supervised else None
         if guess is None:
@@ -307,22 +310,22 @@ class QueuePane(TablePane["JobRow"]):
 
     def do_devices(self) -> None:
         """Who uses the cards, as of a moment ago."""
-        self.lab_app.watch_gauges()
-        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.gauges.last)))
+        self.lab_app.machine.look()
+        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.machine.gauges.last)))
 
     def do_filter(self) -> None:
         def check(text: str) -> str:
-            from store.filters import FIELDS
+            from store.filters import JOB_FIELDS
 
-            return parse(text, frozenset(FIELDS)).problem
+            return parse(text, frozenset(JOB_FIELDS)).problem
 
         self.lab_app.ask("filter", self.set_filter, text=self.request.query.text, check=check, hint=EXAMPLES)
 
     def set_filter(self, text: str) -> None:
         """Show what ``text`` says; it has been checked."""
-        from store.filters import FIELDS
+        from store.filters import JOB_FIELDS
 
-        self._change(query=parse(text, frozenset(FIELDS)))
+        self._change(query=parse(text, frozenset(JOB_FIELDS)))
 
     def do_sort(self) -> None:
         at = SORTS.index(self.request.order) if self.request.order in SORTS else 0

@@ -22,6 +22,7 @@ from labtui.views.scaling import (
     known,
     middle,
     tail,
+    with_laws,
 )
 from labtui.views.signs import model_style
 
@@ -46,6 +47,8 @@ class ScalingRequest:
     study: int | None = None
     axis: str = ""
     """L, m or n; empty: the one that shows most."""
+    laws: bool = False
+    """Fit them too: the points come first, since the first fit of a process loads scipy (1 s)."""
 
     def __call__(self, lab: Any) -> ScalingData:
         from labtui.analysis.points import points
@@ -65,7 +68,8 @@ class ScalingRequest:
             if self.axis in axes
             else max(axes, key=lambda a: (lines[a] > 0, a != "n", lines[a], a == "L"))
         )
-        return ScalingData(curves[axis], axes, replace(self, axis=axis))
+        shown = with_laws(curves[axis]) if self.laws else curves[axis]
+        return ScalingData(shown, axes, replace(self, axis=axis))
 
     def _alone(self, lab: Any, kinds: dict[str, str]) -> tuple[Point, ...]:
         from labtui.analysis.points import points
@@ -99,7 +103,14 @@ class ScalingPane(ScreenPane):
     def show(self, data: ScalingData) -> None:
         if data.request.study == self.request.study and self.request.axis in ("", data.request.axis):
             self.data = data
+            if not self.request.laws:  # the points are there: now their laws
+                self.request = replace(self.request, laws=True)
+                self.reload()
             self.at = min(self.at, max(0, len(data.curves) - 1))
+
+    def receive(self, data: Any, problem: str) -> None:
+        super().receive(data, problem)
+        self.fresh = self.data is None or not self.data.request.laws  # the second reading is still to come
 
     # Drawing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -24,6 +25,8 @@ class ScreenPane(Pane, can_focus=True):
         self.problem = ""
         self.fresh = True
         """Nothing has been read yet."""
+        self.late = False
+        """It has waited for its first reading so long that it says so."""
 
     def loader(self) -> Loader:
         """What to read now: a frozen function of a lab, run in the poller's thread."""
@@ -43,9 +46,20 @@ class ScreenPane(Pane, can_focus=True):
             self.show(data)
         self.redraw()
 
+    def say_late(self) -> None:
+        """Some time has gone by since it came to the front."""
+        if self.fresh and not self.late:
+            self.late = True
+            self.redraw()
+
+    def _safe_draw(self, width: int, height: int) -> Sequence[Line]:
+        lines = super()._safe_draw(width, height)
+        empty = self.fresh and self.late and not any(text.strip() for line in lines for text, _ in line)
+        return empty_state(["reading…"], width, height) if empty and not self.problem else lines
+
     def reload(self) -> None:
         """Ask for other data: another filter, page, job."""
-        if self.lab_app.front is self:
+        if self.lab_app.front.key == self.key:
             self.lab_app.poller.watch(self.key, self.loader())
 
     @property
@@ -84,16 +98,9 @@ class ScreenPane(Pane, can_focus=True):
     def paste(self, text: str) -> None:
         """Text pasted by the terminal; most screens have no use for it."""
 
-    def on_key(self, event: events.Key) -> None:
-        target = self.lab_app.target()
-        if target is self:
-            self.pressed(event)
-        else:
-            target.on_key(event)
-
-    def pressed(self, event: events.Key) -> None:
-        """A key for this screen."""
-        self.lab_app.press(event)
+    def take(self, event: events.Key) -> bool:
+        """A key, before it is looked for among the bindings; True where it was typing."""
+        return False
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()

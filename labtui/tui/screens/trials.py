@@ -283,15 +283,12 @@ class TrialsPane(TablePane[TrialRowPlus]):
 
 
 def read_filter(text: str) -> Query:
-    from store.filters import FIELDS
+    from store.filters import TRIAL_FIELDS
 
-    return parse(text, frozenset(FIELDS) | TRIAL_FIELDS)
+    return parse(text, frozenset(TRIAL_FIELDS))
 
 
 def check_filter(text: str) -> str:
     """What is wrong with a filter; empty: nothing."""
     query = read_filter(text)
     return query.problem or ("kappa is no field of a trial" if query.kappa else "")
-
-
-TRIAL_FIELDS = frozenset({"outcome", "lr", "seed", "trial", "probe", "loss"})

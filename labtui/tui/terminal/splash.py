@@ -22,7 +22,7 @@ def splash_text(lab: str, columns: int, rows: int, note: str = "") -> str:
 
 def show(lab: str | os.PathLike[str], note: str = "") -> None:
     """Draw it where stdout is a terminal. The app takes the screen over and gives it back at its end."""
-    stream = sys.__stderr__
+    stream = sys.__stdout__
     try:
         if stream is None or not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
             return
@@ -35,7 +35,7 @@ def show(lab: str | os.PathLike[str], note: str = "") -> None:
 
 def clear() -> None:
     """Leave the other screen again, where the app did not come up."""
-    stream = sys.__stderr__
+    stream = sys.__stdout__
     try:
         if stream is not None and stream.isatty():
             stream.write("\x1b[?1049l\x1b[?25h")

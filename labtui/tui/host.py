@@ -1,0 +1,113 @@
+"""What screens, dialogs and the app's parts may ask of the app: they know this much of it, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from labtui.config import Settings
+    from labtui.tui.actions import Keymap
+    from labtui.tui.poller import Common, Poller
+    from labtui.tui.screens.checking import Checked
+    from labtui.tui.theme import Palette
+    from labtui.views.gauges import Gauges
+    from store.rows import JobRow
+
+
+class Front(Protocol):
+    """The screen in front, as the app's parts see it."""
+
+    key: ClassVar[str]
+
+    def selection(self) -> list[int]: ...
+    def selected_rows(self) -> list[JobRow]: ...
+    def redraw(self) -> None: ...
+
+
+class Machine(Protocol):
+    """The gauges, and when they are read."""
+
+    gauges: Gauges
+
+    def look(self) -> None: ...
+    def is_busy(self) -> bool: ...
+
+
+class Commands(Protocol):
+    """The verbs, as a screen gives them."""
+
+    def submit(self, checked: Checked) -> None: ...
+
+
+class Host(Protocol):
+    """The app."""
+
+    lab_path: str
+    read_only: bool
+    settings: Settings
+    strict: ClassVar[bool]
+    burst: bool
+    keymap: Keymap
+    palette: Palette
+    poller: Poller
+    trail: list[str]
+    flash: tuple[str, str] | None
+
+    @property
+    def glyphs(self) -> str: ...
+    @property
+    def is_headless(self) -> bool: ...
+    @property
+    def common(self) -> Common | None: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def front(self) -> Front: ...
+    @property
+    def panes(self) -> Mapping[str, Front]: ...
+    @property
+    def machine(self) -> Machine: ...
+    @property
+    def commands(self) -> Commands: ...
+
+    # Screens
+
+    def show_screen(self, key: str) -> Any: ...
+    def open_job(self, job_id: int, probe_id: int | None = None) -> None: ...
+    def open_trials(self, filter_text: str) -> None: ...
+    def compare_jobs(self, first: int, second: int) -> None: ...
+    def do_back(self) -> None: ...
+
+    # Keys
+
+    def valid(self) -> frozenset[str]: ...
+
+    # Dialogs and words
+
+    def push(self, overlay: Widget) -> None: ...
+    def pop(self, overlay: Widget) -> None: ...
+    def ask(
+        self,
+        title: str,
+        then: Callable[[str], None],
+        *,
+        text: str = "",
+        check: Callable[[str], str] | None = None,
+        hint: str = "",
+        lines: bool = False,
+    ) -> None: ...
+    def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None: ...
+    def banner(self) -> tuple[str, str]: ...
+    def refresh_frame(self) -> None: ...
+    def redraw_gauges(self) -> None: ...
+    def repaint(self) -> None: ...
+    def notify_terminal(self, text: str) -> None: ...
+
+    # Threads
+
+    def in_thread(self, work: Callable[[], None], group: str, *, exclusive: bool = False) -> None: ...
+    def call_from_thread(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
+    def call_later(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> bool: ...
