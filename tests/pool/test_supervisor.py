@@ -22,7 +22,7 @@ from store.read import open_lab
 from store.rows import JobRow
 from store.write import lab as lab_rows
 from tests.support import labs
-from tests.support.fake_workers import World
+from tests.support.fake_workers import Simulation
 
 SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
 """A failing candidate takes a second: time to do something to it."""
@@ -430,7 +430,7 @@ def test_the_number_of_threads_does_not_depend_on_the_slots(lab_path: Path, word
 def test_old_events_are_forgotten_while_it_runs(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab_rows, "KEEP_EVENTS", 3)
     labs.make(lab_path, labs.study(2))
-    world = World(lab_path)
+    world = Simulation(lab_path)
     try:
         for _ in range(6):
             world.turn(5.0)
