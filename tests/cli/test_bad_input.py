@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nosuch",), "invalid choice: 'nosuch'"),
+        (("nosuch",), "there is no command 'nosuch'"),
+        (("jbos",), "there is no command 'jbos'; did you mean jobs?"),
+        (("help", "nosuch"), "there is no command 'nosuch'"),
+        (("study", "rename", "nosuch", "x"), "there is no study 'nosuch'"),
         (("jobs", "--what"), "unrecognized arguments: --what"),
         (("show",), "the following arguments are required: JOB"),
         (("show", "999"), "there is no job"),

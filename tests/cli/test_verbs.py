@@ -129,3 +129,13 @@ def test_scan_wants_one_job(labtui: Labtui, lab: Path, tmp_path: Path, bad: str)
         'name = "x"\n[[sweep]]\nm = 3\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
     )
     assert labtui("scan", bad).code == 2
+
+
+def test_a_study_is_renamed_archived_and_brought_back(labtui: Labtui, lab: Path) -> None:
+    study = labtui("studies", "--json").json[0]["id"]
+    assert labtui("study", "rename", str(study), "another name").code == 0
+    assert labtui("study", "archive", "another name").code == 0
+    row = labtui("studies", "--json").json[0]
+    assert (row["name"], bool(row["archived"])) == ("another name", True)
+    assert labtui("study", "archive", "another name", "--undo").code == 0
+    assert not labtui("studies", "--json").json[0]["archived"]

@@ -50,6 +50,8 @@ def run(context: Context) -> None:
 
 def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
     """Write it into the lab and tell what happened; the ids of its jobs."""
+    if not context.lab_path.exists():
+        context.say(f"new lab {context.lab_path}")
     done = writing.submit(context.lab_path, spec)
     if context.json:
         context.emit(done)
