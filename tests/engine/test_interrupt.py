@@ -47,7 +47,7 @@ class Arithmetic(TorchDispatchMode):
     """Multiply-adds of matrix products, times two, since the last look."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.now = self.most = 0
 
     def look(self) -> bool:

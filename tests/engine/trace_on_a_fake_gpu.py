@@ -38,11 +38,11 @@ LIFTS = ("lift_fresh", "prim.device", "_to_copy", "scalar_tensor", "detach")
 """How fakes make a tensor of a number of Python's: no work of a card's."""
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
     """Collects what a capture would refuse."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.bad: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

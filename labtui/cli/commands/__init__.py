@@ -35,6 +35,8 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("submit", "submit", "queue a study or a job", True),
         Entry("run", "run", "supervise in the foreground until the queue is empty", True),
         Entry("daemon", "daemon", "the supervisor: start, stop, status, run", True),
+        Entry("models", "models", "the models that come with labtui, with their equations"),
+        Entry("tasks", "tasks", "the tasks that have a name: states, tokens, groups"),
         Entry("scan", "scan", "measure the whole success curve of a job on a ladder of N"),
     ),
     "look": (
@@ -76,11 +78,13 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("hold", "queue_state", "start nothing new"),
         Entry("release", "queue_state", "end a hold"),
         Entry("drain", "queue_state", "finish the running candidates, then end the supervisor"),
+        Entry("study", "study", "a study: rename, archive"),
         Entry("device", "device", "the devices; use one or leave it alone"),
     ),
     "keep": (
         Entry("snapshot", "snapshot", "one good file of a lab, even while it is live"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
+        Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
 }
 """Heading -> its commands, in the order of ``labtui help all``."""
