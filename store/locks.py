@@ -20,6 +20,7 @@ from typing import Any
 from store import waits
 from store.errors import Busy, LabError, Supervised, from_os
 from store.files import UnusableError, open_own
+from store.json import mapping
 from store.paths import LabPaths
 from store.waits import patiently, writer_of
 
@@ -203,9 +204,8 @@ def last_holder(paths: LabPaths) -> dict[str, Any]:
     except OSError:
         return {}
     try:
-        data = json.loads(os.read(descriptor, 4096))
-    except (OSError, ValueError, RecursionError):
+        return mapping(os.read(descriptor, 4096))
+    except OSError:
         return {}
     finally:
         os.close(descriptor)
-    return data if isinstance(data, dict) else {}

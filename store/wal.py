@@ -19,6 +19,7 @@ from pathlib import Path
 from store import waits
 from store.errors import LabError
 from store.files import open_own, replace
+from store.json import mapping
 from store.paths import LabPaths
 
 _NOTE_BYTES = 4096
@@ -115,9 +116,8 @@ def _noted(paths: LabPaths) -> dict[str, object]:
     except OSError:
         return {}
     try:
-        found = json.loads(os.read(descriptor, _NOTE_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return mapping(os.read(descriptor, _NOTE_BYTES))
+    except OSError:
         return {}
     finally:
         os.close(descriptor)
-    return found if isinstance(found, dict) else {}

@@ -47,7 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         *APP_STORE,
     ),
     "runners.pool.client": (*APP_STORE, "runners.pool.identity", "runners.pool.interpreter"),
-    "runners.pool.identity": ("runners.pool.interpreter", "store.files"),
+    "runners.pool.identity": ("runners.pool.interpreter", "store.files", "store.json"),
     "runners.pool.interpreter": (),
     "runners.machine": (),
     "runners.spec": ("runners.spec",),

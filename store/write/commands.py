@@ -17,6 +17,7 @@ from sqlalchemy import update
 from runners.spec import NamedJob
 from runners.spec import Study as StudySpec
 from store.errors import LabError
+from store.json import mapping
 from store.locks import supervisor_alive
 from store.paths import LabPaths
 from store.rows import JobState
@@ -73,7 +74,7 @@ _Result = tuple[str, list[Action]]
 def pending(tx: Tx) -> list[Command]:
     """The verbs that wait, oldest first."""
     rows = tx.rows("SELECT id, at, kind, payload FROM command WHERE state = 'pending' ORDER BY id")
-    found = [(row, document_of(row.payload)) for row in rows]
+    found = [(row, mapping(row.payload) if isinstance(row.payload, str) else {}) for row in rows]
     return [Command(row.id, row.at, str(row.kind), payload) for row, payload in found]
 
 
@@ -308,17 +309,6 @@ def _enqueue(tx: Tx, p: dict[str, Any]) -> _Result:
         raise _RefusalError(f"the spec is not valid: {first_line(error)}") from None
     text = f"{made.new} new jobs, {made.reused} reused, {made.requeued} queued again"
     return text, [Action("wake")]
-
-
-def document_of(payload: object) -> dict[str, Any]:
-    """A command's payload; anything but a JSON object reads as empty."""
-    if isinstance(payload, str):
-        try:
-            found = json.loads(payload)
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
-    return {}
 
 
 def first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, text
 
 from runners.spec import Job as JobSpec
 from store.errors import LabError
+from store.json import mapping
 from store.write.submit import job_row
 from store.write.tx import CHUNK, Tx
 
@@ -195,7 +196,7 @@ def _edit_spec(tx: Tx, job_id: int, patch: object) -> None:
             "expected a job of its own"
         )
     try:
-        job = JobSpec.model_validate_json(json.dumps(merge_patch(json.loads(row.spec), patch)))
+        job = JobSpec.model_validate_json(json.dumps(merge_patch(mapping(row.spec), patch)))
         values = job_row(job, now=tx.now)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
