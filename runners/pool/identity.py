@@ -78,14 +78,14 @@ def boot_id() -> str:
 
 
 def version() -> str:
-    """Name the labtui that runs: it decides who hands over to whom. LABTUI_VERSION overrides it, to try that."""
+    """Name the labtui that runs: who hands over to whom rests on it; LABTUI_VERSION overrides it."""
     return os.environ.get("LABTUI_VERSION") or _written()
 
 
 @cache
 def _written() -> str:
-    """Read ``labtui.__version__`` where it is written, as the package's build does: nothing here imports labtui,
-    and asking the installed package takes 0.07 s.
+    """Read ``labtui.__version__`` where it is written, as the package's build does: nothing here imports
+    labtui, and asking the installed package takes 0.07 s.
     """
     try:
         text = (ROOT / "labtui" / "__init__.py").read_text("utf-8")
