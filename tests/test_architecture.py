@@ -392,8 +392,6 @@ def test_no_clock_that_can_be_set_decides_anything() -> None:
 
 WIDTH = 110
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-STILL_LONG = {"docs/architecture.md"}
-"""Pages whose signatures are still longer; the set may only shrink."""
 OTHER_PAGES = {
     "gpu.md": "benchmarks/gpu.py writes it beside its numbers",
     "demo.md": "benchmarks/study.py writes docs/labs/demo.md",
@@ -415,10 +413,7 @@ def source_lines(page: Path) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_lines_hold_110_columns(page: Path) -> None:
     long = [f"{page.name}:{number}: {len(line)}" for number, line in source_lines(page) if len(line) > WIDTH]
-    if str(page.relative_to(ROOT)) in STILL_LONG:
-        assert long, f"{page.name} holds {WIDTH} columns: strike it off STILL_LONG"
-    else:
-        assert not long, "\n".join(long)
+    assert not long, "\n".join(long)
 
 
 def test_every_page_that_is_named_exists() -> None:
