@@ -5,7 +5,7 @@ No torch, no SQL.
 
 from runners.spec.errors import SpecError
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
-from runners.spec.load import NamedJob, load, parse, presets
+from runners.spec.load import NamedJob, load, parse, parse_data, presets
 from runners.spec.model import (
     GRU,
     LSTM,
@@ -70,6 +70,7 @@ __all__ = [
     "Transformer",
     "load",
     "parse",
+    "parse_data",
     "presets",
     "shares",
 ]
