@@ -27,8 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from runners.engine.types import Member, Plan
 from runners.pool import protocol as m
+from runners.pool.local import LocalWorker
 from runners.pool.options import TRAINER
-from runners.pool.process import Worker
 from runners.spec import Job, NamedJob
 from store import commands
 from store.read import open_lab
@@ -57,13 +57,13 @@ def make_job(model: dict[str, Any], T: int, *, eval_every: int = 1000) -> Job:
     )
 
 
-class Bench:
+class SupervisorState:
     """One worker process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._serial = 0
-        self.worker = Worker("cpu.0", TRAINER, 1, folder / "worker.log")
+        self.worker = LocalWorker("cpu.0", TRAINER, 1, folder / "worker.log")
         self.of(m.Ready)
 
     def of(self, *kinds: type, timeout_s: float = 300.0) -> m.Up | None:
@@ -105,9 +105,9 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[SupervisorState]:
     with tempfile.TemporaryDirectory() as folder:
-        one = Bench(Path(folder))
+        one = SupervisorState(Path(folder))
         try:
             yield one
         finally:

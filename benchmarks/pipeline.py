@@ -22,12 +22,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from runners.pool import inbox as intake
+from runners.pool import inbox
 from runners.pool import protocol as m
-from runners.pool.bench import Bench
 from runners.pool.devices import detect
 from runners.pool.options import Options
-from runners.pool.state import Assignment, Slot
+from runners.pool.state import Assignment, Slot, SupervisorState
 from runners.pool.supervisor import Supervisor
 from runners.spec import Study, load
 from store.locks import SupervisorLock
@@ -64,21 +63,21 @@ def run(study: Study, slots: int, devices: tuple[str, ...]) -> dict[str, Any]:
     spans: list[Span] = []
     ends: list[float] = []
     ready: list[float] = []
-    over, take = intake._over, intake.take
+    over, take = inbox._over, inbox.take
 
-    def timed(bench: Bench, slot: Slot, assignment: Assignment, message: Any) -> None:
+    def timed(state: SupervisorState, slot: Slot, assignment: Assignment, message: Any) -> None:
         if isinstance(message, m.Finished):
             now = time.monotonic()
             began = now - message.train_s
             spans.append(Span(slot.name, assignment.sent, began, now, message.setup_s, message.checkpoint_s))
-        over(bench, slot, assignment, message)
+        over(state, slot, assignment, message)
 
-    def heard(bench: Bench, slot: Slot, message: Any) -> None:
+    def heard(state: SupervisorState, slot: Slot, message: Any) -> None:
         if isinstance(message, m.Ready):
             ready.append(time.monotonic())
-        take(bench, slot, message)
+        take(state, slot, message)
 
-    intake._over, intake.take = timed, heard
+    inbox._over, inbox.take = timed, heard
     with tempfile.TemporaryDirectory() as folder:
         lab = Path(folder) / "lab.db"
         create_or_open(lab)
@@ -95,7 +94,7 @@ def run(study: Study, slots: int, devices: tuple[str, ...]) -> dict[str, Any]:
             ends = sorted((r.finished_at or 0.0) - wall_zero for r in rows)
             done = all(r.state == "done" for r in rows)
             probes = sum(len(opened.probes(r.id)) for r in rows)
-    intake._over, intake.take = over, take
+    inbox._over, inbox.take = over, take
     if code or not done:
         raise SystemExit(f"the study did not end well (code {code})")
     start, stop = min(ready), ends[-1]

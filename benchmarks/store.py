@@ -34,12 +34,10 @@ from runners.pool import inbox as intake
 from runners.pool import persist as ledger
 from runners.pool import protocol as m
 from runners.pool import schedule as dispatch
-from runners.pool.bench import Bench
 from runners.pool.devices import Device
 from runners.pool.options import Options
-from runners.pool.process import Worker
-from runners.pool.protocol import encode
-from runners.pool.state import Slot
+from runners.pool.protocol import WorkerProcess, encode
+from runners.pool.state import Slot, SupervisorState
 from runners.pool.supervisor import CURVES_S
 from runners.verdict import Outcome
 from store.filters import Condition
@@ -145,10 +143,11 @@ def write(paper: Path, folder: Path, seconds: float, screens: tuple[str, ...]) -
         connection.execute("UPDATE job SET state = 'paused', epoch = NULL WHERE state = 'running'")
         connection.execute("UPDATE probe SET state = 'lost' WHERE state = 'running'")
         already = connection.execute("SELECT count(*) FROM trial").fetchone()[0]
-    bench = Bench(Options(path, slots=SLOTS, speculate=False), LabPaths(path))
+    bench = SupervisorState(Options(path, slots=SLOTS, speculate=False), LabPaths(path))
     rng = random.Random(1)
     bench.slots = [
-        Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(Worker, Answering(rng))) for k in range(SLOTS)
+        Slot(f"cpu/{k}", Device("cpu", "bench"), 1, worker=cast(WorkerProcess, Answering(rng)))
+        for k in range(SLOTS)
     ]
     with Timed(path) as writer:
         writer.took = []

@@ -152,6 +152,10 @@ def _object(text: str, what: str) -> dict[str, Any]:
 
 def _leave(lab_path: Path, kind: str, payload: Mapping[str, object]) -> int:
     text = json.dumps(payload)
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which no row could hold
+        raise LabError(f"{kind} has a text that is not UTF-8; expected text in UTF-8") from None
     if len(text) > MAX_PAYLOAD:
         raise LabError(f"{kind} has {len(text)} characters of content; expected at most {MAX_PAYLOAD}")
     with writing(lab_path) as connection:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from labtui.analysis.eta import read_outlook
 from labtui.cli import supervise
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
 from labtui.text import to_ascii
-from labtui.views.progress import OVER, Pace, ended_line, expected_work, state_line
+from labtui.views.progress import OVER, ended_line, fraction, left, state_line
 from store.rows import JobRow
 
 LINE_EVERY_S = 5.0
@@ -33,7 +34,7 @@ class Follower:
         self._lab = context.lab
         self._ids = list(ids) if ids is not None else list(self._lab.job_ids())
         self._told = {job.id for job in self._jobs() if job.state in OVER}
-        self._pace = Pace({i: expected_work(self._lab.job_spec(i)) for i in self._ids})
+        self._whole = ids is None
         self._console, self._bar, self._task = self._output()
 
     def _output(self) -> tuple[Console, Progress | None, TaskID | None]:
@@ -93,9 +94,10 @@ class Follower:
                 self._say(ended_line(job))
 
     def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
-        words = state_line(jobs, self._pace.eta(jobs))
+        found = read_outlook(self._lab)
+        words = state_line(jobs, found.eta if self._whole else left(jobs, found.outlook))
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._pace.fraction(jobs), description=words)
+            self._bar.update(self._task, completed=fraction(jobs, found.outlook), description=words)
             return now
         self._say(words)
         return now

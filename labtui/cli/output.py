@@ -62,15 +62,15 @@ def write_json(rows: Iterable[Any], out: TextIO) -> None:
     out.write("[]\n" if before == "[" else "\n]\n")
 
 
-def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
-    """RFC 4180 with a heading, which the first row gives."""
+def write_csv(rows: Iterable[Mapping[str, Any]], out: TextIO, columns: Sequence[str]) -> None:
+    """RFC 4180 with a heading, which the first row gives; ``columns`` where there is none."""
     rows = iter(rows)
     first = next(rows, None)
-    if first is None:
-        return
-    names = list(first)
+    names = list(columns if first is None or set(first) == set(columns) else first)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
+    if first is None:
+        return
     writer.writerow([safe(first[name]) for name in names])
     writer.writerows([safe(row.get(name)) for name in names] for row in rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from labtui import __version__
 from labtui.cli.arguments import NAME_CELLS, Parser, sentence, shared
@@ -16,11 +17,10 @@ Without a command: the screens, where there is a terminal, else the queue.
 JOB is an id (7), a range (3-9) or the beginning of a content hash.
 Data goes to stdout, narration to stderr. Exit: 0, 1 (failed), 2 (bad input).
 
-begin with:
-  labtui demo                          train small searches for real, show kappa
+  labtui help all                      every command
+  labtui COMMAND --help                what a command takes, with an example
   labtui submit study.toml --start     queue a study and start working on it
   labtui --read-only lab.db            look at a lab that is somebody else's
-  labtui COMMAND --help                what a command takes, with an example
 """
 TAKE_A_WORD = ("--lab", "--screen")
 """Options before the command that take the next word."""
@@ -31,7 +31,7 @@ def build(words: Sequence[str] | None = None) -> Parser:
     parser = Parser(
         prog="labtui",
         usage="labtui [OPTION ...] [COMMAND ...]",
-        description=_description(),
+        description=ABOUT + menu(first=True),
         epilog=EPILOG,
         parents=[shared()],
     )
@@ -52,11 +52,13 @@ def build(words: Sequence[str] | None = None) -> Parser:
     return parser
 
 
-def _description() -> str:
-    lines = [ABOUT]
+def menu(*, first: bool) -> str:
+    """The commands, one line each under headings; ``first``: the ten that people need most, without."""
+    lines = [""]
     for heading, entries in MENU.items():
-        lines += ["", f"{heading}:", *(f"  {e.name:<{NAME_CELLS - 2}}  {e.text}" for e in entries)]
-    return "\n".join(lines)
+        lines += [] if first else ["", f"{heading}:"]
+        lines += [f"  {e.name:<{NAME_CELLS - 2}}  {e.text}" for e in entries if e.first or not first]
+    return "\n".join(["", *lines] if first else lines[1:])
 
 
 def command_at(words: Sequence[str]) -> int | None:
@@ -84,7 +86,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if at > 0 and words[at - 1] == "--read-only":
             words.insert(at, "--lab")
         else:
-            build(()).error(f"argument COMMAND: invalid choice: {words[at]!r}")
+            near = get_close_matches(words[at], ENTRIES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            build(()).error(f"there is no command {words[at]!r}{hint}")
     for i, word in enumerate(words[:-1]):
         if word == "--order" and words[i + 1].startswith("-"):
             words[i : i + 2] = [f"{word}={words[i + 1]}"]

@@ -131,7 +131,13 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
             ),
             ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
-            ("estimate", f"{figures.count_interval(job.estimate)} (90 %)" if job.estimate else None),
+            (
+                "estimate",
+                f"{figures.count_interval(job.estimate)} (90 %; less sure where success is a step in N, "
+                "see docs/science.md)"
+                if job.estimate
+                else None,
+            ),
             ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
             ("flags", " ".join(job.flags)),
             ("meaning", remarks(job)),

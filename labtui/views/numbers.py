@@ -245,6 +245,14 @@ def duration(seconds: float | None) -> str:
     return f"{days}d{hours % 24:02d}h" if days < 100 else f"{days}d"
 
 
+def about(seconds: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A guess at a time: ``~3m04``, or ``1m30-5m00`` where it may be twice the one end or more."""
+    if seconds is None or low is None or high is None or high < 2 * max(low, 1.0):
+        return NONE if seconds is None else f"~{duration(seconds)}"
+    ends = duration(low), duration(high)
+    return f"~{ends[0]}" if ends[0] == ends[1] else f"{ends[0]}–{ends[1]}"
+
+
 def clock(at: float | None) -> str:
     """A time of day in local time: ``14:03:09``."""
     return _local(at, "%H:%M:%S")

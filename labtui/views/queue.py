@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labtui.analysis.eta import Pace, job_eta
+from labtui.analysis.eta import Outlook, QueueOutlook
 from labtui.text import clean, fit
 from labtui.views import numbers as figures
 from labtui.views.grid import grid
@@ -38,7 +38,7 @@ SHORT = {"out of memory": "no memory", "device lost": "no device", "lost": "lost
 """A failed job's state in the column's nine letters; the line below the table says it in full."""
 OPTIONAL = ("priority", "grid", "device", "name")
 """Columns that are there only where a job has something in them."""
-IDLE = Pace({}, {})
+IDLE = Outlook()
 
 
 @dataclass
@@ -135,7 +135,7 @@ def nstar(job: JobRow, width: int) -> Line:
 
 
 def cells(
-    job: JobRow, room: Mapping[str, int], pace: Pace = IDLE, supervised: bool = True, top: int = 0
+    job: JobRow, room: Mapping[str, int], outlook: Outlook = IDLE, supervised: bool = True, top: int = 0
 ) -> dict[str, Line]:
     """A job's row: a line for each column."""
     running = job.state == "running" and supervised
@@ -166,33 +166,33 @@ def cells(
         "nstar": nstar(job, room.get("nstar", 13)),
         "tried": ((str(job.candidates) if job.candidates else "", "dim"),),
         "grid": grid,
-        "eta": (time_of(job, pace, supervised),),
+        "eta": (time_of(job, outlook, supervised),),
         "device": ((clean(job.device or ""), "dim"),),
         "name": ((figures.own_name(job) + ("  ✎" if job.notes else ""), quiet),),
     }
 
 
-def time_of(job: JobRow, pace: Pace = IDLE, supervised: bool = True) -> Span:
+def time_of(job: JobRow, outlook: Outlook = IDLE, supervised: bool = True) -> Span:
     """What a job took, or ``~`` and what it will take; nothing while no supervisor moves it."""
     if job.state in ("done", "failed", "cancelled"):
         return (figures.duration(job.wall_s) if job.wall_s else figures.NONE, "dim")
     if job.state == "running" and not supervised:
         return (figures.NONE, "dim")
-    guess = job_eta(job, pace.expected(job))
+    guess = outlook.left(job)
     if guess.seconds is None:
         return (figures.NONE, "dim")
     return (f"~{figures.duration(guess.seconds)}", "" if job.state == "running" else "dim")
 
 
 def job_lines(
-    jobs: Sequence[JobRow], *, pace: Pace = IDLE, supervised: bool = True, ended: bool = False
+    jobs: Sequence[JobRow], *, outlook: Outlook = IDLE, supervised: bool = True, ended: bool = False
 ) -> list[str]:
     """One line for each job, its columns those of the screen; ``ended`` tells when instead of how long."""
     heads = ["job", "state", "model", "task", "format", "lengths", "N*", "bracket", "now", "tried"]
     heads += ["ended" if ended else "time", "device", "name"]
     rows = []
     for job in jobs:
-        drawn = cells(job, {"model": 44, "grid": 12}, pace, supervised)
+        drawn = cells(job, {"model": 44, "grid": 12}, outlook, supervised)
         now = ""
         if job.current_n is not None and job.state == "running":
             now = f"{figures.count(job.current_n)} {job.progress:.0%}"
@@ -230,6 +230,12 @@ def state_text(job: JobRow, supervised: bool = True) -> str:
         if job.state == "queued" and job.failure
         else state_of(job, supervised)[1]
     )
+
+
+def eta_line(found: QueueOutlook) -> str:
+    """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known."""
+    guess = found.eta
+    return f"all done in {guess.text}: {guess.basis}" if guess.seconds else ""
 
 
 def count_line(counts: Mapping[str, int]) -> str:

@@ -68,7 +68,7 @@ def take_stream(device: str | torch.device) -> torch.cuda.Stream:
     memory of
     every stream that there was."""
     free = _free_streams.setdefault(str(device), [])
-    return free.pop() if free else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return free.pop() if free else torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def give_stream(device: str | torch.device, stream: torch.cuda.Stream) -> None:
@@ -78,7 +78,7 @@ def give_stream(device: str | torch.device, stream: torch.cuda.Stream) -> None:
 
 def new_event() -> torch.cuda.Event:
     """An event to wait for; who waits leaves the processor to others."""
-    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
 
 
 _WORDS = (

@@ -11,8 +11,7 @@ import shutil
 from pathlib import Path
 
 from runners.engine.types import Member
-from runners.pool.bench import Bench, Returned
-from runners.pool.state import Assignment, Probe, manifest, read_manifest
+from runners.pool.state import Assignment, Returned, SupervisorState, WorkItem, manifest, read_manifest
 from store import files
 from store.paths import LabPaths
 
@@ -95,22 +94,22 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def own_folder(bench: Bench, probe: Probe, assignment: Assignment) -> Path:
+def own_folder(state: SupervisorState, probe: WorkItem, assignment: Assignment) -> Path:
     """The folder from which a probe would go on: its own, or its pack's where no copy could be made."""
-    own = bench.folder(probe.id)
+    own = state.folder(probe.id)
     return own if own.exists() else Path(assignment.folder)
 
 
-def part(bench: Bench, returned: Returned) -> None:
+def part(state: SupervisorState, returned: Returned) -> None:
     """Before the probes of a pack go separate ways."""
     if len({m.probe for m in returned.assignment.members}) > 1:
-        separate(bench.paths, Path(returned.assignment.folder))
+        separate(state.paths, Path(returned.assignment.folder))
 
 
-def discard(bench: Bench, probe: Probe) -> None:
+def discard(state: SupervisorState, probe: WorkItem) -> None:
     """Delete the checkpoints of a probe that is over; those of a pack go with its last probe."""
     home = probe.home
-    folder = bench.folder(probe.id)
+    folder = state.folder(probe.id)
     if home is None or home.folder != str(folder):
         remove(folder)
     if home is not None and not home.probes:

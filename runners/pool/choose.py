@@ -1,52 +1,40 @@
-"""What trains next and where: pure functions of the bench, no transaction, no process."""
+"""What trains next and where: pure functions of the state, no transaction, no process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from runners.engine.types import shape_key
-from runners.pool.state import Run, Slot, grid_of
-from runners.search import Candidate, speculate
+from runners.engine.types import Plan, shape_key
+from runners.pool.state import Run, Slot, WorkItem
+from runners.search import speculate
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A candidate that could train now."""
-
-    run: Run
-    candidate: Candidate
-    speculative: bool = False
-
-    @property
-    def size(self) -> int:
-        """Members."""
-        return len(grid_of(self.run.job, self.candidate))
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one free slot gets: one wish, or several of one shape."""
+@dataclass
+class Batch:
+    """What one free slot gets: one item, or several of one shape that train together."""
 
     slot: Slot
-    wishes: tuple[Wish, ...]
+    items: list[WorkItem]
+    plan: Plan | None = None
+    """As stored for this shape and slot."""
 
 
-def waiting(run: Run) -> Wish | None:
+def waiting(run: Run) -> WorkItem | None:
     """What a running search waits for, if it is not training already."""
     candidate = run.progress.next if run.progress is not None else None
     if run.leaving or candidate is None or candidate.n in run.probes:
         return None
-    return Wish(run, candidate)
+    return WorkItem(run, candidate)
 
 
-def ahead(run: Run, width: int) -> list[Wish]:
+def ahead(run: Run, width: int) -> list[WorkItem]:
     """Candidates worth trying before their turn, most useful first."""
     if run.leaving or not run.speculate or run.progress is None or run.progress.next is None:
         return []
     known = {n: success for n, (_, success) in run.known.items()}
     wanted = speculate(run.job, run.evidence, known, width, tuple(run.probes))
-    return [Wish(run, c, True) for c in wanted if c.n not in run.probes and c.n != run.progress.next.n]
+    return [WorkItem(run, c, True) for c in wanted if c.n not in run.probes and c.n != run.progress.next.n]
 
 
 Capacity = Callable[[Slot, Run], int]
@@ -54,51 +42,51 @@ Capacity = Callable[[Slot, Run], int]
 
 
 def allot(
-    free: Sequence[Slot], wishes: Iterable[Wish], extra: Iterable[Wish], capacity: Capacity
-) -> list[Load]:
-    """Hand the wishes to the free slots.
+    free: Sequence[Slot], items: Iterable[WorkItem], extra: Iterable[WorkItem], capacity: Capacity
+) -> list[Batch]:
+    """Hand the items to the free slots.
 
-    Each slot first gets one wish, a search's last slot by preference; then wishes left over join a load of
+    Each slot first gets one item, a search's last slot by preference; then items left over join a batch of
     their shape where the device profits; then slots left over try candidates ahead of their turn (``extra``),
-    and so does room left in a load on a GPU.
+    and so does room left in a batch on a GPU.
 
     Args:
         free: slots whose worker is ready and idle.
-        wishes: in the order of the queue.
+        items: in the order of the queue.
         extra: speculative ones, most useful first.
         capacity: how many members a slot profits from.
     """
     slots = list(free)
-    loads: list[tuple[Slot, list[Wish]]] = []
-    left: list[Wish] = []
-    wishes = list(wishes)
-    at_home = {id(w.run.slot) for w in wishes[: len(slots)] if w.run.slot is not None}
-    for wish in wishes:
+    batches: list[tuple[Slot, list[WorkItem]]] = []
+    left: list[WorkItem] = []
+    items = list(items)
+    at_home = {id(w.run.slot) for w in items[: len(slots)] if w.run.slot is not None}
+    for item in items:
         if not slots:
-            left.append(wish)
+            left.append(item)
             continue
-        home = next((s for s in slots if s is wish.run.slot), None)
+        home = next((s for s in slots if s is item.run.slot), None)
         # A search without a home leaves the others' homes alone while there is another slot.
         slot = home or next((s for s in slots if id(s) not in at_home), slots[0])
         slots.remove(slot)
-        loads.append((slot, [wish]))
-    for wish in left:
-        _join(loads, wish, capacity)
-    for wish in extra:
+        batches.append((slot, [item]))
+    for item in left:
+        _join(batches, item, capacity)
+    for item in extra:
         if slots:
-            loads.append((slots.pop(0), [wish]))
+            batches.append((slots.pop(0), [item]))
         else:
-            _join([x for x in loads if x[0].kind != "cpu"], wish, capacity)
-    return [Load(slot, tuple(pack)) for slot, pack in loads]
+            _join([x for x in batches if x[0].kind != "cpu"], item, capacity)
+    return [Batch(slot, pack) for slot, pack in batches]
 
 
-def _join(loads: Sequence[tuple[Slot, list[Wish]]], wish: Wish, capacity: Capacity) -> bool:
-    if wish.run.solo:
+def _join(batches: Sequence[tuple[Slot, list[WorkItem]]], item: WorkItem, capacity: Capacity) -> bool:
+    if item.run.solo:
         return False
-    shape = shape_key(wish.run.job)
-    for slot, pack in loads:
-        fits = sum(w.size for w in pack) + wish.size <= capacity(slot, wish.run)
+    shape = shape_key(item.run.job)
+    for slot, pack in batches:
+        fits = sum(w.size for w in pack) + item.size <= capacity(slot, item.run)
         if fits and not any(w.run.solo or shape_key(w.run.job) != shape for w in pack):
-            pack.append(wish)
+            pack.append(item)
             return True
     return False

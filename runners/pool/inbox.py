@@ -1,4 +1,4 @@
-"""What comes up the pipes, put into the bench.
+"""What comes up the pipes, put into the state.
 
 No transaction here: the ledger writes it down a moment later.
 """
@@ -10,42 +10,41 @@ from pathlib import Path
 
 from runners.pool import checkpoints
 from runners.pool import protocol as m
-from runners.pool.bench import Bench, Returned, log
 from runners.pool.protocol import MessageError
-from runners.pool.state import Assignment, Slot
+from runners.pool.state import Assignment, Returned, Slot, SupervisorState, log
 
 
-def read(bench: Bench, slot: Slot) -> None:
+def read(state: SupervisorState, slot: Slot) -> None:
     """Take everything that a slot's worker has said."""
     worker = slot.worker
     if worker is None:
         return
     try:
         for message in worker.receive():
-            take(bench, slot, message)
+            take(state, slot, message)
     except MessageError as error:
-        bench.remark("worker", f"{slot.name}: {error}; the worker is killed", "warning")
+        state.remark("worker", f"{slot.name}: {error}; the worker is killed", "warning")
         slot.ending = ("failed", str(error))
         worker.kill()
 
 
-def take(bench: Bench, slot: Slot, message: m.Up) -> None:
+def take(state: SupervisorState, slot: Slot, message: m.Up) -> None:
     """One message."""
     if isinstance(message, m.Beat):
         return
     if isinstance(message, m.Ready):
-        bench.wake = True
-        slot.idle_since = bench.clock()
+        state.wake = True
+        slot.idle_since = state.clock()
         log.info("%s: worker %d is ready (%s)", slot.name, message.pid, message.library or message.trainer)
         return
     assignment = slot.assignment
     if assignment is None or message.tag != assignment.tag:
-        bench.late += 1
+        state.late += 1
         log.info("%s: dropped a late %s of %s", slot.name, type(message).__name__, message.tag)
         return
     if isinstance(message, m.Progress):
         for point in message.points:
-            _point(assignment, point, bench.clock())
+            _point(assignment, point, state.clock())
     elif isinstance(message, m.TrialEnded):
         found = assignment.trial(message.ended.member)
         if found is not None:
@@ -56,14 +55,14 @@ def take(bench: Bench, slot: Slot, message: m.Up) -> None:
         if assignment.plan is not None and assignment.trained and message.plan != assignment.plan:
             _begin_again(assignment)
         assignment.plan = message.plan
-        bench.plans.append((assignment, message.plan))
+        state.plans.append((assignment, message.plan))
     elif isinstance(message, m.Saved):
-        bench.saved.append((assignment, message.step))
+        state.saved.append((assignment, message.step))
     elif isinstance(message, m.Noted):
         job = next((p.run.id for p in assignment.probes.values()), None)
-        bench.remark("worker", f"{slot.name}: {message.text}", message.level, job_id=job)
+        state.remark("worker", f"{slot.name}: {message.text}", message.level, job_id=job)
     else:
-        _over(bench, slot, assignment, message)
+        _over(state, slot, assignment, message)
 
 
 def _point(assignment: Assignment, point: m.Point, now: float) -> None:
@@ -91,29 +90,29 @@ def _begin_again(assignment: Assignment) -> None:
 
 
 def _over(
-    bench: Bench, slot: Slot, assignment: Assignment, message: m.Finished | m.Failed | m.Halted
+    state: SupervisorState, slot: Slot, assignment: Assignment, message: m.Finished | m.Failed | m.Halted
 ) -> None:
     slot.assignment = None
-    slot.idle_since = bench.clock()
-    bench.wake = True
+    slot.idle_since = state.clock()
+    state.wake = True
     if isinstance(message, m.Finished):
         slot.failures = 0
-        _measure(bench, slot, assignment, message)
+        _measure(state, slot, assignment, message)
         text = "the trainer ended without an end of every trial"
-        give_back(bench, assignment, "failed", text)
+        give_back(state, assignment, "failed", text)
     elif isinstance(message, m.Halted):
         if not assignment.stopping and slot.worker is not None:
             slot.worker.quit()  # it will train no more: a refused capture may have spoiled its allocator
-        give_back(bench, assignment, "stopped", kept=message.kept)
+        give_back(state, assignment, "stopped", kept=message.kept)
     else:
-        give_back(bench, assignment, message.reason, f"{message.text}\n{message.trace}")
+        give_back(state, assignment, message.reason, f"{message.text}\n{message.trace}")
         if (message.reason == "device" or message.broken) and slot.worker is not None:
             slot.ending = (message.reason, message.text)
             slot.worker.kill()  # a broken context heals only with its process
 
 
 def give_back(
-    bench: Bench,
+    state: SupervisorState,
     assignment: Assignment,
     reason: str,
     text: str = "",
@@ -126,13 +125,13 @@ def give_back(
         reason, text = "stopped", ""
     for probe in assignment.probes.values():
         if not probe.complete and not probe.dropped:
-            bench.returned.append(Returned(probe, assignment, reason, text, kept))  # type: ignore[arg-type]
-    if not assignment.probes and not any(a.folder == assignment.folder for a in bench.assignments):
+            state.returned.append(Returned(probe, assignment, reason, text, kept))  # type: ignore[arg-type]
+    if not assignment.probes and not any(a.folder == assignment.folder for a in state.assignments):
         checkpoints.remove(Path(assignment.folder))  # what it still wrote after it was told to forget it all
 
 
-def _measure(bench: Bench, slot: Slot, assignment: Assignment, message: m.Finished) -> None:
+def _measure(state: SupervisorState, slot: Slot, assignment: Assignment, message: m.Finished) -> None:
     steps = sum(p.steps() for p in assignment.probes.values())
     if message.train_s > 0.2 and steps and not assignment.resumed:
         job = assignment.job
-        bench.speeds.append((job.model.label, job.lengths.length, slot.plan_key, steps / message.train_s))
+        state.speeds.append((job.model.label, job.lengths.length, slot.plan_key, steps / message.train_s))

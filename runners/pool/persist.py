@@ -1,7 +1,7 @@
-"""From the bench into the lab: each function is one transaction, and memory follows only what was committed.
+"""From the state into the lab: each function is one transaction, and memory follows only what was committed.
 
 A transaction that finds no room or no lock raises;
-the bench is as before, and the same call is made again later.
+the state is as before, and the same call is made again later.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Literal
 
 from runners.engine.types import shape_key
 from runners.pool import checkpoints
-from runners.pool.bench import Bench, Returned, log
 from runners.pool.identity import machine
 from runners.pool.protocol import to_json
-from runners.pool.state import Assignment, Probe, Run, Trial
+from runners.pool.state import Assignment, Returned, Run, SupervisorState, Trial, WorkItem, log
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
 from runners.verdict import Evidence, Outcome
@@ -37,7 +36,7 @@ LIVE_TRIALS = 256
 """Running trials whose curves are brought up to date in one transaction, at most."""
 
 
-class Poisoned(Exception):  # noqa: N818 - says what happened
+class FailingJob(Exception):  # noqa: N818 - says what happened
     """A transaction cannot go through because of one job: without it, it can."""
 
     def __init__(self, run: Run, why: Exception) -> None:
@@ -50,32 +49,30 @@ def blaming(run: Run) -> Iterator[None]:
     """What the store or the search refuses in here is this job's fault.
 
     Raises:
-        Poisoned: it was refused.
+        FailingJob: it was refused.
     """
     try:
         yield
     except (Illegal, ValueError) as error:
-        raise Poisoned(run, error) from error
+        raise FailingJob(run, error) from error
 
 
-def fail(bench: Bench, writer: Writer, poisoned: Poisoned) -> None:
-    """Take a poisoned job out, so that it blocks nobody: failed, with the reason in its row."""
-    run = poisoned.run
+def fail(state: SupervisorState, writer: Writer, failing: FailingJob) -> None:
+    """Take a failing job out, so that it blocks nobody: failed, with the reason in its row."""
+    run = failing.run
     with writer.transaction() as tx:
-        if run.id not in bench.runs:
+        if run.id not in state.runs:
             jobs.set_job(tx, run.id, "running")
-        jobs.set_job(
-            tx, run.id, "failed", reason="failed", text=f"its search cannot go on: {poisoned}"[:2000]
-        )
-    log.error("job %d cannot go on and is failed: %s", run.id, poisoned)
+        jobs.set_job(tx, run.id, "failed", reason="failed", text=f"its search cannot go on: {failing}"[:2000])
+    log.error("job %d cannot go on and is failed: %s", run.id, failing)
     for probe in list(run.probes.values()):
-        bench.forget(probe)
-    bench.runs.pop(run.id, None)
-    bench.wake = True
+        state.forget(probe)
+    state.runs.pop(run.id, None)
+    state.wake = True
 
 
 @dataclass(frozen=True)
-class Standing:
+class Replayed:
     """A search after its evidence was read."""
 
     evidence: tuple[Evidence, ...]
@@ -83,7 +80,7 @@ class Standing:
     progress: Progress
 
 
-def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
+def replay_job(tx: Tx, run: Run, *, write: bool = True) -> Replayed:
     """Replay a job's search from what is stored, consuming speculative verdicts whose turn has come;
     stores the bracket.
 
@@ -103,7 +100,7 @@ def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
         evidence = (*evidence, _evidence(verdict))
         progress = replay(run.job, evidence)
     if not write and len(evidence) == before and progress.next is not None:
-        return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
+        return Replayed(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
     jobs.set_bracket(
         tx,
         run.id,
@@ -115,7 +112,7 @@ def stand(tx: Tx, run: Run, *, write: bool = True) -> Standing:
         estimate=progress.estimate.as_tuple() if progress.estimate else None,
         n50=progress.n50.as_tuple() if progress.n50 else None,
     )
-    return Standing(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
+    return Replayed(evidence, {n: (v.probe_id, v.success) for n, v in ahead.items()}, progress)
 
 
 def _answers(verdict: Verdict | None, asked: Candidate) -> bool:
@@ -127,12 +124,12 @@ def _evidence(v: Verdict) -> Evidence:
     return Evidence(v.n, v.success, v.seeds, v.successes, v.best_loss, v.diverged)
 
 
-def adopt(run: Run, standing: Standing) -> None:
+def adopt(run: Run, replayed: Replayed) -> None:
     """After the commit."""
-    run.evidence, run.known, run.progress = standing.evidence, dict(standing.known), standing.progress
+    run.evidence, run.known, run.progress = replayed.evidence, dict(replayed.known), replayed.progress
 
 
-def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
+def flush(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     """Write what has come in: events, plans, progress, ends of trials, verdicts;
     True if anything was written.
 
@@ -142,29 +139,29 @@ def flush(bench: Bench, writer: Writer, *, live: bool) -> bool:
         live: also the curves of running trials, for the screens.
 
     Raises:
-        Poisoned: one job's verdict cannot be written; nothing of its transaction was.
+        FailingJob: one job's verdict cannot be written; nothing of its transaction was.
     """
     wrote = False
-    while _write(bench, writer, live=live and not wrote):
+    while _write(state, writer, live=live and not wrote):
         wrote = True
     return wrote
 
 
-def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
+def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     """One transaction of it; False where nothing is left."""
-    probes = [p for run in bench.runs.values() for p in run.probes.values()]
-    ended = _ends(bench.runs.values())
+    probes = [p for run in state.runs.values() for p in run.probes.values()]
+    ended = _ends(state.runs.values())
     taken = {id(p.run) for p, _ in ended}
     # A probe may be complete with nothing left to write of its trials: all had ended before it was resumed.
     complete = [
-        p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(bench, p)
+        p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(state, p)
     ]
-    now = bench.clock()
+    now = state.clock()
     changed = [p for p in probes if p.changed or now - p.told > TELL_S] if live else []
-    remarks, plans, saved, speeds = bench.remarks[:], bench.plans[:], bench.saved[:], bench.speeds[:]
+    remarks, plans, saved, speeds = state.remarks[:], state.plans[:], state.saved[:], state.speeds[:]
     if not (complete or ended or changed or remarks or plans or saved or speeds):
         return False
-    closed: list[tuple[Run, Standing, list[Probe]]] = []
+    closed: list[tuple[Run, Replayed, list[WorkItem]]] = []
     fresh = [t for p in changed for t in p.trials if t.changed and t.ended is None and not t.over][
         :LIVE_TRIALS
     ]
@@ -172,24 +169,24 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
         for r in remarks:
             tx.event(r.kind, r.text, level=r.level, job_id=r.job_id, probe_id=r.probe_id)
         for assignment, plan in plans:
-            _plan(bench, tx, assignment, to_json(plan), keep=not plan.passing)
+            _plan(state, tx, assignment, to_json(plan), keep=not plan.passing)
         for assignment, step in saved:
             for probe in assignment.probes.values():
                 probe_rows.checkpointed(tx, probe.id, assignment.folder, step)
         for speed in speeds:
             lab.set_speed(tx, *speed)
         for probe in changed:
-            _progress(bench, tx, probe)
+            _progress(state, tx, probe)
         for trial in fresh:
-            _trial_progress(bench, tx, trial)
+            _trial_progress(state, tx, trial)
         for probe, trial in ended:
-            _end(bench, tx, probe, trial)
+            _end(state, tx, probe, trial)
         for run in {id(p.run): p.run for p in complete}.values():
             with blaming(run):
-                closed.append(_close(bench, tx, run, [p for p in complete if p.run is run]))
-    for done, number in ((bench.remarks, len(remarks)), (bench.plans, len(plans)), (bench.saved, len(saved))):
+                closed.append(_close(state, tx, run, [p for p in complete if p.run is run]))
+    for done, number in ((state.remarks, len(remarks)), (state.plans, len(plans)), (state.saved, len(saved))):
         del done[:number]
-    del bench.speeds[: len(speeds)]
+    del state.speeds[: len(speeds)]
     for probe in changed:
         probe.changed, probe.told = False, now
     for trial in fresh:
@@ -197,18 +194,18 @@ def _write(bench: Bench, writer: Writer, *, live: bool) -> bool:
     for _, trial in ended:
         trial.over = True
         trial.stored = trial.ended.ended.outcome.value if trial.ended is not None else ""
-    for run, standing, unneeded in closed:
-        _closed(bench, run, standing, [p for p in complete if p.run is run], unneeded)
+    for run, replayed, unneeded in closed:
+        _closed(state, run, replayed, [p for p in complete if p.run is run], unneeded)
     return True
 
 
-def _unwritten(probe: Probe) -> list[Trial]:
+def _unwritten(probe: WorkItem) -> list[Trial]:
     return [t for t in probe.trials if t.ended is not None and not t.over]
 
 
-def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
+def _ends(runs: Iterable[Run]) -> list[tuple[WorkItem, Trial]]:
     """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
-    ended: list[tuple[Probe, Trial]] = []
+    ended: list[tuple[WorkItem, Trial]] = []
     for run in sorted(runs, key=lambda r: not any(p.complete for p in r.probes.values())):
         if len(ended) >= ENDED_TRIALS:
             break
@@ -216,7 +213,7 @@ def _ends(runs: Iterable[Run]) -> list[tuple[Probe, Trial]]:
     return ended
 
 
-def _sound(bench: Bench, probe: Probe) -> bool:
+def _sound(state: SupervisorState, probe: WorkItem) -> bool:
     """Superseded trials need a success that superseded them;
     an engine that says otherwise is not believed.
     """
@@ -225,13 +222,13 @@ def _sound(bench: Bench, probe: Probe) -> bool:
     }
     if Outcome.SUPERSEDED not in outcomes or Outcome.SUCCESS in outcomes:
         return True
-    if probe.home is not None and not any(r.probe is probe for r in bench.returned):
+    if probe.home is not None and not any(r.probe is probe for r in state.returned):
         text = "trials were superseded and none succeeded"
-        bench.returned.append(Returned(probe, probe.home, "failed", text, void=True))
+        state.returned.append(Returned(probe, probe.home, "failed", text, void=True))
     return False
 
 
-def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str, *, keep: bool) -> None:
+def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str, *, keep: bool) -> None:
     slot = assignment.slot
     for probe in assignment.probes.values():
         probe_rows.set_plan(tx, probe.id, plan)
@@ -245,7 +242,7 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str, *, keep: bool
                 **machine(),
                 "science_version": SCIENCE_VERSION,
                 "torch": library,
-                "trainer": bench.options.trainer,
+                "trainer": state.options.trainer,
                 "device": slot.device.id,
                 "device_name": slot.device.name,
                 "threads": slot.threads,
@@ -261,7 +258,7 @@ def _plan(bench: Bench, tx: Tx, assignment: Assignment, plan: str, *, keep: bool
         lab.set_calibration(tx, shape, f"{slot.calibration_key}/{len(assignment.members)}", plan)
 
 
-def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
+def _progress(state: SupervisorState, tx: Tx, probe: WorkItem) -> None:
     best = min(
         (t.ended.ended.best_loss if t.ended is not None else t.best for t in probe.trials), default=math.inf
     )
@@ -272,25 +269,27 @@ def _progress(bench: Bench, tx: Tx, probe: Probe) -> None:
         fraction=probe.fraction(probe.run.job.training.steps),
         best_loss=best if math.isfinite(best) else None,
         member_steps=probe.steps(),
-        wall_s=probe.wall_s(bench.clock()),
-        device_s=probe.device_s(bench.clock()),
+        wall_s=probe.wall_s(state.clock()),
+        device_s=probe.device_s(state.clock()),
     )
 
 
-def _drop(bench: Bench, tx: Tx, probe: Probe, state: Literal["interrupted", "cancelled", "lost"]) -> None:
+def _drop(
+    state: SupervisorState, tx: Tx, probe: WorkItem, how: Literal["interrupted", "cancelled", "lost"]
+) -> None:
     """A probe ends without a verdict; how far it came, and in what time, is kept for the run that goes on."""
-    _progress(bench, tx, probe)
+    _progress(state, tx, probe)
     for trial in probe.trials:
         if trial.heard is not None and trial.ended is None and not trial.over:
-            _trial_progress(bench, tx, trial)
-    probe_rows.drop_probe(tx, probe.id, state)
+            _trial_progress(state, tx, trial)
+    probe_rows.drop_probe(tx, probe.id, how)
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _trial_progress(bench: Bench, tx: Tx, trial: Trial) -> None:
+def _trial_progress(state: SupervisorState, tx: Tx, trial: Trial) -> None:
     probe_rows.trial_progress(
         tx,
         trial.id,
@@ -298,12 +297,12 @@ def _trial_progress(bench: Bench, tx: Tx, trial: Trial) -> None:
         best_loss=_finite(trial.best),
         best_step=trial.best_step,
         last_loss=_finite(trial.validation),
-        wall_s=trial.wall_s(bench.clock()),
+        wall_s=trial.wall_s(state.clock()),
         curve=Curve(*trial.curve.columns()),
     )
 
 
-def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
+def _end(state: SupervisorState, tx: Tx, probe: WorkItem, trial: Trial) -> None:
     assert trial.ended is not None
     message, ended = trial.ended, trial.ended.ended
     probe_rows.end_trial(
@@ -311,7 +310,7 @@ def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
         trial.id,
         ended.outcome.value,
         attempt=probe.run.attempt,
-        epoch=bench.epoch,
+        epoch=state.epoch,
         steps=ended.steps,
         best_loss=_finite(ended.best_loss),
         best_step=ended.best_step,
@@ -322,90 +321,96 @@ def _end(bench: Bench, tx: Tx, probe: Probe, trial: Trial) -> None:
     )
 
 
-def _close(bench: Bench, tx: Tx, run: Run, probes: Sequence[Probe]) -> tuple[Run, Standing, list[Probe]]:
+def _close(
+    state: SupervisorState, tx: Tx, run: Run, probes: Sequence[WorkItem]
+) -> tuple[Run, Replayed, list[WorkItem]]:
     """The verdicts of a job's complete probes; ends the job if its search is over."""
     for probe in probes:
         probe_rows.end_probe(
             tx,
             probe.id,
             attempt=run.attempt,
-            epoch=bench.epoch,
-            wall_s=probe.wall_s(bench.clock()),
-            device_s=probe.device_s(bench.clock()),
+            epoch=state.epoch,
+            wall_s=probe.wall_s(state.clock()),
+            device_s=probe.device_s(state.clock()),
             speculative=probe.speculative,
         )
-    standing = stand(tx, run)
+    replayed = replay_job(tx, run)
     left = [p for p in run.probes.values() if p not in probes]
-    over = standing.progress.next is None
+    over = replayed.progress.next is None
     if not over:
-        known = {n: success for n, (_, success) in standing.known.items()}
+        known = {n: success for n, (_, success) in replayed.known.items()}
         running = [p.candidate.n for p in left]
-        needed = {c.n for c in speculate(run.job, standing.evidence, known, bench.width, running)}
-        if standing.progress.next is not None:
-            needed.add(standing.progress.next.n)
+        needed = {c.n for c in speculate(run.job, replayed.evidence, known, state.width, running)}
+        if replayed.progress.next is not None:
+            needed.add(replayed.progress.next.n)
         left = [p for p in left if p.speculative and p.candidate.n not in needed]
     for probe in left:
-        _drop(bench, tx, probe, "cancelled")
+        _drop(state, tx, probe, "cancelled")
     if over:
         jobs.set_job(tx, run.id, "done")
-    return run, standing, left
+    return run, replayed, left
 
 
 def _closed(
-    bench: Bench, run: Run, standing: Standing, complete: Sequence[Probe], unneeded: Sequence[Probe]
+    state: SupervisorState,
+    run: Run,
+    replayed: Replayed,
+    complete: Sequence[WorkItem],
+    unneeded: Sequence[WorkItem],
 ) -> None:
-    adopt(run, standing)
+    adopt(run, replayed)
     run.solo, run.crashes = False, 0
-    bench.wake = True
+    state.wake = True
     for probe in complete:
         run.probes.pop(probe.candidate.n, None)
         if probe.home is not None:
             probe.home.probes.pop(probe.key, None)
-        checkpoints.discard(bench, probe)
+        checkpoints.discard(state, probe)
     for probe in unneeded:
-        bench.forget(probe)
-        checkpoints.discard(bench, probe)
-    if standing.progress.next is None:
-        bench.runs.pop(run.id, None)
+        state.forget(probe)
+        checkpoints.discard(state, probe)
+    if replayed.progress.next is None:
+        state.runs.pop(run.id, None)
 
 
-def settle(bench: Bench, writer: Writer) -> bool:
+def settle(state: SupervisorState, writer: Writer) -> bool:
     """Write down what came back without its end: put jobs back, pause, cancel or fail them."""
-    back = [r for r in bench.returned if not r.probe.dropped]
+    back = [r for r in state.returned if not r.probe.dropped]
     leaving = [
         r
-        for r in bench.runs.values()
+        for r in state.runs.values()
         if r.leaving and all(any(b.probe is p for b in back) for p in r.probes.values())
     ]
     if not back and not leaving:
-        bench.returned.clear()
+        state.returned.clear()
         return False
     for returned in back:
-        checkpoints.part(bench, returned)
+        checkpoints.part(state, returned)
     gone: dict[int, Run] = {}
-    orphans: list[Probe] = []
+    orphans: list[WorkItem] = []
     with writer.transaction() as tx:
         for r in back:
             if r.kept:
-                own = checkpoints.own_folder(bench, r.probe, r.assignment)
+                own = checkpoints.own_folder(state, r.probe, r.assignment)
                 probe_rows.checkpointed(tx, r.probe.id, str(own), max(t.step for t in r.probe.trials))
-            _drop(bench, tx, r.probe, "lost" if r.void else "interrupted")
+            _drop(state, tx, r.probe, "lost" if r.void else "interrupted")
         for r in back:
             run = r.probe.run
             if r.reason == "stopped" or r.probe.speculative or run.leaving or run.id in gone:
                 continue
             orphans += [p for p in run.probes.values() if not any(b.probe is p for b in back)]
-            delay = min(bench.options.backoff_max_s, bench.options.backoff_s * 2 ** min(run.crashes, 20))
+            delay = min(state.options.backoff_max_s, state.options.backoff_s * 2 ** min(run.crashes, 20))
             jobs.requeue(tx, run.id, r.reason, r.text[-4000:], counts=True, delay_s=delay)
             gone[run.id] = run
         for probe in orphans:
-            _drop(bench, tx, probe, "interrupted")
+            _drop(state, tx, probe, "interrupted")
         for run in leaving:
             if run.id not in gone and run.leaving is not None:
                 jobs.stopped(tx, run.id)
                 gone[run.id] = run
-    bench.returned.clear()
-    bench.wake = True
+    state.returned.clear()
+    state.wake = True
     for r in back:
         run = r.probe.run
         r.probe.dropped = True
@@ -415,7 +420,7 @@ def settle(bench: Bench, writer: Writer) -> bool:
             run.solo, run.crashes = True, run.crashes + 1
             run.speculate = run.speculate and not r.probe.speculative
     for probe in orphans:
-        bench.forget(probe)
+        state.forget(probe)
     for run in gone.values():
-        bench.runs.pop(run.id, None)
+        state.runs.pop(run.id, None)
     return True

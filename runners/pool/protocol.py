@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from runners.engine.types import Ended, Member, Plan
+from runners.pool.identity import ProcessId
 
 Int = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 """One that a column of the lab can hold."""
@@ -228,6 +230,57 @@ class Failed:
 
 Down = Train | Prepare | Drop | Stop | Hold | Quit
 Up = Ready | Beat | Progress | TrialEnded | Planned | Saved | Noted | Halted | Finished | Failed
+
+
+class WorkerProcess(Protocol):
+    """A worker as the supervisor sees it, wherever it runs (on this machine: ``local.LocalWorker``).
+
+    Nothing here blocks; a worker that has gone is no error: :meth:`exit_code` tells what became of it.
+    """
+
+    up: int
+    """A descriptor that is readable when it has said something."""
+    id: ProcessId
+    ready: Ready | None
+    rss: int
+    silent_s: float
+    heard: float
+    """When it last said something, by the supervisor's clock."""
+    closed: bool
+    """It can be heard no more."""
+    quitting: bool
+    """It was told to end; its end is no failure."""
+    holding: bool
+    """It was told to stand still."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process, for people."""
+
+    def send(self, message: Down) -> None:
+        """Queue a message."""
+
+    def flush(self) -> None:
+        """Send what can be sent of what is queued."""
+
+    def receive(self) -> Iterator[Up]:
+        """Every whole message that is there; MessageError: nothing that follows can be trusted."""
+
+    def quit(self) -> None:
+        """Ask it to end, keeping what it can."""
+
+    def exit_code(self) -> int | None:
+        """Of the process if it has ended, negative for a signal."""
+
+    def kill(self) -> None:
+        """End it now."""
+
+    def close(self) -> None:
+        """Give up what it holds here; it must have ended or been killed."""
+
+    def tail(self, size: int = 2000) -> str:
+        """The end of its log."""
+
 
 MAX_LINE = 32 << 20
 """Bytes of one message; the largest honest one is an assignment with 65,536 trials."""

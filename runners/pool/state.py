@@ -6,18 +6,26 @@ The lab file is the truth; this is its shadow.
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 from runners.engine.types import Member, Plan
 from runners.pool import protocol as m
 from runners.pool.devices import Device
-from runners.pool.process import Worker
+from runners.pool.local import Clock
+from runners.pool.options import Options
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
 from runners.spec import Job
 from runners.verdict import Evidence
+from store.paths import LabPaths
 from store.rows import JobState
+
+log = logging.getLogger("labtui.supervisor")
 
 
 @dataclass
@@ -50,16 +58,27 @@ class Trial:
         return self.earlier_s + (now - self.heard if self.heard is not None else 0.0)
 
 
-@dataclass
-class Probe:
-    """A candidate N that is training."""
+@dataclass(eq=False)
+class WorkItem:
+    """A candidate N of a search, from the moment it could train until its verdict is stored.
 
-    id: int
+    Its rows (``id``, ``trials``) come with the transaction that begins it; its worker with the assignment.
+    """
+
     run: Run
     candidate: Candidate
-    speculative: bool
-    trials: list[Trial]
-    began: float
+    speculative: bool = False
+    """Tried ahead of its turn."""
+    id: int = 0
+    """Of its row in the lab (a probe); 0: not begun."""
+    trials: list[Trial] = field(default_factory=list)
+    began: float = 0.0
+    resumed: bool = False
+    """It goes on where an earlier run of it left off."""
+    plan: str = ""
+    """The plan that it began with, as stored."""
+    wins: Mapping[tuple[float, int], int] = field(default_factory=dict)
+    """How often each (learning rate, seed) has won in its search: those begin first."""
     checkpoint_step: int = -1
     dropped: bool = False
     """Not wanted any more: whatever still comes for it is late."""
@@ -75,6 +94,11 @@ class Probe:
     @property
     def key(self) -> str:
         return str(self.id)
+
+    @property
+    def size(self) -> int:
+        """Members."""
+        return len(grid_of(self.run.job, self.candidate))
 
     @property
     def complete(self) -> bool:
@@ -112,7 +136,7 @@ class Assignment:
     """As in the checkpoint, those of dropped probes included."""
     folder: str
     """Of its checkpoints."""
-    probes: dict[str, Probe]
+    probes: dict[str, WorkItem]
     """Those that are wanted, by key."""
     index: list[tuple[str, int]]
     """For each member: the key of its probe and its place in that probe's grid."""
@@ -126,7 +150,7 @@ class Assignment:
     """checkpoint or discard, once asked."""
     stop_by: float = 0.0
 
-    def trial(self, member: int) -> tuple[Probe, Trial] | None:
+    def trial(self, member: int) -> tuple[WorkItem, Trial] | None:
         """Whose member that is; None if nobody wants it any more or there is no such member."""
         if not 0 <= member < len(self.index):
             return None
@@ -146,7 +170,7 @@ class Slot:
     name: str
     device: Device
     threads: int
-    worker: Worker | None = None
+    worker: m.WorkerProcess | None = None
     assignment: Assignment | None = None
     not_before: float = 0.0
     """Monotonic time before which no worker is started here."""
@@ -188,7 +212,7 @@ class Run:
     known: dict[int, tuple[int, bool]] = field(default_factory=dict)
     """Speculative verdicts ahead of their turn: N -> (probe id, success)."""
     progress: Progress | None = None
-    probes: dict[int, Probe] = field(default_factory=dict)
+    probes: dict[int, WorkItem] = field(default_factory=dict)
     """Live ones by N."""
     slot: Slot | None = None
     """The last one, by preference the next: its worker has the data."""
@@ -203,7 +227,7 @@ class Run:
         return len(self.job.grid.members)
 
 
-def members_of(probe: Probe, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
+def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:
     """The engine's members for a probe, those that won most often first:
     where they take turns, a success spares the others.
 
@@ -258,3 +282,129 @@ def read_manifest(text: str) -> tuple[Member, ...] | None:
         return tuple(out) or None
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A probe that came back without its end."""
+
+    probe: WorkItem
+    assignment: Assignment
+    reason: Literal["stopped", "failed", "out_of_memory", "device", "lost", "stale"]
+    text: str = ""
+    kept: bool = False
+    """A checkpoint was written at the stop."""
+    void: bool = False
+    """What its trials told cannot be: they are trained anew."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """An event to be."""
+
+    kind: str
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+    job_id: int | None = None
+    probe_id: int | None = None
+
+
+@dataclass
+class SupervisorState:
+    """Everything that a turn reads and changes.
+
+    Only what a transaction has committed is removed from the lists.
+    """
+
+    options: Options
+    paths: LabPaths
+    clock: Clock = time.monotonic
+    epoch: int = 0
+    slots: list[Slot] = field(default_factory=list)
+    runs: dict[int, Run] = field(default_factory=dict)
+    returned: list[Returned] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    plans: list[tuple[Assignment, Plan]] = field(default_factory=list)
+    saved: list[tuple[Assignment, int]] = field(default_factory=list)
+    speeds: list[tuple[str, int, str, float]] = field(default_factory=list)
+    """(model label, T, device key, member-steps per second)."""
+    holding: bool = False
+    draining: bool = False
+    wake: bool = True
+    """Something may be runnable that was not before."""
+    waiting: str = ""
+    """Why work stands still: no room, no memory, no worker starts."""
+    obstacle: str = ""
+    """Why nothing new begins: no checkpoint could be kept."""
+    lost: list[Device] = field(default_factory=list)
+    """Devices that went, not yet told to the lab."""
+    serial: int = 0
+    late: int = 0
+    """Messages of dead attempts that were dropped."""
+
+    def remark(
+        self,
+        kind: str,
+        text: str,
+        level: Literal["info", "warning", "error"] = "info",
+        *,
+        job_id: int | None = None,
+        probe_id: int | None = None,
+    ) -> None:
+        """To the log at once, to the lab with the next transaction."""
+        log.log(
+            {"info": 20, "warning": 30, "error": 40}[level],
+            "%s: %s",
+            kind,
+            text.strip().replace("\n", " | ")[:1000],
+        )
+        self.remarks.append(Remark(kind, text, level, job_id, probe_id))
+
+    @property
+    def assignments(self) -> list[Assignment]:
+        """All that are out."""
+        return [s.assignment for s in self.slots if s.assignment is not None]
+
+    @property
+    def width(self) -> int:
+        """How many candidates of one search may be under way at once;
+        never shrinks while slots come and go.
+        """
+        return max(1, len(self.slots))
+
+    def next_tag(self, lead: int) -> m.Tag:
+        """A tag that no earlier hand-out of this lab has had."""
+        self.serial += 1
+        return m.Tag(f"{lead}.{self.serial}", self.epoch, self.serial)
+
+    def folder(self, probe_id: int) -> Path:
+        return self.paths.probe_checkpoints(probe_id)
+
+    def stop(
+        self, assignment: Assignment, mode: Literal["checkpoint", "discard"], patience_s: float | None = None
+    ) -> None:
+        """Ask a worker to end its assignment; asked again, a stronger word replaces a weaker one.
+
+        Args:
+            patience_s: until it is killed; None: ``Options.stop_s``, for somebody waits.
+        """
+        if assignment.stopping in (mode, "discard") or assignment.slot.worker is None:
+            return
+        assignment.stopping = mode
+        assignment.stop_by = self.clock() + (self.options.stop_s if patience_s is None else patience_s)
+        assignment.slot.worker.send(m.Stop(assignment.tag, mode))
+
+    def forget(self, probe: WorkItem) -> None:
+        """A probe that is not wanted any more (its row says so already):
+        tell its worker, free what is free.
+        """
+        probe.dropped = True
+        if probe.run.probes.get(probe.candidate.n) is probe:
+            del probe.run.probes[probe.candidate.n]
+        home = probe.home
+        if home is None or home.probes.pop(probe.key, None) is None or home.slot.assignment is not home:
+            return
+        if not home.probes:
+            self.stop(home, "discard")
+        elif home.slot.worker is not None:
+            home.slot.worker.send(m.Drop(home.tag, (probe.key,)))

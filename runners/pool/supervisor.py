@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from runners.pool import checkpoints
-from runners.pool import inbox as intake
-from runners.pool.bench import Bench, log
+from runners.pool import checkpoints, inbox
 from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
+from runners.pool.local import Clock
 from runners.pool.options import Options
-from runners.pool.process import Clock
+from runners.pool.state import SupervisorState, log
 from runners.pool.wal import WalWatch
-from runners.pool.workers import NoWorker, Staff
-from runners.pool.write_retry import Standstill
+from runners.pool.workers import NoWorker, Workers
+from runners.pool.write_retry import WriteRetry
 from store.errors import Busy, Fenced, LabError, Moved, NoRoom, NotALab
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -59,15 +58,15 @@ class Supervisor:
         self, options: Options, lock: SupervisorLock, devices: list[Device], *, clock: Clock = time.monotonic
     ) -> None:
         self.paths = LabPaths(options.lab)
-        self.bench = Bench(options, self.paths, clock)
+        self.state = SupervisorState(options, self.paths, clock)
         self.options, self.lock, self.clock = options, lock, clock
         self.selector = selectors.DefaultSelector()
         self.roster = Roster(self.paths.folder / "workers.json")
-        self.staff = Staff(self.bench, self.selector, self.roster)
+        self.workers = Workers(self.state, self.selector, self.roster)
         self._devices = devices
         self._stop = 0
-        self.wal = WalWatch(self.bench)
-        self._standstill = Standstill(self.bench, self._tell)
+        self.wal = WalWatch(self.state)
+        self._write_retry = WriteRetry(self.state, self._tell)
         self._faults = 0
         self._due: dict[str, float] = {}
         self._idle_since = clock()
@@ -109,11 +108,11 @@ class Supervisor:
         then what the last supervisor left.
         """
         self._tell("")
-        self.staff.leftovers = [p for p in self.roster.read() if p.alive()]
+        self.workers.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
         waiting, known = self._patiently(self._look)
-        rows = self.staff.furnish(self._devices, known)
-        self.staff.start(min(len(self.bench.slots), 2 * waiting))
+        rows = self.workers.create_slots(self._devices, known)
+        self.workers.start(min(len(self.state.slots), 2 * waiting))
         from store.write import Identity
 
         self._patiently(self._connect)
@@ -123,9 +122,9 @@ class Supervisor:
             log.info("job %d of the supervisor before is %s", one.job_id, one.state)
         log.info(
             "epoch %d, %d slots: %s",
-            self.bench.epoch,
-            len(self.bench.slots),
-            ", ".join(s.name for s in self.bench.slots),
+            self.state.epoch,
+            len(self.state.slots),
+            ", ".join(s.name for s in self.state.slots),
         )
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
@@ -166,23 +165,23 @@ class Supervisor:
         from store.write import jobs, lab
 
         with self.writer.transaction() as tx:
-            self.bench.epoch = lab.claim(tx, me)
+            self.state.epoch = lab.claim(tx, me)
             back: list[Requeued] = jobs.take_over(tx)
             lab.set_devices(tx, rows)
-            self.bench.holding = lab.holding(tx)
+            self.state.holding = lab.holding(tx)
             # Rather come back than stand still: the pipes are read by this very thread.
             tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
         self._tell("")
         return back
 
     def _finished(self) -> bool:
-        if self._stop or self.bench.draining:
-            return not self.bench.assignments or self._stop > 1
-        busy = bool(self.bench.runs or self.bench.assignments or self.bench.returned or self.bench.remarks)
-        if busy or self._standstill.why:
+        if self._stop or self.state.draining:
+            return not self.state.assignments or self._stop > 1
+        busy = bool(self.state.runs or self.state.assignments or self.state.returned or self.state.remarks)
+        if busy or self._write_retry.why:
             self._idle_since = self.clock()
             return False
-        if self._is_due("idle", COMMANDS_S) and not self.bench.holding and not self._nothing_left():
+        if self._is_due("idle", COMMANDS_S) and not self.state.holding and not self._nothing_left():
             self._idle_since = self.clock()
         idle = self.clock() - self._idle_since
         if self.options.until_empty:
@@ -197,27 +196,27 @@ class Supervisor:
 
     def _nap(self) -> float:
         if (
-            any(p.complete for r in self.bench.runs.values() for p in r.probes.values())
-            and not self._standstill.why
+            any(p.complete for r in self.state.runs.values() for p in r.probes.values())
+            and not self._write_retry.why
         ):
             return 0.0
-        return 0.05 if self.bench.wake or self.bench.assignments else 0.2
+        return 0.05 if self.state.wake or self.state.assignments else 0.2
 
     # A round
 
     def _round(self, nap: float) -> None:
         for key, _ in self.selector.select(nap):
-            intake.read(self.bench, key.data)
-        self.staff.watch()
+            inbox.read(self.state, key.data)
+        self.workers.watch()
         if self._stop:
-            for assignment in self.bench.assignments:
-                self.bench.stop(assignment, "checkpoint", self.options.grace_s)
-        if self._standstill.resting:
+            for assignment in self.state.assignments:
+                self.state.stop(assignment, "checkpoint", self.options.grace_s)
+        if self._write_retry.resting:
             return
         try:
             self._healthy_turn()
         except (Busy, NoRoom, Moved) as error:
-            self._standstill.begin(error)
+            self._write_retry.begin(error)
         except (Fenced, NotALab):
             raise
         except Exception as error:
@@ -225,59 +224,57 @@ class Supervisor:
             log.exception("a turn failed (%d of %d)", self._faults, MAX_FAULTS)
             if self._faults >= MAX_FAULTS:
                 raise LabError(f"the supervisor gives up after {MAX_FAULTS} failed turns: {error}") from error
-            self._standstill.rest(0.5)
+            self._write_retry.rest(0.5)
         else:
             self._faults = 0
-            self._standstill.end()
+            self._write_retry.end()
 
     def _healthy_turn(self) -> None:
-        from runners.pool import persist as ledger
+        from runners.pool import persist
 
         try:
             self._turn()
-        except ledger.Poisoned as poisoned:
-            ledger.fail(self.bench, self.writer, poisoned)
+        except persist.FailingJob as failing:
+            persist.fail(self.state, self.writer, failing)
 
     def _turn(self) -> None:
-        from runners.pool import commands as verbs
-        from runners.pool import persist as ledger
-        from runners.pool import schedule as dispatch
+        from runners.pool import commands, persist, schedule
 
-        bench = self.bench
-        urgent = bench.returned or any(p.complete for r in bench.runs.values() for p in r.probes.values())
+        state = self.state
+        urgent = state.returned or any(p.complete for r in state.runs.values() for p in r.probes.values())
         if urgent or self._is_due("progress", PROGRESS_S):
-            ledger.flush(bench, self.writer, live=self._is_due("curves", CURVES_S))
-        if bench.returned or any(r.leaving for r in bench.runs.values()):
-            ledger.settle(bench, self.writer)
+            persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S))
+        if state.returned or any(r.leaving for r in state.runs.values()):
+            persist.settle(state, self.writer)
         if self._is_due("commands", COMMANDS_S) and self.lab.pending_commands():
-            verbs.obey(bench, self.staff, self.writer, self.lab.devices)
-            if any(r.leaving for r in bench.runs.values()):
-                ledger.settle(bench, self.writer)
-        if not self._leftovers() and not self._stop and (bench.wake or self._is_due("dispatch", 1.0)):
-            bench.wake = False
-            if not self._standstill.why:
-                self.staff.start(dispatch.dispatch(bench, self.writer))
-        if bench.lost:
+            commands.obey(state, self.workers, self.writer, self.lab.devices)
+            if any(r.leaving for r in state.runs.values()):
+                persist.settle(state, self.writer)
+        if not self._leftovers() and not self._stop and (state.wake or self._is_due("dispatch", 1.0)):
+            state.wake = False
+            if not self._write_retry.why:
+                self.workers.start(schedule.dispatch(state, self.writer))
+        if state.lost:
             self._report_lost()
         if (
-            self._is_due("heartbeat", HEARTBEAT_S) or self._standstill.why
+            self._is_due("heartbeat", HEARTBEAT_S) or self._write_retry.why
         ):  # a turn that wrote nothing proves nothing
             from store.write import lab
 
             with self.writer.transaction(durable=False) as tx:
-                lab.heartbeat(tx, self._state(), bench.obstacle or bench.waiting)
+                lab.heartbeat(tx, self._state(), state.obstacle or state.waiting)
         if self._is_due("chores", CHORES_S):
             from store.write import lab
 
-            self.staff.trim_logs()
+            self.workers.trim_logs()
             self.wal.look()
             with self.writer.transaction(durable=False) as tx:
                 lab.prune_events(tx)
             for kind, idle_s in REST_S.items():
-                if not bench.holding or kind == "cuda":
-                    self.staff.rest(kind, idle_s)
-            if any(s.worker is not None and s.worker.ready is not None for s in bench.slots):
-                bench.waiting = ""
+                if not state.holding or kind == "cuda":
+                    self.workers.stop_idle(kind, idle_s)
+            if any(s.worker is not None and s.worker.ready is not None for s in state.slots):
+                state.waiting = ""
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now = self.clock()
@@ -287,38 +284,38 @@ class Supervisor:
         return True
 
     def _state(self) -> str:
-        if self.bench.draining or self._stop:
+        if self.state.draining or self._stop:
             return "draining"
-        if self.bench.holding:
+        if self.state.holding:
             return "holding"
-        return "waiting" if self.bench.obstacle or self.bench.waiting else "running"
+        return "waiting" if self.state.obstacle or self.state.waiting else "running"
 
     def _leftovers(self) -> bool:
         """The workers of the supervisor before still live:
         they are writing checkpoints, or hang and are killed in the end.
         """
-        staff = self.staff
-        if not staff.leftovers:
+        workers = self.workers
+        if not workers.leftovers:
             if self._leftover_until:
                 self._leftover_until = 0.0
                 checkpoints.recover(self.paths)
             return False
-        staff.leftovers = [p for p in staff.leftovers if p.alive()]
-        if staff.leftovers and self.clock() > self._leftover_until:
-            for process in staff.leftovers:
+        workers.leftovers = [p for p in workers.leftovers if p.alive()]
+        if workers.leftovers and self.clock() > self._leftover_until:
+            for process in workers.leftovers:
                 log.warning("worker %d of the supervisor before hangs and is killed", process.pid)
                 process.kill()
-        self.bench.wake = True
+        self.state.wake = True
         return True
 
     def _report_lost(self) -> None:
         from store.write import lab
 
-        gone = {device.id for device in self.bench.lost}
+        gone = {device.id for device in self.state.lost}
         rows = [replace(row, state="lost") if row.id in gone else row for row in self.lab.devices()]
         with self.writer.transaction() as tx:
             lab.set_devices(tx, rows)
-        self.bench.lost.clear()
+        self.state.lost.clear()
 
     def _tell(self, text: str) -> None:
         """A word for everybody, in the lock file."""
@@ -340,23 +337,23 @@ class Supervisor:
         log.error("%s", text)
         self._tell(text)
         if not self.paths.checkpoints.is_dir():
-            for assignment in self.bench.assignments:
-                self.bench.stop(assignment, "discard")
+            for assignment in self.state.assignments:
+                self.state.stop(assignment, "discard")
 
     def _close(self, code: int) -> None:
         """Workers checkpoint and end; jobs that were running are queued again; the lock goes last."""
         until = self.clock() + self.options.grace_s + 5.0
         if code == 0:
             self._last_turns(until)
-        for slot in self.bench.slots:
+        for slot in self.state.slots:
             if slot.worker is not None and not slot.worker.quitting:
                 slot.worker.quit()
         while (
-            any(s.worker is not None and s.worker.exit_code() is None for s in self.bench.slots)
+            any(s.worker is not None and s.worker.exit_code() is None for s in self.state.slots)
             and self.clock() < until
         ):
             self._pump(0.05)
-        for slot in self.bench.slots:
+        for slot in self.state.slots:
             if slot.worker is not None:
                 slot.worker.kill()
                 slot.worker.close()
@@ -393,19 +390,19 @@ class Supervisor:
                     self.selector.unregister(key.fileobj)
 
     def _last_turns(self, until: float) -> None:
-        from runners.pool import persist as ledger
+        from runners.pool import persist
         from store.write import jobs, lab
 
         while self.clock() < until:
             try:
-                if not self.bench.assignments:
-                    ledger.flush(self.bench, self.writer, live=True)
-                    ledger.settle(self.bench, self.writer)
+                if not self.state.assignments:
+                    persist.flush(self.state, self.writer, live=True)
+                    persist.settle(self.state, self.writer)
                     with self.writer.transaction() as tx:
-                        for run in self.bench.runs.values():
+                        for run in self.state.runs.values():
                             jobs.requeue(tx, run.id, "stopped", "the supervisor ended", counts=False)
                         lab.heartbeat(tx, "stopped", "")
-                    self.bench.runs.clear()
+                    self.state.runs.clear()
                     return
             except (Busy, NoRoom):
                 time.sleep(0.2)
@@ -413,8 +410,8 @@ class Supervisor:
             except Moved as error:
                 self._abandon(error)
                 return
-            except ledger.Poisoned as poisoned:
-                ledger.fail(self.bench, self.writer, poisoned)
+            except persist.FailingJob as failing:
+                persist.fail(self.state, self.writer, failing)
                 continue
             except Exception:
                 log.exception("the last turn failed; the next supervisor takes over")
@@ -427,7 +424,7 @@ class Supervisor:
 
     def _drain_pipes(self) -> None:
         for key, _ in self.selector.select(0.05):
-            intake.read(self.bench, key.data)
-        for assignment in self.bench.assignments:
-            self.bench.stop(assignment, "checkpoint", self.options.grace_s)
-        self.staff.watch()
+            inbox.read(self.state, key.data)
+        for assignment in self.state.assignments:
+            self.state.stop(assignment, "checkpoint", self.options.grace_s)
+        self.workers.watch()

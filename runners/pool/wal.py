@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 
-from runners.pool.bench import Bench
+from runners.pool.state import SupervisorState
 from store import raw
 
 MANY_BYTES = 64 << 20
@@ -16,26 +16,26 @@ MANY_BYTES = 64 << 20
 class WalWatch:
     """Asked now and then."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, state: SupervisorState) -> None:
+        self.state = state
         self._next = MANY_BYTES
 
     def look(self) -> None:
         """Tell of a WAL that grows, and who reads."""
         size = 0
         with contextlib.suppress(OSError):
-            size = self.bench.paths.wal.stat().st_size
+            size = self.state.paths.wal.stat().st_size
         if size < MANY_BYTES:
             self._next = MANY_BYTES
         if size < self._next:
             return
         self._next = 2 * size
-        pid = raw.reader(self.bench.paths.shm)
+        pid = raw.reader(self.state.paths.shm)
         who = f"process {pid}" if pid is not None else "a process that cannot be named"
         text = (
-            f"{self.bench.paths.wal} has grown to {size / 2**20:.0f} MiB: "
+            f"{self.state.paths.wal} has grown to {size / 2**20:.0f} MiB: "
             f"{who} has been reading an old state of the lab"
         )
-        self.bench.remark(
+        self.state.remark(
             "supervisor", f"{text}; nothing stops, and it shrinks when that reader ends", "warning"
         )

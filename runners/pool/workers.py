@@ -6,12 +6,11 @@ import selectors
 from collections.abc import Iterable
 
 from runners.machine import cores
-from runners.pool import inbox as intake
-from runners.pool.bench import Bench, log
+from runners.pool import inbox
 from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
 from runners.pool.identity import ProcessId, Roster
-from runners.pool.process import Worker, trim
-from runners.pool.state import Slot
+from runners.pool.local import LocalWorker, trim
+from runners.pool.state import Slot, SupervisorState, log
 from store.files import UnusableError
 from store.rows import DeviceRow
 
@@ -26,18 +25,18 @@ class NoWorker(Exception):  # noqa: N818 - says what happened
     """No slot can keep a worker alive; ``str(e)`` says why."""
 
 
-class Staff:
-    """All workers of a bench."""
+class Workers:
+    """All workers of a state."""
 
-    def __init__(self, bench: Bench, selector: selectors.BaseSelector, roster: Roster) -> None:
-        self.bench = bench
+    def __init__(self, state: SupervisorState, selector: selectors.BaseSelector, roster: Roster) -> None:
+        self.state = state
         self.selector = selector
         self.roster = roster
         self.devices: list[Device] = []
         self.leftovers: list[ProcessId] = []
         """Workers of the supervisor before, not yet seen dead."""
 
-    def furnish(self, devices: Iterable[Device], rows: dict[str, DeviceRow]) -> list[DeviceRow]:
+    def create_slots(self, devices: Iterable[Device], rows: dict[str, DeviceRow]) -> list[DeviceRow]:
         """Make the slots; what the lab says about a device (slots, excluded, reserved) counts.
 
         Returns:
@@ -47,35 +46,35 @@ class Staff:
         self.devices = list(devices)
         for device in self.devices:
             row = rows.get(device.id)
-            default = (self.bench.options.slots or cores()) if device.kind == "cpu" else 1
-            asked = self.bench.options.slots if device.kind == "cpu" else None
+            default = (self.state.options.slots or cores()) if device.kind == "cpu" else 1
+            asked = self.state.options.slots if device.kind == "cpu" else None
             count = asked or (row.slots if row is not None and row.slots else default)
-            state = row.state if row is not None and row.state != "lost" else "active"
-            self.resize(device, count if state == "active" else 0)
-            out.append(DeviceRow(device.id, device.name, count, state, row.note if row is not None else ""))
+            kept = row.state if row is not None and row.state != "lost" else "active"
+            self.resize(device, count if kept == "active" else 0)
+            out.append(DeviceRow(device.id, device.name, count, kept, row.note if row is not None else ""))
         return out
 
     def resize(self, device: Device, count: int) -> None:
         """Give a device so many slots; those too many take nothing new and go when they are free."""
-        mine = [s for s in self.bench.slots if s.device.id == device.id]
-        threads = self.bench.options.threads_of_a_worker()
+        mine = [s for s in self.state.slots if s.device.id == device.id]
+        threads = self.state.options.threads_of_a_worker()
         for index, slot in enumerate(mine):
             slot.retired = index >= count
         for index in range(len(mine), count):
-            self.bench.slots.append(Slot(f"{device.id}.{index}", device, threads))
-        self.bench.wake = True
+            self.state.slots.append(Slot(f"{device.id}.{index}", device, threads))
+        self.state.wake = True
 
     def start(self, most: int) -> None:
         """Start up to so many workers, where they fit into the memory and no backoff runs."""
-        now = self.bench.clock()
-        for slot in self.bench.slots:
+        now = self.state.clock()
+        for slot in self.state.slots:
             if most <= 0:
                 return
             if slot.worker is not None or slot.retired or slot.not_before > now:
                 continue
             if (reason := self._shortage(slot)) != "":
                 slot.not_before = now + 5.0
-                self.bench.waiting = reason
+                self.state.waiting = reason
                 log.warning("%s: %s; trying again", slot.name, reason)
                 continue
             self._spawn(slot)
@@ -83,36 +82,36 @@ class Staff:
 
     def _shortage(self, slot: Slot) -> str:
         base = CPU_WORKER if slot.kind == "cpu" else CUDA_WORKER
-        seen = [s.worker.rss for s in self.bench.slots if s.worker is not None and s.kind == slot.kind]
+        seen = [s.worker.rss for s in self.state.slots if s.worker is not None and s.kind == slot.kind]
         need = max(base, *seen) if seen else base
-        starting = sum(base for s in self.bench.slots if s.worker is not None and s.worker.ready is None)
+        starting = sum(base for s in self.state.slots if s.worker is not None and s.worker.ready is None)
         try:
-            return shortage(slot.device, need + starting, self.bench.options.memory_reserve)
+            return shortage(slot.device, need + starting, self.state.options.memory_reserve)
         except LookupError as error:
             self.lose(slot.device, str(error))
             return str(error)
 
     def _spawn(self, slot: Slot) -> None:
-        options, paths = self.bench.options, self.bench.paths
+        options, paths = self.state.options, self.state.paths
         log_file = paths.worker_log(slot.name)
         try:
-            worker = Worker(slot.name, options.trainer, slot.threads, log_file, self.bench.clock)
+            worker = LocalWorker(slot.name, options.trainer, slot.threads, log_file, self.state.clock)
         except UnusableError as error:
             raise NoWorker(f"no worker can be started: {log_file} {error.strerror}") from None
         except OSError as error:
-            slot.not_before = self.bench.clock() + 2.0
-            self.bench.waiting = f"no worker can be started: {error.strerror}"
-            log.warning("%s: %s", slot.name, self.bench.waiting)
+            slot.not_before = self.state.clock() + 2.0
+            self.state.waiting = f"no worker can be started: {error.strerror}"
+            log.warning("%s: %s", slot.name, self.state.waiting)
             return
         slot.worker, slot.ending = worker, None
         self.selector.register(worker.up, selectors.EVENT_READ, slot)
-        self.enroll()
+        self.write_roster()
         log.info("%s: worker %d started, %d threads", slot.name, worker.pid, slot.threads)
 
-    def enroll(self) -> None:
+    def write_roster(self) -> None:
         """Write the roster; a disk without room must not stop the work."""
         self.leftovers = [p for p in self.leftovers if p.alive()]
-        mine = [s.worker.id for s in self.bench.slots if s.worker is not None]
+        mine = [s.worker.id for s in self.state.slots if s.worker is not None]
         try:
             self.roster.write([*self.leftovers, *mine])
         except OSError as error:
@@ -120,8 +119,8 @@ class Staff:
 
     def watch(self) -> None:
         """Leases, ends of processes, overdue stops, idle workers."""
-        now, options = self.bench.clock(), self.bench.options
-        for slot in list(self.bench.slots):
+        now, options = self.state.clock(), self.state.options
+        for slot in list(self.state.slots):
             worker, assignment = slot.worker, slot.assignment
             if worker is None:
                 continue
@@ -139,11 +138,11 @@ class Staff:
                     )
             if worker.closed or worker.exit_code() is not None:
                 if not worker.closed:
-                    intake.read(self.bench, slot)  # its last words
-                self._bury(slot)
+                    inbox.read(self.state, slot)  # its last words
+                self._reap(slot)
             elif slot.retired and assignment is None and not worker.quitting:
                 worker.quit()
-        self.bench.slots[:] = [s for s in self.bench.slots if not (s.retired and s.worker is None)]
+        self.state.slots[:] = [s for s in self.state.slots if not (s.retired and s.worker is None)]
 
     def _kill(self, slot: Slot, reason: str, text: str) -> None:
         assert slot.worker is not None
@@ -151,7 +150,7 @@ class Staff:
         slot.ending = (reason, text)
         slot.worker.kill()
 
-    def _bury(self, slot: Slot) -> None:
+    def _reap(self, slot: Slot) -> None:
         worker, assignment = slot.worker, slot.assignment
         assert worker is not None
         self.selector.unregister(worker.up)
@@ -161,8 +160,8 @@ class Staff:
         code = worker.exit_code() or 0
         slot.worker, slot.assignment = None, None
         ending, slot.ending = slot.ending, None
-        self.bench.wake = True
-        self.enroll()
+        self.state.wake = True
+        self.write_roster()
         if worker.quitting and assignment is None:
             log.info("%s: worker %d ended", slot.name, worker.pid)
             return
@@ -170,47 +169,47 @@ class Staff:
         reason, text = ending or ("lost", f"the worker {how}\n{worker.tail()}")
         level = "info" if reason == "stopped" else "warning"
         job = next((p.run.id for p in assignment.probes.values()), None) if assignment is not None else None
-        self.bench.remark("worker", f"{slot.name}: worker {worker.pid} {how} ({reason})", level, job_id=job)  # type: ignore[arg-type]
+        self.state.remark("worker", f"{slot.name}: worker {worker.pid} {how} ({reason})", level, job_id=job)  # type: ignore[arg-type]
         if assignment is not None:
-            intake.give_back(self.bench, assignment, reason, text, died=True)
+            inbox.give_back(self.state, assignment, reason, text, died=True)
         if reason == "stopped":
             return
         slot.failures += 1
-        slot.not_before = self.bench.clock() + min(
-            30.0, self.bench.options.backoff_s / 8 * 2 ** min(slot.failures - 1, 10)
+        slot.not_before = self.state.clock() + min(
+            30.0, self.state.options.backoff_s / 8 * 2 ** min(slot.failures - 1, 10)
         )
         if reason == "device" and slot.failures >= DEVICE_FAILURES:
             self.lose(slot.device, text)
         elif worker.ready is None:
-            self.bench.waiting = (
+            self.state.waiting = (
                 f"workers do not start: {(worker.tail(400).strip().splitlines() or [how])[-1]}"
             )
             if all(
                 s.failures >= START_FAILURES and (s.worker is None or s.worker.ready is None)
-                for s in self.bench.slots
+                for s in self.state.slots
             ):
-                raise NoWorker(self.bench.waiting)
+                raise NoWorker(self.state.waiting)
 
     def lose(self, device: Device, text: str) -> None:
         """A device has gone: its slots take nothing any more, its jobs move."""
-        if any(s.device.id == device.id and not s.retired for s in self.bench.slots):
-            self.bench.remark(
+        if any(s.device.id == device.id and not s.retired for s in self.state.slots):
+            self.state.remark(
                 "device", f"{device.id} is lost and taken out: {text.splitlines()[0][:300]}", "error"
             )
-            self.bench.lost.append(device)
-            self.vacate(device)
+            self.state.lost.append(device)
+            self.drain(device)
 
-    def vacate(self, device: Device) -> None:
+    def drain(self, device: Device) -> None:
         """Stop everything on a device and give it no slots."""
         self.resize(device, 0)
-        for assignment in self.bench.assignments:
+        for assignment in self.state.assignments:
             if assignment.slot.device.id == device.id:
-                self.bench.stop(assignment, "checkpoint")
+                self.state.stop(assignment, "checkpoint")
 
-    def rest(self, kind: str, idle_s: float) -> None:
+    def stop_idle(self, kind: str, idle_s: float) -> None:
         """Send home the workers on a kind of device that have had nothing to do for so long."""
-        now = self.bench.clock()
-        for slot in self.bench.slots:
+        now = self.state.clock()
+        for slot in self.state.slots:
             worker = slot.worker
             if (
                 worker is None
@@ -225,5 +224,5 @@ class Staff:
 
     def trim_logs(self) -> None:
         """Keep the logs of running workers within their size."""
-        for file in self.bench.paths.worker_logs():
+        for file in self.state.paths.worker_logs():
             trim(file)

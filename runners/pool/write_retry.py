@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runners.pool import protocol as m
-from runners.pool.bench import Bench, log
+from runners.pool.state import SupervisorState, log
 from store.errors import LabError, Moved, NoRoom
 
 BUSY_S = 0.1
@@ -16,15 +16,15 @@ QUIET_S = 2.0
 """A file that is merely locked is not talked about before that."""
 
 
-class Standstill:
+class WriteRetry:
     """The time from a transaction that was refused to the next one that is not.
 
     Args:
         tell: leaves a word for everybody where no room is needed for it.
     """
 
-    def __init__(self, bench: Bench, tell: Callable[[str], None]) -> None:
-        self.bench, self._tell = bench, tell
+    def __init__(self, state: SupervisorState, tell: Callable[[str], None]) -> None:
+        self.state, self._tell = state, tell
         self.why = ""
         """Empty while all is well."""
         self._since = 0.0
@@ -33,11 +33,11 @@ class Standstill:
     @property
     def resting(self) -> bool:
         """It is too early to try again."""
-        return self.bench.clock() < self._retry_at
+        return self.state.clock() < self._retry_at
 
     def rest(self, seconds: float) -> None:
         """Try again no sooner than that."""
-        self._retry_at = self.bench.clock() + seconds
+        self._retry_at = self.state.clock() + seconds
 
     def begin(self, error: LabError) -> None:
         """A turn was refused.
@@ -45,14 +45,14 @@ class Standstill:
         Raises:
             Moved: the file has not come back to its place for ``missing_s``.
         """
-        now = self.bench.clock()
+        now = self.state.clock()
         if not self.why:
             self._since = now
             log.warning("%s; results are kept in memory and written as soon as possible", error)
         self.why = str(error)
         gone = now - self._since
         self.rest(NO_ROOM_S if isinstance(error, NoRoom) else BUSY_S)
-        if isinstance(error, Moved) and gone > self.bench.options.missing_s:
+        if isinstance(error, Moved) and gone > self.state.options.missing_s:
             raise error
         if isinstance(error, NoRoom | Moved):
             self._hold(True)
@@ -63,15 +63,15 @@ class Standstill:
         """A turn went through."""
         if not self.why:
             return
-        gone = self.bench.clock() - self._since
+        gone = self.state.clock() - self._since
         text = f"could not write for {gone:.1f} s ({self.why}); goes on, nothing is lost"
-        self.bench.remark("supervisor", text, "warning")
+        self.state.remark("supervisor", text, "warning")
         self.why = ""
         self._tell("")
         self._hold(False)
 
     def _hold(self, on: bool) -> None:
-        for slot in self.bench.slots:
+        for slot in self.state.slots:
             if slot.worker is not None and slot.worker.holding != on:
                 slot.worker.holding = on
                 slot.worker.send(m.Hold(on))

@@ -27,7 +27,7 @@ def check(job: Job, evidence: Sequence[Evidence]) -> None:
 
 def job_flags(job: Job, evidence: Sequence[Evidence]) -> set[str]:
     """The flags of the job itself and those of its evidence."""
-    own = {"capped"} if job.capped else set()
+    own = {name for name, so in (("capped", job.capped), ("coarse", job.coarse)) if so}
     if job.training.precision != "fp32":
         own.add(job.training.precision)
     return flags(evidence, own)

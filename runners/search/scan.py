@@ -15,10 +15,11 @@ from runners.verdict import Evidence, Status, best_loss, bracket, collect, order
 
 
 def ladder(job: Job) -> tuple[int, ...]:
-    """The N that are measured, largest first; rungs above N_max are measured at N_max."""
-    return tuple(sorted({min(n, job.n_max) for n in job.search.ladder}, reverse=True))[
-        : job.search.candidates
-    ]
+    """The N that are measured, largest first; rungs above N_max are measured at N_max; none given: N_max
+    halved to 1.
+    """
+    rungs = job.search.ladder or tuple(job.n_max >> i for i in range(job.n_max.bit_length()))
+    return tuple(sorted({min(n, job.n_max) for n in rungs}, reverse=True))[: job.search.candidates]
 
 
 def open_rungs(

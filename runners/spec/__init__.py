@@ -3,6 +3,8 @@
 No torch, no SQL.
 """
 
+from runners.spec.advice import advice
+from runners.spec.change import differences, to_toml, with_keys
 from runners.spec.errors import SpecError
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
 from runners.spec.load import NamedJob, load, parse, parse_data, presets
@@ -68,9 +70,13 @@ __all__ = [
     "Task",
     "Training",
     "Transformer",
+    "advice",
+    "differences",
     "load",
     "parse",
     "parse_data",
     "presets",
     "shares",
+    "to_toml",
+    "with_keys",
 ]

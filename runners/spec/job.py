@@ -18,6 +18,8 @@ from runners.spec.version import SCIENCE_VERSION
 Format = Literal["outcome", "cot", "acot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
 MAX_LENGTH = 10_000
+COARSE_TRAINING, COARSE_N_MAX = 20, 10
+"""Below these a bracket of one sequence is no certainty: the result is flagged ``coarse``."""
 
 
 class Lengths(Spec):
@@ -196,6 +198,12 @@ class Job(Spec):
     def capped(self) -> bool:
         """The training space is smaller than the N_max asked for."""
         return self.training_space < self.n_max_asked
+
+    @property
+    def coarse(self) -> bool:
+        """N* of one digit: one length with few sequences to train on, or a low N_max."""
+        few = self.lengths.distribution == "fixed" and self.training_space < COARSE_TRAINING
+        return few or self.n_max < COARSE_N_MAX
 
     @property
     def longest_input(self) -> int:

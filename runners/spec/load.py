@@ -18,6 +18,8 @@ from pydantic import Field, ValidationError
 from runners.spec.base import Spec
 from runners.spec.errors import SpecError
 from runners.spec.job import Job
+from runners.spec.model import Model
+from runners.spec.plugins import check_models
 from runners.spec.sentences import Keys, dotted, first_problem, line_of
 from runners.spec.study import Study
 from runners.spec.sugar import Sugar
@@ -77,7 +79,7 @@ def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
 def parse(text: str, *, source: str = "", folder: Path | None = None) -> Study | NamedJob:
     """Like :func:`load`, from text; a relative table file is looked for in ``folder``."""
     try:
-        return _parse(text, source, folder)
+        return _parse(text.removeprefix("\ufeff"), source, folder)
     except RecursionError:
         raise SpecError("is nested too deeply; expected a study or a job", source=source) from None
 
@@ -108,9 +110,37 @@ def _validate(text: str, read: dict[str, Any], source: str, folder: Path | None)
     except ValidationError as error:
         problem, keys = first_problem(error, model, sugar.origin)
         raise SpecError(problem, source=source, line=line_of(text, keys)) from None
+    _check_unused_models(sugar.unused, text, source)
+    _check_plugins(spec, text, source)
     if isinstance(spec, Study):
         _check_cells(spec, text, source, sugar.origin)
     return spec
+
+
+class _Unused(Spec):
+    model: Model
+
+
+def _check_unused_models(unused: dict[str, Any], text: str, source: str) -> None:
+    """A ``[models.NAME]`` table that nothing names is checked like the others."""
+    for name, table in unused.items():
+        try:
+            _Unused.model_validate_json(json.dumps({"model": table}))
+        except ValidationError as error:
+            problem, keys = first_problem(error, _Unused, lambda keys, at=("models", name): at + keys[1:])  # type: ignore[misc]
+            raise SpecError(problem, source=source, line=line_of(text, keys)) from None
+
+
+def _check_plugins(spec: Study | NamedJob, text: str, source: str) -> None:
+    used = (
+        [model for sweep in spec.sweep for model in sweep.model]
+        if isinstance(spec, Study)
+        else [spec.job.model]
+    )
+    try:
+        check_models(used)
+    except SpecError as error:
+        raise SpecError(error.problem, source=source, line=line_of(text, ("models",))) from None
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -137,7 +167,7 @@ def _read_file(path: Path) -> str:
             raise SpecError("is not a file; expected a TOML file", source=str(path))
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SpecError(f"is larger than {MAX_FILE_BYTES} bytes; expected a TOML file", source=str(path))
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise SpecError("is not UTF-8 text; expected a TOML file", source=str(path)) from None
     except OSError as error:

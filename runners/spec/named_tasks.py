@@ -172,7 +172,7 @@ def _arithmetic(m: int) -> Data:
 
     return {
         "kind": "automaton", "name": f"arithmetic {m}",
-        "table": [[step(*s, *x) for x in tokens] for s in states],
+        "table": [[step(total, term, *x) for x in tokens] for total, term in states],
         "output": [(total + term) % m for total, term in states],
         "tokens": [f"{op}{d}" for op, d in tokens],
     }  # fmt: skip

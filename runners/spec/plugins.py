@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from runners.spec.errors import SpecError
+from runners.spec.model import Model, PluginModel
 from runners.spec.task import Automaton
 
 TASKS = "labtui.tasks"
@@ -23,6 +25,17 @@ def find(group: str, name: str) -> EntryPoint:
         known = ", ".join(sorted(offered)) or "none installed"
         raise SpecError(f"no plugin called {name!r} in {group}; expected one of: {known}")
     return offered[name]
+
+
+def check_models(models: Iterable[Model]) -> None:
+    """Every plugin model must be installed where a spec is queued: told then, not when its turn has come.
+
+    Raises:
+        SpecError: one is not.
+    """
+    for model in models:
+        if isinstance(model, PluginModel):
+            find(MODELS, model.name)
 
 
 def resolve_task(value: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class Sugar:
             raise self._error(f"has neither a [[sweep]] nor a [job]; {hint}", ())
         return data
 
+    @property
+    def unused(self) -> dict[str, Any]:
+        """The ``[models.NAME]`` tables that nothing names."""
+        named = {at[1] for at in self._origins.values() if at[0] == "models"}
+        return {name: table for name, table in self._models.items() if name not in named}
+
     def _error(self, problem: str, keys: Keys) -> SpecError:
         return SpecError(problem, source=self._source, line=line_of(self._text, keys))
 

@@ -16,7 +16,7 @@ from store.locks import SupervisorLock, last_holder, supervisor_alive
 from store.paths import LabPaths
 from store.write import create_or_open
 from tests.cli.conftest import Labtui
-from tests.support import bench
+from tests.support import labs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nosuch",), "invalid choice: 'nosuch'"),
+        (("nosuch",), "there is no command 'nosuch'"),
+        (("jbos",), "there is no command 'jbos'; did you mean jobs?"),
+        (("help", "nosuch"), "there is no command 'nosuch'"),
+        (("study", "rename", "nosuch", "x"), "there is no study 'nosuch'"),
         (("jobs", "--what"), "unrecognized arguments: --what"),
         (("show",), "the following arguments are required: JOB"),
         (("show", "999"), "there is no job"),
@@ -216,11 +219,11 @@ def test_a_second_supervisor_is_told_who_has_it(labtui: Labtui, lab: Path) -> No
 def test_after_an_upgrade_the_older_supervisor_hands_over(
     labtui: Labtui, lab_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.make(lab_path, bench.study(2))
+    labs.make(lab_path, labs.study(2))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("LABTUI_TRAINER", bench.TRAINER)
-    old = bench.spawn(lab_path, env={"LABTUI_VERSION": "0.0.9", "STANDIN_EVAL_S": "0.02"}, until_empty=False)
-    bench.wait(lambda: bench.state_of(lab_path).get("running"), 30)
+    monkeypatch.setenv("LABTUI_TRAINER", labs.TRAINER)
+    old = labs.spawn(lab_path, env={"LABTUI_VERSION": "0.0.9", "STANDIN_EVAL_S": "0.02"}, until_empty=False)
+    labs.wait(lambda: labs.state_of(lab_path).get("running"), 30)
     monkeypatch.setenv("LABTUI_VERSION", "0.0.8")
     assert f"a supervisor runs already (process {old.process.pid} on " in labtui("daemon", "start").err
     assert f"a supervisor (process {old.process.pid} on " in labtui("run").err
@@ -229,7 +232,7 @@ def test_after_an_upgrade_the_older_supervisor_hands_over(
     try:
         assert words in labtui("daemon", "start").err
         assert old.ended() == 0
-        bench.wait(lambda: last_holder(LabPaths(lab_path)).get("version") == "0.0.10", 30)
+        labs.wait(lambda: last_holder(LabPaths(lab_path)).get("version") == "0.0.10", 30)
     finally:
         assert labtui("daemon", "stop").code == 0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from labtui.views.progress import Pace, expected_work, state_line
-from runners.spec import load
+from labtui.analysis.eta import Eta, Outlook
+from labtui.views.progress import fraction, left, state_line
 from tests.cli.conftest import Labtui
 from tests.tui.fake import job_row
 
@@ -38,15 +38,14 @@ def test_demo_runs_to_its_tables(labtui: Labtui, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_estimate_of_what_is_left() -> None:
-    study = load("quick")
-    specs = [job.to_json() for job in study.jobs()[:2]]  # type: ignore[union-attr]
-    pace = Pace({1: expected_work(specs[0]), 2: expected_work(specs[1])}, now=0.0)
-    queued = [job_row(1, state="queued", candidates=0), job_row(2, state="queued", candidates=0)]
-    assert pace.fraction(queued) == 0.0
-    assert pace.eta(queued, now=1.0) is None
-    half = [job_row(1, state="done"), job_row(2, state="queued", candidates=0)]
-    share = pace.fraction(half)
-    assert 0 < share < 1
-    assert pace.eta(half, now=10.0) == pytest.approx(10.0 * (1 - share) / share)
-    assert pace.fraction([job_row(1, state="done"), job_row(2, state="failed")]) == 1.0
-    assert state_line(half, 90.0).endswith("; about 90s left")
+    done = job_row(1, state="done", candidates=8, device_s=40.0, wall_s=40.0)
+    queued = job_row(2, state="queued", candidates=0)
+    outlook = Outlook([done])
+    assert fraction([done, done], outlook) == 1.0
+    share = fraction([done, queued], outlook)
+    assert 0.3 < share < 0.7, "one of two equal searches"
+    guess = left([done, queued], outlook)
+    assert guess.seconds is not None
+    assert guess.seconds == pytest.approx(40, rel=0.5)
+    assert state_line([done, queued], guess).endswith(f"; {guess.text} left")
+    assert state_line([done], Eta(0.0)).endswith("1/1 searches")

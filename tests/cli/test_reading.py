@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labtui.cli.commands.export import columns_of
 from labtui.cli.output import safe
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -203,3 +204,16 @@ def test_a_closed_pipe_is_no_fault(lab: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_a_table_without_rows_has_its_heading(labtui: Labtui, tmp_path: Path) -> None:
+    create_or_open(tmp_path / "lab.db")
+    for table in ("jobs", "probes", "trials", "curves", "cells", "kappa", "events"):
+        first = labtui("export", table).out.splitlines()[0]
+        assert len(first.split(",")) >= 4, table
+        assert labtui("export", table, "--json").code == 0
+
+
+def test_headings_without_rows_are_those_with_rows(labtui: Labtui, lab: Path) -> None:
+    for table in ("jobs", "probes", "trials", "curves", "events"):
+        assert labtui("export", table).out.splitlines()[0] == ",".join(columns_of(table)), table

@@ -112,7 +112,7 @@ def test_every_command_where_the_folder_is_gone(
 
 
 def test_every_command_with_a_byte_that_is_not_utf8(labtui: Labtui, lab: Path) -> None:
-    before = lab.read_bytes()
+    before = labtui("jobs", "--json").out
     for words in (
         ["jobs", "name~\udce9"],
         ["trials", "\udce9"],
@@ -122,6 +122,9 @@ def test_every_command_with_a_byte_that_is_not_utf8(labtui: Labtui, lab: Path) -
         ["note", "1", "\udce9"],
         ["tag", "1", "\udce9"],
         ["edit", "1", '{"name": "\udce9"}'],
+        ["edit", "1", r'{"name": "\ud800"}'],
+        ["edit", "1", r'{"\ud800": 1}'],
+        ["study", "rename", "1", "\udce9"],
         ["show", "\udce9"],
         ["kappa", "--rows", "\udce9"],
         ["submit", "\udce9"],
@@ -130,7 +133,8 @@ def test_every_command_with_a_byte_that_is_not_utf8(labtui: Labtui, lab: Path) -
         answer = labtui(*words)
         assert answer.code == 2, (words, answer)
         assert answer.err.count("\n") == 1, answer.err
-    assert lab.read_bytes() == before
+    assert labtui("jobs", "--json").out == before
+    assert labtui("rename", "1", "a good name").code == 0, "what was refused stands in nobody's way"
 
 
 def test_a_home_that_is_no_folder(

@@ -95,7 +95,8 @@ def test_paper_queues_and_prints_its_cost(labtui: Labtui, tmp_path: Path) -> Non
     cost = labtui("submit", "paper", "--dry-run")
     assert "searches" in cost.out
     assert "3,330" in cost.out
-    assert "device-hours" in cost.out
+    assert "of one CPU slot" in cost.out
+    assert "GPU" not in cost.out, "none was ever measured"
     assert labtui("submit", "paper").code == 0
     assert len(labtui("jobs", "--json").json) == 3330
 
@@ -128,3 +129,13 @@ def test_scan_wants_one_job(labtui: Labtui, lab: Path, tmp_path: Path, bad: str)
         'name = "x"\n[[sweep]]\nm = 3\nmodel = { kind = "lstm" }\nformat = "cot"\nL = 5\n'
     )
     assert labtui("scan", bad).code == 2
+
+
+def test_a_study_is_renamed_archived_and_brought_back(labtui: Labtui, lab: Path) -> None:
+    study = labtui("studies", "--json").json[0]["id"]
+    assert labtui("study", "rename", str(study), "another name").code == 0
+    assert labtui("study", "archive", "another name").code == 0
+    row = labtui("studies", "--json").json[0]
+    assert (row["name"], bool(row["archived"])) == ("another name", True)
+    assert labtui("study", "archive", "another name", "--undo").code == 0
+    assert not labtui("studies", "--json").json[0]["archived"]

@@ -24,7 +24,7 @@ struct Register {
 
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call, unused-ignore]
         pytest.skip("this torch is built with CUDA and has a guard of its own: tests/engine/test_cuda.py")
     compiler = shutil.which("g++")
     if compiler is None:

@@ -38,7 +38,7 @@ LIFTS = ("lift_fresh", "prim.device", "_to_copy", "scalar_tensor", "detach")
 """How fakes make a tensor of a number of Python's: no work of a card's."""
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
     """Collects what a capture would refuse."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -33,7 +33,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler here; test_no_room_on_the_disk limits the size of files instead")
     out = tmp_path_factory.mktemp("shim") / "failing_disk.so"
-    source = bench.ROOT / "tests" / "support" / "failing_disk.c"
+    source = labs.ROOT / "tests" / "support" / "failing_disk.c"
     done = subprocess.run(
         [compiler, "-shared", "-fPIC", "-O1", "-o", out, source, "-ldl"], capture_output=True, check=False
     )
@@ -61,19 +61,19 @@ def test_refused_and_allowed_again(
     for turn in range(long(1, 4)):
         lab, control = tmp_path / str(turn) / "lab.db", tmp_path / f"errno{turn}"
         lab.parent.mkdir()
-        bench.make(lab, bench.study(5, eps=(1e-4 * (turn + 1),)))
+        labs.make(lab, labs.study(5, eps=(1e-4 * (turn + 1),)))
         env = {"LD_PRELOAD": str(shim), "FAILING_UNDER": str(lab.parent), "FAILING_ERRNO": str(control)}
-        with bench.supervisor(lab, env={**SLOW, **env, "STANDIN_DIR": str(tmp_path)}) as running:
-            bench.wait(lambda lab=lab: bench.state_of(lab).get("done"), 40)
+        with labs.supervisor(lab, env={**SLOW, **env, "STANDIN_DIR": str(tmp_path)}) as running:
+            labs.wait(lambda lab=lab: labs.state_of(lab).get("done"), 40)
             control.write_text(str(why))
-            bench.wait(lambda lab=lab: said(lab), 40, "a word about the disk")
+            labs.wait(lambda lab=lab: said(lab), 40, "a word about the disk")
             workers, before = running.workers(), trained(lab)
             assert running.process.poll() is None
             control.unlink()
             assert running.ended() == 0
             assert workers
             assert trained(lab) > before
-        bench.verify(lab)
+        labs.verify(lab)
         with open_lab(lab) as opened:
             assert any("nothing is lost" in e.text for e in opened.events(limit=10_000))
             assert all(j.crashes == 0 for j in opened.jobs())
@@ -116,12 +116,12 @@ def test_a_disk_that_the_kernel_remounts_read_only(
     monkeypatch.setattr("store.read.lab.SILENT_S", 4.0)
     image, place = breaking
     lab = place / "lab.db"
-    bench.make(lab, bench.study(5))
-    with bench.supervisor(lab, "--grace", "1", env={**SLOW, "STANDIN_DIR": str(tmp_path)}) as running:
-        bench.wait(lambda: bench.state_of(lab).get("done"), 40)
+    labs.make(lab, labs.study(5))
+    with labs.supervisor(lab, "--grace", "1", env={**SLOW, "STANDIN_DIR": str(tmp_path)}) as running:
+        labs.wait(lambda: labs.state_of(lab).get("done"), 40)
         had = trained(lab)
         assert mount("-o", "remount,abort", place)
-        bench.wait(lambda: said(lab), 40, "a word about the disk")
+        labs.wait(lambda: said(lab), 40, "a word about the disk")
         assert running.process.poll() is None
         running.process.terminate()
         assert running.ended(90) in (0, 1)
@@ -129,8 +129,8 @@ def test_a_disk_that_the_kernel_remounts_read_only(
     subprocess.run(["fsck.ext4", "-p", str(image)], capture_output=True, check=False)
     assert mount("-o", "loop", image, place)
     assert trained(lab) >= had
-    assert bench.spawn(lab, "--grace", "1", env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab, "--grace", "1", env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
     counts["disks that broke (ext4)"] += 1
 
 
@@ -143,13 +143,13 @@ def test_read_only_at_the_start_and_back(
     """
     _, place = breaking
     lab = place / "lab.db"
-    bench.make(lab, bench.study(3))
+    labs.make(lab, labs.study(3))
     assert mount("-o", "remount,ro", place)
     done = subprocess.run(
-        [*bench.command(lab)],
+        [*labs.command(lab)],
         capture_output=True,
         text=True,
-        cwd=bench.ROOT,
+        cwd=labs.ROOT,
         env={**os.environ, "STANDIN_DIR": str(tmp_path)},
     )
     assert done.returncode == 2
@@ -161,6 +161,6 @@ def test_read_only_at_the_start_and_back(
         assert "cannot be written" in opened.notice
     assert not LabPaths(lab).wal.exists()
     assert mount("-o", "remount,rw", place)
-    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
     counts["disks read-only at the start"] += 1

@@ -25,7 +25,7 @@ from runners.pool.options import Options
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -53,9 +53,9 @@ def told(lab: Path) -> str:
 @pytest.mark.parametrize("how", ["sqlite", "flock"])
 def test_locked_by_another_process(lab_path: Path, counts: Counter[str], how: str) -> None:
     seconds = long(3, 30)
-    bench.make(lab_path, bench.study(4))
-    with bench.supervisor(lab_path, env=ENV) as running:
-        bench.wait(lambda: bench.state_of(lab_path).get("done"), 30)
+    labs.make(lab_path, labs.study(4))
+    with labs.supervisor(lab_path, env=ENV) as running:
+        labs.wait(lambda: labs.state_of(lab_path).get("done"), 30)
         target = lab_path if how == "sqlite" else LabPaths(lab_path).write_lock
         code = LOCKER if how == "sqlite" else FLOCKER
         locker = subprocess.Popen(
@@ -67,7 +67,7 @@ def test_locked_by_another_process(lab_path: Path, counts: Counter[str], how: st
             assert opened.counts()
         assert locker.wait() == 0
         assert running.ended() == 0
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     assert "nothing is lost" in told(lab_path)
     counts[f"seconds locked ({how})"] += seconds
 
@@ -78,18 +78,18 @@ def test_no_room_on_the_disk(lab_path: Path, counts: Counter[str], rounds: int) 
     for turn in range(long(1, 5)):
         lab = lab_path.parent / str(turn) / "lab.db"
         lab.parent.mkdir()
-        bench.make(lab, bench.study(5, eps=(1e-4 * (turn + 1),)))
-        with bench.supervisor(lab, env={"STANDIN_EVAL_S": "0.03"}) as running:
-            bench.wait(lambda lab=lab: bench.state_of(lab).get("done"), 30)
+        labs.make(lab, labs.study(5, eps=(1e-4 * (turn + 1),)))
+        with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.03"}) as running:
+            labs.wait(lambda lab=lab: labs.state_of(lab).get("done"), 30)
             _, hard = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
-            said = bench.wait(lambda lab=lab: launcher.status(lab).message, 30, "a word about the disk")
+            said = labs.wait(lambda lab=lab: launcher.status(lab).message, 30, "a word about the disk")
             assert said.startswith("waiting: ")
             time.sleep(long(1, 5))
             assert running.process.poll() is None
             resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
             assert running.ended() == 0
-        bench.verify(lab)
+        labs.verify(lab)
         assert "nothing is lost" in told(lab)
         counts["full disks"] += 1
 
@@ -97,18 +97,18 @@ def test_no_room_on_the_disk(lab_path: Path, counts: Counter[str], rounds: int) 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "emptied", "no manifest"])
 def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> None:
     rng = random.Random(how)
-    bench.make(lab_path, bench.study(4), max_attempts=100)
+    labs.make(lab_path, labs.study(4), max_attempts=100)
     env = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "20", "STANDIN_CHECKPOINT_EVERY": "1"}
     folder = LabPaths(lab_path).checkpoints
     before = whole(folder)
     for _ in range(long(2, 10)):
-        running = bench.spawn(lab_path, env=env)
+        running = labs.spawn(lab_path, env=env)
         process = running.process
-        bench.wait(
+        labs.wait(
             lambda process=process, before=before: whole(folder) - before or process.poll() is not None, 40
         )
         running.kill()
-        bench.wait(lambda: not _alive(lab_path), 40, "the end of the workers")
+        labs.wait(lambda: not _alive(lab_path), 40, "the end of the workers")
         for file in folder.rglob("assignment.json" if how == "no manifest" else "*.ckpt"):
             data = bytearray(file.read_bytes())
             if not data:
@@ -122,8 +122,8 @@ def test_broken_checkpoints(lab_path: Path, counts: Counter[str], how: str) -> N
             file.write_bytes(data)
             counts["checkpoints broken"] += 1
         before = whole(folder)
-    assert bench.spawn(lab_path, env={"STANDIN_EVALS": "20"}).ended() == 0
-    bench.verify(lab_path)
+    assert labs.spawn(lab_path, env={"STANDIN_EVALS": "20"}).ended() == 0
+    labs.verify(lab_path)
 
 
 def whole(folder: Path) -> set[tuple[Path, int, int]]:
@@ -146,31 +146,31 @@ def test_a_copy_of_a_live_lab(lab_path: Path, tmp_path: Path, counts: Counter[st
     from store.check import check
     from store.snapshot import snapshot
 
-    bench.make(lab_path, bench.study(4))
-    with bench.supervisor(lab_path, env={"STANDIN_EVAL_S": "0.03"}) as running, open_lab(lab_path) as live:
+    labs.make(lab_path, labs.study(4))
+    with labs.supervisor(lab_path, env={"STANDIN_EVAL_S": "0.03"}) as running, open_lab(lab_path) as live:
         taken = seen = 0
         while running.process.poll() is None and taken < long(3, 20):
             if (now := live.last_event_id()) == seen:
                 continue  # nothing has been written since the last copy
             seen, out = now, tmp_path / f"copy{taken}.db"
             snapshot(lab_path, out)
-            assert check(out, replay=bench.replay_stored) == []
+            assert check(out, replay=labs.replay_stored) == []
             taken += 1
         assert taken
         counts["live copies"] += taken
         assert running.ended() == 0
-    bench.verify(lab_path)
+    labs.verify(lab_path)
 
 
 def test_a_lab_at_rest_is_one_file_though_somebody_looks_on(lab_path: Path) -> None:
-    bench.make(lab_path, bench.study(3))
+    labs.make(lab_path, labs.study(3))
     with open_lab(lab_path) as looking:
         assert looking.counts()
-        assert bench.spawn(lab_path).ended() == 0
+        assert labs.spawn(lab_path).ended() == 0
         alone = lab_path.with_name("copy.db")
         alone.write_bytes(lab_path.read_bytes())
-        bench.verify(alone)
-    assert bench.spawn(lab_path).ended() == 0
+        labs.verify(alone)
+    assert labs.spawn(lab_path).ended() == 0
     assert not LabPaths(lab_path).wal.exists()
 
 
@@ -191,7 +191,7 @@ def test_a_clock_that_jumps(lab_path: Path, counts: Counter[str], monkeypatch: p
     monkeypatch.setenv("STANDIN_DIR", str(lab_path.parent))
     monkeypatch.setenv("STANDIN_EVAL_S", "0.01")
     monkeypatch.setenv("STANDIN_FAULTS", '[{"kind": "raise", "at": 2, "times": 2}]')
-    bench.make(lab_path, bench.study(4))
+    labs.make(lab_path, labs.study(4))
     real, offset, over = time.time, [0.0], threading.Event()
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
     rng = random.Random(5)
@@ -205,7 +205,7 @@ def test_a_clock_that_jumps(lab_path: Path, counts: Counter[str], monkeypatch: p
     thread.start()
     try:
         options = Options(
-            lab_path, slots=2, trainer=bench.TRAINER, until_empty=True, lease_s=5.0, backoff_s=0.05
+            lab_path, slots=2, trainer=labs.TRAINER, until_empty=True, lease_s=5.0, backoff_s=0.05
         )
         lock = SupervisorLock.acquire(LabPaths(lab_path))
         assert Supervisor(options, lock, [Device("cpu", "test")]).run() == 0
@@ -213,4 +213,4 @@ def test_a_clock_that_jumps(lab_path: Path, counts: Counter[str], monkeypatch: p
         over.set()
         thread.join()
         logging.getLogger("labtui").handlers.clear()
-    bench.verify(lab_path)
+    labs.verify(lab_path)

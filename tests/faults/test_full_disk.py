@@ -19,7 +19,7 @@ from runners.pool import client as launcher
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import SupervisorRow
-from tests.support import bench
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -82,7 +82,7 @@ def labtui(lab: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "LABTUI_NO_SUPERVISOR": "1"}
     command = [sys.executable, "-m", "labtui", *words, "--lab", str(lab)]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=bench.ROOT, env=env, timeout=60, check=False
+        command, capture_output=True, text=True, cwd=labs.ROOT, env=env, timeout=60, check=False
     )
 
 
@@ -120,12 +120,12 @@ def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[s
     spec.write_text(SPEC)
     for turn in range(long(2, 8)):
         lab = disk / f"{turn}.db"
-        bench.make(lab, bench.study(5, eps=(1e-4 * (turn + 1),)))
+        labs.make(lab, labs.study(5, eps=(1e-4 * (turn + 1),)))
         env = {"STANDIN_EVAL_S": "0.03", "STANDIN_CHECKPOINT_EVERY": "1", "STANDIN_DIR": str(tmp_path)}
-        with bench.supervisor(lab, env=env) as running:
-            bench.wait(lambda lab=lab: bench.state_of(lab).get("done"), 40)
+        with labs.supervisor(lab, env=env) as running:
+            labs.wait(lambda lab=lab: labs.state_of(lab).get("done"), 40)
             with filled(disk):
-                bench.wait(lambda lab=lab: "cannot be written" in words(lab), 40, "a word about the disk")
+                labs.wait(lambda lab=lab: "cannot be written" in words(lab), 40, "a word about the disk")
                 workers = running.workers()
                 told_or_done(labtui(lab, "submit", str(spec)))
                 told_or_done(labtui(lab, "note", "1", "a note"))
@@ -136,12 +136,12 @@ def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[s
                     done = labtui(lab, *look)
                     assert done.returncode == 0, done
                 # A worker may be in the middle of a checkpoint that will not fit.
-                bench.wait(lambda: not leftovers(disk), 20, "nothing half written")
+                labs.wait(lambda: not leftovers(disk), 20, "nothing half written")
                 assert not (disk / "out.csv").exists()
                 assert running.workers() == workers
                 assert running.process.poll() is None
             assert running.ended() == 0
-        bench.verify(lab)
+        labs.verify(lab)
         with open_lab(lab) as opened:
             assert all(j.crashes == 0 for j in opened.jobs())
         counts["full disks (tmpfs)"] += 1
@@ -151,54 +151,54 @@ def test_under_a_living_supervisor(disk: Path, tmp_path: Path, counts: Counter[s
 def test_little_room_is_enough(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
     """Of a disk that was full half a MiB is free again, less than the WAL would grow to."""
     lab, filler = disk / "lab.db", disk / "filler"
-    bench.make(lab, bench.study(6))
-    with bench.supervisor(lab, env={"STANDIN_EVAL_S": "0.03", "STANDIN_DIR": str(tmp_path)}) as running:
+    labs.make(lab, labs.study(6))
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.03", "STANDIN_DIR": str(tmp_path)}) as running:
         wal = LabPaths(lab).wal
-        bench.wait(lambda: wal.exists() and wal.stat().st_size > 100 * 4096, 40, "a WAL of some size")
+        labs.wait(lambda: wal.exists() and wal.stat().st_size > 100 * 4096, 40, "a WAL of some size")
         with filled(disk, keep=filler):
-            bench.wait(lambda: "cannot be written" in words(lab), 40, "a word about the disk")
+            labs.wait(lambda: "cannot be written" in words(lab), 40, "a word about the disk")
         os.truncate(filler, filler.stat().st_size - (MIB >> 1))
         assert running.ended() == 0
-    bench.verify(lab)
+    labs.verify(lab)
     counts["full disks (tmpfs)"] += 1
 
 
 def test_at_the_start(disk: Path, tmp_path: Path, counts: Counter[str]) -> None:
     lab = disk / "lab.db"
-    bench.make(lab, bench.study(2))
-    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-    bench.make(lab, bench.study(3))
+    labs.make(lab, labs.study(2))
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.make(lab, labs.study(3))
     with filled(disk):
         jobs = labtui(lab, "jobs")
         assert jobs.returncode == 0, jobs
         assert "dense_ssm" in jobs.stdout
         told_or_done(labtui(lab, "note", "1", "a note"))
-        running = bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)})
-        bench.wait(
+        running = labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)})
+        labs.wait(
             lambda: "cannot be" in launcher.status(lab).message + words(lab), 40, "a word about the disk"
         )
     assert running.ended() == 0
-    bench.verify(lab)
+    labs.verify(lab)
     counts["full disks (tmpfs)"] += 1
 
 
 def test_no_room_for_checkpoints_alone(tmp_path: Path, counts: Counter[str]) -> None:
     """Nothing begins that could not be kept, and nothing is begun and given back again and again."""
     lab = tmp_path / "lab.db"
-    bench.make(lab, bench.study(3))
+    labs.make(lab, labs.study(3))
     folder = LabPaths(lab).checkpoints
     folder.rename(tmp_path / "aside")
     folder.write_text("no folder")
-    with bench.supervisor(lab, until_empty=False) as running:
+    with labs.supervisor(lab, until_empty=False) as running:
         # It is refused at the start, where the folder is looked for.
         assert running.ended() == 2
     folder.unlink()
     (tmp_path / "aside").rename(folder)
-    with bench.supervisor(lab, env={"STANDIN_EVAL_S": "0.03"}) as running:
-        bench.wait(lambda: bench.state_of(lab).get("running"), 40)
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.03"}) as running:
+        labs.wait(lambda: labs.state_of(lab).get("running"), 40)
         folder.rename(tmp_path / "aside")
         folder.write_text("no folder")
-        bench.wait(
+        labs.wait(
             lambda: row(lab).message.startswith("checkpoints cannot be written"),
             40,
             "a word about checkpoints",
@@ -206,13 +206,13 @@ def test_no_room_for_checkpoints_alone(tmp_path: Path, counts: Counter[str]) -> 
         with open_lab(lab) as opened:
             before = opened.last_event_id()
         then = row(lab).heartbeat_at
-        bench.wait(lambda: row(lab).heartbeat_at > then + 3.0, 40)
+        labs.wait(lambda: row(lab).heartbeat_at > then + 3.0, 40)
         with open_lab(lab) as opened:
             assert opened.last_event_id() - before < 10
         folder.unlink()
         (tmp_path / "aside").rename(folder)
         assert running.ended() == 0
-    bench.verify(lab)
+    labs.verify(lab)
 
 
 def row(lab: Path) -> SupervisorRow:

@@ -31,7 +31,7 @@ from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import EventRow
 from store.states import LEGAL
-from tests.support import bench
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
@@ -65,13 +65,13 @@ class Course:
         self, lab: Path, jobs: int, rng: random.Random, counts: Counter[str], moments: list[str]
     ) -> None:
         self.lab, self.jobs, self.rng, self.counts, self.moments = lab, jobs, rng, counts, moments
-        self.running: bench.Supervised | None = None
+        self.running: labs.Supervised | None = None
         self.app: subprocess.Popen[bytes] | None = None
         self.screen = -1
 
-    def supervise(self) -> bench.Supervised:
+    def supervise(self) -> labs.Supervised:
         if self.running is None or self.running.process.poll() is not None:
-            self.running = bench.spawn(self.lab, env=ENV)
+            self.running = labs.spawn(self.lab, env=ENV)
             self.counts["supervisors started"] += 1
         return self.running
 
@@ -89,7 +89,7 @@ class Course:
                 stdin=inside,
                 stdout=inside,
                 stderr=inside,
-                cwd=bench.ROOT,
+                cwd=labs.ROOT,
                 env=env,
                 start_new_session=True,
             )
@@ -101,7 +101,7 @@ class Course:
         return self.app
 
     def done(self) -> bool:
-        return set(bench.state_of(self.lab)) == {"done"}
+        return set(labs.state_of(self.lab)) == {"done"}
 
     def provoke(self, moment: str) -> None:
         """Ask for what leads to a moment that would not come by itself."""
@@ -146,7 +146,7 @@ class Course:
         """The workers die under it, and so many attempts it may have."""
         commands.edit(self.lab, job, json.dumps({"max_attempts": attempts}))
         with open_lab(self.lab) as opened:
-            bench.wait(lambda: not opened.pending_commands() or self.gone(), 10, "the number of attempts")
+            labs.wait(lambda: not opened.pending_commands() or self.gone(), 10, "the number of attempts")
         for process in Roster(LabPaths(self.lab).folder / "workers.json").read():
             self.counts["workers killed to bring a state about"] += process.kill()
 
@@ -253,10 +253,10 @@ def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, c
         lab = tmp_path / f"{number}" / "lab.db"
         lab.parent.mkdir()
         # Other eps, other thresholds: each lab is another set of searches.
-        spec = bench.study(
+        spec = labs.study(
             5, ("dense_ssm", "lstm"), eps=(1e-4 * number,), strategy=("log", "paper")[number % 2]
         )
-        bench.make(lab, spec, max_attempts=1000)
+        labs.make(lab, spec, max_attempts=1000)
         course = Course(lab, len(spec.jobs()), rng, counts, moments)
         try:
             while not course.done() and kills(counts) - before < KILLS:
@@ -267,7 +267,7 @@ def test_brackets_after_kills_are_those_of_the_undisturbed_run(tmp_path: Path, c
             course.finish()
         finally:
             course.close()
-        probes, trials = bench.verify(lab)
+        probes, trials = labs.verify(lab)
         counts["searches verified"] += len(spec.jobs())
         counts["probes verified"] += probes
         counts["trials verified"] += trials

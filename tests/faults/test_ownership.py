@@ -15,7 +15,7 @@ from runners.pool import client as launcher
 from runners.pool.identity import Roster, identify
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -23,16 +23,16 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 def test_two_supervisors_started_together(tmp_path: Path, counts: Counter[str]) -> None:
     lab = tmp_path / "lab.db"
-    bench.make(lab, bench.study(2))
-    command = [sys.executable, "-m", "runners", "--lab", str(lab), "--foreground", "--trainer", bench.TRAINER]
+    labs.make(lab, labs.study(2))
+    command = [sys.executable, "-m", "runners", "--lab", str(lab), "--foreground", "--trainer", labs.TRAINER]
     env = {**os.environ, "STANDIN_DIR": str(tmp_path)}
     for _ in range(long(4, 50)):
         pair = [
-            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=bench.ROOT, env=env)
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=labs.ROOT, env=env)
             for _ in range(2)
         ]
         try:
-            bench.wait(
+            labs.wait(
                 lambda pair=pair: any(p.poll() is not None for p in pair), 40, "one of two to step back"
             )
             loser, winner = sorted(pair, key=lambda p: p.poll() is None)
@@ -53,8 +53,8 @@ def test_two_supervisors_started_together(tmp_path: Path, counts: Counter[str]) 
         counts["pairs of supervisors"] += 1
     epochs = [e for e in _events(lab) if e.startswith("supervisor.")]
     assert epochs
-    assert bench.spawn(lab).ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab).ended() == 0
+    labs.verify(lab)
 
 
 def _events(lab: Path) -> list[str]:
@@ -67,56 +67,56 @@ def test_workers_stopped_past_the_lease(tmp_path: Path, counts: Counter[str]) ->
     for turn in range(long(1, 10)):
         lab = tmp_path / str(turn) / "lab.db"
         lab.parent.mkdir()
-        bench.make(lab, bench.study(3, eps=(1e-4 * (turn + 1),)), max_attempts=100)
-        with bench.supervisor(lab, "--lease", "2.5", env={"STANDIN_EVAL_S": "0.03"}) as running:
-            bench.wait(lambda lab=lab: bench.state_of(lab).get("running"), 30)
+        labs.make(lab, labs.study(3, eps=(1e-4 * (turn + 1),)), max_attempts=100)
+        with labs.supervisor(lab, "--lease", "2.5", env={"STANDIN_EVAL_S": "0.03"}) as running:
+            labs.wait(lambda lab=lab: labs.state_of(lab).get("running"), 30)
             for process in Roster(LabPaths(lab).folder / "workers.json").read():
                 counts["workers stopped"] += process.kill(signal.SIGSTOP)
             assert running.ended() == 0
-        bench.verify(lab)
+        labs.verify(lab)
 
 
 def test_a_stopped_worker_of_a_dead_supervisor_is_killed_before_its_probe_goes_on(
     tmp_path: Path, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = tmp_path / "lab.db"
-    bench.make(lab, bench.study(3), max_attempts=100)
-    running = bench.spawn(lab, env={"STANDIN_EVAL_S": "0.05"})
-    bench.wait(lambda: bench.state_of(lab).get("running"), 30)
+    labs.make(lab, labs.study(3), max_attempts=100)
+    running = labs.spawn(lab, env={"STANDIN_EVAL_S": "0.05"})
+    labs.wait(lambda: labs.state_of(lab).get("running"), 30)
     stopped = [p for p in Roster(LabPaths(lab).folder / "workers.json").read() if p.kill(signal.SIGSTOP)]
     running.kill()
     assert stopped
     assert all(p.alive() for p in stopped)
-    assert bench.spawn(lab, "--grace", "0.5").ended() == 0
+    assert labs.spawn(lab, "--grace", "0.5").ended() == 0
     assert not any(p.alive() for p in stopped)
-    bench.verify(lab)
+    labs.verify(lab)
     counts["workers stopped"] += len(stopped)
 
 
 def test_a_reused_pid_is_never_signalled(tmp_path: Path) -> None:
     """The roster names this very process with another start time: it must survive."""
     lab = tmp_path / "lab.db"
-    bench.make(lab, bench.study(2))
+    labs.make(lab, labs.study(2))
     me = identify(os.getpid())
     LabPaths(lab).make_folder()
     stranger = type(me)(me.pid, str(int(me.started) + 1), me.boot)
     Roster(LabPaths(lab).folder / "workers.json").write(
         [stranger, type(me)(me.pid, me.started, "another boot")]
     )
-    assert bench.spawn(lab, "--grace", "0.1").ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab, "--grace", "0.1").ended() == 0
+    labs.verify(lab)
 
 
 def test_an_older_version_finishes_its_probes_and_hands_over(
     lab_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.make(lab_path, bench.study(4))
+    labs.make(lab_path, labs.study(4))
     env = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
-    old = bench.spawn(lab_path, env={**env, "LABTUI_VERSION": "0.0.1"}, until_empty=False)
-    bench.wait(lambda: bench.state_of(lab_path).get("running"), 30)
-    new = bench.spawn(lab_path, env={"STANDIN_EVALS": "30"})
+    old = labs.spawn(lab_path, env={**env, "LABTUI_VERSION": "0.0.1"}, until_empty=False)
+    labs.wait(lambda: labs.state_of(lab_path).get("running"), 30)
+    new = labs.spawn(lab_path, env={"STANDIN_EVALS": "30"})
     assert old.ended() == 0
     assert new.ended() == 0
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     with open_lab(lab_path) as opened:
         assert not any(p.state == "interrupted" for j in opened.jobs() for p in opened.probes(j.id))

@@ -16,7 +16,7 @@ from runners.pool.identity import Roster
 from store.check import check
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -28,14 +28,14 @@ def lab(tmp_path: Path) -> Path:
     """In a folder of its own, which can go."""
     path = tmp_path / "home" / "lab.db"
     path.parent.mkdir()
-    bench.make(path, bench.study(4))
+    labs.make(path, labs.study(4))
     return path
 
 
-def begun(lab: Path, *options: str) -> bench.Supervised:
+def begun(lab: Path, *options: str) -> labs.Supervised:
     """A supervisor that has finished something and trains."""
-    running = bench.spawn(lab, *options, env={**SLOW, "STANDIN_DIR": str(lab.parent.parent)})
-    bench.wait(lambda: done(lab) and bench.state_of(lab).get("running"), 40)
+    running = labs.spawn(lab, *options, env={**SLOW, "STANDIN_DIR": str(lab.parent.parent)})
+    labs.wait(lambda: done(lab) and labs.state_of(lab).get("running"), 40)
     return running
 
 
@@ -50,11 +50,11 @@ def test_moved_away_and_back(lab: Path, tmp_path: Path, counts: Counter[str]) ->
     running, elsewhere = begun(lab), tmp_path / "elsewhere.db"
     workers = Roster(LabPaths(lab).folder / "workers.json").read()
     lab.rename(elsewhere)
-    bench.wait(lambda: "was moved or deleted" in launcher.status(lab).message, 30, "a word about the file")
+    labs.wait(lambda: "was moved or deleted" in launcher.status(lab).message, 30, "a word about the file")
     assert not lab.exists()
     elsewhere.rename(lab)
     assert running.ended() == 0
-    bench.verify(lab)
+    labs.verify(lab)
     assert not any(p.alive() for p in workers)
     with open_lab(lab) as opened:
         assert any("goes on, nothing is lost" in e.text for e in opened.events(limit=10_000))
@@ -72,7 +72,7 @@ def test_gone_for_good(lab: Path, tmp_path: Path, counts: Counter[str], how: str
     elif how == "deleted":
         lab.unlink()
     else:
-        bench.make(other, bench.study(2))
+        labs.make(other, labs.study(2))
         content = other.read_bytes()
         os.link(lab, elsewhere)
         other.replace(lab)
@@ -85,14 +85,14 @@ def test_gone_for_good(lab: Path, tmp_path: Path, counts: Counter[str], how: str
     assert len(copies) == 1
     assert str(copies[0]) in said
     assert said in running.log
-    assert check(copies[0], replay=bench.replay_stored) == []
+    assert check(copies[0], replay=labs.replay_stored) == []
     assert set(had) <= set(done(copies[0]))
     # Either goes on from where it was: the copy, or the file itself beside the WAL that stayed.
     lab.unlink(missing_ok=True)
     (copies[0] if how == "deleted" else elsewhere).rename(lab)
     assert set(had) <= set(done(lab))
-    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
     counts[f"files {how}"] += 1
 
 
@@ -109,8 +109,8 @@ def test_the_whole_folder_is_gone(lab: Path, tmp_path: Path, counts: Counter[str
     assert not home.exists(), list(home.rglob("*"))
     if how == "moved":
         assert "was moved or deleted" in launcher.status(new / "lab.db").message
-        assert bench.spawn(new / "lab.db", env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-        bench.verify(new / "lab.db")
+        assert labs.spawn(new / "lab.db", env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+        labs.verify(new / "lab.db")
     counts[f"folders {how}"] += 1
 
 
@@ -120,6 +120,6 @@ def test_the_folder_beside_is_deleted(lab: Path, tmp_path: Path, counts: Counter
     running = begun(lab, "--missing", "0.5")
     shutil.rmtree(LabPaths(lab).folder)
     assert running.ended() == 1
-    assert bench.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
-    bench.verify(lab)
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
     counts["folders deleted"] += 1

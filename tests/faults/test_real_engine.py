@@ -17,7 +17,6 @@ from runners.spec import Study
 from store.check import check
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -80,15 +79,15 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
     labs = [tmp_path / name / "lab.db" for name in ("calm", "storm")]
     for lab in labs:
         lab.parent.mkdir()
-        bench.make(lab, study(), max_attempts=1000)
+        labs.make(lab, study(), max_attempts=1000)
     calm, storm = labs
-    assert bench.spawn(calm, trainer=TRAINER).ended(600) == 0
+    assert labs.spawn(calm, trainer=TRAINER).ended(600) == 0
     rng = random.Random(3)
     for turn in range(long(4, 12)):
-        running = bench.spawn(storm, trainer=TRAINER)
+        running = labs.spawn(storm, trainer=TRAINER)
         with open_lab(storm) as opened:
             last = opened.last_event_id()
-        bench.wait(
+        labs.wait(
             lambda last=last, running=running: _began(storm, last) or running.process.poll() is not None,
             60,
             "training",
@@ -103,18 +102,18 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
             counts["real supervisors killed"] += 1
         if broken:
             workers = Roster(LabPaths(storm).folder / "workers.json")
-            bench.wait(
+            labs.wait(
                 lambda workers=workers: not any(p.alive() for p in workers.read()),
                 60,
                 "the end of the workers",
             )
             damage(storm, rng, counts)
-    assert bench.spawn(storm, trainer=TRAINER).ended(600) == 0
+    assert labs.spawn(storm, trainer=TRAINER).ended(600) == 0
     assert results(storm) == results(calm)
     if broken:
         assert counts["real checkpoints broken"]
     for lab in labs:
-        assert check(lab, replay=bench.replay_stored) == []
+        assert check(lab, replay=labs.replay_stored) == []
 
 
 def _began(lab: Path, last: int) -> bool:

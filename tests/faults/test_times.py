@@ -11,13 +11,13 @@ import pytest
 from runners.pool.persist import TELL_S
 from store import commands
 from store.read import open_lab
-from tests.support import bench
-from tests.support.fake_workers import World
+from tests.support import labs
+from tests.support.fake_workers import Simulation
 
 TURN_S = 0.5
 
 
-class Watched(World):
+class Watched(Simulation):
     """A simulation that measures by itself how long each candidate has been with a worker."""
 
     def __init__(self, lab: Path) -> None:
@@ -27,10 +27,10 @@ class Watched(World):
     def train(self, turns: int, *, steps: bool = True) -> None:
         for _ in range(turns):
             before = self.now
-            out = [] if self.supervisor is None else self.supervisor.bench.assignments
+            out = [] if self.supervisor is None else self.supervisor.state.assignments
             probes = [probe.id for assignment in out for probe in assignment.probes.values()]
-            for puppet in self.puppets if steps else ():
-                puppet.step()
+            for worker in self.workers if steps else ():
+                worker.step()
             self.turn(TURN_S)
             for probe in probes:
                 self.spent[probe] += self.now - before
@@ -38,7 +38,7 @@ class Watched(World):
 
 @pytest.fixture
 def simulation(lab_path: Path) -> Iterator[Watched]:
-    bench.make(lab_path, bench.study(3))
+    labs.make(lab_path, labs.study(3))
     watched = Watched(lab_path)
     watched.pack(False)
     yield watched
@@ -65,9 +65,9 @@ def test_all_stretches_count(simulation: Watched, lab_path: Path, how: str) -> N
             simulation.stop()
     for _ in range(400):
         simulation.train(1)
-        if set(bench.state_of(lab_path)) == {"done"}:
+        if set(labs.state_of(lab_path)) == {"done"}:
             break
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     interruptions = 3
     told: dict[int, float] = defaultdict(float)
     with open_lab(lab_path) as opened:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.pool.choose import Load, Wish, ahead, allot, waiting
+from runners.pool.choose import Batch, ahead, allot, waiting
 from runners.pool.devices import Device
-from runners.pool.state import Probe, Run, Slot, grid_of, manifest, members_of, read_manifest
+from runners.pool.state import Run, Slot, WorkItem, grid_of, manifest, members_of, read_manifest
 from runners.search import Candidate, Evidence, replay
 from runners.spec import Job
-from tests.support import bench
+from tests.support import labs
 
-JOBS = bench.study(3, ("dense_ssm", "lstm"), eps=(1e-4, 2e-4)).jobs()
+JOBS = labs.study(3, ("dense_ssm", "lstm"), eps=(1e-4, 2e-4)).jobs()
 """Eight jobs, four shapes: each shape with two eps."""
 
 
@@ -31,14 +31,14 @@ def slot(number: int, kind: str = "cpu") -> Slot:
     return Slot(f"{device.id}.{number}", device, 1)
 
 
-def wish(made: Run) -> Wish:
+def wish(made: Run) -> WorkItem:
     found = waiting(made)
     assert found is not None
     return found
 
 
-def packed(loads: Sequence[Load]) -> list[list[int]]:
-    return [[w.run.id for w in load.wishes] for load in loads]
+def packed(loads: Sequence[Batch]) -> list[list[int]]:
+    return [[w.run.id for w in load.items] for load in loads]
 
 
 @given(
@@ -58,14 +58,14 @@ def test_no_wish_twice_no_slot_twice_and_the_first_come_first(
             made.slot = data.draw(st.sampled_from(free))
     wishes = [wish(r) for r in runs]
     loads = allot(free, wishes, [], lambda s, r: capacity)
-    given_out = [id(w) for load in loads for w in load.wishes]
+    given_out = [id(w) for load in loads for w in load.items]
     assert len(given_out) == len(set(given_out))
     assert len({id(load.slot) for load in loads}) == len(loads)
     for w in wishes[: len(free)]:
         assert id(w) in given_out
     for load in loads:
-        assert sum(w.size for w in load.wishes) <= max(capacity, load.wishes[0].size)
-        assert len({(w.run.job.model, w.run.job.lengths) for w in load.wishes}) == 1
+        assert sum(w.size for w in load.items) <= max(capacity, load.items[0].size)
+        assert len({(w.run.job.model, w.run.job.lengths) for w in load.items}) == 1
 
 
 def test_a_search_goes_back_to_its_slot_and_others_leave_it_alone() -> None:
@@ -73,7 +73,7 @@ def test_a_search_goes_back_to_its_slot_and_others_leave_it_alone() -> None:
     homeless, settled = run(1), run(2)
     settled.slot = a
     loads = allot([a, b], [wish(homeless), wish(settled)], [], lambda s, r: 0)
-    assert {w.run.id: load.slot for load in loads for w in load.wishes} == {1: b, 2: a}
+    assert {w.run.id: load.slot for load in loads for w in load.items} == {1: b, 2: a}
 
 
 def test_packing_takes_equal_shapes_only_where_it_pays() -> None:
@@ -99,15 +99,15 @@ def test_guesses_take_idle_slots_and_on_a_gpu_the_room_in_a_load() -> None:
     first = wish(made)
     assert packed(allot([slot(0), slot(1)], [first], guesses, lambda s, r: 0)) == [[1], [1]]
     on_cpu = allot([slot(0)], [first], guesses, lambda s, r: 1000)
-    assert len(on_cpu[0].wishes) == 1
+    assert len(on_cpu[0].items) == 1
     on_gpu = allot([slot(0, "cuda")], [first], guesses, lambda s, r: 8)
-    assert [w.speculative for w in on_gpu[0].wishes] == [False, True]
+    assert [w.speculative for w in on_gpu[0].items] == [False, True]
 
 
 def test_a_run_that_leaves_or_waits_wants_nothing() -> None:
     made = run(1)
     candidate = wish(made).candidate
-    made.probes[candidate.n] = Probe(1, made, candidate, False, [], 0.0)
+    made.probes[candidate.n] = WorkItem(made, candidate, id=1)
     assert waiting(made) is None
     made.probes.clear()
     made.leaving = "paused"
@@ -119,14 +119,13 @@ def test_a_run_that_leaves_or_waits_wants_nothing() -> None:
 def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
     from runners.pool.state import Trial
 
-    job = bench.study(3, strategy=strategy).jobs()[0]
+    job = labs.study(3, strategy=strategy).jobs()[0]
     made = Run(1, job, 1, 0)
     candidate = Candidate(3, (7, 8))
     grid = grid_of(job, candidate)
     assert grid == ((0.01, 7), (0.01, 8), (0.003, 7), (0.003, 8))
-    probe = Probe(
-        5, made, candidate, False, [Trial(i, lr, seed, False) for i, (lr, seed) in enumerate(grid)], 0.0
-    )
+    trials = [Trial(i, lr, seed, False) for i, (lr, seed) in enumerate(grid)]
+    probe = WorkItem(made, candidate, id=5, trials=trials)
     members = members_of(probe, {})
     assert {m.stop for m in members} == {stop}
     assert [(m.probe, m.n, m.lr, m.seed) for m in members] == [("5", 3, lr, seed) for lr, seed in grid]
@@ -135,11 +134,11 @@ def test_members_stop_as_the_strategy_says(strategy: str, stop: str) -> None:
 
 
 def test_a_whole_grid_is_never_cut_short() -> None:
-    job = bench.study(3, stop_rule="full_grid").jobs()[0]
+    job = labs.study(3, stop_rule="full_grid").jobs()[0]
     made = Run(1, job, 1, 0)
     from runners.pool.state import Trial
 
-    probe = Probe(5, made, Candidate(3, None), False, [Trial(0, 0.01, 1, False)], 0.0)
+    probe = WorkItem(made, Candidate(3, None), id=5, trials=[Trial(0, 0.01, 1, False)])
     assert {m.stop for m in members_of(probe, {})} == {"never"}
 
 
@@ -153,7 +152,7 @@ def test_a_manifest_reads_back() -> None:
     from runners.pool.state import Assignment, Trial
 
     made = run(1)
-    probe = Probe(5, made, Candidate(3, None), False, [Trial(0, 0.01, 1, False)], 0.0)
+    probe = WorkItem(made, Candidate(3, None), id=5, trials=[Trial(0, 0.01, 1, False)])
     members = members_of(probe, {})
     out = Assignment(
         m.Tag("5.1", 1, 1), slot(0), made.job, members, "", {"5": probe}, [("5", 0)], None, "cpu", 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runners.pool.client import stop
-from tests.support import bench
+from tests.support import labs
 from tests.tui.ptys import Terminal
 from tests.tui.ptys import environment as terminal_environment
 
@@ -64,13 +64,13 @@ def trap(tmp_path: Path) -> Iterator[Path]:
     (points / "entry_points.txt").write_text(
         "[labtui.models]\nevil = psutil:x\n[labtui.tasks]\nevil = store:x\n"
     )
-    bench.make(folder / "lab.db", bench.study(3))
+    labs.make(folder / "lab.db", labs.study(3))
     yield folder
     stop(folder / "lab.db")
 
 
 def call(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    quick = {"LABTUI_TRAINER": bench.TRAINER, "STANDIN_EVAL_S": "0", "STANDIN_DIR": str(folder)}
+    quick = {"LABTUI_TRAINER": labs.TRAINER, "STANDIN_EVAL_S": "0", "STANDIN_DIR": str(folder)}
     done = subprocess.run(
         command,
         cwd=folder,
@@ -97,7 +97,7 @@ def nothing_was_run(folder: Path) -> None:
     assert not told.exists(), told.read_text()
 
 
-@pytest.mark.parametrize("path", ["", os.pathsep, os.pathsep + str(bench.ROOT)])
+@pytest.mark.parametrize("path", ["", os.pathsep, os.pathsep + str(labs.ROOT)])
 def test_supervisor_and_workers_take_no_module_of_the_current_folder(trap: Path, path: str) -> None:
     """In the foreground; an empty entry of PYTHONPATH means the current folder to Python."""
     if path:  # what Python itself runs with such a PYTHONPATH before labtui's first line
@@ -105,14 +105,14 @@ def test_supervisor_and_workers_take_no_module_of_the_current_folder(trap: Path,
     env = {"PYTHONPATH": path} if path else {}
     done = call(trap, str(LABTUI), "run", **env)
     assert done.returncode == 0, done.stderr
-    assert set(bench.state_of(trap / "lab.db")) == {"done"}
+    assert set(labs.state_of(trap / "lab.db")) == {"done"}
     nothing_was_run(trap)
 
 
 def test_a_detached_supervisor(trap: Path) -> None:
     done = call(trap, str(LABTUI), "daemon", "start")
     assert done.returncode == 0, done.stderr
-    bench.wait(lambda: set(bench.state_of(trap / "lab.db")) == {"done"})
+    labs.wait(lambda: set(labs.state_of(trap / "lab.db")) == {"done"})
     assert call(trap, str(LABTUI), "daemon", "stop").returncode == 0
     nothing_was_run(trap)
 
@@ -144,21 +144,21 @@ def test_python_m_labtui(trap: Path) -> None:
 
 def test_python_m_runners(trap: Path) -> None:
     remove(trap, "runners", *BEFORE_US)
-    words = ("--lab", "lab.db", "--foreground", "--until-empty", "--trainer", bench.TRAINER)
+    words = ("--lab", "lab.db", "--foreground", "--until-empty", "--trainer", labs.TRAINER)
     done = call(trap, sys.executable, "-m", "runners", *words)
     assert done.returncode == 0, done.stderr
     nothing_was_run(trap)
 
 
 def test_the_app_and_the_supervisor_that_it_starts(trap: Path, tmp_path: Path) -> None:
-    env = terminal_environment(tmp_path, LABTUI_TRAINER=bench.TRAINER)
+    env = terminal_environment(tmp_path, LABTUI_TRAINER=labs.TRAINER)
     del env["LABTUI_NO_SUPERVISOR"], env["PYTHONPATH"]
     enter = f"cd {trap} && exec {LABTUI} --lab lab.db"
     terminal = Terminal(["/bin/sh", "-c", enter], 120, 40, env)
     try:
         terminal.until(lambda text: "dense_ssm" in text)
         terminal.type("S")
-        bench.wait(lambda: (terminal.read(), not bench.no_supervisor(trap / "lab.db"))[1])
+        labs.wait(lambda: (terminal.read(), not labs.no_supervisor(trap / "lab.db"))[1])
     finally:
         terminal.close()
     nothing_was_run(trap)
@@ -172,7 +172,7 @@ def test_a_plugin_of_pythonpath_is_found_by_the_workers(tmp_path: Path) -> None:
     )
     folder = tmp_path / "cwd"
     folder.mkdir()
-    bench.make(folder / "lab.db", bench.study(2))
+    labs.make(folder / "lab.db", labs.study(2))
     done = call(
         folder, str(LABTUI), "run", PYTHONPATH=str(tmp_path / "plugin"), LABTUI_TRAINER="mine:Trainer"
     )

@@ -15,7 +15,7 @@ import pytest
 from runners import machine
 from runners.pool import devices
 from runners.pool.devices import Device
-from tests.support import bench
+from tests.support import labs
 
 
 class FakeError(Exception):
@@ -186,8 +186,8 @@ def test_a_broken_driver_is_told_by_supervisor_daemon_and_doctor(tmp_path: Path)
         "def nvmlInit(): raise NVMLError('Driver/library version mismatch')\n"
     )
     lab = tmp_path / "lab.db"
-    bench.make(lab, bench.study(2))
-    env = {**os.environ, "PYTHONPATH": str(tmp_path), "LABTUI_TRAINER": bench.TRAINER, "LABTUI_LAB": str(lab)}
+    labs.make(lab, labs.study(2))
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "LABTUI_TRAINER": labs.TRAINER, "LABTUI_LAB": str(lab)}
     env.pop("CUDA_VISIBLE_DEVICES", None)
 
     def labtui(*words: str) -> subprocess.CompletedProcess[str]:
@@ -202,11 +202,11 @@ def test_a_broken_driver_is_told_by_supervisor_daemon_and_doctor(tmp_path: Path)
             "the GPUs of this machine cannot be used: NVML fails: Driver/library version mismatch"
             in done.stderr
         )
-    assert bench.no_supervisor(lab)
+    assert labs.no_supervisor(lab)
     done = labtui("doctor")
     assert done.returncode == 1
     assert "the GPUs cannot be used: NVML fails: Driver/library version mismatch" in " ".join(
         done.stdout.split()
     )
     assert labtui("run", "--devices", "cpu").returncode == 0
-    bench.verify(lab)
+    labs.verify(lab)

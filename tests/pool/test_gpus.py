@@ -19,7 +19,7 @@ from runners.pool.supervisor import Supervisor
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 
 CARDS = [Device("cuda:0", "Test card"), Device("cuda:1", "Test card")]
 
@@ -33,7 +33,7 @@ def supervise(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setattr(machine, "available_memory", lambda: 1 << 40)
 
     def run(cards: list[Device] = CARDS, **options: object) -> Supervisor:
-        made = Options(lab_path, trainer=bench.TRAINER, until_empty=True, backoff_s=0.05, **options)  # type: ignore[arg-type]
+        made = Options(lab_path, trainer=labs.TRAINER, until_empty=True, backoff_s=0.05, **options)  # type: ignore[arg-type]
         supervisor = Supervisor(made, SupervisorLock.acquire(LabPaths(lab_path)), cards)
         assert supervisor.run() == 0
         return supervisor
@@ -51,18 +51,18 @@ def begun(lab: Path) -> list[set[str]]:
 
 
 def test_searches_of_one_shape_share_a_card(lab_path: Path, supervise: Callable[..., Supervisor]) -> None:
-    bench.make(lab_path, bench.study(3, eps=(1e-4, 2e-4, 3e-4, 4e-4, 5e-4)))
+    labs.make(lab_path, labs.study(3, eps=(1e-4, 2e-4, 3e-4, 4e-4, 5e-4)))
     supervise(CARDS[:1], speculate=False)
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     assert max(map(len, begun(lab_path))) >= 4
 
 
 def test_candidates_ahead_of_their_turn_fill_a_load(
     lab_path: Path, supervise: Callable[..., Supervisor]
 ) -> None:
-    bench.make(lab_path, bench.study(4))
+    labs.make(lab_path, labs.study(4))
     supervise()
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     with open_lab(lab_path) as opened:
         assert any(p.speculative for j in opened.jobs() for p in opened.probes(j.id))
 
@@ -73,9 +73,9 @@ def test_a_card_that_goes_is_taken_out_and_its_jobs_move(
     faults = [{"kind": "device", "at": 0, "times": 1000, "device": "cuda:0"}]
     monkeypatch.setenv("STANDIN_FAULTS", json.dumps(faults))
     monkeypatch.setenv("STANDIN_EVAL_S", "0.02")
-    bench.make(lab_path, bench.study(6, ("dense_ssm", "lstm")), max_attempts=100)
+    labs.make(lab_path, labs.study(6, ("dense_ssm", "lstm")), max_attempts=100)
     supervise()
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     with open_lab(lab_path) as opened:
         assert {d.id: d.state for d in opened.devices()} == {"cuda:0": "lost", "cuda:1": "active"}
         assert {p.device for j in opened.jobs() for p in opened.probes(j.id) if p.state == "done"} == {
@@ -86,7 +86,7 @@ def test_a_card_that_goes_is_taken_out_and_its_jobs_move(
 def test_an_assertion_on_a_card_fails_its_job_and_no_card(
     lab_path: Path, supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.make(lab_path, bench.study(3), max_attempts=4)
+    labs.make(lab_path, labs.study(3), max_attempts=4)
     with open_lab(lab_path) as opened:
         bad = opened.job(1).hash
     monkeypatch.setenv(
@@ -100,7 +100,7 @@ def test_an_assertion_on_a_card_fails_its_job_and_no_card(
 
 def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path: Path) -> None:
     """Killed in mid-pack: each search goes on by itself from the pack's checkpoint."""
-    bench.make(lab_path, bench.study(2, eps=(1e-4, 2e-4, 3e-4)), max_attempts=100)
+    labs.make(lab_path, labs.study(2, eps=(1e-4, 2e-4, 3e-4)), max_attempts=100)
     env = {
         "STANDIN_AT_ONCE": "64",
         "STANDIN_EVAL_S": "0.03",
@@ -108,8 +108,8 @@ def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path
         "STANDIN_CHECKPOINT_EVERY": "1",
     }
     folder = LabPaths(lab_path).checkpoints
-    running = bench.spawn(lab_path, "--slots", "1", "--no-speculation", env=env)
-    manifests = bench.wait(
+    running = labs.spawn(lab_path, "--slots", "1", "--no-speculation", env=env)
+    manifests = labs.wait(
         lambda: [f for f in folder.rglob("assignment.json") if _packed(f)], 60, "a pack's checkpoint"
     )
     running.kill()
@@ -118,10 +118,10 @@ def test_a_checkpoint_of_a_pack_survives_the_supervisor(lab_path: Path, tmp_path
     with open_lab(lab_path) as opened:
         left = {str(p.id) for j in opened.jobs() for p in opened.probes(j.id) if p.state != "done"}
     assert (
-        bench.spawn(lab_path, "--slots", "1", "--no-speculation", env={**env, "STANDIN_AT_ONCE": "1"}).ended()
+        labs.spawn(lab_path, "--slots", "1", "--no-speculation", env={**env, "STANDIN_AT_ONCE": "1"}).ended()
         == 0
     )
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     lines = (tmp_path / "trained.log").read_text().splitlines()[begun_before:]
     again = {word.split(":")[0] for line in lines for word in line.split()[1:]}
     assert not again & keys & left, "a probe of the pack began afresh"

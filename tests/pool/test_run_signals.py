@@ -14,14 +14,14 @@ import pytest
 from runners.pool.identity import start_of
 from store.paths import LabPaths
 from store.read import open_lab
-from tests.support import bench
+from tests.support import labs
 
 SLOW = {"STANDIN_EVAL_S": "0.05", "STANDIN_EVALS": "40", "STANDIN_CHECKPOINT_EVERY": "2"}
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    bench.make(tmp_path / "lab.db", bench.study(3))
+    labs.make(tmp_path / "lab.db", labs.study(3))
     return tmp_path / "lab.db"
 
 
@@ -32,7 +32,7 @@ def run(lab: Path, *before: str, **env: str) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "LABTUI_TRAINER": bench.TRAINER, "STANDIN_DIR": str(lab.parent), **SLOW, **env},
+        env={**os.environ, "LABTUI_TRAINER": labs.TRAINER, "STANDIN_DIR": str(lab.parent), **SLOW, **env},
     )
 
 
@@ -41,7 +41,7 @@ def training(lab: Path) -> Iterator[subprocess.Popen[str]]:
     """A run in the middle of its candidates."""
     process = run(lab)
     try:
-        bench.wait(lambda: checkpoints(lab), what="a checkpoint")
+        labs.wait(lambda: checkpoints(lab), what="a checkpoint")
         yield process
     finally:
         process.kill()
@@ -54,11 +54,11 @@ def checkpoints(lab: Path) -> list[Path]:
 
 def workers(lab: Path) -> list[tuple[int, str]]:
     """(process id, start) of the workers in the roster."""
-    return [(pid, start_of(pid) or "") for pid in bench.Supervised(lab, None).workers()]  # type: ignore[arg-type]
+    return [(pid, start_of(pid) or "") for pid in labs.Supervised(lab, None).workers()]  # type: ignore[arg-type]
 
 
 def nothing_trains(lab: Path, there_were: list[tuple[int, str]]) -> None:
-    assert bench.no_supervisor(lab)
+    assert labs.no_supervisor(lab)
     assert [pid for pid, started in there_were if start_of(pid) == started and started] == []
 
 
@@ -83,9 +83,9 @@ def test_a_signal_checkpoints_and_ends_all(
     with open_lab(lab) as opened:
         assert {job.state for job in opened.jobs()} <= {"queued", "done"}
     assert checkpoints(lab)
-    with bench.supervisor(lab, env={"STANDIN_EVAL_S": "0", "STANDIN_EVALS": "40"}) as again:
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0", "STANDIN_EVALS": "40"}) as again:
         assert again.ended() == 0
-    bench.verify(lab)
+    labs.verify(lab)
 
 
 def test_the_death_of_the_command_ends_all(lab: Path, training: subprocess.Popen[str]) -> None:
@@ -93,7 +93,7 @@ def test_the_death_of_the_command_ends_all(lab: Path, training: subprocess.Popen
     there_were = workers(lab)
     training.kill()
     training.communicate()
-    bench.wait(lambda: bench.no_supervisor(lab), what="the supervisor's end")
+    labs.wait(lambda: labs.no_supervisor(lab), what="the supervisor's end")
     nothing_trains(lab, there_were)
 
 
@@ -103,32 +103,32 @@ def test_a_signal_while_it_starts(lab: Path, moment: str) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     ready = {
         "child": lambda: children.read_text().strip(),
-        "lock": lambda: not bench.no_supervisor(lab),
+        "lock": lambda: not labs.no_supervisor(lab),
         "worker": lambda: workers(lab),
     }
-    bench.wait(ready[moment], what=moment)
+    labs.wait(ready[moment], what=moment)
     there_were = workers(lab)
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert "Traceback" not in said
-    bench.wait(lambda: bench.no_supervisor(lab))
+    labs.wait(lambda: labs.no_supervisor(lab))
     nothing_trains(lab, there_were + workers(lab))
 
 
 def test_nohup_keeps_it_alive(lab: Path) -> None:
     process = run(lab, "nohup", STANDIN_EVAL_S="0.01")
-    bench.wait(lambda: checkpoints(lab), what="a checkpoint")
+    labs.wait(lambda: checkpoints(lab), what="a checkpoint")
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    bench.verify(lab)
+    labs.verify(lab)
 
 
 def test_a_run_beside_another_supervisor_leaves_it_alone(lab: Path) -> None:
     """It is refused in one sentence, and its end means nothing to the supervisor that was there."""
-    with bench.supervisor(lab, env=SLOW) as running:
-        bench.wait(lambda: checkpoints(lab), what="a checkpoint")
+    with labs.supervisor(lab, env=SLOW) as running:
+        labs.wait(lambda: checkpoints(lab), what="a checkpoint")
         second = run(lab)
         _, said = second.communicate(timeout=60)
         assert second.returncode == 2

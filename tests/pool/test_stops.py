@@ -16,7 +16,7 @@ from store import commands
 from store.check import check
 from store.read import open_lab
 from store.write import create_or_open, submit
-from tests.support import bench
+from tests.support import labs
 
 LONG = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
 
@@ -43,20 +43,20 @@ def test_a_trainer_that_does_not_hear_a_pause_is_killed_and_goes_on_from_its_las
     assert Options(lab_path).stop_s + COMMANDS_S < 5.0, (
         "a pause is over in five seconds, with half a second for the rest"
     )
-    bench.make(lab_path, bench.study(2))
+    labs.make(lab_path, labs.study(2))
     deaf = json.dumps([{"kind": "hang", "at": 20, "times": 1}])
-    with bench.supervisor(lab_path, "--slots", "1", env={**LONG, "STANDIN_FAULTS": deaf}) as running:
-        bench.wait((tmp_path / "fault0").exists, 40, "a trainer that looks no more")
+    with labs.supervisor(lab_path, "--slots", "1", env={**LONG, "STANDIN_FAULTS": deaf}) as running:
+        labs.wait((tmp_path / "fault0").exists, 40, "a trainer that looks no more")
         (victim,) = running.workers()
         commands.pause(lab_path, [1])
-        bench.wait(lambda: bench.state_of(lab_path).get("paused"), 20, "the pause")
+        labs.wait(lambda: labs.state_of(lab_path).get("paused"), 20, "the pause")
         assert victim not in running.workers()
         assert "ended by signal 9 (stopped)" in text_of(lab_path)
         with open_lab(lab_path) as opened:
             assert opened.job(1).crashes == 0
         commands.resume(lab_path, [1])
         assert running.ended() == 0
-    bench.verify(lab_path)
+    labs.verify(lab_path)
     lines = (tmp_path / "trained.log").read_text().splitlines()
     assert len(lines) == len(set(lines)), "a probe was begun afresh although its checkpoint was there"
 
@@ -66,20 +66,20 @@ def test_a_restart_does_not_change_who_begins(tmp_path: Path) -> None:
     labs = [tmp_path / name / "lab.db" for name in ("calm", "restarted")]
     for lab in labs:
         lab.parent.mkdir()
-        bench.make(lab, bench.study(5, seeds=(1, 2, 3)))
+        labs.make(lab, labs.study(5, seeds=(1, 2, 3)))
     calm, restarted = labs
     options = ("--slots", "1", "--no-speculation", "--no-packing")
-    assert bench.spawn(calm, *options).ended() == 0
+    assert labs.spawn(calm, *options).ended() == 0
     for finished in (2, 5, 9, 14):
-        running = bench.spawn(restarted, *options, env={"STANDIN_EVAL_S": "0.01"})
-        bench.wait(lambda finished=finished: done(restarted) >= finished, 40)
+        running = labs.spawn(restarted, *options, env={"STANDIN_EVAL_S": "0.01"})
+        labs.wait(lambda finished=finished: done(restarted) >= finished, 40)
         running.kill()
-    assert bench.spawn(restarted, *options).ended() == 0
+    assert labs.spawn(restarted, *options).ended() == 0
     expected = begun(calm.parent / "trained.log")
     assert begun(restarted.parent / "trained.log") == expected
     assert len(set(map(tuple, expected.values()))) > 1, "the order never changed: nothing was tested"
     for lab in labs:
-        bench.verify(lab)
+        labs.verify(lab)
 
 
 def done(lab: Path) -> int:
@@ -111,28 +111,28 @@ def test_a_large_model_paused_again_and_again_ends_to_the_bit_as_undisturbed(tmp
         create_or_open(lab)
         submit(lab, NamedJob(name="large", job=LARGE))
     calm, paused = labs
-    assert bench.spawn(calm, "--slots", "1", trainer=TRAINER).ended(300) == 0
-    with bench.supervisor(paused, "--slots", "1", trainer=TRAINER, until_empty=False):
+    assert labs.spawn(calm, "--slots", "1", trainer=TRAINER).ended(300) == 0
+    with labs.supervisor(paused, "--slots", "1", trainer=TRAINER, until_empty=False):
         for turn in range(8):
             # At once (in the calibration, while the checkpoint is read), or after one more evaluation.
             seen = steps(paused)
-            bench.wait(lambda turn=turn: hand_outs(paused) > turn, 120, "training")
-            bench.wait(
+            labs.wait(lambda turn=turn: hand_outs(paused) > turn, 120, "training")
+            labs.wait(
                 lambda turn=turn, seen=seen: turn % 2 == 0 or steps(paused) > seen or over(paused),
                 120,
                 "progress",
             )
             commands.pause(paused, [1])
-            bench.wait(lambda: over(paused) or bench.state_of(paused).get("paused"), 60, "the pause")
+            labs.wait(lambda: over(paused) or labs.state_of(paused).get("paused"), 60, "the pause")
             if over(paused):
                 break
             commands.resume(paused, [1])
-        bench.wait(lambda: over(paused), 300)
+        labs.wait(lambda: over(paused), 300)
     assert turn >= 3
     assert "ended by signal" not in text_of(paused)
     assert trials(paused) == trials(calm)
     for lab in labs:
-        assert check(lab, replay=bench.replay_stored) == []
+        assert check(lab, replay=labs.replay_stored) == []
 
 
 def hand_outs(lab: Path) -> int:
@@ -141,7 +141,7 @@ def hand_outs(lab: Path) -> int:
 
 
 def over(lab: Path) -> bool:
-    return bool(bench.state_of(lab).get("done"))
+    return bool(labs.state_of(lab).get("done"))
 
 
 def steps(lab: Path) -> int:

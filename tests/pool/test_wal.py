@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from runners.pool import wal
-from runners.pool.bench import Bench
 from runners.pool.options import Options
+from runners.pool.state import SupervisorState
 from store.paths import LabPaths
 from store.write import Identity, Writer, lab, writer
-from tests.support import bench
+from tests.support import labs
 
 READER = """
 import sqlite3, sys
@@ -27,8 +27,8 @@ sys.stdin.read()
 def test_a_reader_that_does_not_let_go_is_named(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wal, "MANY_BYTES", 1 << 20)
     monkeypatch.setattr(writer, "WAL_BYTES", 1 << 16)
-    bench.make(lab_path, bench.study(2))
-    paths, found = LabPaths(lab_path), Bench(Options(lab_path), LabPaths(lab_path))
+    labs.make(lab_path, labs.study(2))
+    paths, found = LabPaths(lab_path), SupervisorState(Options(lab_path), LabPaths(lab_path))
     watch = wal.WalWatch(found)
     with Writer(lab_path) as open_writer:
 

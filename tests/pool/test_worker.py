@@ -13,13 +13,13 @@ import pytest
 
 from runners.engine.types import Member
 from runners.pool import protocol as m
-from runners.pool.process import LOG_BYTES, Worker, trim
+from runners.pool.local import LOG_BYTES, LocalWorker, trim
 from runners.spec import Job
 from runners.verdict import Outcome
-from tests.support import bench, standin
+from tests.support import labs, standin
 
-TRAINER = bench.TRAINER
-JOB = bench.study(3).jobs()[1]
+TRAINER = labs.TRAINER
+JOB = labs.study(3).jobs()[1]
 TAG = m.Tag("1.1", 1, 1)
 
 
@@ -42,7 +42,7 @@ WINS = next(
 
 
 class Driver:
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: LocalWorker) -> None:
         self.worker = worker
         self.seen: list[m.Up] = []
 
@@ -67,13 +67,13 @@ class Driver:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driver]]:
-    started: list[Worker] = []
+    started: list[LocalWorker] = []
 
     def go(**env: str) -> Driver:
         monkeypatch.setenv("STANDIN_DIR", str(tmp_path))
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        worker = Worker("cpu.0", TRAINER, 1, tmp_path / "worker.log")
+        worker = LocalWorker("cpu.0", TRAINER, 1, tmp_path / "worker.log")
         started.append(worker)
         driver = Driver(worker)
         driver.of(m.Ready)
@@ -190,7 +190,7 @@ def test_end_of_the_pipe_checkpoints_and_ends(start: Callable[..., Driver], tmp_
     driver.of(m.Progress)
     os.close(driver.worker._down)
     driver.worker._down = os.open(os.devnull, os.O_WRONLY)
-    bench.wait(lambda: driver.worker.exit_code() is not None, 20)
+    labs.wait(lambda: driver.worker.exit_code() is not None, 20)
     assert driver.worker.exit_code() == 0
     assert (tmp_path / "c" / "standin.ckpt").exists()
 
@@ -203,7 +203,7 @@ def test_sigterm_checkpoints_and_sigint_is_nothing(start: Callable[..., Driver],
     driver.until(lambda x: isinstance(x, m.Progress))
     os.kill(driver.worker.pid, signal.SIGTERM)
     driver.of(m.Halted)
-    bench.wait(lambda: driver.worker.exit_code() is not None, 20)
+    labs.wait(lambda: driver.worker.exit_code() is not None, 20)
     assert driver.worker.exit_code() == 0
 
 
@@ -228,4 +228,4 @@ def test_a_log_that_grows_too_big_is_cut(tmp_path: Path) -> None:
 
 def test_jobs_of_the_stand_in_are_what_the_truth_says() -> None:
     job = Job.from_json(JOB.to_json())
-    assert bench.truth(job) == bench.truth(JOB)
+    assert labs.truth(job) == labs.truth(JOB)

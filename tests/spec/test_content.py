@@ -28,7 +28,6 @@ from runners.spec import (
     plugins,
     shares,
 )
-from runners.spec.cost import estimate, expected_candidates, step_flops
 from runners.spec.document import BEGIN, END, SECTIONS, reference
 from runners.spec.load import read_source
 from runners.spec.model import LSTM, DenseSSM, Transformer
@@ -213,36 +212,3 @@ def test_the_reference_in_docs_is_the_code() -> None:
 def test_every_key_has_a_meaning() -> None:
     for _, model in SECTIONS:
         assert all(f.description for name, f in model.model_fields.items() if name != "kind"), model.__name__
-
-
-def test_cost_counts_distinct_jobs_and_prefers_measured_speed() -> None:
-    one, two = job(), job(model=DenseSSM(hidden=16))
-    assert estimate([one, one]) == estimate([one])
-    both = estimate([one, two])
-    assert both.searches == 2
-    assert both.trials_most == 2 * 60 * 15
-    assert both.device_seconds == pytest.approx(
-        estimate([one]).device_seconds + estimate([two]).device_seconds
-    )
-    fast = estimate([one], {("lstm 8", 5): 1e6})
-    assert fast.measured == 1
-    assert fast.device_seconds == pytest.approx(fast.member_steps / 1e6)
-    assert estimate([one], flops=1e6).device_seconds > estimate([one], flops=1e9).device_seconds
-
-
-@pytest.mark.parametrize("strategy", ["log", "paper", "adaptive", "scan"])
-def test_expected_candidates_stay_within_the_limit(strategy: Any) -> None:
-    ladder = (1, 2, 4) if strategy == "scan" else ()
-    for m in (2, 3, 50):
-        one = job(task=ModularAddition(m=m), search=Search(strategy=strategy, ladder=ladder))
-        failing, succeeding = expected_candidates(one)
-        assert failing >= 0
-        assert succeeding >= 0
-        assert 1 <= failing + succeeding <= one.search.candidates
-
-
-def test_step_flops_grow_with_the_model() -> None:
-    sizes = [step_flops(job(model=m)) for m in (LSTM(hidden=32), LSTM(hidden=768))]
-    assert sizes[1] > 500 * sizes[0]
-    assert step_flops(job(model=Transformer())) > step_flops(job(model=Transformer(layers=2)))
-    assert step_flops(job(model=DenseSSM(hidden=64))) > step_flops(job(model=DenseSSM(hidden=16)))

@@ -22,7 +22,7 @@ from store.read import open_lab
 from store.snapshot import backup, snapshot
 from store.write import Writer, apply_pending, create_or_open, submit
 from tests.store.lab_steps import study
-from tests.support.bench import TRAINER
+from tests.support.labs import TRAINER
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = """

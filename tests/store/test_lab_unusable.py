@@ -18,7 +18,7 @@ from store.paths import LabPaths
 from store.read import open_lab
 from store.write import Writer, create_or_open
 from store.write import lab as lab_rows
-from tests.support.bench import TRAINER
+from tests.support.labs import TRAINER
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,7 +1,7 @@
 """A lab, its supervisor and its workers in one process and on one clock,
 so that a test decides what happens next.
 
-The supervisor is the real one and so is the file. A puppet is a worker whose process is a generator of the
+The supervisor is the real one and so is the file. A worker is a worker whose process is a generator of the
 stand-in's events: it trains only when it is told to, and dies, hangs or fails when it is told to.
 """
 
@@ -42,10 +42,10 @@ class Crash(BaseException):
 
 
 @dataclass
-class Puppet:
-    """The interface of :class:`runners.pool.process.Worker`."""
+class FakeWorker:
+    """A :class:`runners.pool.protocol.WorkerProcess` that the test moves."""
 
-    world: World
+    simulation: Simulation
     up: int
     ready: m.Ready | None = None
     rss: int = 0
@@ -69,7 +69,7 @@ class Puppet:
     _waiting: list[m.Train] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.heard = self.world.now
+        self.heard = self.simulation.now
         self.said.append(m.Ready(self.pid, "stand-in", "", ""))
 
     # As the supervisor sees it
@@ -91,7 +91,7 @@ class Puppet:
 
     def receive(self) -> Iterator[m.Up]:
         if not self.frozen and self.code is None:
-            self.heard = self.world.now
+            self.heard = self.simulation.now
         said, self.said = self.said, []
         for message in said:
             if isinstance(message, m.Ready):
@@ -198,7 +198,7 @@ class Puppet:
             self._control.stop = message.mode
 
     def _begin(self, train: m.Train) -> None:
-        self.world.trains(self, train)
+        self.simulation.trains(self, train)
         self.train, self._control = train, Control(drop=set(train.drop))
         for message in self._early:
             if message.tag == train.tag:
@@ -221,10 +221,10 @@ class Puppet:
 
 
 class Board:
-    """A selector of puppets. Waiting makes time pass, and lets those that were told to stop do so."""
+    """A selector of workers. Waiting makes time pass, and lets those that were told to stop do so."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, simulation: Simulation) -> None:
+        self._world = simulation
         self._slots: dict[int, Any] = {}
 
     def register(self, up: int, events: int, slot: Any) -> None:
@@ -236,10 +236,10 @@ class Board:
     def select(self, timeout: float) -> list[tuple[Any, int]]:
         if timeout > 0:
             self._world.now += timeout
-            for puppet in self._world.puppets:
-                puppet.beat()
-                if puppet.leaving or puppet._control.stop or puppet.inbox:
-                    puppet.step()
+            for worker in self._world.workers:
+                worker.beat()
+                if worker.leaving or worker._control.stop or worker.inbox:
+                    worker.step()
         found = []
         for up, slot in list(self._slots.items()):
             if slot.worker is not None and (slot.worker.said or slot.worker.code is not None):
@@ -247,14 +247,14 @@ class Board:
         return found
 
 
-class World:
+class Simulation:
     """One lab and all that happens to it."""
 
     def __init__(self, lab: Path) -> None:
         self.lab = lab
         self.now = 1000.0
         self.wall = 1.7e9
-        self.puppets: list[Puppet] = []
+        self.workers: list[FakeWorker] = []
         self.supervisor: Supervisor | None = None
         self.zombies: list[Supervisor] = []
         self.faults: list[str] = []
@@ -263,7 +263,7 @@ class World:
         self._stack = ExitStack()
         for patch in (
             mock.patch.dict(os.environ, ENV),
-            mock.patch("runners.pool.workers.Worker", side_effect=self._spawn),
+            mock.patch("runners.pool.workers.LocalWorker", side_effect=self._spawn),
             mock.patch("runners.pool.workers.shortage", return_value=""),
             mock.patch("runners.pool.worker.PROGRESS_S", 0.0),
             mock.patch.object(ProcessId, "alive", lambda who: self._alive(who)),
@@ -277,10 +277,10 @@ class World:
         """Whether searches of one shape share loads."""
         os.environ["STANDIN_AT_ONCE"] = "64" if on else "1"
 
-    def pick(self, number: int) -> Puppet:
+    def pick(self, number: int) -> FakeWorker:
         """One of those that live; where none does, somebody whom nothing can happen to."""
-        living = [p for p in self.puppets if p.code is None]
-        return living[number % len(living)] if living else Puppet(self, 0)
+        living = [p for p in self.workers if p.code is None]
+        return living[number % len(living)] if living else FakeWorker(self, 0)
 
     def close(self) -> None:
         for supervisor in [*self.zombies, *([self.supervisor] if self.supervisor else [])]:
@@ -292,18 +292,18 @@ class World:
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def _spawn(self, *_: object) -> Puppet:
-        puppet = Puppet(self, next(self._numbers))
-        self.puppets.append(puppet)
-        return puppet
+    def _spawn(self, *_: object) -> FakeWorker:
+        worker = FakeWorker(self, next(self._numbers))
+        self.workers.append(worker)
+        return worker
 
     def _alive(self, who: ProcessId) -> bool:
-        return any(p.id == who and p.code is None for p in self.puppets)
+        return any(p.id == who and p.code is None for p in self.workers)
 
     def _kill(self, who: ProcessId) -> bool:
-        for puppet in self.puppets:
-            if puppet.id == who:
-                puppet.kill()
+        for worker in self.workers:
+            if worker.id == who:
+                worker.kill()
         return True
 
     def _faulty(self, real: Any) -> Any:
@@ -333,9 +333,9 @@ class World:
 
         return transaction
 
-    def trains(self, puppet: Puppet, train: m.Train) -> None:
-        """A puppet begins: what it was given must be wanted, by the newest supervisor."""
-        if puppet.orphan:
+    def trains(self, worker: FakeWorker, train: m.Train) -> None:
+        """A worker begins: what it was given must be wanted, by the newest supervisor."""
+        if worker.orphan:
             return
         from store.read import open_lab
 
@@ -360,7 +360,7 @@ class World:
         options = Options(self.lab, slots=2, daemon=True)
         lock = SupervisorLock.acquire(LabPaths(self.lab))
         made = Supervisor(options, lock, [Device("cpu", "test")], clock=lambda: self.now)
-        made.selector = made.staff.selector = Board(self)  # type: ignore[assignment]
+        made.selector = made.workers.selector = Board(self)  # type: ignore[assignment]
         self.supervisor = made
         try:
             made._open()
@@ -376,7 +376,7 @@ class World:
             self._drop(gone)
 
     def _orphan(self, gone: Supervisor) -> None:
-        for slot in gone.bench.slots:
+        for slot in gone.state.slots:
             if slot.worker is not None:
                 slot.worker.abandon()  # type: ignore[attr-defined]
 
@@ -390,8 +390,8 @@ class World:
         """One round of the supervisor, begun where none lives; it may end by itself."""
         self.start()
         self.now += seconds
-        for puppet in self.puppets:
-            puppet.beat()
+        for worker in self.workers:
+            worker.beat()
         living = self.supervisor
         if living is None:
             return
@@ -425,8 +425,8 @@ class World:
             for _ in range(200):
                 if self.supervisor is None:
                     return
-                for puppet in self.puppets:
-                    puppet.step()
+                for worker in self.workers:
+                    worker.step()
                 self.turn()
             raise AssertionError("a supervisor did not end when it was told to")
 
@@ -439,7 +439,7 @@ class World:
             with suppress(Fenced):
                 zombie._round(0.0)
                 raise AssertionError("a supervisor wrote into a lab that is another's")
-            for slot in zombie.bench.slots:
+            for slot in zombie.state.slots:
                 slot.worker = None
             with suppress(LabError):
                 zombie._close(1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.analysis.eta import Backlog, candidates_left, job_eta, measured, queue_eta
+from labtui.analysis.eta import candidates_left, job_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.views.bracket import bracket_chart, steps
@@ -20,7 +20,7 @@ from labtui.views.job import telling
 from labtui.views.kappa import cell_spans, level, sharing
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
-from labtui.views.queue import IDLE, Widths, bracket_spark, bracket_ticks, cells
+from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style
 from labtui.views.table import layout
 from runners.machine import CardUser, Gpu, Reading
@@ -241,27 +241,8 @@ def test_eta_tells_its_basis() -> None:
     guess = job_eta(job)
     assert guess.seconds == pytest.approx(30.0)
     assert "its own pace" in guess.basis
-    assert job_eta(job_row(1), 12.0).seconds == 12.0
     assert job_eta(job_row(1)).seconds is None
     assert job_eta(job_row(1, state="done")).seconds is None
-
-
-def test_the_queue_tells_when_all_is_done() -> None:
-    job = job_row(1, state="running", lo=100, hi=200, candidates=4, wall_s=40.0)
-    done = [job_row(i, state="done", wall_s=60.0) for i in range(10, 13)]
-    pace = measured(done)
-    low, high, basis = queue_eta([job, job], Backlog(10, (job_row(1),)), pace) or (0, 0, "")
-    assert low == high == pytest.approx((30 + 30 + 600) / 2)
-    assert basis == "10 queued at 60s, 2 at once"
-    found = queue_eta([job], Backlog(1, (job_row(1, model_label="lstm 32"),)), pace)
-    assert found is not None
-    assert found[0] * 9 == pytest.approx(found[1])  # no lstm has ended yet: a range
-    only = queue_eta([job], Backlog(0), IDLE)
-    assert only is not None
-    assert only[0] == pytest.approx(30.0)
-    assert queue_eta([job], Backlog(5, (job_row(1),)), IDLE) is None
-    assert queue_eta([], Backlog(5, (job_row(1),)), pace) is None
-    assert queue_eta([job_row(1, state="running")], Backlog(0), IDLE) is None
 
 
 def test_models_have_one_sign_each() -> None:

@@ -18,7 +18,7 @@ import pytest
 from store.locks import write_lock
 from store.paths import LabPaths
 from store.write import create_or_open
-from tests.support import bench
+from tests.support import labs
 from tests.support.fakelab import paper_lab
 from tests.tui.ptys import PATIENCE, Terminal, environment
 
@@ -79,9 +79,7 @@ def test_a_search_is_submitted_watched_paused_resumed_and_cancelled(
 ) -> None:
     """From the form to a real supervisor; only its trainer trains nothing."""
     create_or_open(lab_path)
-    with bench.supervisor(
-        lab_path, until_empty=False, env={"STANDIN_EVAL_S": "0.1", "STANDIN_EVALS": "1000"}
-    ):
+    with labs.supervisor(lab_path, until_empty=False, env={"STANDIN_EVAL_S": "0.1", "STANDIN_EVALS": "1000"}):
         t = terminal(lab_path)
         t.sees("The bench is clear", "● idle")
         t.type("n")

@@ -76,11 +76,13 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("hold", "queue_state", "start nothing new"),
         Entry("release", "queue_state", "end a hold"),
         Entry("drain", "queue_state", "finish the running candidates, then end the supervisor"),
+        Entry("study", "study", "a study: rename, archive"),
         Entry("device", "device", "the devices; use one or leave it alone"),
     ),
     "keep": (
         Entry("snapshot", "snapshot", "one good file of a lab, even while it is live"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
+        Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
 }
 """Heading -> its commands, in the order of ``labtui help all``."""

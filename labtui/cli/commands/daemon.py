@@ -27,7 +27,7 @@ def arguments(parser: Parser) -> None:
 def start(context: Context) -> None:
     """Detached from the terminal."""
     if not context.lab_path.exists():
-        context.say(f"making a new lab: {context.lab_path}")
+        context.say(f"new lab {context.lab_path}")
         writing.create_or_open(context.lab_path)
     supervise.ready(context)
     supervise.start(context)

@@ -19,9 +19,9 @@ def arguments(parser: Parser) -> None:
     parser.part("check", "integrity, references, and every bracket against its candidates").runs(check)
     parser.part("vacuum", "give unused space back").runs(vacuum, writes=True)
     parser.part("backup", "a verified copy in the folder beside the lab").runs(backup, writes=True)
-    part = parser.part("restore", "put a backup in the lab's place; the lab as it was is kept beside it")
+    part = parser.part("restore", "put a backup in the lab's place; keep the lab as it was")
     part.add_argument("backup", type=Path, metavar="BACKUP", help="a file that db backup or snapshot wrote")
-    part.runs(restore, writes=True)
+    part.runs(restore, writes=True, example="friday.db")
     parser.part("upgrade", "bring an older lab up to date, after a verified backup").runs(
         upgrade, writes=True
     )

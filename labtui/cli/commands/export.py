@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from labtui.analysis.kappa import kappa
 from labtui.cli.arguments import STUDY, Parser
@@ -13,7 +14,9 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.output import pages, write_csv, write_json
 from labtui.cli.selection import study_id
+from store.rows import EventRow, JobRow, ProbeRow, TrialRow
 
+CELL_COLUMNS = ("id", "task", "m", "model", "model_label", "format", "distribution", "L")
 TABLES = ("jobs", "probes", "trials", "curves", "cells", "kappa", "events")
 
 
@@ -41,10 +44,7 @@ def rows_of(context: Context, table: str, study: int | None) -> Iterable[Mapping
             if table == "kappa":
                 yield flat
             else:
-                axes = {
-                    k: found[k]
-                    for k in ("id", "task", "m", "model", "model_label", "format", "distribution", "L")
-                }
+                axes = {k: found[k] for k in CELL_COLUMNS}
                 yield from ({**axes, **part} for part in [{"n": None, **joint}, *parts])
         return
     ids = lab.job_ids(order="id", study=study, archived=None)
@@ -69,6 +69,14 @@ def rows_of(context: Context, table: str, study: int | None) -> Iterable[Mapping
             after = batch[-1]["id"]
 
 
+def columns_of(table: str) -> tuple[str, ...]:
+    """The heading of a table without rows; of cells and kappa the axes, since the rest comes with values."""
+    rows: dict[str, type] = {"jobs": JobRow, "probes": ProbeRow, "trials": TrialRow, "events": EventRow}
+    if table in rows:
+        return tuple(f.name for f in fields(rows[table]))
+    return ("trial_id", "step", "train", "validation") if table == "curves" else CELL_COLUMNS
+
+
 def _events(context: Context, after: int) -> list[dict[str, Any]]:
     return [vars(e) for e in context.lab.events(after=after, limit=context.lab.last_event_id() - after)]
 
@@ -77,9 +85,15 @@ def run(context: Context) -> None:
     """CSV, or JSON with --json, to stdout or a new file."""
     args = context.args
     rows = rows_of(context, args.table, study_id(context, args.study))
-    write = write_json if context.json else write_csv
+
+    def write(out: TextIO) -> None:
+        if context.json:
+            write_json(rows, out)
+        else:
+            write_csv(rows, out, columns_of(args.table))
+
     if args.out is None:
-        write(rows, context.out)
+        write(context.out)
         return
     path = Path(args.out)
     try:
@@ -90,7 +104,7 @@ def run(context: Context) -> None:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
     try:
         with file:
-            write(rows, file)
+            write(file)
     except BaseException as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # half a table would look like a whole one

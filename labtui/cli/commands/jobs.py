@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labtui.analysis.eta import read_outlook
 from labtui.cli.arguments import FILTER, LIMIT, STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.output import pages
@@ -33,5 +34,9 @@ def run(context: Context) -> None:
         context.emit(rows)
         return
     row = context.lab.supervisor()
-    context.lines(job_lines(list(rows), supervised=row is not None and row.alive))
+    context.lines(
+        job_lines(
+            list(rows), outlook=read_outlook(context.lab).outlook, supervised=row is not None and row.alive
+        )
+    )
     tell_limit(context, ids, args.limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labtui.analysis.eta import measured
+from labtui.analysis.eta import read_outlook
 from labtui.cli.arguments import LIMIT, STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.selection import limited, study_id, tell_limit
@@ -46,9 +46,11 @@ def run(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        pace, row = measured(recent), lab.supervisor()
+        found, row = read_outlook(lab), lab.supervisor()
         alive = row is not None and row.alive
-        context.lines(["", *text.job_lines(shown, pace=pace, supervised=alive)])
+        context.lines(["", *text.job_lines(shown, outlook=found.outlook, supervised=alive)])
+        if alive and text.eta_line(found):
+            context.line(text.eta_line(found))
         tell_limit(context, live, limit)
     if recent:
         context.lines(["", *text.job_lines(recent, ended=True)])

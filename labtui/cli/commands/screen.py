@@ -43,6 +43,9 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
     gc.disable()  # until the first paint: 20 ms of the imports; the host turns it on again
     args = context.args
     new = not context.lab_path.exists() and not args.read_only
+    if sys.__stderr__ is None or not sys.__stderr__.isatty():
+        # Textual draws on stderr, and stdout is the terminal.
+        sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
     splash.show(context.lab_path, "a new lab" if new else "")
     try:
         if new:
@@ -56,7 +59,7 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
     except BaseException:
         splash.clear()
         raise
-    return run_app(
+    code = run_app(
         context.lab_path,
         read_only=args.read_only,
         no_mouse=getattr(args, "no_mouse", False),
@@ -67,6 +70,9 @@ def show(context: Context, *, screen: str | None = None, study: int | None = Non
         started=started,
         new=new,
     )
+    if new:  # after the screens, where it stays to be read: the name may be a typing error
+        context.say(f"new lab {context.lab_path}")
+    return code
 
 
 def _require_lab(path: Path) -> None:

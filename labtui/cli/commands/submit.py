@@ -6,7 +6,7 @@ from labtui.cli import supervise, writing
 from labtui.cli.arguments import SPEC, START, Parser, add_devices
 from labtui.cli.context import Context
 from labtui.views.cost import cost_lines, describe
-from runners.spec import Automaton, NamedJob, Product, Study, load
+from runners.spec import NamedJob, Study, advice, load
 
 
 def arguments(parser: Parser) -> None:
@@ -20,33 +20,14 @@ def arguments(parser: Parser) -> None:
     parser.runs(run, example="study.toml --start")
 
 
-def warnings(spec: Study | NamedJob) -> list[str]:
-    """What is allowed and worth knowing: states that nothing reaches,
-    a training space below the N_max asked for.
-    """
-    jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
-    out: dict[str, None] = {}
-    for job in jobs:
-        if isinstance(job.task, Automaton | Product) and job.task.unreachable:
-            states = job.task.unreachable
-            names = ", ".join(states[:8]) + (f" and {len(states) - 8} more" if len(states) > 8 else "")
-            out[f"warning: task {job.task.label}: no sequence reaches the states {names}"] = None
-    capped = [job for job in jobs if job.capped and job.search.n_max is not None]
-    if capped:
-        out[
-            f"note: {len(capped)} jobs run with N_max capped by their training space ({capped[0].label}: "
-            f"{capped[0].n_max})"
-        ] = None
-    return list(out)
-
-
 def run(context: Context) -> None:
     """Queue a study or a job; with --dry-run only say what it would be."""
     args = context.args
     spec = load(args.spec)
-    for warning in warnings(spec):
-        context.say(warning)
+    told = advice(spec)
     if args.dry_run:
+        for warning in told:
+            context.say(warning)
         known = context.lab if context.lab_path.exists() else None
         facts = describe(spec, known)
         if context.json:
@@ -59,6 +40,8 @@ def run(context: Context) -> None:
         writing.require_torch()
         supervise.options(context)  # what is wrong with them is told before anything is queued
     queue(context, spec)
+    for warning in told:
+        context.say(warning)
     if args.start:
         supervise.start(context)
     elif not supervise.alive(context.lab_path):
@@ -67,6 +50,8 @@ def run(context: Context) -> None:
 
 def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
     """Write it into the lab and tell what happened; the ids of its jobs."""
+    if not context.lab_path.exists():
+        context.say(f"new lab {context.lab_path}")
     done = writing.submit(context.lab_path, spec)
     if context.json:
         context.emit(done)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
-GPU_FLOPS = 5e12
-CPU_FLOPS = 5e9
+if TYPE_CHECKING:
+    from labtui.analysis.eta import Outlook
 
 
 def _presets() -> Traversable:
@@ -31,10 +32,10 @@ def read_preset(name: str) -> str:
 
 @dataclass(frozen=True)
 class Known:
-    """What the lab knows: what is reused, and how fast it was."""
+    """What the lab knows: what is reused, and how long searches took."""
 
     hashes: frozenset[str] = frozenset()
-    speed: Mapping[tuple[str, int], float] | None = None
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,19 @@ class Checked:
     searches: int = 0
     reused: int = 0
     trials: int = 0
-    gpu_hours: float = 0.0
-    cpu_hours: float = 0.0
-    measured: int = 0
-    """New searches whose speed was measured in this lab."""
+    time: str = ""
+    """``~3m04 of one CPU slot``, or why it is not known."""
+    basis: str = ""
     json: str = ""
     """The spec as the store's ``enqueue`` takes it."""
 
 
 def check(toml: str, known: Known) -> Checked:
     """Read a spec and reckon its cost; never raises for what is in it."""
+    from labtui.analysis.cost import cost
+    from labtui.analysis.eta import Outlook
+    from labtui.views.cost import device
     from runners.spec import SpecError, Study, parse
-    from runners.spec.cost import estimate
 
     try:
         spec = parse(toml)
@@ -71,10 +73,12 @@ def check(toml: str, known: Known) -> Checked:
         return Checked(toml, str(error).split("\n", 1)[0])
     jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
     new = [job for job in jobs if job.hash not in known.hashes]
-    gpu, cpu = (estimate(new, known.speed, flops=f) for f in (GPU_FLOPS, CPU_FLOPS))
+    outlook = known.outlook or Outlook()
+    found = cost(new, outlook)
+    told = f"{found.device.text} of one {device(outlook)}" if found.device.seconds is not None else "unknown"
     return Checked(
         toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs),
-        len(jobs) - len(new), gpu.trials, gpu.device_hours, cpu.device_hours, gpu.measured,
+        len(jobs) - len(new), found.trials, told, found.device.basis,
         json.dumps(spec.model_dump(mode="json")),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from textual import events
 from textual.app import SuspendNotSupported
 from textual.message import Message
 
+from labtui.analysis.eta import read_outlook
 from labtui.text import clean, fit, wrap
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.editor import EditorError, edit
@@ -49,7 +50,7 @@ class NewRequest:
         hashes = self.hashes
         if count != self.count:
             hashes = frozenset(j.hash for j in lab.jobs() if j.state not in ("failed", "cancelled"))
-        return count, Known(hashes, dict(lab.speed()))
+        return count, Known(hashes, read_outlook(lab).outlook)
 
 
 class NewPane(ScreenPane):
@@ -212,18 +213,10 @@ class NewPane(ScreenPane):
             spans.append((f", {figures.exact(checked.cells)} kappas", ""))
         short = width < 100
         spans.append((f", {'~' if short else 'about '}{figures.count(checked.trials)} trials", ""))
-        gpu, cpu = figures.duration(checked.gpu_hours * 3600), figures.duration(checked.cpu_hours * 3600)
-        if new and checked.measured == new:
-            spans += [("   ~" + gpu, "strong"), (" of one device, as measured here", "dim")]
-        elif new:
-            why = "" if short else f" (reckoned; {checked.measured} of {new} measured here)"
-            of_gpu, of_core = (" GPU or ", " core") if short else (" of one GPU, ", " of one CPU core")
-            spans += [
-                (f"   ~{gpu}", "strong"),
-                (of_gpu, "dim"),
-                (f"~{cpu}", "strong"),
-                (f"{of_core}{why}", "dim"),
-            ]
+        if new:
+            spans.append((f"   {checked.time}", "strong"))
+            if not short and checked.basis:
+                spans.append((f" ({checked.basis})", "dim"))
         return [tuple(spans)]
 
     # Hands: all plain keys are typing

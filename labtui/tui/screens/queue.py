@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis.eta import Backlog, Pace, job_eta, measured, queue_eta
+from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean
 from labtui.tui.dialogs import Listing
@@ -25,8 +25,6 @@ from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
 if TYPE_CHECKING:
     from store.rows import JobRow
 
-SAMPLE = 50
-"""Finished and queued jobs that the guess of the time left is made from."""
 SORTS = ("queue", "-id", "state", "-priority", "model", "format", "-L", "-progress", "name")
 
 
@@ -36,10 +34,7 @@ class QueueData:
 
     ids: array[int]
     rows: tuple[JobRow, ...]
-    pace: Pace
-    """Of the last finished jobs."""
-    running: tuple[JobRow, ...]
-    queued: Backlog
+    outlook: QueueOutlook
     request: QueueRequest
 
 
@@ -71,17 +66,7 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        done = lab.job_ids(_in("done"), "-finished", None)[:SAMPLE]
-        waiting = lab.job_ids(_in("queued"), "queue", None)
-        sample = waiting[:: max(1, len(waiting) // SAMPLE)][:SAMPLE]
-        return QueueData(
-            ids,
-            tuple(lab.jobs(wanted)),
-            measured(lab.jobs(done)) if len(done) else IDLE,
-            running,
-            Backlog(len(waiting), tuple(lab.jobs(sample)) if len(sample) else ()),
-            self,
-        )
+        return QueueData(ids, tuple(lab.jobs(wanted)), read_outlook(lab), self)
 
 
 def _in(state: str) -> tuple[Any, ...]:
@@ -120,9 +105,7 @@ class QueuePane(TablePane["JobRow"]):
     def __init__(self) -> None:
         super().__init__()
         self.request = QueueRequest()
-        self.pace: Pace = IDLE
-        self.running: tuple[JobRow, ...] = ()
-        self.queued = Backlog(0)
+        self.outlook = QueueOutlook(IDLE, Eta(None))
         self.widths = Widths()
 
     # Reading
@@ -140,7 +123,7 @@ class QueuePane(TablePane["JobRow"]):
             return  # an answer to a question that nobody asks any more
         self.window.replace(data.ids)
         self.window.feed((row.id, row) for row in data.rows)
-        self.pace, self.running, self.queued = data.pace, data.running, data.queued
+        self.outlook = data.outlook
         self.widths.see(data.rows)
 
     def arrived(self) -> None:
@@ -178,7 +161,7 @@ class QueuePane(TablePane["JobRow"]):
             columns,
             width,
             room,
-            lambda job, w: cells(job, w, self.pace, self.supervised, top),
+            lambda job, w: cells(job, w, self.outlook.outlook, self.supervised, top),
             sort=self.request.order,
             gap=gap,
         )
@@ -204,12 +187,11 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.machine.is_busy():
             return ()
-        guess = queue_eta(self.running, self.queued, self.pace) if self.supervised else None
-        if guess is None:
+        guess = self.outlook.eta
+        if guess.seconds is None or not self.supervised:
             return ()
-        low, high, basis = guess
-        span = f"~{figures.duration(low)}" + (f" to {figures.duration(high)}" if high > low else "")
-        return (("all done in ", "dim"), (span, "strong"), (f": {basis} " if width >= 110 else " ", "dim"))
+        basis = f": {guess.basis} " if width >= 110 else " "
+        return (("all done in ", "dim"), (guess.text, "strong"), (basis, "dim"))
 
     def _detail(self, width: int) -> Line:
         """What the row under the cursor has no room for: why this ETA, why it failed, the note."""
@@ -221,9 +203,9 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  {figures.own_name(job)}", ""))
         if job.state == "running" and job.current_n is not None and self.supervised:
             parts.append((f"  training N = {job.current_n:,}", "accent"))
-        guess = job_eta(job, self.pace.expected(job))
+        guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
-            parts.append((f"  ETA ~{figures.duration(guess.seconds)}: {guess.basis}", "dim"))
+            parts.append((f"  ETA {guess.text}: {guess.basis}", "dim"))
         if job.reason and job.state in ("failed", "queued", "paused"):
             parts.append((f"  {figures.why(job)}", "bad" if job.state == "failed" else "warn"))
         if remarks(job):

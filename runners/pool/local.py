@@ -21,7 +21,7 @@ _CHUNK = 1 << 18
 Clock = Callable[[], float]
 
 
-class Worker:
+class LocalWorker:
     """One child, spawned (never forked), in a session of its own.
 
     Reading and writing never block; a closed pipe is no error here:

@@ -24,8 +24,8 @@ from store import commands
 from store.check import check
 from store.read import open_lab
 from store.write import apply_pending
-from tests.support import bench
-from tests.support.fake_workers import World
+from tests.support import labs
+from tests.support.fake_workers import Simulation
 from tests.support.faults import COUNTS, long
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
@@ -38,24 +38,24 @@ refusals = st.sampled_from(["", "busy", "no room", "no room for the commit"])
 deaths = st.sampled_from(["killed before", "killed within", "killed after"])
 
 
-class Courses(RuleBasedStateMachine):
+class SearchStateMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="course-"))
-        self.world = World(self.folder / "lab.db")
+        self.simulation = Simulation(self.folder / "lab.db")
         self.finished: dict[tuple[int, int], Any] = {}
         self.looked = -1
 
     @property
     def lab(self) -> Path:
-        return self.world.lab
+        return self.simulation.lab
 
     @initialize(packed=st.booleans(), strategy=st.sampled_from(["log", "paper", "scan"]))
     def begin(self, packed: bool, strategy: str) -> None:
-        self.world.pack(packed)
+        self.simulation.pack(packed)
         more = {"ladder": (2, 4, 8, 16)} if strategy == "scan" else {}
-        bench.make(self.lab, bench.study(4, strategy=strategy, **more))
-        single = bench.study(5, strategy=strategy, eps=(2e-4,), **more).jobs()[-1]
+        labs.make(self.lab, labs.study(4, strategy=strategy, **more))
+        single = labs.study(5, strategy=strategy, eps=(2e-4,), **more).jobs()[-1]
         commands.enqueue(self.lab, NamedJob(name="single", job=single).model_dump_json())
         apply_pending(self.lab)
 
@@ -63,7 +63,7 @@ class Courses(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 3.0, 40.0]))
     def turn(self, seconds: float) -> None:
-        self.world.turn(seconds)
+        self.simulation.turn(seconds)
 
     @rule(rounds=st.integers(1, 8), steps=st.integers(1, 3))
     def work(self, rounds: int, steps: int) -> None:
@@ -75,65 +75,65 @@ class Courses(RuleBasedStateMachine):
 
     def go_on(self, rounds: int, steps: int) -> None:
         for _ in range(rounds):
-            for puppet in self.world.puppets:
+            for worker in self.simulation.workers:
                 for _ in range(steps):
-                    puppet.step()
-            self.world.turn(0.2)
+                    worker.step()
+            self.simulation.turn(0.2)
 
     @rule(who=st.integers(0, 99), steps=st.integers(1, 12))
     def step(self, who: int, steps: int) -> None:
         for _ in range(steps):
-            self.world.pick(who).step()
+            self.simulation.pick(who).step()
 
     @rule(who=st.integers(0, 99), error=st.sampled_from(["bad value", "out of memory", "CUDA error: gone"]))
     def fail(self, who: int, error: str) -> None:
-        self.world.pick(who).fail(RuntimeError(error))
+        self.simulation.pick(who).fail(RuntimeError(error))
 
     @rule(who=st.integers(0, 99), keep=st.integers(0, 5))
     def die(self, who: int, keep: int) -> None:
-        self.world.pick(who).die(keep)
+        self.simulation.pick(who).die(keep)
         COUNTS["courses: workers killed"] += 1
 
     @rule(who=st.integers(0, 99), on=st.booleans())
     def freeze(self, who: int, on: bool) -> None:
-        self.world.pick(who).frozen = on
+        self.simulation.pick(who).frozen = on
 
     @rule(faults=st.lists(refusals, min_size=1, max_size=5))
     def refuse(self, faults: list[str]) -> None:
-        self.world.faults[:] = faults
+        self.simulation.faults[:] = faults
 
     @rule(after=st.integers(0, 5), how=deaths, rounds=st.integers(1, 4))
     def crash(self, after: int, how: str, rounds: int) -> None:
-        self.world.faults[:] = [""] * after + [how]
+        self.simulation.faults[:] = [""] * after + [how]
         for _ in range(rounds):
-            for puppet in self.world.puppets:
-                puppet.step()
-            self.world.turn(0.5)
-        COUNTS["courses: supervisors killed in a transaction"] += not self.world.faults
-        self.world.faults.clear()
+            for worker in self.simulation.workers:
+                worker.step()
+            self.simulation.turn(0.5)
+        COUNTS["courses: supervisors killed in a transaction"] += not self.simulation.faults
+        self.simulation.faults.clear()
 
     @rule()
     def kill(self) -> None:
-        self.world.crash()
+        self.simulation.crash()
         COUNTS["courses: supervisors killed"] += 1
 
-    @precondition(lambda self: self.world.supervisor is not None)
+    @precondition(lambda self: self.simulation.supervisor is not None)
     @rule()
     def usurp(self) -> None:
-        self.world.start(usurp=True)
+        self.simulation.start(usurp=True)
         COUNTS["courses: supervisors that lost the lab"] += 1
 
     @rule()
     def haunt(self) -> None:
-        self.world.haunt()
+        self.simulation.haunt()
 
     @rule()
     def stop(self) -> None:
-        self.world.stop()
+        self.simulation.stop()
 
     @rule(by=st.sampled_from([-3600.0, 3600.0, 1e7]))
     def set_the_clock(self, by: float) -> None:
-        self.world.wall += by
+        self.simulation.wall += by
 
     # People
 
@@ -179,7 +179,7 @@ class Courses(RuleBasedStateMachine):
     def set_device(self, state: str | None, slots: int | None) -> None:
         commands.device(self.lab, "cpu", state=state, slots=slots)
 
-    @precondition(lambda self: self.world.supervisor is None)
+    @precondition(lambda self: self.simulation.supervisor is None)
     @rule()
     def obey_without_a_supervisor(self) -> None:
         apply_pending(self.lab)
@@ -190,7 +190,7 @@ class Courses(RuleBasedStateMachine):
     def the_file_is_sound(self) -> None:
         if not self.lab.exists():
             return
-        assert check(self.lab, replay=bench.replay_stored) == []
+        assert check(self.lab, replay=labs.replay_stored) == []
         with open_lab(self.lab) as opened:
             now = {
                 (j, p.n): (
@@ -211,15 +211,15 @@ class Courses(RuleBasedStateMachine):
             if self.lab.exists():
                 self.finish()
         finally:
-            self.world.close()
+            self.simulation.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self) -> None:
         """People change their minds, the disk has room again, nobody dies:
         then all must be as if nothing had happened.
         """
-        world = self.world
-        world.faults.clear()
+        simulation = self.simulation
+        simulation.faults.clear()
         everything = list(range(1, JOBS + 1))
         for verb in (
             commands.restore,
@@ -231,21 +231,21 @@ class Courses(RuleBasedStateMachine):
             verb(self.lab, everything)
         commands.release(self.lab)
         commands.device(self.lab, "cpu", state="active", slots=2)
-        for puppet in world.puppets:
-            puppet.frozen = False
+        for worker in simulation.workers:
+            worker.frozen = False
         for rounds in range(4000):
-            for puppet in world.puppets:
-                puppet.step()
-            world.turn(1.0)
-            states = bench.state_of(self.lab)
+            for worker in simulation.workers:
+                worker.step()
+            simulation.turn(1.0)
+            states = labs.state_of(self.lab)
             if set(states) == {"done"}:
                 break
             if rounds % 200 == 199 and set(states) - {"queued", "running"}:
                 commands.resume(self.lab, everything)  # a pause that was still under way has happened since
                 commands.retry(self.lab, everything)
         assert set(states) == {"done"}, states
-        world.stop()
-        probes, trials = bench.verify(self.lab)
+        simulation.stop()
+        probes, trials = labs.verify(self.lab)
         self.the_file_is_sound()
         with open_lab(self.lab) as opened:
             COUNTS["courses: searches verified"] += len(opened.jobs())
@@ -254,7 +254,7 @@ class Courses(RuleBasedStateMachine):
         COUNTS["courses"] += 1
 
 
-Courses.TestCase.settings = settings(
+SearchStateMachine.TestCase.settings = settings(
     max_examples=COURSES,
     stateful_step_count=30,
     deadline=None,
@@ -265,4 +265,4 @@ Courses.TestCase.settings = settings(
         Phase.generate,
     ],  # a course takes a second: shrinking one takes an hour
 )
-TestCourses = Courses.TestCase
+TestSearches = SearchStateMachine.TestCase

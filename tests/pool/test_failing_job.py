@@ -7,19 +7,19 @@ from unittest import mock
 
 import pytest
 
-from runners.pool import persist as ledger
+from runners.pool import persist
 from runners.spec import Job
 from store.read import open_lab
-from tests.support import bench
-from tests.support.fake_workers import World
+from tests.support import labs
+from tests.support.fake_workers import Simulation
 
 
 @pytest.mark.parametrize("where", ["verdict", "beginning"])
 def test_one_job_cannot_hold_up_the_others(lab_path: Path, where: str) -> None:
-    bench.make(lab_path, bench.study(4))
+    labs.make(lab_path, labs.study(4))
     with open_lab(lab_path) as opened:
         poisoned = Job.from_json(opened.job_spec(1)).hash
-    real = ledger.replay
+    real = persist.replay
 
     def replay(job: Job, evidence: object) -> object:
         if job.hash == poisoned and evidence:
@@ -34,17 +34,17 @@ def test_one_job_cannot_hold_up_the_others(lab_path: Path, where: str) -> None:
         if where == "verdict"
         else mock.patch("runners.pool.schedule.grid_of", grid_of)
     )
-    world = World(lab_path)
+    simulation = Simulation(lab_path)
     try:
         with patch:
             for _ in range(400):
-                for puppet in world.puppets:
-                    puppet.step()
-                world.turn(1.0)
-                if not {"queued", "running"} & set(bench.state_of(lab_path)):
+                for worker in simulation.workers:
+                    worker.step()
+                simulation.turn(1.0)
+                if not {"queued", "running"} & set(labs.state_of(lab_path)):
                     break
     finally:
-        world.close()
-    assert bench.state_of(lab_path) == {"failed": 1, "done": 3}
+        simulation.close()
+    assert labs.state_of(lab_path) == {"failed": 1, "done": 3}
     with open_lab(lab_path) as opened:
         assert "cannot go on" in (opened.job(1).reason or "")

@@ -1,0 +1,174 @@
+"""What is told of time: from the lab's own past, by one estimator, within the limits that the docs name."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.estimates import as_queued, at_submit, in_order, of_the_queue, summary
+from labtui.analysis.cost import cost
+from labtui.analysis.eta import Eta, Outlook, expected_candidates, read_outlook, work_of, work_of_spec
+from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, PluginModel, Search, Study, load
+from store.read import open_lab
+from store.rows import JobRow
+from tests.tui.fake import job_row
+
+DEMO = Path(__file__).resolve().parents[2] / "docs" / "labs" / "demo.db"
+
+
+def simulated(seed: int, count: int = 60) -> list[JobRow]:
+    """Searches of three kinds on a machine of unknown speed, with scatter of their own."""
+    rng = random.Random(seed)
+    speed = math.exp(rng.gauss(0, 1.0))
+    kinds = [("lstm", "lstm 64", 3e-4, 1.0), ("transformer", "transformer 2x64", 6e-3, 1.6),
+             ("dense_ssm", "dense_ssm 24", 2e-4, 0.6)]  # fmt: skip
+    out, clock = [], 1000.0
+    for i in range(count):
+        model, label, step_s, hard = kinds[i % 3]
+        L = rng.choice([4, 5, 6, 7])
+        own: dict[str, Any] = {
+            "model": model, "model_label": label, "format": "acot", "length": L, "n_max": 3**L,
+            "trials_per_probe": 6, "steps": 1000, "strategy": "log", "state": "done",
+        }  # fmt: skip
+        share = min(1.0, 0.5 * hard * math.exp(rng.gauss(0, 0.3)))
+        seconds = expected_candidates("log", 3**L) * 6000 * share * step_s * speed
+        row = job_row(i + 1, **own)
+        out.append(replace(row, candidates=7, device_s=seconds, wall_s=seconds, started_at=clock,
+                           finished_at=clock + seconds))  # fmt: skip
+        clock += seconds
+    return out
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_study_is_told_within_half_and_twice(seed: int) -> None:
+    within, rest, count = summary(simulated(seed))
+    assert count > 50
+    assert within >= 0.8
+    assert rest >= 0.8
+
+
+def test_the_demo_lab_is_told_within_half_and_twice() -> None:
+    with open_lab(DEMO, read_only=True) as lab:
+        jobs = lab.jobs()
+    within, rest, count = summary(jobs)
+    assert count > 20
+    assert within >= 0.8
+    assert rest >= 0.9
+    assert len(at_submit(jobs)) == len(in_order(jobs))
+    assert of_the_queue(jobs)[-1][0] > 0.8
+
+
+def test_each_strategy_has_its_own_number_of_candidates() -> None:
+    n_max = 16_000_000
+    assert expected_candidates("log", n_max, rtol=0.2) < expected_candidates("log", n_max, rtol=0.1)
+    assert expected_candidates("log", n_max, rtol=0.0) > expected_candidates("log", n_max, rtol=0.1)
+    assert expected_candidates("paper", n_max, most=20) <= 20
+    assert expected_candidates("scan", n_max, rungs=7, most=400) == 7
+    narrow = expected_candidates("adaptive", n_max, width=0.25, budget=400, seeds=5)
+    wide = expected_candidates("adaptive", n_max, width=0.5, budget=400, seeds=5)
+    assert wide < narrow <= 80
+    assert expected_candidates("adaptive", n_max, width=0.1, budget=50, seeds=5) == 10
+    for strategy in ("log", "paper"):
+        for small in (1, 2, 3, 10):
+            assert expected_candidates(strategy, small) >= 1
+
+
+def test_a_stored_search_and_its_spec_are_the_same_work() -> None:
+    study = load("quick")
+    assert isinstance(study, Study)
+    with open_lab(DEMO, read_only=True) as lab:
+        rows = {row.hash: row for row in lab.jobs()}
+    both = [(work_of_spec(job), work_of(rows[job.hash])) for job in study.jobs() if job.hash in rows]
+    for spec, stored in both:
+        assert spec.kind == stored.kind
+        assert spec.candidates == stored.candidates
+        assert (spec.trials, spec.steps) == (stored.trials, stored.steps)
+
+
+def test_nothing_measured_is_wide_and_a_plugin_is_unknown() -> None:
+    job = as_queued(job_row(1, model="lstm", model_label="lstm 32"))
+    guess = Outlook().left(job)
+    assert guess.seconds is not None
+    assert guess.low is not None
+    assert guess.high is not None
+    assert guess.high > 4 * guess.low
+    assert "nothing was measured" in guess.basis
+    plugin = as_queued(job_row(2, model="mine", model_label="mine"))
+    unknown = Outlook().left(plugin)
+    assert unknown.seconds is None
+    assert unknown.basis.startswith("unknown")
+    assert Outlook().queue([], [job, plugin]).seconds is None
+    ran = job_row(3, model="mine", model_label="mine", state="done", device_s=7.0, wall_s=7.0)
+    assert Outlook([ran]).left(plugin).seconds == pytest.approx(7.0)
+
+
+def test_an_interval_is_shown_where_it_is_wide() -> None:
+    assert Eta(100.0, "", 90.0, 110.0).text == "~1m40"
+    assert Eta(100.0, "", 30.0, 300.0).text == "30s–5m00"
+    assert Eta(None).text == "–"
+
+
+def test_two_slots_halve_the_queue_and_a_measured_pace_decides() -> None:
+    done = [
+        job_row(i, state="done", device_s=10.0, wall_s=10.0, started_at=0.0, finished_at=10.0) for i in (1, 2)
+    ]
+    assert Outlook(done, slots=4).parallel == pytest.approx(2.0)
+    assert Outlook(done, slots=1).parallel == pytest.approx(1.0), "never more than there are slots"
+    waiting = [as_queued(job_row(i)) for i in (3, 4, 5, 6)]
+    whole = Outlook(done, slots=4).queue([], waiting)
+    sampled = Outlook(done, slots=4).queue([], waiting[::2], count=4)
+    assert whole.seconds == pytest.approx(sampled.seconds)
+
+
+def test_queue_and_watch_read_one_outlook() -> None:
+    with open_lab(DEMO, read_only=True) as lab:
+        found = read_outlook(lab)
+    assert found.eta.seconds is None, "nothing runs or waits"
+    assert found.outlook.parallel > 0
+
+
+def search(**values: Any) -> Job:
+    """A job for its cost."""
+    base: dict[str, Any] = {
+        "task": ModularAddition(m=3), "model": LSTM(hidden=32), "format": "acot",
+        "lengths": Lengths(distribution="fixed", length=5),
+    }  # fmt: skip
+    return Job(**base | values)
+
+
+def test_cost_counts_distinct_searches_once() -> None:
+    one, two = search(), search(model=DenseSSM(hidden=16))
+    assert cost([one, one], Outlook()) == cost([one], Outlook())
+    both = cost([one, two], Outlook())
+    assert both.searches == 2
+    assert both.trials_most == 2 * 60 * 15
+    assert both.device.seconds == pytest.approx(
+        sum(cost([job], Outlook()).device.seconds or 0 for job in (one, two))
+    )
+    fast = cost([one], Outlook(speed={("lstm 32", 5): 1e6}))
+    assert fast.device.seconds == pytest.approx(0.5 * fast.member_steps / 1e6)
+    assert "speed measured" in fast.device.basis
+
+
+def test_a_larger_model_costs_more_and_a_plugin_is_unknown_until_one_ran() -> None:
+    sizes = [cost([search(model=LSTM(hidden=h))], Outlook()).device.seconds for h in (32, 768)]
+    assert sizes[0] is not None
+    assert sizes[1] is not None
+    assert sizes[1] > 50 * sizes[0]
+    plugin = cost([search(model=PluginModel(name="mine", version="1")), search()], Outlook())
+    assert plugin.device.seconds is None
+    assert plugin.unknown == ("mine",)
+    assert plugin.device.basis == "unknown until a search of mine was timed here"
+
+
+@pytest.mark.parametrize("strategy", ["log", "paper", "adaptive", "scan"])
+def test_expected_candidates_stay_within_the_limit(strategy: Any) -> None:
+    ladder = (1, 2, 4) if strategy == "scan" else ()
+    for m in (2, 3, 50):
+        one = search(task=ModularAddition(m=m), search=Search(strategy=strategy, ladder=ladder))
+        assert 1 <= work_of_spec(one).candidates <= one.search.candidates
