@@ -4,9 +4,9 @@
 from labtui import Lab
 
 lab = Lab("lab.db", read_only=False)
-lab.submit("quick")                      # a preset, a TOML file, or a dict
-lab.run()                                # train until the queue is empty
-table = lab.kappa()                      # a frame, or a list of frozen rows
+lab.submit("quick")  # a preset, a TOML file, or a dict
+lab.run()  # train until the queue is empty
+table = lab.kappa()  # a frame, or a list of frozen rows
 ```
 
 Tables come as pandas frames where pandas is installed, as polars frames where only polars is, else as lists
