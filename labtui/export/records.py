@@ -464,6 +464,17 @@ TABLES: dict[str, Callable[[Lab, int | None], Iterator[Record]]] = {
     "events": events,
 }
 """The name of a table -> what reads its rows."""
+RECORDS: dict[str, type[Record]] = {
+    "jobs": JobRecord,
+    "probes": ProbeRecord,
+    "trials": TrialRecord,
+    "curves": CurveRecord,
+    "cells": PartRecord,
+    "kappa": KappaRecord,
+    "fits": FitRecord,
+    "events": EventRecord,
+}
+"""The name of a table -> what its rows are."""
 
 
 def _rows(lab: Lab, study: int | None) -> Iterator[JobRow]:
