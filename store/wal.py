@@ -22,6 +22,8 @@ from store.files import open_own, replace
 from store.paths import LabPaths
 
 _NOTE_BYTES = 4096
+MARKS = "SELECT key, value FROM lab WHERE key IN ('id', 'copy')"
+"""What tells a lab, and a copy of it, from every other; written when the file is made, and never again."""
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -37,10 +39,16 @@ def origin(paths: LabPaths) -> list[str]:
     """The lab's id and, in a copy, that of the copy, as the file without its WAL has them; else empty."""
     try:
         with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True)) as connection:
+            # a fold of the WAL that was cut short is no damage (store.header)
+            connection.execute("PRAGMA writable_schema = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
-            rows = connection.execute("SELECT key, value FROM lab WHERE key IN ('id', 'copy')").fetchall()
+            return marks(connection.execute(MARKS).fetchall())
     except (sqlite3.Error, UnicodeDecodeError):
         return []
+
+
+def marks(rows: list[tuple[object, object]]) -> list[str]:
+    """The same of the rows of ``MARKS``."""
     return sorted(f"{key} {value}"[:200] for key, value in rows)
 
 

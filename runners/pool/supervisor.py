@@ -269,7 +269,7 @@ class Supervisor:
             self.workers.trim_logs()
             self.wal.look()
             with self.writer.transaction(durable=False) as tx:
-                lab.prune_events(tx)
+                lab.prune_events(tx, lab.KEEP_EVENTS)
             for kind, idle_s in REST_S.items():
                 if not state.holding or kind == "cuda":
                     self.workers.stop_idle(kind, idle_s)

@@ -23,6 +23,8 @@ class Transformer(Spec):
     otherwise.
     """
 
+    EQUATION: ClassVar[str] = "x + attention(norm x), x + MLP(norm x), causal"
+    SOURCE: ClassVar[str] = "Radford et al. 2019; Su et al. 2021; Press et al. 2022"
     LATER: ClassVar[tuple[str, ...]] = ("position", "loops")
 
     kind: Literal["transformer"] = "transformer"
@@ -75,6 +77,9 @@ class Transformer(Spec):
 class LSTM(Spec):
     """One LSTM layer with input size = hidden size and a linear head."""
 
+    EQUATION: ClassVar[str] = "c' = sig(f) c + sig(i) tanh(g), h = sig(o) tanh(c')"
+    SOURCE: ClassVar[str] = "Hochreiter, Schmidhuber 1997"
+
     kind: Literal["lstm"] = "lstm"
     hidden: Width = 768
     """Width of the state and of the embedding."""
@@ -91,6 +96,8 @@ class DenseSSM(Spec):
     h_0 learned.
     """
 
+    EQUATION: ClassVar[str] = "h' = A(x) h [+ B x], A linear in the embedding"
+    SOURCE: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv:2505.21749"
     LATER: ClassVar[tuple[str, ...]] = ("structure", "block", "rank", "additive", "init")
 
     kind: Literal["dense_ssm"] = "dense_ssm"
@@ -148,6 +155,9 @@ class DenseSSM(Spec):
 class RNN(Spec):
     """One tanh RNN layer with input size = hidden size and a linear head, as torch.nn.RNN."""
 
+    EQUATION: ClassVar[str] = "h' = tanh(W x + U h + b)"
+    SOURCE: ClassVar[str] = "Elman 1990"
+
     kind: Literal["rnn"] = "rnn"
     hidden: Width = 256
     """Width of the state and of the embedding."""
@@ -159,6 +169,9 @@ class RNN(Spec):
 
 class GRU(Spec):
     """One GRU layer with input size = hidden size and a linear head, as torch.nn.GRU."""
+
+    EQUATION: ClassVar[str] = "h' = (1 - z) tanh(W x + r (U h)) + z h"
+    SOURCE: ClassVar[str] = "Cho et al. 2014"
 
     kind: Literal["gru"] = "gru"
     hidden: Width = 256
@@ -172,6 +185,9 @@ class GRU(Spec):
 class SLSTM(Spec):
     """One sLSTM layer of one head (exponential input gate, normaliser) with a linear head."""
 
+    EQUATION: ClassVar[str] = "c' = sig(f) c + exp(i) tanh(z), n' = sig(f) n + exp(i), h = sig(o) c'/n'"
+    SOURCE: ClassVar[str] = "Beck et al. 2024"
+
     kind: Literal["slstm"] = "slstm"
     hidden: Width = 256
     """Width of the state and of the embedding."""
@@ -183,6 +199,9 @@ class SLSTM(Spec):
 
 class Diagonal(Spec):
     """Diagonal linear recurrence: h_t = a(x_t) h_{t-1} [+ B x_t], elementwise, linear head."""
+
+    EQUATION: ClassVar[str] = "h' = a(x) h [+ B x], elementwise"
+    SOURCE: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
 
     kind: Literal["diagonal"] = "diagonal"
     hidden: Width = 256
@@ -205,6 +224,9 @@ class Diagonal(Spec):
 
 class DeltaNet(Spec):
     """Linear attention with the delta rule: n_h Householder-like steps per token, in blocks with an MLP."""
+
+    EQUATION: ClassVar[str] = "S' = (I - beta k k^T) S + beta k v^T, n_h times, o = S^T q"
+    SOURCE: ClassVar[str] = "Yang et al. 2024; Siems et al. 2025"
 
     kind: Literal["deltanet"] = "deltanet"
     layers: Annotated[int, Field(ge=1, le=96)] = 1
@@ -238,6 +260,9 @@ class DeltaNet(Spec):
 class Mamba(Spec):
     """Selective state space model (S6) with its short convolution and gate, in residual blocks."""
 
+    EQUATION: ClassVar[str] = "h' = exp(dt A) h + dt B u, y = C h + D u"
+    SOURCE: ClassVar[str] = "Gu, Dao 2023"
+
     kind: Literal["mamba"] = "mamba"
     layers: Annotated[int, Field(ge=1, le=96)] = 1
     """Blocks."""
@@ -259,6 +284,9 @@ class Mamba(Spec):
 
 class PDSSM(Spec):
     """Soft PD state space model: per token A = rowsoftmax(P) diag(tanh d), h_t = A h_{t-1}, linear head."""
+
+    EQUATION: ClassVar[str] = "h' = rowsoftmax(P_x) diag(tanh d_x) h"
+    SOURCE: ClassVar[str] = "soft permutation times diagonal"
 
     kind: Literal["pd_ssm"] = "pd_ssm"
     hidden: Width = 32
@@ -289,3 +317,17 @@ Model = Annotated[
     Transformer | LSTM | DenseSSM | RNN | GRU | SLSTM | Diagonal | DeltaNet | Mamba | PDSSM | PluginModel,
     Field(discriminator="kind"),
 ]
+
+KINDS: tuple[type[Spec], ...] = (
+    Transformer,
+    LSTM,
+    DenseSSM,
+    RNN,
+    GRU,
+    SLSTM,
+    Diagonal,
+    DeltaNet,
+    Mamba,
+    PDSSM,
+)
+"""The models that come with labtui; each has ``EQUATION`` (of one step) and ``SOURCE``."""

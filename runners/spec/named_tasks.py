@@ -6,6 +6,7 @@ job holds the table and never needs the name.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -13,7 +14,10 @@ from hashlib import sha256
 from itertools import combinations, permutations, product
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from runners.spec.errors import SpecError
+from runners.spec.task import Task
 
 Permutation = tuple[int, ...]
 Data = dict[str, Any]
@@ -44,6 +48,21 @@ def named_task(name: str) -> Data:
     hint = f"did you mean {near[0]!r}?" if near else f"expected a table or one such as {', '.join(EXAMPLES)}"
     raise SpecError(f"there is no task called {name!r}; {hint}")
 
+
+def task_of(name: str) -> Task:
+    """Give the task itself, checked as a spec's is.
+
+    Raises:
+        SpecError: no such name, or the product that it makes is too large.
+    """
+    try:
+        return _TASK.validate_json(json.dumps(named_task(name)))
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SpecError(f"{name}: {problem}") from None
+
+
+_TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 # Groups
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from store import curves
+from store import curves, wal
 from store import decode as d
 from store.connect import SCHEMA, TABLES, Opened, open_for_reading
 from store.errors import LabError, NotALab, from_sqlite
@@ -88,7 +88,8 @@ class Lab:
         self.schema: int = opened.schema
         self.no_room: bool = opened.no_room
         self.outdated: bool = opened.schema < SCHEMA
-        self._identity = self._stat()
+        self._place, self._written = self._look()
+        self._origin = wal.marks(self._rows(wal.MARKS))
         self._kappa = KappaCells(self._rows)
         self._columns = {name: self._columns_of(name) for name in TABLES}
 
@@ -104,12 +105,22 @@ class Lab:
             LabError: the file was moved, deleted or replaced,
             or is not what was opened where that is all that is seen.
         """
-        if self._stat() != self._identity:
-            if self._opened.still and self.path.exists():
-                raise LabError(f"{self.path} has been written since it was opened; open it again")
+        place, written = self._look()
+        if place != self._place:
             raise NotALab(
                 f"{self.path} was moved or replaced; expected the file that was opened: open it again"
             )
+        if written != self._written:
+            if self._opened.still:
+                raise LabError(f"{self.path} has been written since it was opened; open it again")
+            # the WAL was folded in, or another lab was copied over the file, which SQLite does not notice
+            now = wal.origin(self._opened.paths)
+            if now and now != self._origin:
+                raise NotALab(
+                    f"{self.path} was overwritten with another lab while it was open; open it again"
+                )
+            if now:
+                self._written = written
         return int(self._rows("PRAGMA data_version")[0][0])
 
     @contextmanager
@@ -127,14 +138,14 @@ class Lab:
                 if outermost:
                     self._rows("COMMIT")
 
-    def _stat(self) -> tuple[int, ...] | None:
+    def _look(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Which file lies at the path, and what tells that it was written."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - on every tick of the screen
         except OSError:
-            return None
-        if not self._opened.still:
-            return found.st_dev, found.st_ino
-        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, *self._opened.wal_now()
+            return (), ()
+        more = self._opened.wal_now() if self._opened.still else ()
+        return (found.st_dev, found.st_ino), (found.st_mtime_ns, found.st_size, *more)
 
     def _columns_of(self, table: str) -> frozenset[str]:
         return frozenset(

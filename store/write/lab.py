@@ -159,7 +159,7 @@ def set_calibration(tx: Tx, key: str, device: str, plan_json: str) -> None:
     )
 
 
-def prune_events(tx: Tx, keep: int = KEEP_EVENTS, *, at_once: int = PRUNED_AT_ONCE) -> int:
+def prune_events(tx: Tx, keep: int, *, at_once: int = PRUNED_AT_ONCE) -> int:
     """Forget the oldest events beyond the newest ``keep``, so many in one transaction; how many went."""
     return tx.run(
         "DELETE FROM event WHERE id <= (SELECT min(max(id) - :keep, min(id) + :at_once - 1) FROM event)",

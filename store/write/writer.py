@@ -203,10 +203,9 @@ class Writer:
         if seen == self._seen:
             return False
         now = wal.origin(self.paths)
-        if not self._origin or not now or now == self._origin:
+        if now == self._origin:
             self._seen = seen
-            return False
-        return True
+        return bool(self._origin and now) and now != self._origin  # nothing: half of it is written yet
 
     def _require_place(self) -> None:
         for path, mine in self._places.items():

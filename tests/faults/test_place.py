@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pytest
 from runners.pool import client as launcher
 from runners.pool.identity import Roster
 from store.check import check
+from store.errors import LabError
 from store.paths import LabPaths
 from store.read import open_lab
+from store.snapshot import snapshot
 from tests.support import labs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -123,3 +127,50 @@ def test_the_folder_beside_is_deleted(lab: Path, tmp_path: Path, counts: Counter
     assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
     labs.verify(lab)
     counts["folders deleted"] += 1
+
+
+@pytest.mark.slow
+def test_another_lab_is_copied_over_it(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    """``cp`` writes into the very file: it stays as it was copied, and who looks on is told."""
+    other = tmp_path / "other.db"
+    labs.make(other, labs.study(2))
+    content = other.read_bytes()
+    running = begun(lab, "--missing", "0.5")
+    workers = Roster(LabPaths(lab).folder / "workers.json").read()
+    with open_lab(lab) as reader:
+        reader.data_version()
+        shutil.copyfile(other, lab)
+        with pytest.raises(LabError, match="was overwritten with another lab"):
+            reader.data_version()
+    assert running.ended() == 1
+    assert not any(p.alive() for p in workers)
+    assert lab.read_bytes() == content
+    said = launcher.status(lab).message
+    assert "was overwritten with another lab" in said
+    assert list(LabPaths(lab).backups.glob("*left-behind*"))
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
+    counts["files copied over"] += 1
+
+
+@pytest.mark.slow
+def test_a_backup_is_restored_under_it(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
+    """``labtui db restore`` ends the supervisor first; what it had is kept, checkpoints included."""
+    saved = tmp_path / "saved.db"
+    snapshot(lab, saved)
+    running = begun(lab)
+    had = done(lab)
+    restored = subprocess.run(
+        [sys.executable, "-P", "-m", "labtui", "--lab", str(lab), "db", "restore", str(saved)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert restored.returncode == 0, restored.stderr
+    assert running.ended() == 0
+    assert done(lab) == []
+    (old,) = LabPaths(lab).backups.glob("replaced-*.db")
+    assert set(had) <= set(done(old))
+    assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
+    labs.verify(lab)
+    counts["files restored"] += 1

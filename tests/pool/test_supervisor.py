@@ -20,7 +20,9 @@ from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import JobRow
+from store.write import lab as lab_rows
 from tests.support import labs
+from tests.support.fake_workers import Simulation
 
 SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
 """A failing candidate takes a second: time to do something to it."""
@@ -423,3 +425,18 @@ def test_the_number_of_threads_does_not_depend_on_the_slots(lab_path: Path, word
         assert running.ended() == 0
     with open_lab(lab_path) as opened:
         assert opened.provenance(opened.jobs()[0].id)["threads"] == (3 if words else 2)
+
+
+def test_old_events_are_forgotten_while_it_runs(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_rows, "KEEP_EVENTS", 3)
+    labs.make(lab_path, labs.study(2))
+    world = Simulation(lab_path)
+    try:
+        for _ in range(6):
+            world.turn(5.0)
+        with open_lab(lab_path) as opened:
+            kept = opened.events(limit=1000)
+        assert kept[0].id > 3
+        assert len(kept) < kept[-1].id
+    finally:
+        world.close()

@@ -35,6 +35,8 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("submit", "submit", "queue a study or a job", True),
         Entry("run", "run", "supervise in the foreground until the queue is empty", True),
         Entry("daemon", "daemon", "the supervisor: start, stop, status, run", True),
+        Entry("models", "models", "the models that come with labtui, with their equations"),
+        Entry("tasks", "tasks", "the tasks that have a name: states, tokens, groups"),
         Entry("scan", "scan", "measure the whole success curve of a job on a ladder of N"),
     ),
     "look": (
