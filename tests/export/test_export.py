@@ -22,6 +22,7 @@ from tests.cli.conftest import Labtui
 from tests.cli.test_hostile import WORDS, fill
 
 DEMO = Path(__file__).resolve().parents[2] / "docs" / "labs" / "demo.db"
+MD = Path("out").with_suffix(".md")
 SPECIAL = '\\ { } $ & # _ % ~ ^ < > | " [ ] ≤ ≥ ≈ κ × – … * é 中 \U0001f468'
 
 
@@ -76,7 +77,7 @@ def test_without_pyarrow_one_sentence(labtui: Labtui, lab: Path, monkeypatch: py
     ("words", "said"),
     [
         (("jobs", "-o", "out.tex"), ".tex is for kappa and nstar"),
-        (("trials", "-o", "out.md"), ".md is for kappa and nstar"),
+        (("trials", "-o", str(MD)), ".md is for kappa and nstar"),
         (("kappa", "--json", "-o", "out.tex"), "two formats"),
         (("kappa", "--json", "-o", "out.parquet"), "two formats"),
         (("kappa", "-o", "lab.db"), "is there already"),
@@ -127,7 +128,7 @@ def compile_tex(text: str, folder: Path) -> None:
 def test_tables_for_papers(labtui: Labtui, tmp_path: Path, table: str) -> None:
     for ending in ("tex", "md"):
         assert labtui("--read-only", str(DEMO), "export", table, "-o", f"out.{ending}").code == 0
-    tex, md = Path("out.tex").read_text(), Path("out.md").read_text()
+    tex, md = Path("out.tex").read_text(), MD.read_text()
     check_tex(tex)
     compile_tex(tex, tmp_path)
     if table == "kappa":
@@ -148,9 +149,9 @@ def test_no_text_of_a_lab_is_markup(labtui: Labtui, lab: Path, tmp_path: Path, w
             Path(f"out.{ending}").unlink(missing_ok=True)
             assert labtui("export", table, "-o", f"out.{ending}").code == 0
         check_tex(Path("out.tex").read_text())
-        rows = [line for line in Path("out.md").read_text().splitlines() if line.startswith("|")]
+        rows = [line for line in MD.read_text().splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 2
-        assert "<b>" not in Path("out.md").read_text()
+        assert "<b>" not in MD.read_text()
     compile_tex(Path("out.tex").read_text(), tmp_path)
 
 
