@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from labtui.cli.context import Context
     from labtui.export.records import Record
     from store.read import Lab as StoredLab
-    from store.write import Submitted
+    from labtui.cli.writing import Submitted
 
 Frames = Literal["auto", "pandas", "polars", "rows"]
 """What tables come as."""
