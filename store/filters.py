@@ -121,6 +121,7 @@ JOB_ORDERS: dict[str, str] = {
     "finished": "job.finished_at",
     "progress": "job.progress",
     "best_loss": "job.best_loss",
+    "wall": "job.wall_s",
 }
 TRIAL_ORDERS: dict[str, str] = {
     "id": "trial.id",

@@ -8,7 +8,7 @@ it is valid now is ``can_<id>``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +39,18 @@ class Action:
     writes: bool = False
     """Changes the lab: not offered where it is read-only."""
     palette: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The word for it on a screen where the general one would say something else."""
+
+    def word(self, pane: str) -> str:
+        """What it is called on a screen."""
+        return self.labels.get(pane, self.label)
+
+    def palette_word(self, pane: str) -> str:
+        """What a list of everything calls it: its id where another action has the same word."""
+        word = self.word(pane)
+        twins = [a for a in on_pane(pane) if a.palette and a.word(pane) == word]
+        return word if len(twins) < 2 else self.id.removeprefix("show_").replace("_", " ")
 
 
 _JOBS = ("queue", "job")
@@ -68,11 +80,29 @@ ACTIONS: tuple[Action, ...] = (
     Action("half_up", ("ctrl+u",), "half", "half a page up", "Move", palette=False),
     Action("home", ("g", "home"), "top", "to the first", "Move", palette=False),
     Action("end", ("G", "end"), "end", "to the last", "Move", palette=False),
-    Action("next_panel", ("tab",), "panel", "the next panel, page or series", "Move", palette=False),
+    Action(
+        "next_panel",
+        ("tab",),
+        "panel",
+        "the next panel, page or series",
+        "Move",
+        footer=3,
+        palette=False,
+        labels={"kappa": "page", "scaling": "series"},
+    ),
     Action(
         "prev_panel", ("shift+tab",), "panel", "the previous panel, page or series", "Move", palette=False
     ),
-    Action("open", ("enter",), "open", "open what the cursor is on", "Move", footer=1, palette=False),
+    Action(
+        "open",
+        ("enter",),
+        "open",
+        "open what the cursor is on",
+        "Move",
+        footer=1,
+        palette=False,
+        labels={"job": "trials", "trials": "job", "kappa": "parts", "scaling": "job", "events": "job"},
+    ),
     Action(
         "back", ("escape",), "back", "one layer back: prompt, filter, marks, screen", "Move", palette=False
     ),
@@ -80,7 +110,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "filter", ("/",), "filter", "filter: state:running model:lstm L>=10 kappa<1", "Look", _LISTS, footer=3
     ),
-    Action("sort", ("o",), "sort", "sort by the next column", "Look", ("queue", "trials")),
+    Action("sort", ("o",), "sort", "choose the order from a list", "Look", ("queue", "trials")),
     Action("reverse", ("O",), "reverse", "turn the order round", "Look", ("queue", "trials")),
     Action(
         "prev_study",
@@ -88,9 +118,20 @@ ACTIONS: tuple[Action, ...] = (
         "study",
         "the previous study, page or job",
         "Look",
-        ("queue", "kappa", "scaling", "job", "trials"),
+        _PAGED,
+        labels={"job": "previous job", "kappa": "previous study"},
     ),
-    Action("next_study", ("]",), "study", "the next study, page or job", "Look", _PAGED, 6),
+    Action(
+        "next_study",
+        ("]",),
+        "study",
+        "the next study, page or job",
+        "Look",
+        _PAGED,
+        6,
+        labels={"job": "next job"},
+    ),
+    Action("next_failed", ("!",), "failed", "to the next job that failed", "Look", ("queue",), 8),
     Action(
         "axes", ("v",), "axes", "other axes for rows and columns, or for x", "Look", ("kappa", "scaling"), 2
     ),
@@ -120,9 +161,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark_all", ("M",), "mark all", "mark everything that the filter shows", "Mark", ("queue",)),
     # Verbs
     Action("pause", ("p",), "pause", "pause: checkpoint and stop, to go on later", "Jobs", _JOBS, 2, True),
-    Action("resume", ("r",), "resume", "resume what is paused", "Jobs", _JOBS, 7, True),
-    Action("cancel", ("x",), "cancel", "cancel; undone by u while it can be", "Jobs", _JOBS, 8, True),
-    Action("retry", ("R",), "retry", "queue again what failed or was cancelled", "Jobs", _JOBS, writes=True),
+    Action("resume", ("r",), "resume", "resume what is paused", "Jobs", _JOBS, 2, True),
+    Action("cancel", ("x",), "cancel", "cancel; undone by u while it can be", "Jobs", _JOBS, 2, True),
+    Action("retry", ("R",), "retry", "queue again what failed or was cancelled", "Jobs", _JOBS, 2, True),
     Action("undo", ("u",), "undo", "take back the last cancel, archive or delete", "Jobs", writes=True),
     Action(
         "raise_priority", ("plus", "+"), "priority+", "raise the priority by one", "Jobs", _JOBS, writes=True
@@ -140,8 +181,8 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "study_verbs",
         ("V",),
-        "study",
-        "a verb on the whole study that is shown",
+        "verbs",
+        "a verb on all jobs that are shown",
         "Jobs",
         ("queue",),
         9,
@@ -188,6 +229,18 @@ _NAMES = {
 }  # fmt: skip
 
 
+WHY_NOT = {
+    "pause": "takes queued or running jobs",
+    "resume": "takes paused jobs",
+    "cancel": "takes queued, running or paused jobs",
+    "retry": "takes failed or cancelled jobs",
+    "move_first": "takes queued or paused jobs",
+    "undo": "nothing to take back",
+    "compare": "mark two jobs first",
+    "next_failed": "no job has failed",
+    "start_supervisor": "one is at work already",
+}
+"""Why an action is not valid, where its name alone does not tell."""
 _MODIFIERS = ("ctrl", "shift", "alt", "meta", "super", "hyper")
 _KEYS = frozenset(
     [

@@ -26,7 +26,7 @@ from textual.screen import Screen
 
 from labtui.config import Settings, choose_glyphs, choose_theme, read_settings
 from labtui.text import clean, wrap
-from labtui.tui.actions import BY_ID, Action, Keymap, bindings, on_pane
+from labtui.tui.actions import BY_ID, WHY_NOT, Action, Keymap, bindings, on_pane
 from labtui.tui.dialogs import Choice, Chooser, Confirm, Help, Listing, Overlay, Prompt
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
 from labtui.tui.job_commands import JobCommands
@@ -360,6 +360,8 @@ class LabApp(App[None], inherit_bindings=False):
 
     def hand(self, action_id: str) -> Callable[[], object] | None:
         """What does an action here; None: nothing."""
+        if action_id == "show_job" and isinstance(self.front, QueuePane) and self.front.window.id is not None:
+            return self.front.do_open  # the row under the cursor
         if action_id.startswith("show_"):
             return partial(self.show_screen, action_id.removeprefix("show_"))
         return self._part(f"do_{action_id}")
@@ -378,6 +380,16 @@ class LabApp(App[None], inherit_bindings=False):
         """Ids of the actions that can be done here and now."""
         return frozenset(a.id for a in on_pane(self.front.key) if self.allowed(a))
 
+    def word(self, action: Action) -> str:
+        """What an action is called on the screen in front, as things are."""
+        return self.front.label(action.id) or action.word(self.front.key)
+
+    def click(self, action_id: str) -> None:
+        """A click on what is drawn as a key; a dialog keeps the screen behind it as it is."""
+        if not self.overlays and action_id in BY_ID:
+            self.burst = False
+            self.perform(action_id)
+
     def perform(self, action_id: str) -> None:
         """Do an action; where it is not valid, say so."""
         action = BY_ID[action_id]
@@ -385,7 +397,8 @@ class LabApp(App[None], inherit_bindings=False):
             if action.writes and (self.read_only or (self.common is not None and self.common.read_only)):
                 self.say("this lab is open read-only", "warn")
             elif action.palette:
-                self.say(f"{action.label}: not possible here now", "dim")
+                why = WHY_NOT.get(action_id, "not possible here now")
+                self.say(f"{self.word(action)}: {why}", "dim")
             return
         if action.writes and self.burst:
             self.push(
@@ -469,11 +482,21 @@ class LabApp(App[None], inherit_bindings=False):
             return rest if colon and head.lower() == action.label.lower() else action.help
 
         choices = [
-            Choice(a.label, partial(self.perform, a.id), words(a), self.keymap.name(a.id))
+            Choice(
+                a.palette_word(self.front.key), partial(self.perform, a.id), words(a), self.keymap.name(a.id)
+            )
             for a in on_pane(self.front.key)
             if a.palette and self.allowed(a)
         ]
-        self.push(Chooser("What do you want to do?", choices))
+
+        def typed(text: str) -> list[Choice]:
+            """A job by its number or its hash."""
+            number = text.strip().removeprefix("job").strip()
+            if not number.isdecimal() or len(number) > 9:
+                return []
+            return [Choice(f"job {int(number)}", partial(self.open_job, int(number)), "open this job")]
+
+        self.push(Chooser("What do you want to do?", choices, more=typed))
 
     def do_quit(self) -> None:
         self.exit()

@@ -18,6 +18,7 @@ from labtui.tui.lineedit import LineEdit
 from labtui.tui.pane import Pane
 from labtui.tui.terminal.bursts import in_burst
 from labtui.views.lines import Line, based, crop, ends, rule, text_line
+from labtui.views.signs import MEANINGS
 
 
 class Overlay(Pane, can_focus=True):
@@ -57,8 +58,12 @@ class Overlay(Pane, can_focus=True):
     def key(self, event: events.Key) -> None:
         """A key other than Esc."""
 
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
+    def follow(self, link: str) -> None:
+        """A click on a key or a row that is drawn here; one on anything else does nothing."""
+        name, _, value = link.partition(":")
+        own = getattr(self, f"click_{name}", None)
+        if own is not None:
+            own(value)
 
     def framed(self, title: str, body: Sequence[Line], width: int, height: int, note: str = "") -> list[Line]:
         """``body`` on a panel with a heading."""
@@ -112,29 +117,40 @@ class Prompt(Overlay):
 
 
 class Confirm(Overlay):
-    """A question that counts what it is about; y or enter says yes."""
+    """A question that counts what it is about; y says yes, and enter too, but where much would be lost."""
 
     at_foot = True
 
-    def __init__(self, question: str, then: Callable[[], None], detail: str = "") -> None:
+    def __init__(
+        self, question: str, then: Callable[[], None], detail: str = "", *, grave: bool = False
+    ) -> None:
+        """``grave``: enter says no, so that only y does it."""
         super().__init__()
         self.question = clean(question)
         self.detail = clean(detail)
         self.then = then
+        self.grave = grave
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
-        keys: Line = (("y", "key"), (" yes   ", "dim"), ("n", "key"), (" no ", "dim"))
+        yes, no = ("y", "n enter") if self.grave else ("y enter", "n")
+        keys: Line = (
+            (yes, "key @yes"), (" yes   ", "dim @yes"), (no, "key @no"), (" no ", "dim @no"),
+        )  # fmt: skip
         first = ends(((f" {self.question}", "title"),), keys, width)
         return [based(first, "panel"), based(crop(text_line(f" {self.detail}", "dim"), width), "panel")]
 
     def key(self, event: events.Key) -> None:
-        if event.key in ("y", "Y", "enter"):
-            if in_burst(event):
-                return  # pasted: nobody has read the question
+        if event.key in ("n", "N", "q") or (self.grave and event.key == "enter"):
             self.close()
-            self.then()
-        elif event.key in ("n", "N", "q"):
-            self.close()
+        elif event.key in ("y", "Y", "enter") and not in_burst(event):
+            self.click_yes()  # not where it was pasted: nobody has read the question
+
+    def click_yes(self, _value: str = "") -> None:
+        self.close()
+        self.then()
+
+    def click_no(self, _value: str = "") -> None:
+        self.close()
 
 
 @dataclass(frozen=True)
@@ -145,27 +161,42 @@ class Choice:
     then: Callable[[], object]
     note: str = ""
     key: str = ""
+    off: bool = False
+    """It stands there, dim, and does nothing."""
 
 
 class Chooser(Overlay):
     """A list to choose from, narrowed by typing."""
 
-    def __init__(self, title: str, choices: Sequence[Choice], empty: str = "nothing fits") -> None:
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        empty: str = "nothing fits",
+        *,
+        at: int = 0,
+        more: Callable[[str], list[Choice]] = lambda _text: [],
+    ) -> None:
+        """``at``: where the cursor begins; ``more``: choices that what is typed makes."""
         super().__init__()
         self.title_text = title
         self.choices = list(choices)
         self.empty = empty
         self.edit = LineEdit()
-        self.cursor = 0
+        self.cursor = at
         self.top = 0
+        self.more = more
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        return min(84, width - 4), min(len(self.choices) + 5, max(8, height - 6))
+        column = min(26, max((cell_len(c.label) for c in self.choices), default=0))
+        notes = max((cell_len(c.note) + len(c.key) for c in self.choices), default=0)
+        return min(72, max(40, column + notes + 9), width - 4), min(len(self.choices) + 5, 17, height - 4)
 
     def found(self) -> list[Choice]:
         """What fits: all words typed occur, those at the start of the label first."""
         words = self.edit.text.lower().split()
         fitting = [c for c in self.choices if all(w in f"{c.label} {c.note}".lower() for w in words)]
+        fitting += self.more(self.edit.text)
         return (
             sorted(fitting, key=lambda c: not c.label.lower().startswith(self.edit.text.lower()))
             if words
@@ -181,13 +212,16 @@ class Chooser(Overlay):
         column = min(26, max((len(c.label) for c in self.choices), default=0))
         for i, choice in enumerate(found[self.top : self.top + room], self.top):
             left: Line = (
-                (f" {fit(clean(choice.label), column)}", "strong" if i == self.cursor else ""),
+                (
+                    f" {fit(clean(choice.label), column)}",
+                    "dim" if choice.off else "strong" if i == self.cursor else "",
+                ),
                 (f"  {clean(choice.note)}", "dim"),
             )
             line = ends(
                 crop(left, max(10, width - 12 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2
             )
-            body.append(based(line, "cursor") if i == self.cursor else line)
+            body.append(based(line, f"cursor @row:{i}" if i == self.cursor else f"@row:{i}"))
         if not found:
             body.append(text_line(f" {self.empty}", "dim"))
         return self.framed(self.title_text, body, width, height, f"{len(found)}" if self.edit.text else "")
@@ -195,9 +229,7 @@ class Chooser(Overlay):
     def key(self, event: events.Key) -> None:
         found = self.found()
         if event.key == "enter":
-            self.close()
-            if found:
-                found[self.cursor].then()
+            self.choose(found[self.cursor] if found else None)
         elif event.key in ("down", "ctrl+n"):
             self.cursor = (self.cursor + 1) % max(1, len(found))
         elif event.key in ("up", "ctrl+p"):
@@ -209,6 +241,18 @@ class Chooser(Overlay):
         elif self.edit.key(event.key, event.character, event.is_printable):
             self.cursor = 0
 
+    def choose(self, choice: Choice | None) -> None:
+        """Do it; nothing where it is not to be had now."""
+        if choice is None or not choice.off:
+            self.close()
+            if choice is not None:
+                choice.then()
+
+    def click_row(self, value: str) -> None:
+        found = self.found()
+        if int(value) < len(found):
+            self.choose(found[int(value)])
+
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
         self.edit.insert(event.text)
@@ -216,21 +260,26 @@ class Chooser(Overlay):
 
 
 def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> list[Line]:
-    """The keys of a screen, by group, as they are now; what cannot be done at the moment is dim."""
+    """The signs of a screen, then its keys by group, as they are now; what cannot be done at the moment is
+    dim.
+    """
     groups: dict[str, list[Line]] = {}
-    order = ("Look", "Jobs", "Mark", "New", "Move", "Screens", "Lab")
+    order = ("Signs", "Look", "Jobs", "Mark", "New", "Move", "Screens", "Lab")
     here = on_pane(pane)
+    groups["Signs"] = [
+        ((f"  {sign:<6}", style), (meaning, "")) for sign, style, meaning in MEANINGS.get(pane, ())
+    ]
     for action in ACTIONS:
         if action in here and keymap.keys[action.id]:
             style = "" if action.id in valid else "dim"
             names = keymap.names(action.id)
-            first, *more = wrap(action.help, max(20, width - 16))
+            first, *more = wrap(action.help, max(16, width - 12))
             lines = groups.setdefault(action.group, [])
-            lines.append(((f"  {names:<13.13} ", "key"), (first, style)))
-            lines += [((" " * 16, ""), (word, style)) for word in more]
+            lines.append(((f"  {names:<9.9} ", "key"), (first, style)))
+            lines += [((" " * 12, ""), (word, style)) for word in more]
     out: list[Line] = []
     for group in order:
-        if group in groups:
+        if groups.get(group):
             out += [text_line(f" {group}", "heading"), *groups[group], ()]
     return out
 
@@ -265,6 +314,17 @@ def scrolled(top: int, key: str) -> tuple[int, bool]:
     return (top, True) if by is None else (top + by, False)
 
 
+def _in_pages(lines: Sequence[Line], each: int, room: int) -> list[Line]:
+    """Lines in two columns that are read page by page: down the left one, down the right one, then on."""
+    out: list[Line] = []
+    for first in range(0, len(lines), 2 * room):
+        left = lines[first : first + room]
+        right = list(lines[first + room : first + 2 * room])
+        right += [()] * (len(left) - len(right))
+        out += [(*crop(a, each), *crop(b, each)) for a, b in zip(left, right, strict=True)]
+    return out
+
+
 class Help(Overlay):
     """All keys of the screen in front."""
 
@@ -273,22 +333,18 @@ class Help(Overlay):
         self.top = 0
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        return min(132, width - 2) if width >= 130 else min(78, width - 2), height - 2
+        return min(100 if width >= 100 else 76, width - 2), min(height - 2, 20)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         app = self.lab_app
-        columns = 2 if width >= 120 else 1
+        columns = 2 if width >= 96 else 1
         each = (width - 4) // columns
         lines = help_lines(app.front.key, app.keymap, each, app.valid())
         room = height - 3
         if columns == 2:
-            half = (len(lines) + 1) // 2
-            # A group is not torn apart where its heading is near.
-            cut = next((i + 1 for i in range(half, len(lines)) if not lines[i]), half)
-            pairs = zip(lines[:cut], lines[cut:] + [()] * (2 * cut - len(lines)), strict=False)
-            lines = [(*crop(a, each), *crop(b, each)) for a, b in pairs]
+            lines = _in_pages(lines, each, room)
         self.top = max(0, min(self.top, len(lines) - room))
-        more = "j k scrolls" if len(lines) > room else ""
+        more = f"j k scrolls, {100 * (self.top + room) // len(lines)} %" if len(lines) > room else ""
         return self.framed(
             f"{app.front.key.capitalize()}: keys", lines[self.top : self.top + room], width, height, more
         )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import events
-
 from labtui.text import clean, wrap
-from labtui.tui.actions import SCREENS
+from labtui.tui.actions import on_pane
 from labtui.tui.header import footer_line, tab_line, title_line
 from labtui.tui.pane import Pane
 from labtui.views.lines import Line, based, crop, text_line
@@ -22,21 +20,9 @@ class Header(Pane):
         app = self.lab_app
         return [
             title_line(app.lab_path, app.common, width),
-            tab_line(app.front.key, app.keymap, width),
+            tab_line(app.front.key, app.keymap, width, typing=app.front.typing),
             text_line("─" * width, "faint"),
         ]
-
-    def on_click(self, event: events.Click) -> None:
-        if event.y != 1:
-            return
-        x = 0
-        app = self.lab_app
-        spans = tab_line(app.front.key, app.keymap, 10_000)
-        for i, screen in enumerate(SCREENS):
-            x += len(spans[2 * i][0]) + len(spans[2 * i + 1][0])
-            if event.x < x:
-                app.show_screen(screen)
-                return
 
 
 class Banner(Pane):
@@ -62,7 +48,8 @@ class Footer(Pane):
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         app = self.lab_app
-        return [footer_line(app.front.key, app.keymap, width, app.valid(), app.flash)]
+        words = {a.id: app.word(a) for a in on_pane(app.front.key)}
+        return [footer_line(app.front.key, app.keymap, width, app.valid(), app.flash, words)]
 
 
 class TooSmall(Pane):

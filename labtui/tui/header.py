@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from rich.cells import cell_len
 
 from labtui.text import clean, fit
-from labtui.tui.actions import SCREENS, Keymap, on_pane
+from labtui.tui.actions import SCREENS, Keymap, key_name, on_pane
 from labtui.tui.poller import Common
-from labtui.views.lines import Line, Span, crop, ends, size, thin_bar
+from labtui.views import numbers as figures
+from labtui.views.lines import Line, Span, based, crop, ends, size, thin_bar
 from labtui.views.signs import STATE_SIGN, state_style
 
 TITLES = {name: name.capitalize() for name in SCREENS}
@@ -26,9 +28,10 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
         n = common.counts.get(state, 0)
         if n or state in ("running", "queued"):
             style = state_style(state) if n else "dim"
+            link = " @next_failed" if state == "failed" else ""
             right += [
-                (f"{STATE_SIGN[state]} ", style),
-                (f"{n} {state}  " if width >= 100 else f"{n}  ", style),
+                (f"{STATE_SIGN[state]} ", style + link),
+                (f"{figures.exact(n)} {state}  " if width >= 100 else f"{figures.exact(n)}  ", style + link),
             ]
     right += [*supervisor_spans(common), (" ", "")]
     room = width - size(tuple(right)) - size(flag) - 10
@@ -52,8 +55,10 @@ def supervisor_spans(common: Common) -> Line:
     return (("● ", "ok" if row.state == "running" else "warn"), ("idle" if idle else words[row.state], "dim"))
 
 
-def tab_line(current: str, keymap: Keymap, width: int) -> Line:
-    """The screens and their keys; the one in front stands out."""
+def tab_line(current: str, keymap: Keymap, width: int, *, typing: bool = False) -> Line:
+    """The screens and their keys; the one in front stands out. While plain keys are ``typing``, the keys of
+    screens are dim: they write digits.
+    """
     names = {s: TITLES[s] for s in SCREENS}
     if width < 76:
         names = {s: t if s == current else t[:3] for s, t in names.items()}
@@ -62,40 +67,60 @@ def tab_line(current: str, keymap: Keymap, width: int) -> Line:
         keys = keymap.keys[f"show_{screen}"]
         key = next((k for k in keys if k.isdecimal()), keymap.name(f"show_{screen}"))
         hot = screen == current
-        spans.append((f" {key} ", "tab key" if hot else "key"))
-        spans.append((f"{names[screen]} ", "tab" if hot else "dim"))
+        ink = "dim" if typing else "key"
+        spans.append((f" {key} ", f"{'tab ' if hot else ''}{ink} @show_{screen}"))
+        spans.append((f"{names[screen]} ", f"{'tab' if hot else 'dim'} @show_{screen}"))
     return crop(tuple(spans), width)
 
 
 def footer_line(
-    pane: str, keymap: Keymap, width: int, valid: frozenset[str], message: tuple[str, str] | None
+    pane: str,
+    keymap: Keymap,
+    width: int,
+    valid: frozenset[str],
+    message: tuple[str, str] | None,
+    words: Mapping[str, str] | None = None,
 ) -> Line:
-    """The keys that matter here, or for a moment what just happened."""
-    if message is not None:
-        text, style = message
-        return crop(((" ", ""), (text, style)), width)
+    """The keys that matter here; before them, for a moment, what just happened: it leaves as many keys as
+    there is room for. ``words``: what actions are called here.
+    """
+    words = words or {}
     chosen = sorted(
         (a for a in on_pane(pane) if a.footer and a.id in valid and a.id != f"show_{pane}"),
         key=lambda a: a.footer,
     )
+    told: Line = ((" ", ""),) if message is None else ((f" {message[0]}   ", message[1]),)
     parts: list[tuple[int, Line]] = []
-    room = width - 1
+    room = width - size(told)
     ordered = [a for a in chosen if a.footer >= 10] + [a for a in chosen if a.footer < 10]
     for action in ordered:
-        part: Line = ((keymap.name(action.id), "key"), (f" {action.label}  ", "dim"))
+        label = words.get(action.id, action.word(pane))
+        part: Line = (
+            (_typed(keymap, pane, action.id), f"key @{action.id}"),
+            (f" {label}  ", f"dim @{action.id}"),
+        )
         if size(part) <= room:
             parts.append((action.footer, part))
             room -= size(part)
     left = [p for rank, p in sorted(parts, key=lambda x: x[0]) if rank < 10]
     right = [p for rank, p in sorted(parts, key=lambda x: x[0]) if rank >= 10]
-    return ends(((" ", ""), *(s for p in left for s in p)), tuple(s for p in right for s in p), width)
+    return ends((*told, *(s for p in left for s in p)), tuple(s for p in right for s in p), width)
+
+
+def _typed(keymap: Keymap, pane: str, action_id: str) -> str:
+    """The key of an action; on New, where plain keys are typing, one that is none."""
+    if pane == "new":
+        keys = [k for k in keymap.keys[action_id] if len(k) > 1 and k not in ("question_mark", "ctrl+c")]
+        if keys:
+            return key_name(keys[0])
+    return keymap.name(action_id)
 
 
 def study_strip(common: Common, chosen: int | None, width: int) -> Line:
     """All studies with how far they are, the chosen one lit;
     those that do not fit are counted, not hidden.
     """
-    spans: list[Span] = [(" all ", "tab" if chosen is None else "dim"), ("  ", "")]
+    spans: list[Span] = [(" all ", f"{'tab' if chosen is None else 'dim'} @study:"), ("  ", "")]
     studies = [s for s in common.studies if not s.archived]
     start = next((i for i, s in enumerate(studies) if s.id == chosen), 0)
     # The chosen study is always among those shown.
@@ -108,10 +133,14 @@ def study_strip(common: Common, chosen: int | None, width: int) -> Line:
         total = sum(study.counts.values())
         ended = sum(study.counts.get(s, 0) for s in ("done", "failed", "cancelled"))
         hot = study.id == chosen
-        part: Line = (
-            (f" {clean(study.name)[:24]} ", "tab" if hot else "fg"),
-            *thin_bar(ended / total if total else 0.0, 8, "ok" if ended == total else "accent"),
-            (f" {ended}/{total}  ", "dim"),
+        link = f"@study:{study.id}"
+        part: Line = based(
+            (
+                (f" {clean(study.name)[:24]} ", "tab" if hot else "fg"),
+                *thin_bar(ended / total if total else 0.0, 8, "ok" if ended == total else "accent"),
+                (f" {figures.exact(ended)}/{figures.exact(total)}  ", "dim"),
+            ),
+            link,
         )
         if size(part) > room:
             break

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from labtui.config import Settings
-    from labtui.tui.actions import Keymap
+    from labtui.tui.actions import Action, Keymap
     from labtui.tui.poller import Common, Poller
     from labtui.tui.screens.checking import Checked
     from labtui.tui.theme import Palette
@@ -21,9 +21,11 @@ class Front(Protocol):
     """The screen in front, as the app's parts see it."""
 
     key: ClassVar[str]
+    typing: ClassVar[bool]
 
     def selection(self) -> list[int]: ...
     def selected_rows(self) -> list[JobRow]: ...
+    def states(self) -> Mapping[str, int]: ...
     def redraw(self) -> None: ...
 
 
@@ -84,6 +86,8 @@ class Host(Protocol):
     # Keys
 
     def valid(self) -> frozenset[str]: ...
+    def word(self, action: Action) -> str: ...
+    def click(self, action_id: str) -> None: ...
 
     # Dialogs and words
 

@@ -5,7 +5,7 @@ Each is one command row that the supervisor obeys; none blocks the screen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 from labtui.text import clean
 from labtui.tui.dialogs import Choice, Chooser, Confirm
 from labtui.tui.supervisor_link import SupervisorLink
+from labtui.views import numbers as figures
 
 if TYPE_CHECKING:
     from labtui.tui.host import Host
     from labtui.tui.screens.checking import Checked
+    from store.rows import JobRow
 
+MORE = 10
+"""Verbs on more jobs than this need a y: enter says no."""
 MANY = 1
 """Verbs on more jobs than this ask first."""
 _PAST = {
@@ -82,19 +86,33 @@ class JobCommands:
 
     def verb(self, name: str, *args: Any, ask: bool = False) -> None:
         """A verb on what is selected; on many jobs, or where it takes something away,
-        after a question that counts.
+        after a question that names them and what is lost.
         """
         ids = self.app.front.selection()
         if not ids:
             return
         if len(ids) > MANY or ask:
             what = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
-            detail = "undone by u" if name in _UNDO else ""
-            self.app.push(
-                Confirm(f"{name.capitalize()} {what}?", lambda: self._many(name, ids, args), detail)
-            )
+            self.confirm(name, f"{name.capitalize()} {what}?", ids, lambda: self._many(name, ids, args))
         else:
             self.command(name, ids, *args)
+
+    def confirm(self, name: str, question: str, ids: Sequence[int], then: Callable[[], None]) -> None:
+        """Ask before a verb: which jobs, what is lost, how it is taken back; where it deletes or takes more
+        than ten, enter says no.
+        """
+        window = getattr(self.app.front, "window", None)
+        loaded = self.app.front.selected_rows() if window is None else window.rows.values()
+        chosen = set(ids)
+        rows = [row for row in loaded if row.id in chosen]
+        told = [_some(ids)] if len(ids) > 1 else []
+        lost = _lost(name, rows)
+        if lost:
+            told.append(lost)
+        undo = self.app.keymap.name("undo")
+        if name in _UNDO:
+            told.append(f"{undo} takes it back")
+        self.app.push(Confirm(question, then, "; ".join(told), grave=name == "delete" or len(ids) > MORE))
 
     def _many(self, name: str, ids: list[int], args: Sequence[Any]) -> None:
         self.command(name, ids, *args)
@@ -108,26 +126,26 @@ class JobCommands:
 
     can_note = can_tag = can_archive = can_delete = can_raise_priority = can_lower_priority = can_verb
 
-    def _any_in(self, *states: str) -> bool:
+    def _any_in(self, states: tuple[str, ...]) -> bool:
         """Whether a selected job is in one of these states; those that are not loaded may be."""
         ids = self.app.front.selection()
         rows = self.app.front.selected_rows()
         return bool(ids) and (len(rows) < len(ids) or any(row.state in states for row in rows))
 
     def can_pause(self) -> bool:
-        return self._any_in("queued", "running")
+        return self._any_in(TAKES["pause"])
 
     def can_resume(self) -> bool:
-        return self._any_in("paused")
+        return self._any_in(TAKES["resume"])
 
     def can_cancel(self) -> bool:
-        return self._any_in("queued", "running", "paused")
+        return self._any_in(TAKES["cancel"])
 
     def can_retry(self) -> bool:
-        return self._any_in("failed", "cancelled")
+        return self._any_in(TAKES["retry"])
 
     def can_move_first(self) -> bool:
-        return self._any_in("queued", "paused")
+        return self._any_in(("queued", "paused"))
 
     def do_pause(self) -> None:
         self.verb("pause")
@@ -211,13 +229,48 @@ class JobCommands:
             else "all"
         )
         ids = list(window.ids)
+        states = self.app.front.states()
+        title = f"Study {name}" if study is not None else "All jobs"
 
-        def then(verb: str) -> None:
-            question = f"{verb.capitalize()} the {len(ids):,} jobs of {name}?"
-            self.app.push(
-                Confirm(question, lambda: self.command(verb, ids), "undone by u" if verb in _UNDO else "")
-            )
+        def then(verb: str, n: int) -> None:
+            question = f"{verb.capitalize()} {n:,} job{'s' if n != 1 else ''} of {name}?"
+            self.confirm(verb, question, ids, lambda: self.command(verb, ids))
 
-        verbs = ("pause", "resume", "cancel", "retry", "archive", "delete")
-        choices = [Choice(v, partial(then, v), f"the {len(ids):,} jobs of {name}") for v in verbs]
-        self.app.push(Chooser(f"Study {name}", choices))
+        choices = []
+        for verb, takes in TAKES.items():
+            found = [(states.get(state, 0), state) for state in takes if states.get(state, 0)]
+            n = sum(count for count, _ in found) if takes and states else len(ids)
+            note = ", ".join(f"{count:,} {state}" for count, state in found)
+            if not (takes and states):
+                note = f"{n:,} jobs" if not takes else f"those that are {' or '.join(takes)}"
+            note = note or f"no job is {' or '.join(takes)}"
+            choices.append(Choice(verb, partial(then, verb, n), note, off=not n))
+        self.app.push(Chooser(title, choices))
+
+
+TAKES: dict[str, tuple[str, ...]] = {
+    "pause": ("running", "queued"),
+    "resume": ("paused",),
+    "cancel": ("running", "queued", "paused"),
+    "retry": ("failed", "cancelled"),
+    "archive": (),
+    "delete": (),
+}
+"""The states of jobs that a verb takes; none named: all."""
+
+
+def _some(ids: Sequence[int]) -> str:
+    """The first of many ids, and how many more there are."""
+    shown = ", ".join(map(str, ids[:6]))
+    return f"{shown} and {len(ids) - 6:,} more" if len(ids) > 6 else shown
+
+
+def _lost(name: str, rows: Sequence[JobRow]) -> str:
+    """What a verb takes away of the work that these jobs have had, as far as they are loaded."""
+    if name not in ("cancel", "delete"):
+        return ""
+    spent = sum(row.wall_s for row in rows if name == "delete" or row.state in TAKES["cancel"])
+    found = sum(row.status != "open" for row in rows) if name == "delete" else 0
+    parts = [f"{figures.duration(spent)} of training"] if spent >= 1 else []
+    parts += [f"{found:,} N* known"] if found else []
+    return ", ".join(parts)

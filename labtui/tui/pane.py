@@ -2,6 +2,7 @@
 
 A pane asks its ``draw`` for lines, compares them with what stands on the screen and refreshes the differing
 columns of the differing rows. Nothing equal is sent again, and a hidden pane draws nothing.
+A span whose styles hold a word such as ``@pause`` does that at a click.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -96,6 +98,37 @@ class Pane(Widget, inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         self.redraw()
+
+    def link_at(self, x: int, y: int) -> str:
+        """What a click at a cell does: the word after ``@`` among its span's styles; empty: nothing."""
+        if 0 <= y < len(self._lines):
+            for text, key in self._lines[y]:
+                x -= len(text) if text.isascii() else cell_len(text)
+                if x < 0:
+                    return next((word[1:] for word in key.split() if word.startswith("@")), "")
+        return ""
+
+    def follow(self, link: str) -> None:
+        """Do what a drawn span stands for: ``click_<name>`` of this pane with what follows the colon,
+        else the action of that name.
+        """
+        name, _, value = link.partition(":")
+        own = getattr(self, f"click_{name}", None)
+        if own is not None:
+            own(value)
+        else:
+            self.lab_app.click(name)
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        link = self.link_at(event.x, event.y)
+        if link:
+            self.follow(link)
+        else:
+            self.click(event.x, event.y)
+
+    def click(self, x: int, y: int) -> None:
+        """A click at a cell that stands for nothing of its own."""
 
     def render_line(self, y: int) -> Strip:
         app = self.lab_app

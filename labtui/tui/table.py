@@ -102,6 +102,13 @@ class Window(Generic[Row]):
         self.cursor = index if index >= 0 else len(self.ids) + index
         self.clamp()
 
+    def scroll_to(self, share: float) -> None:
+        """The window and its cursor at a share of the whole, 0 to 1: a click on the scroll bar."""
+        self.top = round(share * max(0, len(self.ids) - self.height))
+        self.cursor = min(max(self.cursor, self.top), self.top + self.height - 1)
+        self.held = True
+        self.clamp()
+
     def toggle_mark(self) -> None:
         if self.id is not None:
             self.marked ^= {self.id}
@@ -127,7 +134,8 @@ def heading(columns: Sequence[tuple[Column, int]], width: int, sort: str = "", g
         hot = bool(column.sort) and column.sort == sort.lstrip("-")
         if hot:
             title += "▾" if sort.startswith("-") else "▴"
-        spans.append(cell(title, room, "head accent" if hot else "head", column.align))
+        link = f" @sort:{column.sort}" if column.sort else ""
+        spans.append(cell(title, room, ("head accent" if hot else "head") + link, column.align))
     return crop(tuple(spans), width, "head")
 
 

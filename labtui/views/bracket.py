@@ -152,7 +152,8 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
             (fit(best, 9, ">"), "ok" if good else "dim"),
             (fit(figures.duration(probe.wall_s or None), 8, ">"), "dim"),
         )
-    return based(line, "cursor") if mark == "accent" else line
+    link = f"@probe:{probe.id}"
+    return based(line, f"cursor {link}" if mark == "accent" else link)
 
 
 def _progress(job: JobRow, probe: ProbeRow) -> Line:

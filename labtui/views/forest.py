@@ -105,7 +105,8 @@ def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
         (" ", ""),
         *_joined(cells),
     )
-    return based(line, "cursor") if here else line
+    link = f"@kappa:{cell.id}"
+    return based(line, f"cursor {link}" if here else link)
 
 
 def _joined(cells: Sequence[Span]) -> list[Span]:

@@ -81,10 +81,12 @@ def ends(left: Line, right: Line, width: int, style: str = "") -> Line:
     return (*crop(left, room, style), *right)
 
 
-def rule(title: str, width: int, note: str = "", *, hot: bool = False) -> Line:
+def rule(title: str, width: int, note: str | Line = "", *, hot: bool = False) -> Line:
     """The heading of a panel: its title, a thin line, and a note at the right."""
     head: Line = ((f"{title} ", "title" if hot else "heading"),)
-    tail: Line = ((f" {note}", "dim"),) if note else ()
+    tail: Line = ((f" {note}", "dim"),) if isinstance(note, str) and note else ()
+    if note and not isinstance(note, str):
+        tail = ((" ", ""), *note)
     fill = width - size(head) - size(tail)
     if fill < 2:
         return crop(head, width)

@@ -182,6 +182,8 @@ class Series:
     """A fitted line, drawn dotted."""
     dash: tuple[int, int] = (1, 0)
     """Dots on and off along the joined line."""
+    link: str = ""
+    """What a click on a point does, the point's number behind it; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -273,8 +275,8 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
         if len(good) == 1:
             canvas.dot(*good[0], one.style)
     if one.sign:
-        for px, py in good:
-            canvas.put(px, py, one.sign, one.style)
+        for i, (px, py) in enumerate(good):
+            canvas.put(px, py, one.sign, f"{one.style} @{one.link}{i}" if one.link else one.style)
     for px, py in one.arrows:
         canvas.put(x.place(px), _inside(y.place(py)), "↑", one.style)
 

@@ -27,10 +27,10 @@ COLUMNS = (
     Column("format", "format", 7, rank=3, sort="format"),
     Column("lengths", "lengths", 7, rank=1, sort="L"),
     Column("bracket", "bracket", 13, rank=4, grow=3),
-    Column("nstar", "N* ", 13, ">"),
+    Column("nstar", "N* ", 13, ">", sort="n"),
     Column("tried", "tried", 5, ">", rank=7),
     Column("grid", "grid", 12, rank=5, sort="progress"),
-    Column("eta", "time", 6, ">", rank=3),
+    Column("eta", "time", 6, ">", rank=3, sort="wall"),
     Column("device", "device", 7, rank=9),
     Column("name", "name", 12, rank=10, grow=2, sort="name"),
 )

@@ -45,3 +45,60 @@ RATES = tuple(f"rate.{i}" for i in range(5))
 """Learning rates in order, the largest first: a ramp, since they are a scale and no names;
 no model has these colours.
 """
+
+_VALUES = (
+    ("~", "", "reckoned, not measured"),
+    ("≤ ≥", "", "a bound: searches of the sum still run"),
+    (">", "warn", "N* lies beyond N_max"),
+    ("[…]", "", "90 % interval"),
+    ("!", "warn", "failed again with more data"),
+)
+_MODELS = (
+    ("▲", "model.transformer", "transformer"),
+    ("■", "model.lstm", "lstm"),
+    ("●", "model.dense_ssm", "dense SSM"),
+)
+_BRACKET = (
+    ("·", "faint", "fails"),
+    ("━", "accent", "N* can be here"),
+    ("◆", "accent", "N* found"),
+    ("→", "accent", "N* beyond N_max"),
+)
+_VERDICTS = (
+    ("✓", "ok", "succeeds"),
+    ("✗", "bad", "fails"),
+    ("●", "accent", "in training"),
+    ("○", "dim", "tried ahead, counts for nothing yet"),
+)
+_OUTCOMES = (
+    ("✓", "ok", "learned: loss below ε"),
+    ("✗", "dim", "not learned"),
+    ("∞", "warn", "diverged"),
+    ("·", "dim", "stopped: the candidate was decided (2/3)"),
+    ("‖", "warn", "interrupted, goes on"),
+    ("?", "bad", "lost"),
+)
+_STATES = tuple((sign, state_style(state), state) for state, sign in STATE_SIGN.items())
+MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "queue": (*_STATES, *_BRACKET, *_MODELS, ("•", "mark", "marked"), ("s2l", "", "lengths 2 to L, scaled")),
+    "job": (*_VERDICTS, *_OUTCOMES, ("ε", "warn", "the loss that counts as learned"), *_VALUES[:1]),
+    "kappa": (
+        ("κ", "", "Σ N*(n) / N*(joint)"),
+        ("<1 >1", "", "interferes (orange), shares (blue)"),
+        ("2/3", "dim", "searches that are done"),
+        *_VALUES[1:],
+        *_MODELS,
+    ),
+    "scaling": (
+        *_MODELS,
+        ("▲◭△", "", "formats: outcome, cot, acot"),
+        ("┃", "", "what the bracket leaves open"),
+        ("↑", "", "N* beyond N_max"),
+        ("┄", "", "the fitted law"),
+    ),
+    "trials": _OUTCOMES,
+    "events": (("•", "mark", "new since your last visit"), *_STATES),
+    "compare": (*_VERDICTS, *_MODELS),
+    "new": (),
+}
+"""What the signs of each screen say: (sign, style, meaning)."""

@@ -141,7 +141,7 @@ class FakeLab:
         from store.errors import LabError
 
         for r in self.rows:
-            if r.id == reference or r.hash.startswith(str(reference)):
+            if r.id == reference or (isinstance(reference, str) and r.hash.startswith(reference)):
                 return r
         raise LabError(f"there is no job {reference}")
 

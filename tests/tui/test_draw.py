@@ -260,7 +260,10 @@ def test_the_frame_fits_every_width() -> None:
         assert size(footer) == width
         assert "help" in plain(footer)
         assert "quit" in plain(footer)
-    assert plain(footer_line("queue", keymap, 80, everything, ("done", "ok"))) == " done"
+    told = plain(footer_line("queue", keymap, 80, everything, ("done", "ok")))
+    assert told.startswith(" done   enter open")  # what happened takes no key away that has room
+    assert told.endswith("? help  q quit")
+    assert plain(footer_line("queue", keymap, 80, everything, ("x" * 90, "ok"))).endswith("…")
 
 
 def test_studies_that_do_not_fit_are_counted() -> None:

@@ -69,7 +69,7 @@ def test_own_keys_are_told_everywhere(terminal: Start, small: Path, tmp_path: Pa
     t = terminal(small, LABTUI_CONFIG=str(config), LABTUI_KEY_QUIT="ctrl+x")
     t.sees("K Kappa", "^x quit")
     t.type("?")
-    t.sees("P             pause: checkpoint and stop")
+    t.sees("P         pause: checkpoint and stop")
     t.type("\x1b")
     t.until(lambda s: "pause: checkpoint" not in s)
     t.type("K")

@@ -16,7 +16,7 @@ from labtui.views.bracket import HEADS, WIDE, bracket_chart
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
 from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
-from labtui.views.lines import Line, beside, inset, rule, stack
+from labtui.views.lines import Line, Span, beside, inset, rule, stack
 from labtui.views.signs import model_style
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
@@ -140,7 +140,19 @@ class JobPane(ScreenPane):
         return self.size.width >= 110
 
     def _tabs(self) -> tuple[str, ...]:
-        return TEXTS if self._wide() else NARROW
+        """The panels that the key turns to; of a failed job the log is the next one."""
+        tabs = TEXTS if self._wide() else NARROW
+        if self.data is not None and self.data.job.state == "failed":
+            return tabs[0], "log", *(t for t in tabs[1:] if t != "log")
+        return tabs
+
+    def label(self, action_id: str) -> str:
+        """The footer names the panel that the key turns to."""
+        by = {"next_panel": 1, "prev_panel": -1}.get(action_id)
+        return "" if by is None else self._tabs()[(self.tab + by) % len(self._tabs())]
+
+    def can_next_panel(self) -> bool:
+        return self.data is not None
 
     def _text(self) -> str:
         return self._tabs()[self.tab % len(self._tabs())]
@@ -249,16 +261,25 @@ class JobPane(ScreenPane):
             self.scroll = max(0, min(self.scroll, len(lines) - height + 1))
         top = self.scroll if hot else max(0, len(lines) - height + 1)
         below = len(lines) - top - max(0, height - 1)
-        more = f"{below} more ↓ {self.lab_app.keymap.name('page_down')}   " if hot and below > 0 else ""
-        note = more + self._others(name)
-        return [rule(name, width, note.rstrip()), *lines[top : top + max(0, height - 1)]]
+        more: Line = ()
+        if hot and below > 0:
+            more = ((f"{below} more ↓ {self.lab_app.keymap.name('page_down')}   ", "dim @page_down"),)
+        return [
+            rule(name, width, (*more, *self._others(name))),
+            *lines[top : top + max(0, height - 1)],
+        ]
 
-    def _others(self, name: str) -> str:
+    def _others(self, name: str) -> Line:
         """The panels that the key turns to, where this one is among those that it turns."""
-        tabs = self._tabs()
         if name != self._text():
-            return ""
-        return f"{self.lab_app.keymap.name('next_panel')} {'  '.join(t for t in tabs if t != name)}"
+            return ()
+        spans: list[Span] = [(self.lab_app.keymap.name("next_panel"), "dim @next_panel")]
+        tabs = self._tabs()
+        at = tabs.index(name)
+        spans += [
+            (f"  {t}" if i else f" {t}", f"dim @panel:{t}") for i, t in enumerate(tabs[at + 1 :] + tabs[:at])
+        ]
+        return tuple(spans)
 
     # Hands
 
@@ -309,19 +330,36 @@ class JobPane(ScreenPane):
     def wheel(self, by: int) -> None:
         self._choose(1 if by > 0 else -1)
 
-    def do_next_panel(self) -> None:
-        self.tab = (self.tab + 1) % len(self._tabs())
+    def _turn(self, tab: int) -> None:
+        self.tab = tab % len(self._tabs())
         self.scroll = 0
         self.redraw()
+        self.lab_app.refresh_frame()
         if self._text() == "log":
             self.reload()
 
+    def do_next_panel(self) -> None:
+        self._turn(self.tab + 1)
+
     def do_prev_panel(self) -> None:
-        self.tab = (self.tab - 1) % len(self._tabs())
-        self.scroll = 0
-        self.redraw()
-        if self._text() == "log":
-            self.reload()
+        self._turn(self.tab - 1)
+
+    def click_panel(self, name: str) -> None:
+        if name in self._tabs():
+            self._turn(self._tabs().index(name))
+
+    def click_probe(self, value: str) -> None:
+        """A click on a candidate shows it; one on the shown candidate opens its trials."""
+        if self.data is None:
+            return
+        if self.data.probe == int(value) and self.request.probe_id is not None:
+            self.do_open()
+            return
+        ids = [p.id for p in self.data.probes]
+        if int(value) in ids:
+            self._choose(
+                ids.index(int(value)) - (ids.index(self.data.probe) if self.data.probe in ids else -1)
+            )
 
     def do_follow(self) -> None:
         self.following = not self.following

@@ -24,7 +24,7 @@ from labtui.views.kappa import (
     proof,
     terms_plot,
 )
-from labtui.views.lines import Line, Span, beside, crop, ends, inset, rule, text_line
+from labtui.views.lines import Line, Span, based, beside, crop, ends, inset, rule, text_line
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class KappaPane(ScreenPane):
             here = i == self.row and j == self.column
             after = i == self.row and j == self.column + 1 and j > self.left
             spans.append(("┃" if here or after else " ", frame))
-            spans.extend(cell_spans(table.at(key, column), each))
+            spans.extend(based(tuple(cell_spans(table.at(key, column), each)), f"@cell:{i},{j}"))
         spans.append(("┃" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
         return tuple(spans)
 
@@ -301,9 +301,7 @@ class KappaPane(ScreenPane):
                 self._state(part.state),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )
-            lines.append(
-                tuple((t, f"cursor {k}") for t, k in crop(spans, width)) if here else crop(spans, width)
-            )
+            lines.append(based(crop(spans, width), f"cursor @term:{i}" if here else f"@term:{i}"))
         total, formula = proof(kappa)
         if formula and len(lines) + 2 <= height and not self.deep:
             lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], 13, ">"), "strong")))
@@ -358,6 +356,33 @@ class KappaPane(ScreenPane):
     def wheel(self, by: int) -> None:
         self._go(1 if by > 0 else -1, 0)
 
+    def click_cell(self, value: str) -> None:
+        """A click on a kappa chooses it; a second one goes into its lengths."""
+        place = (int(value.split(",")[0]), int(value.split(",")[1]))
+        if place == (self.row, self.column):
+            self.deep = False
+            self.do_open()
+            return
+        self.deep = False
+        self.row, self.column = place
+        self._clamp()
+        self.redraw()
+
+    def click_term(self, value: str) -> None:
+        """A click on a length chooses it; a second one opens its job."""
+        if self.deep and self.term == int(value):
+            self.do_open()
+        elif self.chosen() is not None:
+            self.deep, self.term = True, int(value)
+            self.redraw()
+
+    def click_kappa(self, value: str) -> None:
+        """A click on a row of the forest."""
+        self.keep = int(value)
+        self.deep = False
+        self._find_kept()
+        self.redraw()
+
     def do_open(self) -> None:
         """Into the lengths of this kappa; then into the job of one."""
         kappa = self.chosen()
@@ -406,7 +431,12 @@ class KappaPane(ScreenPane):
             )
             for one in self.data.layouts
         ]
-        self.lab_app.push(Chooser("Rows × columns", choices, "no such pair of axes"))
+        pairs = [one.axes for one in self.data.layouts]
+        self.lab_app.push(
+            Chooser(
+                "Rows × columns", choices, "no such pair of axes", at=pairs.index(now) if now in pairs else 0
+            )
+        )
 
     def can_choose_axes(self) -> bool:
         return self.data is not None and len(self.data.layouts) > 1
@@ -427,6 +457,14 @@ class KappaPane(ScreenPane):
 
     def can_open(self) -> bool:
         return self.chosen() is not None
+
+    def label(self, action_id: str) -> str:
+        return "job" if action_id == "open" and self.deep else ""
+
+    def can_next_panel(self) -> bool:
+        return self.data is not None and len(self.data.tables) > 1
+
+    can_prev_panel = can_next_panel
 
     def can_next_study(self) -> bool:
         return self.common is not None and bool(self.common.studies)

@@ -4,6 +4,7 @@ its cost before you submit.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class NewPane(ScreenPane):
     """The form."""
 
     key = "new"
+    typing = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class NewPane(ScreenPane):
             if name and name != section:
                 rows.append((None, text_line(name, "heading")))
                 section = name
-            rows.append((i, self._field_line(i, width)))
+            rows.append((i, based(crop(self._field_line(i, width), width), f"@field:{i}")))
         at = next(k for k, (i, _) in enumerate(rows) if i == form.cursor)
         room = height - 3
         self.top = max(0, min(self.top, at, len(rows) - room))
@@ -144,7 +146,7 @@ class NewPane(ScreenPane):
             line = crop((*label, *self.form.edit.line(room, "strong")), width)
             return based(line, "cursor")
         text = clean(self.form.text(f))
-        return (*label, (fit(text or f.default or "·", room), "bad" if wrong else "" if text else "faint"))
+        return (*label, (fit(text or f.default or "·", room), "bad" if wrong else "" if text else "quiet"))
 
     def _wrong(self, i: int) -> bool:
         """Whether the spec's sentence is about this field."""
@@ -167,7 +169,7 @@ class NewPane(ScreenPane):
         if checked is not None and checked.problem:
             lines = [text_line(part, "bad") for part in wrap(clean(checked.problem), width)[:2]]
             return [*lines, *([()] * (2 - len(lines)))]
-        choices = f"   ctrl+n: {', '.join(f.choices)}" if f.choices else ""
+        choices = f"   ^n: {', '.join(f.choices)}" if f.choices else ""
         return [text_line(fit(f.help, width), "dim"), text_line(choices.strip(), "dim")]
 
     def _toml(self, width: int, height: int) -> list[Line]:
@@ -183,9 +185,9 @@ class NewPane(ScreenPane):
             style = "bad" if number == bad else "title" if line.startswith("[") else ""
             key, sep, value = clean(line).partition(" = ")
             text: Line = (
-                ((key, "dim"), (sep, "faint"), (value, "")) if sep and not style else ((clean(line), style),)
+                ((key, "dim"), (sep, "quiet"), (value, "")) if sep and not style else ((clean(line), style),)
             )
-            out.append(crop(((f"{number:>3} ", "bad" if number == bad else "faint"), *text), width))
+            out.append(crop(((f"{number:>3} ", "bad" if number == bad else "quiet"), *text), width))
         return out
 
     def _toml_line(self, lines: list[str]) -> int | None:
@@ -217,7 +219,13 @@ class NewPane(ScreenPane):
             spans.append((f"   {checked.time}", "strong"))
             if not short and checked.basis:
                 spans.append((f" ({checked.basis})", "dim"))
+        if self.lab_app.read_only or (self.common is not None and self.common.read_only):
+            spans.append((f"   read-only: {self.lab_app.keymap.name('save_toml')} saves it", "warn"))
         return [tuple(spans)]
+
+    def click_field(self, value: str) -> None:
+        self.form.move(int(value) - self.form.cursor)
+        self.redraw()
 
     # Hands: all plain keys are typing
 
@@ -336,4 +344,14 @@ class NewPane(ScreenPane):
 
 
 def _first_comment(toml: str) -> str:
-    return next((line.lstrip("# ") for line in toml.splitlines() if line.startswith("#")), "")
+    """The first sentence of the comment at the head of a document, however many lines it takes."""
+    words: list[str] = []
+    for line in toml.splitlines():
+        if not line.startswith("#"):
+            if words:
+                break
+            continue
+        words.append(line.lstrip("# ").strip())
+    text = " ".join(words)
+    end = re.search(r"[.:;](?= [A-Z]|$)", text)
+    return (text[: end.start()] if end else text).rstrip(",;: ")

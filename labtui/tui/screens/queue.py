@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from textual import events
 
 from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
-from labtui.text import clean
+from labtui.text import clean, wrap
 from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
 from labtui.tui.poller import Loader
@@ -17,15 +22,18 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
+from labtui.views.bracket import bracket_chart
 from labtui.views.gauges import gauge_lines, users_lines
-from labtui.views.job import remarks
-from labtui.views.lines import Line, Span, ends, size
+from labtui.views.job import loss_plot, remarks, telling
+from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
 from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
+from labtui.views.signs import model_style
 
 if TYPE_CHECKING:
-    from store.rows import JobRow
+    from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
-SORTS = ("queue", "-id", "state", "-priority", "model", "format", "-L", "-progress", "name")
+SIDE = 180
+"""Columns from which the chosen job's candidates and losses stand beside the list."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,28 @@ class QueueData:
     rows: tuple[JobRow, ...]
     outlook: QueueOutlook
     request: QueueRequest
+    detail: Detail | None = None
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What the panel at the side shows of one job."""
+
+    job_id: int
+    probes: tuple[ProbeRow, ...]
+    probe: int | None
+    trials: tuple[TrialRow, ...]
+    curves: dict[int, Curve]
+
+    @classmethod
+    def read(cls, lab: Any, job_id: int) -> Detail:
+        """The job's candidates, and the trials and losses of the one that tells most."""
+        probes = tuple(lab.probes(job_id))
+        job = lab.job(job_id)
+        probe = telling(job, probes)
+        if probe is None:
+            return cls(job_id, probes, None, (), {})
+        return cls(job_id, probes, probe.id, tuple(lab.trials(probe_id=probe.id)), lab.curves(probe.id))
 
 
 @dataclass(frozen=True)
@@ -50,6 +80,8 @@ class QueueRequest:
     height: int = 50
     keep: int | None = None
     """The id under the cursor, whose page is wanted wherever it has moved."""
+    side: int | None = None
+    """The job of the panel at the side; 0: the first of the list; None: there is no panel."""
 
     def __call__(self, lab: Any) -> QueueData:
         ids = lab.job_ids(self.query.where, self.order, self.study, archived=None if self.archived else False)
@@ -66,7 +98,17 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        return QueueData(ids, tuple(lab.jobs(wanted)), read_outlook(lab), self)
+        return QueueData(ids, tuple(lab.jobs(wanted)), read_outlook(lab), self, self._detail(lab, ids))
+
+    def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
+        if self.side is None or not len(ids):
+            return None
+        return Detail.read(lab, self.side if self.side in ids else ids[0])
+
+
+def _turned(job_id: int, lab: Any) -> Detail:
+    """The panel alone: the cursor moved, the list did not."""
+    return Detail.read(lab, job_id)
 
 
 def _in(state: str) -> tuple[Any, ...]:
@@ -101,18 +143,37 @@ class QueuePane(TablePane["JobRow"]):
     """The list of jobs."""
 
     key = "queue"
+    ORDERS = {
+        "queue": "the queue: running, failed, next, then done",
+        "-id": "newest first",
+        "state": "state",
+        "-n": "N*, largest first",
+        "n": "N*, smallest first",
+        "-wall": "time, longest first",
+        "-finished": "last finished first",
+        "model": "model",
+        "format": "format",
+        "-L": "length, longest first",
+        "-progress": "progress",
+        "-priority": "priority, highest first",
+        "name": "name",
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self.request = QueueRequest()
         self.outlook = QueueOutlook(IDLE, Eta(None))
         self.widths = Widths()
+        self.detail: Detail | None = None
 
     # Reading
 
     def loader(self) -> Loader:
         keep = self.window.id if self.window.held else None
-        return replace(self.request, top=self.window.top, height=max(1, self.window.height), keep=keep)
+        side = None if self.size.width < SIDE else self.window.id or 0
+        return replace(
+            self.request, top=self.window.top, height=max(1, self.window.height), keep=keep, side=side
+        )
 
     def show(self, data: QueueData) -> None:
         if (data.request.query, data.request.order, data.request.study) != (
@@ -125,6 +186,25 @@ class QueuePane(TablePane["JobRow"]):
         self.window.feed((row.id, row) for row in data.rows)
         self.outlook = data.outlook
         self.widths.see(data.rows)
+        self.detail = data.detail
+
+    def moved(self) -> None:
+        super().moved()
+        if self.size.width >= SIDE and (self.detail is None or self.detail.job_id != self.window.id):
+            job_id = self.window.id
+            if job_id is not None:
+                self.lab_app.poller.turn(self.key, partial(_turned, job_id), self.loader())
+
+    def receive(self, data: Any, problem: str) -> None:
+        if isinstance(data, Detail):
+            self.detail = data
+            self.redraw()
+        else:
+            super().receive(data, problem)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.size.width >= SIDE and self.detail is None and not self.fresh:
+            self.reload()
 
     def arrived(self) -> None:
         self.lab_app.machine.look()
@@ -147,9 +227,11 @@ class QueuePane(TablePane["JobRow"]):
             lines.append(self._filter_line())
         if lines:
             lines.append(())
-        self.table_top = len(lines)
-        detail = height >= 14
-        room = height - len(lines) - (1 if detail else 0)
+        side = min(80, width * 2 // 5) if width >= SIDE else 0
+        width -= side + 3 if side else 0
+        self.table_top, self.table_width = len(lines), width
+        detail = self._detail(width) if height >= 14 else []
+        room = height - len(lines) - len(detail)
         gap = 2 if width >= 100 else 1
         columns = layout(self.widths.columns(), width - 2, gap)
         top = self.widths.top
@@ -169,11 +251,29 @@ class QueuePane(TablePane["JobRow"]):
             table[1:] = self._empty(width, room - 1)
         elif not self.window.loaded and self.problem:
             table[1:] = empty_state([clean(self.problem)], width, room - 1)
-        if detail:
-            lines += table + [()] * (room - len(table)) + [self._detail(width)]
-        else:
-            lines += table
-        return lines
+        if not side:
+            return [*lines, *table, *([()] * (room - len(table))), *detail]
+        room += len(detail)
+        table = [*table, *([()] * (room - len(detail) - len(table))), *detail]
+        return [*lines, *beside((table, width), (self._side(side, room), side), height=room, gap=3)]
+
+    def _side(self, width: int, height: int) -> list[Line]:
+        """The chosen job's candidates and losses, where they are read."""
+        job, detail = self.window.row, self.detail
+        if job is None:
+            return []
+        head = rule(f"{job.id} {figures.label(job)}", width, "")
+        if detail is None or detail.job_id != job.id:
+            return [head]
+        if not detail.probes:
+            return [head, (), text_line("no candidate yet", "dim")]
+        top = min(len(detail.probes) + 3, max(6, (height - 2) // 2))
+        style = model_style(job.model)
+        chart = bracket_chart(job, detail.probes, width, top, chosen=detail.probe, follows=True, style=style)
+        probe = next((p for p in detail.probes if p.id == detail.probe), None)
+        name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
+        body = loss_plot(job, detail.trials, detail.curves, width, min(24, height - top - 3))
+        return [head, *chart, (), rule(name, width, ""), *(body or [text_line("no evaluation yet", "dim")])]
 
     def _is_bench(self) -> bool:
         """Whether work is done on this machine, or could be:
@@ -193,11 +293,14 @@ class QueuePane(TablePane["JobRow"]):
         basis = f": {guess.basis} " if width >= 110 else " "
         return (("all done in ", "dim"), (guess.text, "strong"), (basis, "dim"))
 
-    def _detail(self, width: int) -> Line:
-        """What the row under the cursor has no room for: why this ETA, why it failed, the note."""
+    def _detail(self, width: int) -> list[Line]:
+        """What the row under the cursor has no room for: why this ETA, why it failed (over two lines where
+        one is too short), the note.
+        """
         job = self.window.row
         if job is None:
-            return ()
+            return [()]
+        place: Line = ((f"  {self.window.cursor + 1:,} of {len(self.window.ids):,} ", "dim"),)
         parts: list[Span] = []
         if figures.own_name(job):
             parts.append((f"  {figures.own_name(job)}", ""))
@@ -206,8 +309,15 @@ class QueuePane(TablePane["JobRow"]):
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
             parts.append((f"  ETA {guess.text}: {guess.basis}", "dim"))
+        more: Line = ()
         if job.reason and job.state in ("failed", "queued", "paused"):
-            parts.append((f"  {figures.why(job)}", "bad" if job.state == "failed" else "warn"))
+            style = "bad" if job.state == "failed" else "warn"
+            why = figures.why(job)
+            room = width - size(tuple(parts)) - size(place) - 2
+            if cell_len(why) > room:
+                first, *rest = wrap(why, max(20, room))
+                why, more = first, text_line(f"  {' '.join(rest)}", style)
+            parts.append((f"  {why}", style))
         if remarks(job):
             parts.append((f"  {remarks(job)}", "warn"))
         elif job.state == "done":
@@ -217,8 +327,8 @@ class QueuePane(TablePane["JobRow"]):
         if job.notes:
             parts.append((f"  ✎ {clean(job.notes)}", "dim"))
         parts.append((f"  {clean(job.hash[:8])}", "dim"))
-        place: Line = ((f"  {self.window.cursor + 1:,} of {len(self.window.ids):,} ", "dim"),)
-        return ends(tuple(parts), place, width)
+        first_line = ends(tuple(parts), place, width)
+        return [first_line, more] if more else [first_line]
 
     def _filter_line(self) -> Line:
         spans: list[Span] = []
@@ -309,14 +419,43 @@ class QueuePane(TablePane["JobRow"]):
 
         self._change(query=parse(text, frozenset(JOB_FIELDS)))
 
-    def do_sort(self) -> None:
-        at = SORTS.index(self.request.order) if self.request.order in SORTS else 0
-        self._change(order=SORTS[(at + 1) % len(SORTS)])
+    def order(self) -> str:
+        return self.request.order
 
-    def do_reverse(self) -> None:
-        order = self.request.order
-        if order != "queue":
-            self._change(order=order[1:] if order.startswith("-") else f"-{order}")
+    def set_order(self, order: str) -> None:
+        self._change(order=order)
+
+    def do_next_failed(self) -> None:
+        """The cursor on the next failed job below it; round again from the top."""
+        for by in range(1, len(self.window.ids) + 1):
+            index = (self.window.cursor + by) % len(self.window.ids)
+            row = self.window.rows.get(self.window.ids[index])
+            if row is not None and row.state == "failed":
+                self.window.go(index)
+                self.window.held = True
+                self.moved()
+                return
+        if not self.request.query.text:  # it is on no page that is loaded: the filter finds it
+            self.set_filter("state:failed")
+
+    def can_next_failed(self) -> bool:
+        return self.common is not None and self.common.counts.get("failed", 0) > 0
+
+    def click_study(self, value: str) -> None:
+        self._change(study=int(value) if value else None)
+
+    def states(self) -> dict[str, int]:
+        """From the rows where all are loaded, else from the study's counts where they are of these jobs;
+        empty: not known.
+        """
+        if all(i in self.window.rows for i in self.window.ids):
+            return dict(Counter(self.window.rows[i].state for i in self.window.ids))
+        if self.request.query.text or self.common is None:
+            return {}
+        counts = self.common.counts
+        if self.request.study is not None:
+            counts = next((s.counts for s in self.common.studies if s.id == self.request.study), {})
+        return dict(counts) if sum(counts.values()) == len(self.window.ids) else {}
 
     def do_next_study(self) -> None:
         self._step_study(1)

@@ -147,7 +147,7 @@ class ScalingPane(ScreenPane):
     def _ranges(self) -> tuple[Axis, Axis]:
         assert self.data is not None
         axis = self.data.request.axis
-        shown = [c for c in self.data.curves if c.key not in self.hidden]
+        shown = self.data.curves  # hidden ones too: the axes stay where they are
         xs = [c.x(p, axis) for c in shown for p in c.points]
         ys: list[float] = []
         for curve in shown:
@@ -173,7 +173,7 @@ class ScalingPane(ScreenPane):
         found = self._here()
         cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
         return plot(
-            [drawn_series(c, axis) for c in order],
+            [replace(drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},") for c in order],
             width,
             height,
             x,
@@ -196,16 +196,17 @@ class ScalingPane(ScreenPane):
         law_room = max(map(len, tails), default=0) + 1 if width >= 40 else 0
         for i, curve in enumerate(curves[top : top + height], top):
             off = curve.key in self.hidden
-            style = "faint" if off else model_style(curve.kind)
+            style = "quiet" if off else model_style(curve.kind)
+            name = f"({curve.label})" if off else curve.label
             label: list[Span] = [
-                (f"{curve_sign(curve)} ", style),
-                (f"{SAMPLES.get(curve.format, '━━')} ", style),
-                (fit(curve.label, width - 7 - law_room), "faint" if off else ""),
+                ("○ " if off else f"{curve_sign(curve)} ", style),
+                ("   " if off else f"{SAMPLES.get(curve.format, '━━')} ", style),
+                (fit(name, width - 7 - law_room), "quiet" if off else ""),
             ]
             if law_room:
-                label.append((fit(tails[i], law_room, ">"), "faint" if off else "dim"))
+                label.append((fit("hidden" if off else tails[i], law_room, ">"), "quiet" if off else "dim"))
             line = crop((("▸ " if i == self.at else "  ", "accent"), *label), width)
-            lines.append(based(line, "cursor") if i == self.at else line)
+            lines.append(based(line, f"cursor @curve:{i}" if i == self.at else f"@curve:{i}"))
         if hidden:
             lines.append(text_line(f"  {hidden} more", "warn"))
         return lines
@@ -224,7 +225,7 @@ class ScalingPane(ScreenPane):
         top = max(0, min(at - room + 1, len(curve.points) - room))
         lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
         lines.append(text_line(f"  {axis:<6}{'N*':>8}{'bracket':>20}{'job':>8}", "dim"))
-        for point in curve.points[top : top + max(0, room)]:
+        for i, point in enumerate(curve.points[top : top + max(0, room)], top):
             value, rest = known(point)
             line: Line = (
                 ("▸ " if point is here else "  ", "accent"),
@@ -233,7 +234,8 @@ class ScalingPane(ScreenPane):
                 (fit(rest, 20, ">"), "dim"),
                 (f"{point.job_id:>8}", "dim"),
             )
-            lines.append(based(crop(line, width), "cursor") if point is here else line)
+            link = f"@point:{self.at},{i}"
+            lines.append(based(crop(line, width), f"cursor {link}" if point is here else link))
         return [*lines, *([()] if law else []), *(text_line(part, "dim") for part in law)]
 
     def _here(self) -> tuple[Curve, Point] | None:
@@ -305,6 +307,26 @@ class ScalingPane(ScreenPane):
     def wheel(self, by: int) -> None:
         self._move(1 if by > 0 else -1, 0)
 
+    def click_curve(self, value: str) -> None:
+        self._move(int(value) - self.at, 0)
+
+    def click_point(self, value: str) -> None:
+        """A click on a point chooses it; a second one opens its job."""
+        curve, point = map(int, value.split(","))
+        if (curve, point) == (self.at, self.point):
+            self.do_open()
+        else:
+            self._move(curve - self.at, 0)
+            self._move(0, point - self.point)
+
+    def click_known(self, value: str) -> None:
+        """A click on a sign in the plot: of those points whose N* is known."""
+        curve, at = map(int, value.split(","))
+        if self.data is not None and curve < len(self.data.curves):
+            known = [i for i, p in enumerate(self.data.curves[curve].points) if p.hi is not None]
+            if at < len(known):
+                self.click_point(f"{curve},{known[at]}")
+
     def do_open(self) -> None:
         found = self._here()
         if found is not None and found[1].job_id:
@@ -356,6 +378,8 @@ class ScalingPane(ScreenPane):
 
     def do_next_study(self) -> None:
         self._study(1)
+
+    do_next_panel, do_prev_panel = do_down, do_up
 
     def do_prev_study(self) -> None:
         self._study(-1)

@@ -19,6 +19,8 @@ class ScreenPane(Pane, can_focus=True):
     """One screen. Subclasses say what to load, how to draw it, and what their keys do (``do_<action>``)."""
 
     key: ClassVar[str] = ""
+    typing: ClassVar[bool] = False
+    """Plain keys write text here: no footer or tab promises them."""
 
     def __init__(self) -> None:
         super().__init__(id=self.key)
@@ -82,10 +84,18 @@ class ScreenPane(Pane, can_focus=True):
         """The loaded rows among the selection."""
         return []
 
+    def states(self) -> dict[str, int]:
+        """How many of the jobs that are shown are in each state."""
+        return {}
+
     def can(self, action_id: str) -> bool:
         """Whether an action of this screen is valid now."""
         check = getattr(self, f"can_{action_id}", None)
         return bool(check()) if check is not None else True
+
+    def label(self, action_id: str) -> str:
+        """What an action is called here now; empty: as always."""
+        return ""
 
     def copy_text(self) -> str:
         """What ``copy`` takes: what the cursor is on."""
@@ -105,14 +115,6 @@ class ScreenPane(Pane, can_focus=True):
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
         self.paste(event.text)
-
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        self.focus()
-        self.click(event.x, event.y)
-
-    def click(self, x: int, y: int) -> None:
-        """A click at a cell."""
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar, Generic, TypeVar
 
+from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.screens.screen_pane import ScreenPane
 from labtui.tui.table import Window
 
@@ -13,15 +16,21 @@ Row = TypeVar("Row")
 class TablePane(ScreenPane, Generic[Row]):
     """Hands on a :class:`Window`."""
 
+    ORDERS: ClassVar[Mapping[str, str]] = {}
+    """The orders of the table and what a list of them calls each; ``-`` in front: falling."""
+
     def __init__(self) -> None:
         super().__init__()
         self.window: Window[Row] = Window()
         self.table_top = 0
         """The line of the table's heading."""
+        self.table_width = 0
+        """Cells of the table: its scroll bar is the last of them."""
 
     def moved(self) -> None:
-        """The window or its cursor moved."""
+        """The window or its cursor moved: the footer says what holds for its row."""
         self.redraw()
+        self.lab_app.refresh_frame()
         if self.window.missing():
             self.reload()
 
@@ -73,9 +82,44 @@ class TablePane(ScreenPane, Generic[Row]):
     def click(self, x: int, y: int) -> None:
         """A click chooses a row; a second one opens it."""
         index = self.window.top + y - self.table_top - 1
-        if y > self.table_top and 0 <= index < len(self.window.ids):
+        height = self.window.height
+        if len(self.window.ids) > height and x == self.table_width - 1 and 0 < y - self.table_top <= height:
+            self.window.scroll_to((y - self.table_top - 1) / max(1, height - 1))
+            self.moved()
+        elif x >= self.table_width:
+            return
+        elif y > self.table_top and 0 <= index < len(self.window.ids):
             again = index == self.window.cursor
             self.window.go(index)
             self.moved()
             if again:
                 self.do_open()
+
+    # Order
+
+    def order(self) -> str:
+        """The order that holds."""
+        return ""
+
+    def set_order(self, order: str) -> None:
+        """Another order from the top."""
+
+    def do_sort(self) -> None:
+        """A list of orders, the present one marked."""
+        now = self.order()
+        choices = [
+            Choice(f"{'✓' if order == now else ' '} {word}", partial(self.set_order, order))
+            for order, word in self.ORDERS.items()
+        ]
+        orders = list(self.ORDERS)
+        self.lab_app.push(Chooser("Order by", choices, at=orders.index(now) if now in orders else 0))
+
+    def do_reverse(self) -> None:
+        now = self.order()
+        if now != "queue":
+            self.set_order(now[1:] if now.startswith("-") else f"-{now}")
+
+    def click_sort(self, field: str) -> None:
+        """A click on a heading sorts by it; a second one turns the order round."""
+        now = self.order()
+        self.set_order(f"-{field}" if now == field else field)

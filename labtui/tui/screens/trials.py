@@ -35,7 +35,6 @@ COLUMNS = (
     Column("wall", "time", 7, ">", rank=7, sort="wall_s"),
     Column("gen", "acc 2L", 6, ">", rank=8),
 )
-SORTS = ("-id", "job", "n", "lr", "seed", "best_loss", "-best_loss", "-steps", "-wall_s", "outcome", "id")
 EXAMPLE = "outcome:success  lr<1e-3  model:lstm  n>=1000  job:12"
 
 
@@ -133,6 +132,19 @@ class TrialsPane(TablePane[TrialRowPlus]):
     """Every training run of the lab."""
 
     key = "trials"
+    ORDERS = {
+        "-id": "newest first",
+        "id": "oldest first",
+        "job": "job",
+        "n": "N",
+        "-lr": "learning rate, largest first",
+        "seed": "seed",
+        "best_loss": "best loss, smallest first",
+        "-best_loss": "best loss, largest first",
+        "-steps": "steps, most first",
+        "-wall_s": "time, longest first",
+        "outcome": "outcome",
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +196,7 @@ class TrialsPane(TablePane[TrialRowPlus]):
         if self.curve_shown and width < 130:
             plot_room = min(16, room // 2)
         table_width = width if not self.curve_shown or width < 130 else width * 3 // 5
-        self.table_top = 1
+        self.table_top, self.table_width = 1, table_width
         columns = layout(COLUMNS, table_width - 2)
         table = table_lines(
             self.window, columns, table_width, room - plot_room, cells, sort=self.request.order
@@ -259,13 +271,11 @@ class TrialsPane(TablePane[TrialRowPlus]):
         """Show what ``text`` says; it has been checked."""
         self._change(query=read_filter(text))
 
-    def do_sort(self) -> None:
-        at = SORTS.index(self.request.order) if self.request.order in SORTS else 0
-        self._change(order=SORTS[(at + 1) % len(SORTS)])
+    def order(self) -> str:
+        return self.request.order
 
-    def do_reverse(self) -> None:
-        order = self.request.order
-        self._change(order=order[1:] if order.startswith("-") else f"-{order}")
+    def set_order(self, order: str) -> None:
+        self._change(order=order)
 
     def _change(self, **changes: Any) -> None:
         self.request = replace(self.request, **changes)
