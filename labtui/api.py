@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from labtui.cli.context import Context
+    from labtui.cli.writing import Submitted
     from labtui.export.records import Record
     from store.read import Lab as StoredLab
-    from labtui.cli.writing import Submitted
 
 Frames = Literal["auto", "pandas", "polars", "rows"]
 """What tables come as."""

@@ -27,7 +27,7 @@ ENDINGS = (".csv", ".json", ".jsonl", ".parquet", *PAPERS)
 def arguments(parser: Parser) -> None:
     """TABLE, and where it goes."""
     parser.add_argument("table", choices=NAMES, metavar="TABLE", help=" ".join(NAMES))
-    parser.add_argument("-o", "--out", metavar="OUT", help=f"a new file: {' '.join(ENDINGS)}")
+    parser.add_argument("-o", "--out", metavar="TO", help=f"a new file: {' '.join(ENDINGS)}")
     parser.add_argument("--study", **STUDY)
     parser.runs(run, example="jobs --out jobs.csv")
 
