@@ -18,7 +18,7 @@ from tests.search.test_bisection import n_maxes, oracles
 
 @dataclass
 class Pool:
-    """The two rules of docs/architecture.md, with probes that finish in any order."""
+    """The two rules of runners/search/speculative.py, with probes that finish in any order."""
 
     job: Job
     oracle: Oracle
