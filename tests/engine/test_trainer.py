@@ -386,3 +386,17 @@ def test_two_probes_of_one_seed_see_nested_data_and_their_own_batches() -> None:
     assert both.of(0) == small.of(0)
     assert both.of(1) == large.of(0)
     assert small.of(0) != large.of(0)
+
+
+def test_the_threads_of_a_job_are_part_of_its_plan_and_of_no_other() -> None:
+    before = torch.get_num_threads()
+    job, one = tiny(steps=10, threads=2), tiny(steps=10)
+    assert shape_key(job) != shape_key(one)
+    for wanted, threads in ((job, 2), (one, before)):
+        seen: list[EngineEvent] = []
+        for event in Trainer(wanted, grid(), device="cpu").run(Control()):
+            seen.append(event)
+            if isinstance(event, Planned):
+                assert torch.get_num_threads() == event.plan.threads == threads
+        assert torch.get_num_threads() == before
+        assert isinstance(seen[0], Planned)
