@@ -108,8 +108,8 @@ def test_a_diverged_trial_ends_and_harms_no_other(model: str, monkeypatch: pytes
     healthy = run(job, members)
     start = fused_batch.fresh
 
-    def broken(*args: object) -> fused_batch.Rows:
-        rows = start(*args)  # type: ignore[arg-type]
+    def broken(*args: Any, **more: Any) -> fused_batch.Rows:
+        rows = start(*args, **more)
         rows.params[1, 3] = torch.nan
         return rows
 
