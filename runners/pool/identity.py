@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runners.pool.interpreter import ROOT
 from store.files import replace
+from store.json import document
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Roster:
     def read(self) -> list[ProcessId]:
         """The list; an unreadable file counts as empty."""
         try:
-            rows = json.loads(self._file.read_text())
+            rows = document(self._file.read_bytes())
             return [ProcessId(int(r["pid"]), str(r["started"]), str(r["boot"])) for r in rows]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, OverflowError):
             return []
