@@ -60,10 +60,12 @@ def differing(lab: Lab, rows: Iterable[JobRow]) -> dict[int, Differing]:
 def beside_first(lab: Lab, row: JobRow) -> Differing | None:
     """In what one search differs from the oldest that reads like it; None where there is none."""
     where = [
-        Condition(field, "=", value)
-        for field, value in zip(
-            ("task", "label", "format", "distribution", "L", "min_length"), _reads(row), strict=True
-        )
+        Condition("task", "=", row.task),
+        Condition("label", "=", row.model_label),
+        Condition("format", "=", row.format),
+        Condition("distribution", "=", row.distribution),
+        Condition("L", "=", row.length),
+        Condition("min_length", "=", row.min_length),
     ]
     ids = [i for i in lab.job_ids(where, order="id", archived=None) if i < row.id]
     return _from_first(lab, ids[0], [row.id]).get(row.id) if ids else None

@@ -100,9 +100,11 @@ def test_a_plugin_is_told_apart_by_its_params_and_looked_for_before_anything_sta
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[labtui.models]\nnowhere = mine:nothing\n")
-    there = {"PYTHONPATH": str(folder.parent)}
-    assert "time        unknown" in labtui(tmp_path, "submit", "mine.toml", "--dry-run", **there).stdout
-    labtui(tmp_path, "submit", "mine.toml", **there)
+    there = str(folder.parent)
+    assert (
+        "time        unknown" in labtui(tmp_path, "submit", "mine.toml", "--dry-run", PYTHONPATH=there).stdout
+    )
+    labtui(tmp_path, "submit", "mine.toml", PYTHONPATH=there)
     jobs = labtui(tmp_path, "jobs").stdout
     assert "nowhere a name=[1,2] hidden=16" in jobs
     assert "nowhere hidden=8" in jobs
