@@ -64,7 +64,7 @@ def heat_map(
             fall = falling(curve, eps, top, cell - 1, step - 1) if curve is not None and step > 1 else []
             for i, spans in enumerate(block):
                 if trial is not None and i and fall:
-                    spans.append((fall[i - 1], f"heat.{heat_level(trial.best_loss, eps)}"))
+                    spans.append((fall[i - 1], "ok" if heat_level(trial.best_loss, eps) == 0 else "quiet"))
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
