@@ -251,7 +251,7 @@ class JobPane(ScreenPane):
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
         cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves)
         if any(t.outcome == "superseded" for t in data.trials):
-            cells = [*cells, text_line(" ·  stopped: the candidate was decided without it", "dim")]
+            cells = [*cells, text_line(" ·  stopped: it was decided already", "dim")]
         return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:
