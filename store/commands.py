@@ -20,6 +20,7 @@ from typing import Any
 
 from store.connect import writing
 from store.errors import LabError
+from store.json import document
 
 Path = str | os.PathLike[str]
 MAX_PAYLOAD = 16 << 20
@@ -141,10 +142,7 @@ def _jobs(lab_path: Path, kind: str, job_ids: Sequence[int], **more: object) -> 
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise LabError(f"{what} is not valid JSON; expected an object") from None
+    found = document(text)
     if not isinstance(found, dict):
         raise LabError(f"{what} is no JSON object; expected one")
     return found

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import raw, waits, wal
-from store.definitions import MOST, refused
+from store import files, locks, wal
 from store.errors import (
     OPENED,
     LabError,
@@ -28,7 +27,7 @@ from store.errors import (
     refusal,
 )
 from store.files import open_own
-from store.header import APPLICATION_ID, check_header
+from store.header import APPLICATION_ID, MOST, check_header, refused
 from store.locks import busy, supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_place, second_name
 
@@ -146,9 +145,9 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
     Raises:
         LabError: there is no lab, it cannot be written here, it is of another schema,
         or it was locked for ``timeout_s``
-            (``store.waits.TIMEOUT_S`` where None).
+            (``store.locks.TIMEOUT_S`` where None).
     """
-    timeout_s = waits.TIMEOUT_S if timeout_s is None else timeout_s
+    timeout_s = locks.TIMEOUT_S if timeout_s is None else timeout_s
     paths = LabPaths(path)
     paths.require_file()
     check_header(paths.lab)
@@ -166,7 +165,7 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
                 require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
                 wal.note_owner(paths)
-                if not waits.patiently(lambda: _begun(connection), timeout_s, paths):
+                if not locks.patiently(lambda: _begun(connection), timeout_s, paths):
                     raise busy(paths, timeout_s)
                 yield connection
                 connection.execute("COMMIT")
@@ -209,7 +208,7 @@ def newer(schema: int, path: Path) -> str:
 
 def _live(paths: LabPaths) -> bool:
     """Somebody has the lab open, so that its WAL is in use and can be read where it lies."""
-    return paths.shm.exists() and (supervisor_alive(paths) or raw.used_by_another_process(paths.lab))
+    return paths.shm.exists() and (supervisor_alive(paths) or files.used_by_another_process(paths.lab))
 
 
 def _why_not_writable(paths: LabPaths) -> str:
@@ -239,8 +238,8 @@ def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
     copy = tempfile.TemporaryDirectory(prefix="labtui-", ignore_cleanup_errors=True)
     try:
         with _quiet(paths):
-            raw.copy(paths.lab, Path(copy.name) / "lab.db")
-            raw.copy(paths.wal, Path(copy.name) / "lab.db-wal")
+            files.copy_kept(paths.lab, Path(copy.name) / "lab.db")
+            files.copy_kept(paths.wal, Path(copy.name) / "lab.db-wal")
     except OSError as error:
         copy.cleanup()
         raise from_os(error, paths.lab) from None
@@ -292,7 +291,7 @@ def validate(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of an open lab.
 
     Raises:
-        NotALab: a table is missing, or something stands in the file that no lab has (``store.definitions``).
+        NotALab: a table is missing, or something stands in the file that no lab has (``store.header``).
     """
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]

@@ -6,11 +6,11 @@ a value beyond all bounds or broken JSON becomes the field's default.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
+from store import json
 from store.rows import FAILURES, Failure
 
 MAX_TEXT = 100_000
@@ -83,10 +83,7 @@ def document(value: object) -> Any:
         return []
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return None
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return None
+    return json.document(value)
 
 
 def texts(value: object) -> tuple[str, ...]:

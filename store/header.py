@@ -1,10 +1,12 @@
-"""What a file says that it is, before anything of it is read.
+"""What a file says that it is, before anything of it is read; and what may stand in a lab's schema: tables of
+plain columns and indices of columns.
 
 The lightest look at a lab: 1 ms, standard library only.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +22,7 @@ def check_header(path: Path) -> int:
     """The schema in a file's header, without a lock and without a byte written beside it.
 
     Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere
-    (``store/raw.py``).
+    (``store/files.py``).
 
     Raises:
         NotALab: a foreign file.
@@ -48,3 +50,30 @@ def check_header(path: Path) -> int:
             f"{path} is not a lab: it is another program's database; expected a file that labtui made"
         )
     return schema
+
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]")
+_TABLE = re.compile(r"CREATE TABLE \w+ ?\(")
+_COMPUTES = re.compile(r"--|/\*|\b(?:AS|GENERATED|CHECK|COLLATE|SELECT)\b|\bDEFAULT ?\(")
+_INDEX = re.compile(
+    r"CREATE (?:UNIQUE )?INDEX \w+ ON \w+ ?\( ?\w+(?: ASC| DESC)?(?: ?, ?\w+(?: ASC| DESC)?)* ?\)"
+    r"(?: WHERE \w+ (?:= ?q|IN ?\( ?q(?: ?, ?q)* ?\)|IS NOT NULL))?"
+)
+MOST = 500
+"""Far more tables and indices than any lab has."""
+
+
+def refused(kind: object, sql: object) -> bool:
+    """Whether a row of ``sqlite_master`` is one that no lab has.
+
+    Virtual tables, views and triggers run code; a generated column, a CHECK or an index on an expression
+    computes what it likes, as large and as long as it likes, where somebody only reads or adds a row.
+    """
+    if sql is None:  # the index of a key
+        return kind != "index"
+    if kind not in ("table", "index") or not isinstance(sql, str):
+        return True
+    words = " ".join(_QUOTED.sub("q", sql).split())
+    if kind == "index":
+        return _INDEX.fullmatch(words) is None
+    return _TABLE.match(words) is None or _COMPUTES.search(words.upper()) is not None

@@ -10,7 +10,7 @@ MAX_DEPTH = 64
 """Far beyond any spec, plan or provenance of ours, and far below what Python's own recursion bears."""
 
 
-def document(text: str) -> Any:
+def document(text: str | bytes) -> Any:
     """What a JSON text holds; None where it is none, or nested beyond ``MAX_DEPTH``."""
     try:
         found = json.loads(text)
@@ -28,7 +28,7 @@ def _inside(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def mapping(text: str) -> dict[str, Any]:
+def mapping(text: str | bytes) -> dict[str, Any]:
     """The same, where an object is expected; empty where there is none."""
     found = document(text)
     return found if isinstance(found, dict) else {}

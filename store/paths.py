@@ -115,7 +115,7 @@ class LabPaths:
                 raise NotALab(f"{self.lab} is empty and so is not a lab; expected a file that labtui made")
             if not os.access(
                 self.lab, os.R_OK
-            ):  # opening and closing it here would drop SQLite's locks (store/raw.py)
+            ):  # opening and closing it here would drop SQLite's locks (store/files.py)
                 raise LabError(
                     f"{self.lab} cannot be read by this user; expected a lab of one's own, or a copy"
                 )

@@ -16,9 +16,10 @@ import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
-from store import waits
+from store import locks
 from store.errors import LabError
 from store.files import open_own, replace
+from store.json import mapping
 from store.paths import LabPaths
 
 _NOTE_BYTES = 4096
@@ -105,7 +106,7 @@ def put_aside(paths: LabPaths) -> Path:
         return target
     except OSError as error:
         raise LabError(f"{paths.wal} belongs to another file and cannot be moved: {error.strerror}") from None
-    waits.tell(f"{paths.wal} belonged to the file that lay at {paths.lab} before; it is {target} now")
+    locks.tell(f"{paths.wal} belonged to the file that lay at {paths.lab} before; it is {target} now")
     return target
 
 
@@ -115,9 +116,8 @@ def _noted(paths: LabPaths) -> dict[str, object]:
     except OSError:
         return {}
     try:
-        found = json.loads(os.read(descriptor, _NOTE_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return mapping(os.read(descriptor, _NOTE_BYTES))
+    except OSError:
         return {}
     finally:
         os.close(descriptor)
-    return found if isinstance(found, dict) else {}

@@ -19,9 +19,9 @@ WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
     "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files", "store.wal",
-    "store.filters", "store.locks", "store.header", "store.waits", "store.json",
+    "store.filters", "store.locks", "store.header", "store.json",
 )  # fmt: skip
-LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.definitions", "store.curves", "store.raw")
+LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.curves")
 """The side of the store that imports the standard library alone."""
 PURE_RUNNERS = (
     "runners.engine",
@@ -47,7 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         *APP_STORE,
     ),
     "runners.pool.client": (*APP_STORE, "runners.pool.identity", "runners.pool.interpreter"),
-    "runners.pool.identity": ("runners.pool.interpreter", "store.files"),
+    "runners.pool.identity": ("runners.pool.interpreter", "store.files", "store.json"),
     "runners.pool.interpreter": (),
     "runners.machine": (),
     "runners.spec": ("runners.spec",),
@@ -372,7 +372,7 @@ MAY_ASK_THE_TIME = {
     "store/read/lab.py": "whether a supervisor has written lately, for the eye",
     "store/snapshot.py": "the name of a backup",
     "store/wal.py": "the name of a WAL that was put aside",
-    "store/write/create.py": "when the lab was made",
+    "store/write/lab.py": "when the lab was made",
     "store/write/writer.py": "the clock of a transaction, handed in by tests that set it back and forward",
 }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from labtui.cli.errors import BadInput
 from labtui.cli.output import plain, write_json
 from labtui.cli.streams import open_stdout
-from store.waits import tell_waits
+from store.locks import tell_waits
 
 if TYPE_CHECKING:
     from store.read import Lab

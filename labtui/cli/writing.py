@@ -14,7 +14,7 @@ from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob, Study
-    from store.write import Submitted
+    from store.write import Submitted as Submitted
 
 NO_TORCH = "training needs torch, which is not installed; add it with: pip install 'labtui[train]'"
 

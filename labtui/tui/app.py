@@ -40,7 +40,7 @@ from labtui.tui.terminal.bursts import in_burst
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.theme import THEMES, Palette
 from labtui.views.lines import text_line
-from store.waits import tell_waits
+from store.locks import tell_waits
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

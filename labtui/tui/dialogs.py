@@ -17,7 +17,7 @@ from labtui.tui.actions import ACTIONS, Keymap, on_pane
 from labtui.tui.lineedit import LineEdit
 from labtui.tui.pane import Pane
 from labtui.tui.terminal.bursts import in_burst
-from labtui.views.lines import Line, based, crop, ends, rule, text_line
+from labtui.views.lines import Line, based, crop, ends, linked, rule, text_line
 from labtui.views.signs import MEANINGS
 
 
@@ -65,12 +65,14 @@ class Overlay(Pane, can_focus=True):
         if own is not None:
             own(value)
 
-    def framed(self, title: str, body: Sequence[Line], width: int, height: int, note: str = "") -> list[Line]:
+    def framed(
+        self, title: str, body: Sequence[Line], width: int, height: int, note: str = "", ground: str = "panel"
+    ) -> list[Line]:
         """``body`` on a panel with a heading."""
         lines: list[Line] = [(), ((" ", ""), *rule(title, width - 2, note, hot=True))]
         lines += [((" ", ""), *line) for line in body]
         lines = lines[:height] + [()] * (height - len(lines))
-        return [based(crop(line, width), "panel") for line in lines]
+        return [based(crop(line, width), ground) for line in lines]
 
 
 class Prompt(Overlay):
@@ -221,7 +223,7 @@ class Chooser(Overlay):
             line = ends(
                 crop(left, max(10, width - 12 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2
             )
-            body.append(based(line, f"cursor @row:{i}" if i == self.cursor else f"@row:{i}"))
+            body.append(linked(line, f"row:{i}", "cursor" if i == self.cursor else ""))
         if not found:
             body.append(text_line(f" {self.empty}", "dim"))
         return self.framed(self.title_text, body, width, height, f"{len(found)}" if self.edit.text else "")
@@ -264,7 +266,7 @@ def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> 
     dim.
     """
     groups: dict[str, list[Line]] = {}
-    order = ("Signs", "Look", "Jobs", "Mark", "New", "Move", "Screens", "Lab")
+    order = ("Signs", "Jobs", "Look", "Mark", "New", "Move", "Screens", "Lab")
     here = on_pane(pane)
     groups["Signs"] = [
         ((f"  {sign:<6}", style), (meaning, "")) for sign, style, meaning in MEANINGS.get(pane, ())
@@ -333,21 +335,23 @@ class Help(Overlay):
         self.top = 0
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        return min(100 if width >= 100 else 76, width - 2), min(height - 2, 20)
+        return min(92 if width >= 100 else 76, width - 2), min(height - 2, 15)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         app = self.lab_app
-        columns = 2 if width >= 96 else 1
+        columns = 2 if width >= 90 else 1
         each = (width - 4) // columns
         lines = help_lines(app.front.key, app.keymap, each, app.valid())
-        room = height - 3
+        room = height - 4
         if columns == 2:
             lines = _in_pages(lines, each, room)
         self.top = max(0, min(self.top, len(lines) - room))
         more = f"j k scrolls, {100 * (self.top + room) // len(lines)} %" if len(lines) > room else ""
-        return self.framed(
-            f"{app.front.key.capitalize()}: keys", lines[self.top : self.top + room], width, height, more
-        )
+        body = [*lines[self.top : self.top + room]]
+        body += [()] * (room - len(body)) + [text_line("─" * (width - 2), "accent")]
+        # No ground: what is blank behind it and in it need not be sent (a slow line).
+        title = f"{app.front.key.capitalize()}: keys"
+        return self.framed(title, body, width, height, more, "")
 
     def key(self, event: events.Key) -> None:
         self.top, closes = scrolled(self.top, event.key)

@@ -11,7 +11,7 @@ from labtui.text import clean, fit
 from labtui.tui.actions import SCREENS, Keymap, key_name, on_pane
 from labtui.tui.poller import Common
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, based, crop, ends, size, thin_bar
+from labtui.views.lines import Line, Span, crop, ends, linked, size, thin_bar
 from labtui.views.signs import STATE_SIGN, state_style
 
 TITLES = {name: name.capitalize() for name in SCREENS}
@@ -133,14 +133,13 @@ def study_strip(common: Common, chosen: int | None, width: int) -> Line:
         total = sum(study.counts.values())
         ended = sum(study.counts.get(s, 0) for s in ("done", "failed", "cancelled"))
         hot = study.id == chosen
-        link = f"@study:{study.id}"
-        part: Line = based(
+        part: Line = linked(
             (
                 (f" {clean(study.name)[:24]} ", "tab" if hot else "fg"),
                 *thin_bar(ended / total if total else 0.0, 8, "ok" if ended == total else "accent"),
                 (f" {figures.exact(ended)}/{figures.exact(total)}  ", "dim"),
             ),
-            link,
+            f"study:{study.id}",
         )
         if size(part) > room:
             break

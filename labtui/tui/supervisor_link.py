@@ -27,6 +27,7 @@ class SupervisorLink:
     def __init__(self, app: Host) -> None:
         self.app = app
         self.notify_mode = app.settings.notify
+        self._version = os.environ.get("LABTUI_VERSION") or __version__
         self.problem = ""
         """Why it did not start."""
         self.starting = False
@@ -86,7 +87,8 @@ class SupervisorLink:
         if row is not None and row.alive:
             if self._older():
                 key = self.app.keymap.name("start_supervisor")
-                return f"the supervisor is labtui {row.version}: {key} hands over to {__version__}", "banner"
+                text = f"the supervisor is labtui {row.version}: {key} hands over to {self._version}"
+                return text, "banner"
             told = row.state == "waiting" and row.message
             return (row.message, "banner") if told and not self._is_former(row) else ("", "")
         stopped, queued = common.counts.get("running", 0), common.counts.get("queued", 0)
@@ -101,7 +103,7 @@ class SupervisorLink:
     def _older(self) -> bool:
         """Whether the supervisor that lives is of an older labtui."""
         row = self.app.common.supervisor if self.app.common is not None else None
-        return row is not None and row.alive and newer(__version__, row.version) and not self.app.read_only
+        return row is not None and row.alive and newer(self._version, row.version) and not self.app.read_only
 
     def _is_former(self, row: SupervisorRow) -> bool:
         """Whether the row is still that of the one before: what it says of its silence is no alarm."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from labtui.text import fit
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, based, thin_bar
+from labtui.views.lines import Line, Span, linked, thin_bar
 from labtui.views.plot import Axis, ticks
 from runners import verdict
 from store.rows import JobRow, ProbeRow
@@ -55,6 +55,7 @@ def bracket_chart(
     style: str = "accent",
     drawn: bool = False,
     axis: Axis | None = None,
+    tall: bool = False,
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -68,6 +69,8 @@ def bracket_chart(
         style: of the model.
         axis: the axis that it shares with another chart; None: its own.
         drawn: draw where N* can be with ``─``, for text that has no ground.
+        tall: where there is room, each candidate takes a second line, so that the steps are seen from afar;
+            below the last one that was judged the bracket stands with its two numbers.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
@@ -77,6 +80,7 @@ def bracket_chart(
     rows = steps(probes, job.n_max)
     room = height - 2
     hidden = 0
+    tall = tall and not drawn and 2 * len(rows) <= room
     if len(rows) > room:
         at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
         hidden = min(max(0, at - room // 2), len(rows) - room)
@@ -91,6 +95,9 @@ def bracket_chart(
         ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
         spans = _steps(step, axis, inner, decades, ground, style, drawn)
         lines.append(_row(job, step.probe, spans, tail, mark))
+        if tall:
+            told = i == last and job.status != "censored"
+            lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
     foot = _axis_lines(axis, inner, hidden)
     if tail and not drawn:
@@ -135,6 +142,28 @@ def _steps(
     return spans
 
 
+def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, told: bool) -> Line:
+    """The lower half of a step: where N* can be, half a cell high; ``told``: its numbers at its ends."""
+    left = _column(axis, step.lo, inner) + 1 if step.lo else 0
+    right = _column(axis, step.hi, inner) if step.hi is not None else inner - 1
+    left = min(left, right)
+    cells: list[Span] = [("┊", "faint") if x in decades else (" ", "") for x in range(inner)]
+    cells[left : right + 1] = [("▀", ink)] * (right + 1 - left)
+    if told:
+        low, high = figures.exact(step.lo), figures.exact(step.hi)
+        if step.lo and left - 1 >= len(low):
+            cells[left - 1 - len(low) : left - 1] = [(c, "strong") for c in low]
+        if step.hi is not None and right + 2 + len(high) <= inner:
+            cells[right + 2 : right + 2 + len(high)] = [(c, "strong") for c in high]
+    spans: list[Span] = [(" " * 11, "")]
+    for text, style in cells:
+        if spans[-1][1] == style:
+            spans[-1] = (spans[-1][0] + text, style)
+        else:
+            spans.append((text, style))
+    return tuple(spans)
+
+
 def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str) -> Line:
     line: Line = (
         ("▸" if mark else " ", mark),
@@ -152,8 +181,7 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
             (fit(best, 9, ">"), "ok" if good else "dim"),
             (fit(figures.duration(probe.wall_s or None), 8, ">"), "dim"),
         )
-    link = f"@probe:{probe.id}"
-    return based(line, f"cursor {link}" if mark == "accent" else link)
+    return linked(line, f"probe:{probe.id}", "cursor" if mark == "accent" else "")
 
 
 def _progress(job: JobRow, probe: ProbeRow) -> Line:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labtui.text import fit
 from labtui.views.kappa import name
-from labtui.views.lines import Line, Span, based, crop, rule
+from labtui.views.lines import Line, Span, crop, linked, rule
 from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
         (" ", ""),
         *_joined(cells),
     )
-    link = f"@kappa:{cell.id}"
-    return based(line, f"cursor {link}" if here else link)
+    return linked(line, f"kappa:{cell.id}", "cursor" if here else "")
 
 
 def _joined(cells: Sequence[Span]) -> list[Span]:

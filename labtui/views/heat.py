@@ -5,13 +5,13 @@ each trial's best loss and how it ended.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from labtui.text import fit
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span
+from labtui.views.lines import LEVELS, Line, Span
 from labtui.views.signs import OUTCOME_SIGN
-from store.rows import TrialRow
+from store.rows import Curve, TrialRow
 
 LABEL = 7
 
@@ -26,8 +26,17 @@ def heat_level(best: float | None, eps: float) -> int:
     return min(5, 1 + int(math.log(above) / math.log(6))) if math.isfinite(above) else 5
 
 
-def heat_map(trials: Sequence[TrialRow], eps: float, width: int, height: int) -> list[Line]:
-    """At most ``height`` lines; seeds that do not fit are counted."""
+def heat_map(
+    trials: Sequence[TrialRow],
+    eps: float,
+    width: int,
+    height: int,
+    curves: Mapping[int, Curve] | None = None,
+) -> list[Line]:
+    """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
+    validation loss stands in it as it falls: the foot of the cell is eps.
+    """
+    top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
     rates = sorted({t.lr for t in trials}, reverse=True)
     seeds = sorted({t.seed for t in trials})
     if not trials or width < LABEL + 4:
@@ -47,19 +56,37 @@ def heat_map(trials: Sequence[TrialRow], eps: float, width: int, height: int) ->
     lines: list[Line] = [tuple(head)]
     for rate in rates:
         block: list[list[Span]] = [[(" " * LABEL, "")] for _ in range(step)]
-        middle = step // 2 if step == 3 else 0
+        middle = 0 if curves else step // 2 if step == 3 else 0
         block[middle][0] = (fit(figures.rate(rate), LABEL - 1, ">") + " ", "dim")
         for seed in shown:
             trial = by_place.get((rate, seed))
+            curve = (curves or {}).get(trial.id) if trial is not None else None
+            fall = falling(curve, eps, top, cell - 1, step - 1) if curve is not None and step > 1 else []
             for i, spans in enumerate(block):
-                spans.extend(
-                    _cell(trial, eps, cell - 1, i == middle)
-                    if not (step == 2 and i == 1)
-                    else [(" " * (cell - 1), "")]
-                )
+                if trial is not None and i and fall:
+                    spans.append((fall[i - 1], f"heat.{heat_level(trial.best_loss, eps)}"))
+                elif step == 2 and i == 1 and not curves:
+                    spans.append((" " * (cell - 1), ""))
+                else:
+                    spans.extend(_cell(trial, eps, cell - 1, i == middle))
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
+
+
+def falling(curve: Curve, eps: float, top: float, width: int, height: int) -> list[str]:
+    """A validation loss as columns in ``width`` x ``height`` cells, on a log scale from eps (nothing) to
+    ``top`` (full), resolved to an eighth of a cell; nothing where eps is none of the scale.
+    """
+    if width < 5 or not 0 < eps < top or not curve.validation:
+        return []
+    text = []
+    for x in range(width):
+        at = min(len(curve.validation) - 1, x * len(curve.validation) // width)
+        loss = curve.validation[at]
+        share = math.log(loss / eps) / math.log(top / eps) if math.isfinite(loss) and loss > 0 else 1.0
+        text.append(max(0, min(8 * height, round(share * 8 * height))))
+    return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
 
 
 def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[Span]:

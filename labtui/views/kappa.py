@@ -280,11 +280,14 @@ def _heading(cells: Sequence[CellRow], page: KappaTable) -> list[str]:
     from labtui.analysis.table import AXES
 
     told = {*page.row_axes, *page.column_axes, *page.fixed}
-    common = [f"{axis} {getattr(cells[0], axis)}" for axis in AXES if axis not in told and _same(cells, axis)]
     common = [
-        word for word in common if not word.startswith(("m ", "model ")) or word.startswith("model_label")
+        f"{NAMES.get(axis, axis)} {getattr(cells[0], axis)}"
+        for axis in AXES
+        if axis not in told and axis not in ("m", "model") and _same(cells, axis)
     ]
-    words = [f"{axis} {'-' if value is None else value}" for axis, value in page.fixed.items()]
+    words = [
+        f"{NAMES.get(axis, axis)} {'-' if value is None else value}" for axis, value in page.fixed.items()
+    ]
     return [clean("kappa, " + ", ".join([*words, *common]))]
 
 
@@ -294,7 +297,10 @@ def _same(cells: Sequence[CellRow], axis: str) -> bool:
 
 def page_lines(page: KappaTable) -> list[str]:
     """One table."""
-    heads = [" / ".join(page.row_axes), *(" ".join(map(str, key)) for key in page.columns)]
+    heads = [
+        " / ".join(NAMES.get(axis, axis) for axis in page.row_axes),
+        *(" ".join(map(str, key)) for key in page.columns),
+    ]
     body = [
         [" ".join(map(str, row)), *(entry(page.at(row, column)) for column in page.columns)]
         for row in page.rows

@@ -68,6 +68,11 @@ def based(line: Line, base: str) -> Line:
     return tuple((t, f"{base} {k}" if k else base) for t, k in line)
 
 
+def linked(line: Line, link: str, base: str = "") -> Line:
+    """``line`` of which each span stands for an action at a click (``labtui.tui.pane``), on ``base``."""
+    return tuple((t, " ".join(filter(None, (base, k, f"@{link}")))) for t, k in line)
+
+
 def cell(text: str, width: int, style: str = "", align: Align = "<") -> Span:
     """A span of exactly ``width`` cells."""
     return fit(text, width, align), style

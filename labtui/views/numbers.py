@@ -273,6 +273,17 @@ def when(at: float | None) -> str:
     return _local(at, "%Y-%m-%d %H:%M:%S")
 
 
+def iso(at: float | None) -> str | None:
+    """Date and time for other programs, ISO 8601 in UTC: ``2026-02-18T14:03:09.120Z``."""
+    from datetime import UTC, datetime
+
+    try:
+        found = None if at is None else datetime.fromtimestamp(at, UTC)
+    except (OverflowError, OSError, ValueError):  # no time that a calendar has
+        return None
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z") if found else None
+
+
 def _local(at: float | None, form: str) -> str:
     import time
 

@@ -22,6 +22,7 @@ from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
 from runners.spec import Job
 from runners.verdict import Evidence
+from store.json import mapping
 from store.paths import LabPaths
 from store.rows import JobState
 
@@ -271,7 +272,7 @@ def manifest(assignment: Assignment) -> str:
 def read_manifest(text: str) -> tuple[Member, ...] | None:
     """The members of :func:`manifest`; None if the text is not one."""
     try:
-        rows = json.loads(text)["members"]
+        rows = mapping(text)["members"]
         out = []
         for probe, n, lr, seed, eps, stop, generalisation in rows:
             if stop not in ("probe", "seed", "never"):

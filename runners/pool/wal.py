@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 
 from runners.pool.state import SupervisorState
-from store import raw
+from store import files
 
 MANY_BYTES = 64 << 20
 """A WAL of this size is worth a word; the next one comes when it has doubled."""
@@ -30,7 +30,7 @@ class WalWatch:
         if size < self._next:
             return
         self._next = 2 * size
-        pid = raw.reader(self.state.paths.shm)
+        pid = files.oldest_reader(self.state.paths.shm)
         who = f"process {pid}" if pid is not None else "a process that cannot be named"
         text = (
             f"{self.state.paths.wal} has grown to {size / 2**20:.0f} MiB: "

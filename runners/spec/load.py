@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from importlib import resources
 from pathlib import Path
@@ -84,9 +84,26 @@ def parse(text: str, *, source: str = "", folder: Path | None = None) -> Study |
         raise SpecError("is nested too deeply; expected a study or a job", source=source) from None
 
 
+def parse_data(data: Mapping[str, Any], *, source: str = "") -> Study | NamedJob:
+    """Like :func:`parse`, from what a TOML file would hold, as plain dicts and lists."""
+    try:
+        plain = json.loads(json.dumps(data))
+        if not isinstance(plain, dict):
+            raise TypeError(f"a spec is no {type(data).__name__}")
+        return _validate("", plain, source, None)
+    except RecursionError:
+        raise SpecError("is nested too deeply; expected a study or a job", source=source) from None
+    except TypeError as error:
+        raise SpecError(f"{error}; expected texts, numbers, lists and dicts", source=source) from None
+
+
 def _parse(text: str, source: str, folder: Path | None) -> Study | NamedJob:
+    return _validate(text, _parse_toml(text, source), source, folder)
+
+
+def _validate(text: str, read: dict[str, Any], source: str, folder: Path | None) -> Study | NamedJob:
     sugar = Sugar(text, source, folder, read_table)
-    data = sugar.resolve(_parse_toml(text, source))
+    data = sugar.resolve(read)
     model: type[Study] | type[NamedJob] = Study if "sweep" in data else NamedJob
     try:
         spec = model.model_validate_json(json.dumps(data))

@@ -1,1 +1,38 @@
-"""Alembic's scripts; run by ``store.migrate``, never from a command line."""
+"""Alembic, driven from the program, never from a command line: create a lab's tables, or bring an older lab
+up to date.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+
+from store.schema import APPLICATION_ID, REVISIONS, SCHEMA
+
+SCRIPTS = Path(__file__).parent
+
+
+def config(connection: Connection | None, scripts: Path = SCRIPTS) -> Config:
+    """Alembic's configuration without an ini file."""
+    result = Config()
+    result.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    result.attributes["connection"] = connection
+    return result
+
+
+def migrate(
+    connection: Connection, *, schema: int = SCHEMA, scripts: Path = SCRIPTS, revision: str | None = None
+) -> None:
+    """Bring the lab on ``connection`` to ``schema``, within the transaction that is open on it."""
+    command.upgrade(config(connection, scripts), revision or REVISIONS[schema])
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {schema}")
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The alembic revision that the file says it has."""
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that ``store.migrate`` hands over, inside its transaction."""
+"""Runs migrations on the connection that ``store.migrations`` hands over, inside its transaction."""
 
 from typing import Any, Literal
 

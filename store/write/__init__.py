@@ -3,8 +3,7 @@ and the supervisor's transactions (SQLModel, alembic).
 """
 
 from store.write.commands import Action, Applied, Command, apply_pending
-from store.write.create import create_or_open, upgrade
-from store.write.lab import Identity
+from store.write.lab import Identity, create_or_open, upgrade
 from store.write.probes import Begun
 from store.write.submit import Submitted, queue_spec, submit
 from store.write.tx import QueuedJob, Requeued, Tx, Verdict

@@ -8,10 +8,28 @@ from typing import Any, cast
 
 from sqlalchemy import select, update
 
-from store.errors import LabError
+from store.errors import Illegal, LabError
 from store.rows import JobState
-from store.states import require_legal
 from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
+
+LEGAL: dict[JobState, frozenset[JobState]] = {
+    "queued": frozenset({"running", "paused", "cancelled"}),
+    "running": frozenset({"queued", "paused", "done", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled"}),
+    "failed": frozenset({"queued"}),
+    "cancelled": frozenset({"queued", "paused"}),
+    "done": frozenset(),
+}
+"""From a cancelled job only its undo leads to ``paused``; nothing leads out of ``done``."""
+
+
+def require_legal(job_id: int, old: str, new: str) -> None:
+    """Raises Illegal unless a job may go from ``old`` to ``new``."""
+    allowed = LEGAL.get(old, frozenset())  # type: ignore[call-overload]
+    if new not in allowed:
+        expected = ", ".join(sorted(allowed)) or "no change at all"
+        raise Illegal(f"job {job_id} is {old} and cannot become {new}; expected {expected}")
+
 
 LONGEST_BACKOFF_S = 600.0
 _QUEUED = (

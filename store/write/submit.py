@@ -15,7 +15,7 @@ from runners.spec import Job as JobSpec
 from runners.spec import ModularAddition, NamedJob, PluginModel
 from runners.spec import Study as StudySpec
 from store.schema import Cell, Job, Study
-from store.write.create import create_or_open
+from store.write.lab import create_or_open
 from store.write.tx import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, Tx, row_of
 from store.write.writer import Writer
 

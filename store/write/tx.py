@@ -1,6 +1,6 @@
 """A write transaction: its connection, its time, its epoch, and the event that goes with a change.
 
-What can be written are functions that take one: store.write.jobs, probes, lab, submit, commands and edit.
+What can be written are functions that take one: store.write.jobs, probes, lab, submit and commands.
 """
 
 from __future__ import annotations

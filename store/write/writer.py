@@ -14,7 +14,7 @@ from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
-from store import raw, waits, wal
+from store import files, locks, wal
 from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
@@ -44,7 +44,7 @@ class Writer:
 
     Args:
         lock_timeout_s: how long to wait for other writers before ``Busy``
-            (``store.waits.TIMEOUT_S`` where None).
+            (``store.locks.TIMEOUT_S`` where None).
         clock: Unix seconds, for tests.
 
     Raises:
@@ -61,7 +61,7 @@ class Writer:
         self.paths = LabPaths(path)
         self.epoch: int | None = None
         """The supervisor's, from its claim on."""
-        lock_timeout_s = waits.TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
+        lock_timeout_s = locks.TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
         self._timeout_s = lock_timeout_s
         self._clock = clock
         self._durable = True
@@ -192,7 +192,7 @@ class Writer:
             aside = wal.put_aside(self.paths)
             if there == self._places[self.paths.lab]:
                 # SQLite folds it in when it closes, by its open descriptor: an empty one cannot be
-                raw.copy(aside, aside.with_suffix(".copy"))
+                files.copy_kept(aside, aside.with_suffix(".copy"))
                 os.truncate(aside, 0)
                 aside.with_suffix(".copy").replace(aside)
 

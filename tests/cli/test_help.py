@@ -64,6 +64,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         "models",
         "tasks",
         "snapshot",
+        "figure",
         "watch",
         "rerun",
         "compare",

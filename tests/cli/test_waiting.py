@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store import waits
+from store import locks
 from store.paths import LabPaths
 from store.read import open_lab
 from tests.cli.conftest import Labtui
@@ -76,8 +76,8 @@ def test_who_is_waited_for_is_told_and_then_the_verb_is_done(lab: Path, how: str
 def test_it_gives_up_in_one_sentence(
     labtui: Labtui, lab: Path, monkeypatch: pytest.MonkeyPatch, how: str, verb: str
 ) -> None:
-    monkeypatch.setattr(waits, "TIMEOUT_S", 0.2)
-    monkeypatch.setattr(waits, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(locks, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.05)
     before = lab.read_bytes()
     with locked(lab, how) as other:
         answer = labtui(*verb.split())
@@ -96,7 +96,7 @@ def test_nobody_is_made_up(lab: Path) -> None:
     found = paths.write_lock.stat()
     file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     assert (
-        waits.writer_of(paths, f"1: FLOCK  ADVISORY  WRITE 999999999 {file} 0 EOF\n") == "process 999999999"
+        locks.writer_of(paths, f"1: FLOCK  ADVISORY  WRITE 999999999 {file} 0 EOF\n") == "process 999999999"
     )
     for line in (
         "",
@@ -107,4 +107,4 @@ def test_nobody_is_made_up(lab: Path) -> None:
         "1: FLOCK  ADVISORY  WRITE 7 00:00:1 0 EOF",
         f"1: POSIX  ADVISORY  WRITE 7 {file} 120 120",
     ):
-        assert waits.writer_of(paths, line) == "another process"
+        assert locks.writer_of(paths, line) == "another process"

@@ -30,7 +30,7 @@ from store.errors import LabError
 from store.paths import LabPaths
 from store.read import open_lab
 from store.rows import EventRow
-from store.states import LEGAL
+from store.write.jobs import LEGAL
 from tests.support import labs
 from tests.support.faults import long
 

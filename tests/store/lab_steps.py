@@ -53,7 +53,7 @@ def lone() -> NamedJob:
 
 
 def begin(tx: Tx, job_id: int, n: int, attempt: int = 1, **more: Any) -> Begun:
-    return probes.begin_probe(tx, job_id, n, MEMBERS, device="cpu", slot="cpu/0", attempt=attempt, **more)
+    return probes.begin_probe(tx, job_id, n, MEMBERS, device="cpu", slot="cpu.0", attempt=attempt, **more)
 
 
 def end_trial(tx: Tx, trial_id: int, outcome: str, attempt: int = 1, **more: Any) -> bool:

@@ -92,7 +92,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
             )[0]
             tx.run("UPDATE job SET state = 'running', epoch = 1 WHERE id = :id", id=job)
             begun = probes.begin_probe(
-                tx, job, 1, [(1e-2, 10)], device="cpu", slot="cpu/0", attempt=attempt, speculative=True
+                tx, job, 1, [(1e-2, 10)], device="cpu", slot="cpu.0", attempt=attempt, speculative=True
             )
             probes.end_trial(
                 tx,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from store import commands, waits
+from store import commands, locks
 from store.errors import LabError, Moved
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -89,7 +89,7 @@ def test_a_wal_of_another_file_is_recognised_before_it_is_read(
     assert lab.with_name("lab.db-wal").stat().st_size > 0
     how(saved, lab)
     told: list[str] = []
-    waits.tell_waits(told.append)
+    locks.tell_waits(told.append)
     try:
         if first == "read":
             assert words(lab) == {"before"}
@@ -101,7 +101,7 @@ def test_a_wal_of_another_file_is_recognised_before_it_is_read(
         else:
             commands.hold(lab)
     finally:
-        waits.tell_waits(None)
+        locks.tell_waits(None)
     write(lab, "later", 3)
     assert words(lab) == {"before", "later"}
     assert_sound(lab)

@@ -13,7 +13,7 @@ from store import connect, header, schema
 from store.check import check
 from store.errors import LabError
 from store.locks import SupervisorLock
-from store.migrate import SCRIPTS
+from store.migrations import SCRIPTS
 from store.paths import LabPaths
 from store.read import open_lab
 from store.snapshot import backup, snapshot, vacuum

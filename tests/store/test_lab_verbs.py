@@ -342,9 +342,9 @@ def test_enqueue(writer: Writer, lab: Path) -> None:
 def test_calls_that_make_no_sense(lab: Path, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="names no jobs"):
         commands.pause(lab, [])
-    with pytest.raises(LabError, match="not valid JSON"):
+    with pytest.raises(LabError, match="no JSON object"):
         commands.edit(lab, 1, "{")
-    with pytest.raises(LabError, match="not valid JSON"):
+    with pytest.raises(LabError, match="no JSON object"):
         commands.enqueue(lab, "[" * 100_000)
     with pytest.raises(LabError, match="no JSON object"):
         commands.enqueue(lab, "[]")

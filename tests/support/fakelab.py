@@ -175,7 +175,7 @@ def _search(writer: Writer, clock: Clock, rng: random.Random, queued: QueuedJob,
         progress = replay(job, evidence)
         assert progress.next is not None
         begun = probes.begin_probe(
-            tx, queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt
+            tx, queued.id, progress.next.n, job.grid.members, device="cpu", slot="cpu.0", attempt=attempt
         )
         for k, trial in enumerate(begun.trial_ids):
             curve = fake_curve(rng, 400, job.training.eval_every, job.search.eps, False)
@@ -205,7 +205,7 @@ def _probe(
     tx: Tx, clock: Clock, rng: random.Random, job_id: int, job: Job, n: int, attempt: int, truth: float
 ) -> Evidence:
     success = n >= truth
-    begun = probes.begin_probe(tx, job_id, n, job.grid.members, device="cpu", slot="cpu/0", attempt=attempt)
+    begun = probes.begin_probe(tx, job_id, n, job.grid.members, device="cpu", slot="cpu.0", attempt=attempt)
     winner = rng.randrange(len(begun.trial_ids)) if success else -1
     steps = job.training.eval_every * rng.randint(8, 30) if success else job.training.steps
     order = (

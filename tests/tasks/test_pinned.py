@@ -25,7 +25,7 @@ def digest(*parts: torch.Tensor) -> str:
 
 
 CASES: dict[str, tuple[Any, ...]] = {
-    "sorted keys": (4, "acot", "uniform", 7, 2),
+    "sorted keys": (3, "acot", "uniform", 7, 2),
     "two words": (5, "cot", "fixed", 20, 20),
     "many words": (100, "outcome", "short_to_long", 40, 38),
     "S5": (PermutationComposition(k=5), "cot", "uniform", 5, 2),

@@ -312,7 +312,7 @@ class _Maker:
         best = min(t.best_loss or 9 for t in self.lab.trial_rows[-len(grid) :])
         self.lab.probe_rows.append(
             ProbeRow(
-                id, job.id, ordinal, n, state, verdict, False, 1, "cpu", "cpu/0", self.at,
+                id, job.id, ordinal, n, state, verdict, False, 1, "cpu", "cpu.0", self.at,
                 self.at + 2.3 if done else None, 2.3 if done else 1.2, step * 4, len(grid),
                 len(grid) if done else 0, step, best, "{}", 0, 0,
             )

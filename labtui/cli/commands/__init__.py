@@ -57,6 +57,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("generalisation", "generalisation", "accuracy at 2L beside kappa, and their rank correlation"),
         Entry("compare", "compare", "measured beside published (paper), two jobs, or another lab"),
         Entry("rerun", "rerun", "run a job again from what is stored, in a lab of its own"),
+        Entry("figure", "figure", "figures for a paper: PDF, SVG or PNG"),
         Entry("export", "export", "tables as CSV that is safe in a spreadsheet, or as JSON", True),
     ),
     "steer": (

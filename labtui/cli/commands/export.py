@@ -1,114 +1,122 @@
-"""``labtui export``: tables as CSV (safe to open in a spreadsheet) or JSON."""
+"""``labtui export``: tables as CSV (safe to open in a spreadsheet), JSON, Parquet, LaTeX or Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from labtui.analysis.kappa import kappa
+from labtui.analysis.table import tables
 from labtui.cli.arguments import STUDY, Parser
 from labtui.cli.context import Context
-from labtui.cli.errors import BadInput
-from labtui.cli.output import pages, write_csv, write_json
+from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.output import line_of, pages, write_csv, write_json
 from labtui.cli.selection import study_id
-from store.rows import EventRow, JobRow, ProbeRow, TrialRow
+from labtui.export import papers, parquet
+from labtui.export.records import RECORDS, TABLES, Record
+from labtui.views.kappa import choose_axes
 
-CELL_COLUMNS = ("id", "task", "m", "model", "model_label", "format", "distribution", "L")
-TABLES = ("jobs", "probes", "trials", "curves", "cells", "kappa", "events")
+NSTAR = "nstar"
+NAMES = (*TABLES, NSTAR)
+PAPERS = {".tex": papers.latex, ".md": papers.markdown}
+ENDINGS = (".csv", ".json", ".jsonl", ".parquet", *PAPERS)
 
 
 def arguments(parser: Parser) -> None:
     """TABLE, and where it goes."""
-    parser.add_argument("table", choices=TABLES, metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--out", metavar="FILE", help="instead of stdout")
+    parser.add_argument("table", choices=NAMES, metavar="TABLE", help=" ".join(NAMES))
+    parser.add_argument("-o", "--out", metavar="TO", help=f"a new file: {' '.join(ENDINGS)}")
     parser.add_argument("--study", **STUDY)
     parser.runs(run, example="jobs --out jobs.csv")
 
 
-def rows_of(context: Context, table: str, study: int | None) -> Iterable[Mapping[str, Any]]:
-    """The rows of a table, in order of id."""
-    lab = context.lab
-    if table in ("cells", "kappa"):
-        for cell in lab.cells(study):
-            found = kappa(cell).to_dict()
-            numbers = found.pop("kappa")
-            joint, parts = found.pop("joint"), found.pop("parts")
-            flat = {
-                **found,
-                **{f"kappa_{k}": v for k, v in numbers.items()},
-                **{f"joint_{k}": v for k, v in joint.items()},
-            }
-            if table == "kappa":
-                yield flat
-            else:
-                axes = {k: found[k] for k in CELL_COLUMNS}
-                yield from ({**axes, **part} for part in [{"n": None, **joint}, *parts])
-        return
-    ids = lab.job_ids(order="id", study=study, archived=None)
-    if table == "jobs":
-        yield from (vars(row) for row in pages(lab.jobs, ids))
-    elif table == "probes":
-        yield from (vars(row) for i in ids for row in lab.probes(i))
-    elif table == "trials":
-        yield from (vars(row) for i in ids for row in lab.trials(job_id=i))
-    elif table == "curves":
-        for i in ids:
-            for trial in lab.trials(job_id=i):
-                curve = lab.curve(trial.id)
-                for step, train, loss in (
-                    zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ()
-                ):
-                    yield {"trial_id": trial.id, "step": step, "train": train, "validation": loss}
-    else:
-        after = 0
-        while batch := _events(context, after):
-            yield from batch
-            after = batch[-1]["id"]
-
-
-def columns_of(table: str) -> tuple[str, ...]:
-    """The heading of a table without rows; of cells and kappa the axes, since the rest comes with values."""
-    rows: dict[str, type] = {"jobs": JobRow, "probes": ProbeRow, "trials": TrialRow, "events": EventRow}
-    if table in rows:
-        return tuple(f.name for f in fields(rows[table]))
-    return ("trial_id", "step", "train", "validation") if table == "curves" else CELL_COLUMNS
-
-
-def _events(context: Context, after: int) -> list[dict[str, Any]]:
-    return [vars(e) for e in context.lab.events(after=after, limit=context.lab.last_event_id() - after)]
-
-
 def run(context: Context) -> None:
-    """CSV, or JSON with --json, to stdout or a new file."""
+    """CSV, JSON with --json, or what the ending of --out names, to stdout or a new file."""
     args = context.args
-    rows = rows_of(context, args.table, study_id(context, args.study))
-
-    def write(out: TextIO) -> None:
-        if context.json:
-            write_json(rows, out)
-        else:
-            write_csv(rows, out, columns_of(args.table))
-
+    kind = "" if args.out is None else Path(args.out).suffix.lower()
+    if context.json:
+        if kind in (".parquet", *PAPERS):
+            raise BadInput(f"--json and {args.out} are two formats; expected one of them")
+        kind = kind if kind == ".jsonl" else ".json"
+    if kind in PAPERS and args.table not in ("kappa", NSTAR):
+        raise BadInput(f"{kind} is for kappa and nstar; expected another ending for {args.table}")
+    study = study_id(context, args.study)
+    table = "jobs" if args.table == NSTAR else args.table
+    rows = TABLES[table](context.lab, study)
+    if kind == ".parquet":
+        if parquet.missing():
+            raise WorkFailed(parquet.missing())
+        into(Path(args.out), lambda path: parquet.write(rows, RECORDS[table], str(path)))
+        context.say(f"wrote {args.out}")
+        return
+    write = writer(context, kind, args.table, rows, study)
     if args.out is None:
         write(context.out)
         return
-    path = Path(args.out)
+
+    def to(path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write(file)
+
+    into(Path(args.out), to)
+    context.say(f"wrote {args.out}")
+
+
+def writer(
+    context: Context, kind: str, table: str, rows: Iterable[Record], study: int | None
+) -> Callable[[TextIO], None]:
+    """What writes the rows of a table in the format of an ending; CSV for one that is not known."""
+
+    def write(out: TextIO) -> None:
+        if kind in PAPERS:
+            found = paper_tables(context, table, study)
+            out.write(PAPERS[kind](found))
+        elif kind == ".json":
+            write_json(rows, out)
+        elif kind == ".jsonl":
+            out.writelines(f"{line_of(vars(row))}\n" for row in rows)
+        else:
+            write_csv((vars(row) for row in rows), out, columns_of(table))
+
+    return write
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The heading of a table, with rows or without."""
+    return tuple(f.name for f in fields(RECORDS["jobs" if table == NSTAR else table]))
+
+
+def paper_tables(context: Context, table: str, study: int | None) -> list[papers.PaperTable]:
+    """kappa, or N* of every search, as tables for a paper."""
+    lab = context.lab
+    if table == NSTAR:
+        ids = lab.job_ids(order="id", study=study, archived=None)
+        return [papers.nstar_table(pages(lab.jobs, ids))]
+    cells = [c for c in lab.cells(study) if c.parts]
+    if not cells:
+        raise BadInput("no kappa here: expected a study with a cell that has a sum over lengths")
+    return papers.kappa_tables(tables(cells, *choose_axes(cells, None, None)))
+
+
+def into(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a new file, of this user alone; it is there whole or not at all.
+
+    Raises:
+        BadInput: there is something of that name, or it cannot be written.
+    """
     try:
-        file = path.open("x", encoding="utf-8", newline="")
+        path.open("x").close()
     except FileExistsError:
         raise BadInput(f"{path} is there already; expected a new file") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
     try:
-        with file:
-            write(file)
+        write(path)
     except BaseException as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # half a table would look like a whole one
         if isinstance(error, OSError):
-            raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+            raise BadInput(f"{path} cannot be written: {error.strerror or error}") from None
         raise
-    context.say(f"wrote {path}")

@@ -21,6 +21,7 @@ from labtui.cli.follow import supervise_and_follow
 from labtui.views.repeat import compare_records, result_text
 from runners.spec import SCIENCE_VERSION, Job, NamedJob
 from runners.spec.sentences import first_problem
+from store.json import document
 
 
 def arguments(parser: Parser) -> None:
@@ -40,10 +41,10 @@ def stored(context: Context, what: str) -> dict[str, Any]:
     if path.suffix != ".json":
         return record(context, context.job(what).id)
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = document(path.read_bytes())
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    if found is None:
         raise BadInput(f"{path} is not JSON; expected what labtui show JOB --json writes") from None
     if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
         raise BadInput(f"{path} has no spec; expected what labtui show JOB --json writes")

@@ -20,6 +20,7 @@ from labtui.tui.table import Column, layout, table_lines
 from labtui.views import numbers as figures
 from labtui.views.events import SIGNS, what
 from labtui.views.lines import Line, Span
+from store.json import mapping
 from store.rows import EventRow, JobRow
 
 KEPT = 5_000
@@ -188,9 +189,8 @@ def _visits() -> Path:
 def last_visit(lab: str) -> int:
     """The last event seen of a lab; 0 where it was never looked at."""
     try:
-        found = json.loads(_visits().read_text("utf-8")).get(str(Path(lab).resolve()), 0)
-        return int(found)
-    except (OSError, ValueError, AttributeError, TypeError):
+        return int(mapping(_visits().read_bytes()).get(str(Path(lab).resolve()), 0))
+    except (OSError, ValueError, TypeError, OverflowError):
         return 0
 
 
@@ -198,9 +198,7 @@ def remember_visit(lab: str, event: int) -> None:
     """Keep the last event seen; a state folder that cannot be written is no one's business."""
     path = _visits()
     try:
-        data: dict[str, int] = {}
-        if path.exists():
-            data = json.loads(path.read_text("utf-8"))
+        data = mapping(path.read_bytes()) if path.exists() else {}
         if data.get(str(Path(lab).resolve())) == event:
             return
         data[str(Path(lab).resolve())] = event

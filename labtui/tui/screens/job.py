@@ -13,6 +13,7 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.bracket import HEADS, WIDE, bracket_chart
+from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
 from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
@@ -137,7 +138,7 @@ class JobPane(ScreenPane):
         super().receive(data, problem)
 
     def _wide(self) -> bool:
-        return self.size.width >= 110
+        return self.app.size.width >= 110  # the pane has no size yet where it has just come to the front
 
     def _tabs(self) -> tuple[str, ...]:
         """The panels that the key turns to; of a failed job the log is the next one."""
@@ -170,6 +171,12 @@ class JobPane(ScreenPane):
             return empty_state(["No job yet.", f"{name('show_new')} starts from a preset"], width, height)
         width -= 2
         lines: list[Line] = [*facts(data.job, width, self.supervised), ()]
+        if width >= 108 and height >= 30 and data.job.status == "bracket" and data.job.hi is not None:
+            style = model_style(data.job.model)
+            lines += [
+                (("  N*  " if y == 1 else " " * 6, "dim"), *line)
+                for y, line in enumerate(large(figures.exact(data.job.hi), f"{style} bold"))
+            ] + [()]
         room = height - len(lines)
         if width >= 178:
             left = (width - 4) * 45 // 100
@@ -198,7 +205,9 @@ class JobPane(ScreenPane):
 
     def _left(self, data: JobData, width: int, height: int) -> list[Line]:
         loss = max(9, height * 2 // 5)
-        want = len(data.probes) + 4
+        want = 2 * len(data.probes) + 4
+        if want > height - loss:
+            want = len(data.probes) + 4
         chart = min(height - loss, max(8, want)) if height - loss >= 8 else height
         chart = height - loss if want >= height - loss else chart
         lines = stack(self._chart(data, width, chart), width, chart)
@@ -216,7 +225,14 @@ class JobPane(ScreenPane):
         follows = self.request.probe_id is None
         style = model_style(data.job.model)
         chart = bracket_chart(
-            data.job, data.probes, width, height - 2, chosen=data.probe, follows=follows, style=style
+            data.job,
+            data.probes,
+            width,
+            height - 2,
+            chosen=data.probe,
+            follows=follows,
+            style=style,
+            tall=True,
         )
         return [
             head,
@@ -233,7 +249,8 @@ class JobPane(ScreenPane):
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
-        return stack([head, *heat_map(data.trials, data.job.eps, width, height - 2)], width, height)
+        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves)
+        return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"validation loss {self._shown(data)}", width, self._others("loss"))

@@ -24,7 +24,7 @@ from labtui.views.kappa import (
     proof,
     terms_plot,
 )
-from labtui.views.lines import Line, Span, based, beside, crop, ends, inset, rule, text_line
+from labtui.views.lines import Line, Span, beside, crop, ends, inset, linked, rule, text_line
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class KappaPane(ScreenPane):
             here = i == self.row and j == self.column
             after = i == self.row and j == self.column + 1 and j > self.left
             spans.append(("┃" if here or after else " ", frame))
-            spans.extend(based(tuple(cell_spans(table.at(key, column), each)), f"@cell:{i},{j}"))
+            spans.extend(linked(tuple(cell_spans(table.at(key, column), each)), f"cell:{i},{j}"))
         spans.append(("┃" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
         return tuple(spans)
 
@@ -301,7 +301,7 @@ class KappaPane(ScreenPane):
                 self._state(part.state),
                 (f"  {figures.flags(part.flags)}", "warn"),
             )
-            lines.append(based(crop(spans, width), f"cursor @term:{i}" if here else f"@term:{i}"))
+            lines.append(linked(crop(spans, width), f"term:{i}", "cursor" if here else ""))
         total, formula = proof(kappa)
         if formula and len(lines) + 2 <= height and not self.deep:
             lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], 13, ">"), "strong")))

@@ -25,7 +25,7 @@ from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, r
 from labtui.tui.screens.form import SEARCH_TOML, Form
 from labtui.tui.screens.screen_pane import ScreenPane
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, stack, text_line
+from labtui.views.lines import Line, Span, based, beside, crop, inset, linked, rule, stack, text_line
 
 LABEL = 13
 EDITING = frozenset({"backspace", "delete", "left", "right", "home", "end", "ctrl+u", "ctrl+k"})
@@ -125,7 +125,7 @@ class NewPane(ScreenPane):
             if name and name != section:
                 rows.append((None, text_line(name, "heading")))
                 section = name
-            rows.append((i, based(crop(self._field_line(i, width), width), f"@field:{i}")))
+            rows.append((i, linked(crop(self._field_line(i, width), width), f"field:{i}")))
         at = next(k for k, (i, _) in enumerate(rows) if i == form.cursor)
         room = height - 3
         self.top = max(0, min(self.top, at, len(rows) - room))

@@ -10,7 +10,7 @@ from labtui.text import clean, fit, wrap
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, based, beside, crop, inset, rule, text_line
+from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, text_line
 from labtui.views.plot import Axis, plot, span
 from labtui.views.scaling import (
     AXES,
@@ -206,7 +206,7 @@ class ScalingPane(ScreenPane):
             if law_room:
                 label.append((fit("hidden" if off else tails[i], law_room, ">"), "quiet" if off else "dim"))
             line = crop((("▸ " if i == self.at else "  ", "accent"), *label), width)
-            lines.append(based(line, f"cursor @curve:{i}" if i == self.at else f"@curve:{i}"))
+            lines.append(linked(line, f"curve:{i}", "cursor" if i == self.at else ""))
         if hidden:
             lines.append(text_line(f"  {hidden} more", "warn"))
         return lines
@@ -234,8 +234,8 @@ class ScalingPane(ScreenPane):
                 (fit(rest, 20, ">"), "dim"),
                 (f"{point.job_id:>8}", "dim"),
             )
-            link = f"@point:{self.at},{i}"
-            lines.append(based(crop(line, width), f"cursor {link}" if point is here else link))
+            link = f"point:{self.at},{i}"
+            lines.append(linked(crop(line, width), link, "cursor" if point is here else ""))
         return [*lines, *([()] if law else []), *(text_line(part, "dim") for part in law)]
 
     def _here(self) -> tuple[Curve, Point] | None:

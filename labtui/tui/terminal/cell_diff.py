@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 from rich.cells import get_character_cell_size
@@ -26,8 +27,20 @@ def cells(strip: Strip) -> Row | None:
     for text, style, _ in strip:
         if not text.isascii() and any(get_character_cell_size(c) != 1 for c in text):
             return None
-        out += [(c, style) for c in text]
+        if " " in text:
+            bare = blank(style)
+            out += [(c, bare if c == " " else style) for c in text]
+        else:
+            out += [(c, style) for c in text]
     return out
+
+
+@lru_cache(maxsize=4096)
+def blank(style: Style | None) -> Style | None:
+    """What is seen of a style where there is no letter: its ground, unless a line or reverse shows it."""
+    if style is None or style.underline or style.reverse or style.strike or style.overline:
+        return style
+    return Style(bgcolor=style.bgcolor)
 
 
 def changes(before: Row, after: Row) -> Iterator[tuple[int, int]]:

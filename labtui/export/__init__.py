@@ -1,0 +1,1 @@
+"""What leaves labtui: rows, tables for papers, figures, a report and bundles."""

@@ -1,0 +1,53 @@
+"""The Job screen as it closes: tall steps, the bracket's numbers, N* in large digits, falling losses."""
+
+from __future__ import annotations
+
+from labtui.views.bracket import bracket_chart
+from labtui.views.digits import HEIGHT, large
+from labtui.views.heat import falling, heat_map
+from labtui.views.lines import plain, size
+from store.rows import Curve
+from tests.tui.fake import small_lab
+
+
+def test_large_digits_are_one_block_of_equal_lines() -> None:
+    lines = large("1,234,567,890 s", "strong")
+    assert len(lines) == HEIGHT
+    assert len({size(line) for line in lines}) == 1
+    assert plain(large("10", "")[0]) == "▀█  █▀█"
+    assert plain(large("", "")[0]) == ""
+
+
+def test_the_last_bracket_stands_with_its_two_numbers() -> None:
+    lab = small_lab()
+    job = next(r for r in lab.rows if r.state == "running" and r.lo and r.hi)
+    probes = lab.probes(job.id)
+    tall = [plain(line) for line in bracket_chart(job, probes, 70, 2 * len(probes) + 2, tall=True)]
+    assert sum(f" {job.lo:,} ▀" in line and f"▀ {job.hi:,}" in line for line in tall) == 1
+    assert sum("▀" in line for line in tall) == len(probes)
+    short = [plain(line) for line in bracket_chart(job, probes, 70, 2 * len(probes) + 1, tall=True)]
+    assert not any("▀" in line for line in short)  # no room: one line each
+    assert len(tall) == 2 * len(probes) + 2
+    assert all(size(line) <= 70 for line in bracket_chart(job, probes, 70, 40, tall=True))
+
+
+def test_each_cell_of_the_grid_draws_its_own_loss() -> None:
+    curve = Curve((1, 2, 3, 4), (), (1.0, 0.1, 0.01, 0.001))
+    assert falling(curve, 0.001, 1.0, 8, 1) == ["██▅▅▃▃  "]
+    assert falling(curve, 0.001, 1.0, 8, 2) == ["██▃▃    ", "████▅▅  "]
+    assert falling(Curve((1,), (), (float("nan"),)), 0.001, 1.0, 8, 1) == ["████████"]
+    for none in (
+        falling(curve, 0.0, 1.0, 8, 1),
+        falling(curve, 2.0, 1.0, 8, 1),
+        falling(curve, 1e-3, 1, 4, 1),
+    ):
+        assert none == []
+    lab = small_lab()
+    job = next(r for r in lab.rows if r.state == "running")
+    probe = lab.probes(job.id)[-1]
+    trials = lab.trials(probe_id=probe.id)
+    lines = heat_map(trials, job.eps, 60, 20, lab.curves(probe.id))
+    rates = {t.lr for t in trials}
+    assert len(lines) == 1 + 3 * len(rates)
+    assert sum(any(c in plain(line) for c in "▁▂▃▄▅▆▇█") for line in lines) >= len(rates)
+    assert all(size(line) <= 60 for line in lines)
