@@ -65,6 +65,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         "tasks",
         "snapshot",
         "figure",
+        "report",
         "watch",
         "rerun",
         "compare",

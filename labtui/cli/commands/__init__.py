@@ -58,6 +58,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("compare", "compare", "measured beside published (paper), two jobs, or another lab"),
         Entry("rerun", "rerun", "run a job again from what is stored, in a lab of its own"),
         Entry("figure", "figure", "figures for a paper: PDF, SVG or PNG"),
+        Entry("report", "report", "one page of HTML that needs nothing else"),
         Entry("export", "export", "tables as CSV that is safe in a spreadsheet, or as JSON", True),
     ),
     "steer": (
