@@ -85,6 +85,9 @@ MENU: dict[str, tuple[Entry, ...]] = {
     ),
     "keep": (
         Entry("snapshot", "snapshot", "one good file of a lab, even while it is live"),
+        Entry("bundle", "bundle", "a lab with its specs, report and checksums in one zip"),
+        Entry("import", "import_bundle", "verify a bundle and write its lab to a new file"),
+        Entry("merge", "merge", "two labs as one, equal searches once"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
         Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
