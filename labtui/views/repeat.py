@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ class Repeat:
     """What a second run of a job gave."""
 
     same: bool
-    """Bracket, status, every verdict and, where seeds are fresh, their counts and the estimates are equal."""
+    """Bracket, status, flags, every verdict and, where seeds are fresh, their counts and the estimates are
+    equal.
+    """
     before: dict[str, Any]
     after: dict[str, Any]
     verdicts: int
@@ -31,13 +34,36 @@ class Repeat:
     """Of these, those with the same outcome, number of steps and best loss, to the bit."""
     largest_difference: float | None
     """Largest relative difference of a best loss among them; None where there is none to compare."""
+    flags: tuple[str, ...]
+    """Flags that only one of the two has."""
+    tested: int
+    """Trials of both runs with an accuracy at twice the length."""
+    tested_equal: int
+    largest_accuracy_difference: float | None
+    """Largest difference of such an accuracy; None where there is none to compare."""
     provenance: tuple[str, ...]
     """What the two ran with that differs."""
+
+    @property
+    def bits(self) -> bool:
+        """Nothing that was compared differs."""
+        return self.same and self.trials_equal == self.trials and self.tested_equal == self.tested
+
+    @property
+    def conclusion(self) -> str:
+        """Equal bits, equal verdicts, or DIFFERENT."""
+        if self.bits:
+            return "equal bits: result, every verdict and every trial"
+        if self.same:
+            return "equal verdicts: the same result, other last bits in its trials"
+        if self.verdicts_equal == self.verdicts:
+            return "DIFFERENT: every verdict is equal, the result or its flags are not"
+        return "DIFFERENT verdicts"
 
     def lines(self) -> list[str]:
         """The comparison as text."""
         out = [
-            "identical: result and every verdict" if self.same else "DIFFERENT",
+            *(f"ran with another {line}" for line in self.provenance),
             f"before  {result_text(self.before)}",
             f"after   {result_text(self.after)}",
             f"verdicts: {self.verdicts_equal} of {self.verdicts} equal",
@@ -45,7 +71,13 @@ class Repeat:
         ]
         if self.largest_difference:
             out.append(f"largest relative difference of a best loss: {self.largest_difference:.2g}")
-        return [*out, *(f"ran with another {line}" for line in self.provenance)]
+        if self.tested:
+            out.append(f"accuracy at 2L: {self.tested_equal} of {self.tested} equal")
+        if self.largest_accuracy_difference:
+            out.append(f"largest difference of an accuracy at 2L: {self.largest_accuracy_difference:.2g}")
+        if self.flags:
+            out.append(f"flags of one run alone: {', '.join(self.flags)}")
+        return [*out, self.conclusion]
 
 
 def compare_records(old: Record, new: Record) -> Repeat:
@@ -62,7 +94,10 @@ def compare_records(old: Record, new: Record) -> Repeat:
     same_trials = sum(mine[key] == others[key] for key in both)
     differences = [_difference(mine[key][2], others[key][2]) for key in both]
     same = all(before[k] == after[k] for k in RESULT) and all(_close(before[k], after[k]) for k in ESTIMATES)
-    same = same and first == second
+    flags = set(old.get("job", {}).get("flags") or ()) ^ set(new.get("job", {}).get("flags") or ())
+    same = same and first == second and not flags
+    here, there = _accuracies(old), _accuracies(new)
+    tested = [(here[key], there[key]) for key in here if key in there]
     return Repeat(
         same=same,
         before=dict(before),
@@ -72,6 +107,10 @@ def compare_records(old: Record, new: Record) -> Repeat:
         trials=len(both),
         trials_equal=same_trials,
         largest_difference=max(differences, default=None),
+        flags=tuple(sorted(flags)),
+        tested=len(tested),
+        tested_equal=sum(a == b for a, b in tested),
+        largest_accuracy_difference=max((abs(a - b) for a, b in tested), default=None),
         provenance=tuple(_provenance(old.get("provenance") or {}, new.get("provenance") or {})),
     )
 
@@ -111,6 +150,15 @@ def _trials(record: Record) -> dict[tuple[int, float, int], tuple[str, int, floa
     }
 
 
+def _accuracies(record: Record) -> dict[tuple[int, float, int], float]:
+    """Rescaled accuracy at twice the length of each trial that has one."""
+    return {
+        (t["n"], t["lr"], t["seed"]): t["generalisation"]
+        for t in record.get("trials") or []
+        if t.get("generalisation") is not None
+    }
+
+
 def _difference(a: float | None, b: float | None) -> float:
     if a is None or b is None:
         return 0.0 if a is b else math.inf
@@ -125,12 +173,30 @@ def _provenance(old: Record, new: Record) -> list[str]:
         "commit",
         "git_commit",
         "torch",
+        "python",
+        "platform",
+        "processor",
         "device",
         "device_name",
+        "threads",
         "precision",
         "science_version",
     )
-    return [f"{k}: {old[k]}, now {new[k]}" for k in told if k in old and k in new and old[k] != new[k]]
+    found = [f"{k}: {old[k]}, now {new[k]}" for k in told if k in old and k in new and old[k] != new[k]]
+    plans = _plan(old.get("plan")), _plan(new.get("plan"))
+    was, now = plans
+    keys = sorted(was.keys() & now.keys() - {"note", "passing", "device", "threads", "precision"})
+    return found + [f"plan's {k}: {was[k]}, now {now[k]}" for k in keys if was[k] != now[k]]
+
+
+def _plan(stored: object) -> dict[str, Any]:
+    """A plan as it is in a provenance, JSON within JSON; empty where it is none."""
+    if isinstance(stored, str):
+        try:
+            stored = json.loads(stored)
+        except (ValueError, RecursionError):
+            return {}
+    return dict(stored) if isinstance(stored, dict) else {}
 
 
 def result_text(job: Record) -> str:

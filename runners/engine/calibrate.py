@@ -58,7 +58,7 @@ def calibrate(job: Job, device: str, members: int = 1, *, graphs: bool = True) -
         EngineError: not even one member fits into the memory.
         Interrupted: nothing was found out.
     """
-    threads = torch.get_num_threads()
+    threads = job.training.threads or torch.get_num_threads()
     set_up(device, threads)
     cuda = is_gpu(device)
     plan = Plan(

@@ -95,10 +95,13 @@ class Trainer:
             EngineError: not even one member fits into the memory, or the device cannot be used.
         """
         self._listener = Listener(lambda: bool(control.stop))
+        threads = torch.get_num_threads()
         try:
             yield from self._run(control)
         except Interrupted:
             yield Stopped(self._begun_from)
+        finally:
+            torch.set_num_threads(threads)  # a job may ask for others; the next one does not inherit them
 
     def _run(self, control: Control) -> Iterator[EngineEvent]:
         saved: Saved | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runners.engine.types import shape_key
+from runners.machine import processor_name
 from runners.pool import checkpoints
 from runners.pool.identity import machine
 from runners.pool.protocol import to_json
@@ -240,12 +241,13 @@ def _plan(state: SupervisorState, tx: Tx, assignment: Assignment, plan: str, *, 
             probe.run.id,
             {
                 **machine(),
+                "processor": processor_name(),
                 "science_version": SCIENCE_VERSION,
                 "torch": library,
                 "trainer": state.options.trainer,
                 "device": slot.device.id,
                 "device_name": slot.device.name,
-                "threads": slot.threads,
+                "threads": probe.run.job.training.threads or slot.threads,
                 "precision": probe.run.job.training.precision,
                 "plan": plan,
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -90,6 +90,8 @@ class Grid(Spec):
 class Training(Spec):
     """One trial's budget and batches."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("threads",)
+
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
     """Sequences in a batch; min(batch_size, N) are used."""
     steps: Annotated[int, Field(ge=1, le=1 << 40)] = 250_000
@@ -100,6 +102,9 @@ class Training(Spec):
     """Validation sequences in all, shared evenly among the lengths."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """Anything but fp32 marks the result."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads of a trial on a CPU, on which last bits depend; None: those of the worker (``--threads``, else
+    ``OMP_NUM_THREADS``, else 1)."""
 
 
 class Search(Spec):
@@ -148,7 +153,10 @@ class Search(Spec):
 
 
 class Job(Spec):
-    """One sample-size search. Equal content means equal numbers: see :attr:`hash`."""
+    """One sample-size search. Equal content means equal hash, see :attr:`hash`, and equal numbers where
+    rounding is the same: on one kind of processor, with the same threads, plan and versions. Training is
+    chaotic, so elsewhere a verdict near eps may turn.
+    """
 
     task: Task
     """The task; ``m = 3`` in its place means addition modulo 3."""

@@ -5,6 +5,7 @@ and what differs is told.
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,51 @@ def test_fresh_seeds_are_compared_probe_by_probe_and_by_their_counts() -> None:
     ):
         found = compare_records(first, change)
         assert not found.same
-        assert found.lines()[0] == "DIFFERENT"
-    assert "N* = 8, 90 % interval [6, 10]" in compare_records(first, first).lines()[1]
+        assert found.lines()[-1].startswith("DIFFERENT")
+    assert "N* = 8, 90 % interval [6, 10]" in compare_records(first, first).lines()[0]
 
 
 def test_where_a_verdict_is_the_evidence_the_siblings_that_came_in_with_it_do_not_count() -> None:
     first = record("log", [(100, True, 3, 2), (4, False, 3, 0)])
     assert compare_records(first, record("log", [(100, True, 3, 1), (4, False, 3, 0)])).same
     assert not compare_records(first, record("log", [(100, True, 3, 2), (4, True, 3, 1)])).same
+
+
+def test_bits_verdicts_and_what_differs_in_the_plan_are_told_apart() -> None:
+    def told(loss: float, accuracy: float, flags: list[str], verdict: bool, **ran: Any) -> dict[str, Any]:
+        found = record("log", [(100, True, 3, 2), (4, verdict, 3, 0)], flags=flags)
+        trial = {"n": 100, "lr": 0.01, "seed": 1, "outcome": "success", "steps": 50, "best_loss": loss}
+        found["trials"] = [trial | {"generalisation": accuracy}]
+        plan = {"members_at_once": 6, "threads": 1, "note": ""} | ran.pop("plan", {})
+        found["provenance"] = (
+            {"threads": 1, "processor": "a", "torch": "2"} | ran | {"plan": json.dumps(plan)}
+        )
+        return found
+
+    first = told(0.1, 0.5, [], False)
+    same = compare_records(first, copy.deepcopy(first))
+    assert (same.bits, same.lines()[-1]) == (True, "equal bits: result, every verdict and every trial")
+    close = compare_records(first, told(0.1001, 0.6, [], False, threads=2, plan={"members_at_once": 3}))
+    assert (close.same, close.bits) == (True, False)
+    assert close.lines()[:2] == [
+        "ran with another threads: 1, now 2",
+        "ran with another plan's members_at_once: 6, now 3",
+    ]
+    assert close.lines()[-3:-1] == [
+        "accuracy at 2L: 0 of 1 equal", "largest difference of an accuracy at 2L: 0.1"
+    ]  # fmt: skip
+    assert close.lines()[-1].startswith("equal verdicts")
+    assert not compare_records(first, told(0.1, 0.7, [], False)).bits, "an accuracy is compared too"
+    flagged = compare_records(first, told(0.1, 0.5, ["contradicted"], False))
+    assert not flagged.same
+    assert flagged.lines()[-2] == "flags of one run alone: contradicted"
+    turned = compare_records(first, told(0.1, 0.5, [], True, processor="b", plan={"note": "x"}))
+    assert turned.lines()[0] == "ran with another processor: a, now b"
+    assert turned.lines()[-1] == "DIFFERENT verdicts"
+    for plan in (None, "{", "[1]", {"members_at_once": 3}):  # a file that somebody else wrote
+        other = told(0.1, 0.5, [], False)
+        other["provenance"]["plan"] = plan
+        assert compare_records(first, other).same
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ TOTAL = 8 << 30
 
 class _Tape(TorchDispatchMode):
     def __init__(self, calls: list[tuple[Any, Any, Any, Any]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self._calls = calls
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

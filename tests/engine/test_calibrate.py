@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_runs import MODELS, cpu, tiny
 from torch import Tensor
 
 from runners.engine import calibrate as room
@@ -10,6 +9,7 @@ from runners.engine import device as memory
 from runners.engine.calibrate import calibrate, fusing_changes_no_bit
 from runners.engine.types import Plan
 from runners.models.recurrent import Recurrent
+from tests.engine.small_runs import MODELS, cpu, tiny
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import FORMATS, MODELS, Seen, grid, tiny
 
 from runners.engine.calibrate import calibrate
 from runners.engine.trainer import Trainer
 from runners.engine.types import Control, EngineEvent, Evaluated, Member, Plan, Planned
 from runners.spec import Job
+from tests.engine.small_runs import FORMATS, MODELS, Seen, grid, tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

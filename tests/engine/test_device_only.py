@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from fake_gpu import HOST_READS
-from small_runs import FORMATS, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -22,6 +20,8 @@ from runners.engine.evaluate import Validation
 from runners.models import DropoutKeys, build
 from runners.spec import LSTM, DenseSSM, Job, Transformer
 from runners.tasks import Vocabulary
+from tests.engine.fake_gpu import HOST_READS
+from tests.engine.small_runs import FORMATS, tiny
 
 CARD = "meta"
 E, B, V = 3, 32, 300
@@ -36,7 +36,7 @@ class Watch(TorchDispatchMode):
     """Every tensor that an operation reads or makes is on the card."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.seen = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

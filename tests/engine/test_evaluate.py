@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import tiny
 from torch import Tensor
 
-from runners.engine import data
-from runners.engine.data import validation_stack
+from runners.engine.data import CACHE, validation_stack
 from runners.engine.evaluate import PART, Thoroughness, Validation, parts
+from runners.tasks.data import DataSource
+from tests.engine.small_runs import tiny
 
 
 class Known:
@@ -94,9 +94,8 @@ def test_rows_are_evaluated_on_their_own_sets_and_only_as_far_as_needed() -> Non
         assert near[0][e] == pytest.approx(truth(params[e], tokens[sets[e]], targets[sets[e]]))
     whole = validation.full(model, params, sets).tolist()  # type: ignore[arg-type]
     assert whole == near[0], "to the bit: a sum does not depend on the shortcut"
-    some = validation.losses(
-        model, params, sets, eps=[9.0, 0.0, 9.0, 0.0], wanted=[False] * 4, best=[0.0] * 4
-    )  # type: ignore[arg-type]
+    eps = [9.0, 0.0, 9.0, 0.0]
+    some = validation.losses(model, params, sets, eps=eps, wanted=[False] * 4, best=[0.0] * 4)  # type: ignore[arg-type]
     assert some[1] == [True, False, True, False]
     assert [some[0][0], some[0][2]] == [near[0][0], near[0][2]]
 
@@ -131,10 +130,10 @@ def test_every_first_part_is_a_fair_sample_of_the_lengths() -> None:
 
 
 def test_the_stack_holds_each_seeds_set() -> None:
-    data.CACHE.clear()
+    CACHE.clear()
     job = tiny()
     tokens, targets = validation_stack(job, [3, 4], "cpu")
     for d, seed in enumerate((3, 4)):
-        batch = data.DataSource(job, seed).validation()
+        batch = DataSource(job, seed).validation()
         wanted = sorted(map(tuple, torch.cat((batch.tokens, batch.targets), 1).tolist()))
         assert sorted(map(tuple, torch.cat((tokens[d], targets[d]), 1).tolist())) == wanted

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_runs import FORMATS, MODELS, cpu, grid, run, tiny
 
 from runners.engine.calibrate import fusing_changes_no_bit
 from runners.engine.fused_batch import FusedBatch, fresh
@@ -16,6 +15,7 @@ from runners.engine.schedule import Schedule
 from runners.engine.trials import Trials
 from runners.engine.types import Member
 from runners.spec import Job
+from tests.engine.small_runs import FORMATS, MODELS, cpu, grid, run, tiny
 
 
 def fused(job: Job, members: list[Member]) -> FusedBatch:

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-import fake_gpu
 import pytest
 
 from benchmarks import gpu
 from runners.engine.types import Plan
+from tests.engine import fake_gpu
 
 NEED_GRAPHS = (gpu.against_cpu, gpu.graph_against_eager, gpu.repeated, gpu.resumed, gpu.company)
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, **more: object) -> None:
+def stand_in(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
     fake_gpu.install(monkeypatch, **more)
     monkeypatch.setattr(gpu, "CUDA", "cpu")
     monkeypatch.setattr(gpu, "SEEDS", (10,))

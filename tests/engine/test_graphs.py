@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import fake_gpu
 import pytest
 import torch
-from small_runs import FORMATS, MODELS, Seen, grid, run, tiny
 
 from runners.engine import data
 from runners.engine.calibrate import calibrate
@@ -22,6 +22,8 @@ from runners.engine.loader import Loader as Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Plan, Planned, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
+from tests.engine import fake_gpu
+from tests.engine.small_runs import FORMATS, MODELS, Seen, grid, run, tiny
 
 
 def plan(at_once: int = 64, *, graph: bool = True, streams: int = 1) -> Plan:
@@ -161,12 +163,16 @@ def test_a_batch_composed_anew_takes_memory_after_the_old_one_gave_it_back(
 ) -> None:
     fake_gpu.install(monkeypatch)
     order: list[str] = []
-    monkeypatch.setattr(
-        Loader, "allocate", lambda self, was=Loader.allocate: (order.append("take"), was(self))[1]
-    )
-    monkeypatch.setattr(
-        FusedBatch, "release", lambda self, was=FusedBatch.release: (order.append("give"), was(self))[1]
-    )
+
+    def told(word: str, was: Callable[[Any], None]) -> Callable[[Any], None]:
+        def call(self: Any) -> None:
+            order.append(word)
+            was(self)
+
+        return call
+
+    monkeypatch.setattr(Loader, "allocate", told("take", Loader.allocate))
+    monkeypatch.setattr(FusedBatch, "release", told("give", FusedBatch.release))
     run(tiny(steps=30), [*grid("a", eps=9.0), *grid("b", eps=9.0), *grid("c", eps=0.0)], plan=plan(64))
     assert order == ["take", "give", "take", "give"]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_runs import FORMATS, MODELS, Seen, StopAfter, cpu, grid, in_pieces, run, stopped, tiny
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,12 +28,14 @@ from runners.engine.types import Member, Plan, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
 from runners.models.matmul import Matmul
 from runners.spec import Job
+from runners.tasks import generalisation_batch
+from runners.tasks.data import DataSource
+from tests.engine.small_runs import FORMATS, MODELS, Seen, StopAfter, cpu, grid, in_pieces, run, stopped, tiny
 
 MOST_FLOP = 2.5e10
 """Between two looks at most this much arithmetic of matrix products: less than half a second of one core."""
 MOST_SEQUENCES = 1 << 17
 """... or this much data."""
-honest_test = evaluate.generalisation_batch
 LARGE: dict[str, dict[str, Any]] = {
     "lstm 768": {"kind": "lstm", "hidden": 768},
     "transformer 6x256": {"kind": "transformer", "layers": 6, "d": 256, "heads": 8, "dropout": 0.1},
@@ -45,7 +47,7 @@ class Arithmetic(TorchDispatchMode):
     """Multiply-adds of matrix products, times two, since the last look."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.now = self.most = 0
 
     def look(self) -> bool:
@@ -106,11 +108,16 @@ def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.M
 def test_the_test_at_twice_the_length_looks_up_at_every_position_or_layer(
     model: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest_test(*a, count=40))
+    monkeypatch.setattr(evaluate, "generalisation_batch", partial(generalisation_batch, count=40))
     job = tiny(model, format)
     shape = Schedule(job, "cpu", cpu(1), Trials(grid(), 10)).shape()
-    looks = []
-    with Listener(lambda: bool(looks.append(1))):
+    looks: list[bool] = []
+
+    def look() -> bool:
+        looks.append(True)
+        return False
+
+    with Listener(look):
         rescaled_accuracy(job, shape.model, shape.model.init(1), 1)
     assert len(looks) >= (2 * job.lengths.length if format == "cot" else 1)
 
@@ -153,14 +160,14 @@ def test_data_of_millions_of_sequences_looks_up_and_may_be_left(distribution: st
 def test_who_waits_for_data_that_another_thread_makes_looks_up(monkeypatch: pytest.MonkeyPatch) -> None:
     cache, job = data.DataCache(), tiny()
     made, go = threading.Event(), threading.Event()
-    honest = data.DataSource.training
+    honest = DataSource.training
 
-    def slow(self: data.DataSource, n: int) -> Any:
+    def slow(self: DataSource, n: int) -> Any:
         made.set()
         go.wait()
         return honest(self, n)
 
-    monkeypatch.setattr(data.DataSource, "training", slow)
+    monkeypatch.setattr(DataSource, "training", slow)
     hint = threading.Thread(target=cache.training, args=(job, 1, 9, "cpu"))
     hint.start()
     made.wait()
@@ -193,7 +200,7 @@ def test_stopped_in_the_middle_of_anything_it_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
     choices: st.DataObject,
 ) -> None:
-    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest_test(*a, count=30))
+    monkeypatch.setattr(evaluate, "generalisation_batch", partial(generalisation_batch, count=30))
     folder = tmp_path_factory.mktemp("run")
     job = tiny(model, choices.draw(st.sampled_from(FORMATS)), (2, 3), steps=9, eval_every=4)
     members = [*grid(generalisation=True), *grid("b", n=6, eps=0.9, stop="probe", generalisation=True)]
@@ -235,8 +242,13 @@ def test_without_a_listener_nothing_is_asked_and_within_a_deaf_one_nothing_is_he
 def test_many_looks_ask_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(interrupt, "monotonic", lambda: now)
-    asked = []
-    with Listener(lambda: bool(asked.append(now))):
+    asked: list[float] = []
+
+    def ask() -> bool:
+        asked.append(now)
+        return False
+
+    with Listener(ask):
         for k in range(100):
             now = k * interrupt.EVERY_S / 10
             check_interrupt()

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 import torch
-from small_runs import grid, tiny
 
 from runners.engine import data
 from runners.engine import loader as loader
@@ -13,6 +12,7 @@ from runners.engine.loader import Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Member
 from runners.tasks import BatchOrder, DataSource
+from tests.engine.small_runs import grid, tiny
 
 
 @pytest.mark.parametrize("longest", [1, 3, 512])

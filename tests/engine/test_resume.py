@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 from runners.engine import checkpoint
 from runners.engine import loader as loader
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
+from tests.engine.small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 
 @pytest.fixture(autouse=True)

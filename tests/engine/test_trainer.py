@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import math
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import FORMATS, MODELS, cpu, grid, in_pieces, run, tiny
 from torch import Tensor
 
 from runners.engine import checkpoint, data, evaluate, fused_batch, schedule, trainer
@@ -22,14 +22,16 @@ from runners.engine.types import (
     Evaluated,
     Member,
     Note,
-    Outcome,
     Planned,
     Stopped,
     shape_key,
 )
+from runners.models import StackedModel
 from runners.models.recurrent import Recurrent
 from runners.spec import Grid, Job, Search
 from runners.tasks import generalisation_batch
+from runners.verdict import Outcome
+from tests.engine.small_runs import FORMATS, MODELS, cpu, grid, in_pieces, run, tiny
 
 
 def test_evaluates_every_interval_and_at_the_last_step_and_never_at_step_0() -> None:
@@ -285,13 +287,16 @@ def test_accuracy_at_twice_the_length_depends_on_the_spec_alone(
 ) -> None:
     """The whole budget, every evaluation exact, the parameters of the best one: in any packing, order and
     piece."""
-    honest = evaluate.generalisation_batch
-    monkeypatch.setattr(evaluate, "generalisation_batch", lambda *a: honest(*a, count=50))
+    monkeypatch.setattr(evaluate, "generalisation_batch", partial(generalisation_batch, count=50))
     job, members = tiny(model, steps=20), grid(eps=9.0, stop="never", generalisation=True)
     others = grid("b", eps=9.0, stop="probe")
     tested: list[torch.Tensor] = []
-    test = trainer.rescaled_accuracy
-    monkeypatch.setattr(trainer, "rescaled_accuracy", lambda *a: (tested.append(a[2].clone()), test(*a))[1])
+
+    def test(job: Job, model: StackedModel, params: torch.Tensor, seed: int) -> float:
+        tested.append(params.clone())
+        return evaluate.rescaled_accuracy(job, model, params, seed)
+
+    monkeypatch.setattr(trainer, "rescaled_accuracy", test)
     whole = run(job, members)
     for i, params in enumerate(tested):
         assert whole.ended[i].steps == 20
@@ -312,12 +317,7 @@ def test_accuracy_at_twice_the_length_depends_on_the_spec_alone(
 def test_generalisation_is_told_of_trials_that_were_not_superseded(
     model: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = evaluate.generalisation_batch
-
-    def short(*args: object) -> object:
-        return honest(*args, count=40)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(evaluate, "generalisation_batch", short)
+    monkeypatch.setattr(evaluate, "generalisation_batch", partial(generalisation_batch, count=40))
     seen = run(
         tiny(model, format, (2, 3), steps=5), [*grid(generalisation=True), *grid("b", generalisation=False)]
     )
@@ -386,3 +386,17 @@ def test_two_probes_of_one_seed_see_nested_data_and_their_own_batches() -> None:
     assert both.of(0) == small.of(0)
     assert both.of(1) == large.of(0)
     assert small.of(0) != large.of(0)
+
+
+def test_the_threads_of_a_job_are_part_of_its_plan_and_of_no_other() -> None:
+    before = torch.get_num_threads()
+    job, one = tiny(steps=10, threads=2), tiny(steps=10)
+    assert shape_key(job) != shape_key(one)
+    for wanted, threads in ((job, 2), (one, before)):
+        seen: list[EngineEvent] = []
+        for event in Trainer(wanted, grid(), device="cpu").run(Control()):
+            seen.append(event)
+            if isinstance(event, Planned):
+                assert torch.get_num_threads() == event.plan.threads == threads
+        assert torch.get_num_threads() == before
+        assert isinstance(seen[0], Planned)

@@ -1,12 +1,11 @@
-"""Trace steps, evaluations and decoding of the models with kernels of their own on a GPU that is not there;
-told by test_fake_tensors.
+"""Trace steps, evaluations and decoding of every model on a GPU that is not there; told by
+test_fake_tensors.
 
-    python trace_on_a_fake_gpu.py GUARD.so [--all]
+    python -m tests.engine.trace_on_a_fake_gpu CARD.so [--all]
 
-Autograd, by which the other models train, refuses to work there. Fake tensors have a device, a shape and no
-content. A line is printed for each operation that a capture
-would refuse
-or that would be slow without a word: one that waits for the host, or that has operands on two devices.
+Fake tensors have a device, a shape and no content. A line is printed for each operation that a capture
+would refuse or that would be slow without a word: one that waits for the host, or that has operands on two
+devices. CARD.so is fake_card.cpp, compiled: torch must find it when it is imported.
 """
 
 from __future__ import annotations
@@ -14,24 +13,25 @@ from __future__ import annotations
 import ctypes
 import itertools
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent.parent)]
+if __name__ == "__main__":
+    ctypes.CDLL(sys.argv[1])
 
-import torch  # noqa: E402
-from fake_gpu import HOST_READS  # noqa: E402
-from small_runs import FORMATS, MODELS, tiny  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves  # noqa: E402
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from runners.engine.adam import Adam  # noqa: E402
-from runners.engine.evaluate import Validation, parts  # noqa: E402
-from runners.models import DropoutKeys, build  # noqa: E402
-from runners.spec import Job  # noqa: E402
-from runners.tasks import Vocabulary  # noqa: E402
+from runners.engine.adam import Adam
+from runners.engine.evaluate import Validation, parts
+from runners.models import DropoutKeys, build
+from runners.spec import Job
+from runners.tasks import Vocabulary
+from tests.engine.fake_gpu import HOST_READS
+from tests.models.support import ALL, FORMATS, FORWARD, SMALL, make_job
 
 DEVICE = "cuda:0"
 LIFTS = ("lift_fresh", "prim.device", "_to_copy", "scalar_tensor", "detach")
@@ -42,7 +42,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
     """Collects what a capture would refuse."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.bad: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -86,28 +86,37 @@ def trace(job: Job, E: int) -> list[str]:
             bad.append(f"losses of the types {loss.dtype} and {losses.dtype}")
         logits = model.logits(adam.params, tokens)
         ids = torch.arange(names.n_outputs, device=DEVICE)
-        made = model.generate(adam.params, tokens[:, :, :2], 3, ids)
+        made = model.generate(adam.params, tokens[:, :, :2], 2, ids)
         if logits.device.type != "cuda" or logits.shape != (E, B, T, names.n_outputs):
             bad.append(f"logits {tuple(logits.shape)} on {logits.device}")
-        if made.device.type != "cuda" or made.shape != (E, B, 3):
+        if made.device.type != "cuda" or made.shape != (E, B, 2):
             bad.append(f"decoded states {tuple(made.shape)} on {made.device}")
     return bad
 
 
+def cases(everything: bool) -> Iterator[tuple[str, str, int, bool, str, int]]:
+    """(model, format, L, one length, precision, members): each kind of model once, or every variant in
+    every format, in two shapes.
+    """
+    if everything:
+        for name, form in itertools.product(ALL, FORMATS):
+            yield name, form, 6, False, "fp32", 3
+            yield name, form, 9, True, "bf16", 1
+        return
+    names = {name.split()[0]: name for name in FORWARD} | {name: name for name in SMALL}
+    for i, name in enumerate(names.values()):
+        yield name, FORMATS[i % len(FORMATS)], 3, False, "fp32", 3
+
+
 def main() -> int:
-    ctypes.CDLL(sys.argv[1])
-    everything = "--all" in sys.argv
-    lengths = ((2, 6), (6, 6), (2, 30)) if everything else ((2, 6),)
-    precisions = ("fp32", "bf16") if everything else ("fp32",)
     count = found = 0
-    for (name, spec), form, length, precision, E in itertools.product(
-        MODELS.items(), FORMATS, lengths, precisions, (1, 3) if everything else (3,)
-    ):
-        job = tiny(format=form, lengths=length, precision=precision).model_copy(update={"model": spec})
+    for name, form, L, fixed, precision, E in cases("--all" in sys.argv):
+        model = ALL[name] | ({"dropout": 0.1} if name == "transformer" else {})
+        training = {"precision": precision, "validation_size": 300}
         count += 1
-        for line in trace(job, E):
+        for line in trace(make_job(model, form, L=L, fixed=fixed, training=training), E):
             found += 1
-            print(f"{name} {form} {length} {precision} E={E}: {line}")
+            print(f"{name} {form} L={L} {precision} E={E}: {line}")
     print(f"{count} traced")
     return int(found > 0)
 

@@ -67,6 +67,7 @@ def test_hash_is_pinned() -> None:
         job(grid=Grid(seeds=(1,))),
         job(training=Training(precision="bf16")),
         job(training=Training(eval_every=499)),
+        job(training=Training(threads=1)),
         job(search=Search(eps=1e-3)),
         job(search=Search(strategy="paper")),
         job(search=Search(rtol=0.2)),
