@@ -25,6 +25,20 @@ class LSTM(nn.Module):
         return self.head(self.lstm(self.embedding(x))[0])
 
 
+class Recurrent(nn.Module):
+    """torch.nn.RNN (tanh) or GRU with an embedding and a linear head."""
+
+    def __init__(self, cell: type[nn.RNN] | type[nn.GRU], V: int, S: int, h: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(V, h)
+        self.cell = cell(h, h, batch_first=True)
+        self.head = nn.Linear(h, S)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.cell(self.embedding(x))[0])
+        return logits
+
+
 class DenseSSM(nn.Module):
     """Transitions once per token of the vocabulary, then gathered: for all steps at once, or step by step."""
 

@@ -38,6 +38,8 @@ such models gain nothing from company, and 15 of them take minutes.
 FULL = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
+    ("rnn", [{"hidden": 64}]),
+    ("gru", [{"hidden": 64}]),
     (
         "transformer",
         [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))],
@@ -66,6 +68,9 @@ def baselines(job: Job, m: int, T: int, batches: list[Any]) -> list[baseline.Loo
         return [baseline.Loop(baseline.DenseSSM(m, m, spec.hidden, all_at_once=way), batches) for way in both]
     if spec.kind == "lstm":
         return [baseline.Loop(baseline.LSTM(m, m, spec.hidden), batches)]
+    if spec.kind in ("rnn", "gru"):
+        cell = torch.nn.RNN if spec.kind == "rnn" else torch.nn.GRU
+        return [baseline.Loop(baseline.Recurrent(cell, m, m, spec.hidden), batches)]
     assert spec.kind == "transformer"
     made = baseline.Transformer(m, m, 2 * T, spec.layers, spec.d, spec.heads, spec.dropout)
     return [baseline.Loop(made, batches)]
@@ -132,9 +137,9 @@ def flops(job: Job, T: int, B: int, m: int) -> float:
     if spec.kind == "dense_ssm":
         h = spec.hidden
         return 6.0 * h * h * (T * B + m * spec.embedding)
-    if spec.kind == "lstm":
-        h = spec.hidden
-        return 6.0 * 4 * h * h * (T * B + m)
+    if spec.kind in ("lstm", "rnn", "gru"):
+        gates = {"lstm": 4, "rnn": 1, "gru": 3}[spec.kind]
+        return 6.0 * gates * spec.hidden**2 * (T * B + m)
     assert spec.kind == "transformer"
     return 6.0 * B * T * (12 * spec.layers * spec.d**2 + spec.layers * T * spec.d)
 

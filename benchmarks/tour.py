@@ -45,8 +45,9 @@ class Picture:
 
 
 TOUR: tuple[Picture, ...] = (
-    Picture("queue", "queue", ("down",), "bracket"),
+    Picture("queue", "queue", ("down",), "lengths"),
     Picture("job", "job", (), "candidates", demo=True),
+    Picture("job-live", "job", (), "candidates", (120, 40)),
     Picture("kappa", "kappa", ("down", "right", "right"), "N*(joint)", demo=True),
     Picture("scaling", "scaling", ("down",) * 6 + ("right",), "N* against", demo=True),
     Picture("trials", "trials", ("slash", *"outcome:success", "enter", "c"), "validation", demo=True),
@@ -57,7 +58,7 @@ TOUR: tuple[Picture, ...] = (
     Picture("axes", "kappa", ("a",), "Rows", demo=True),
     Picture("palette", "queue", ("ctrl+p",), "What do you want"),
     Picture("help", "queue", ("question_mark",), "Queue: keys"),
-    Picture("queue-light", "queue", (), "bracket", (120, 36), "labtui-light"),
+    Picture("queue-light", "queue", (), "lengths", (120, 36), "labtui-light"),
     Picture("kappa-ansi-80", "kappa", ("down", "right", "right"), "N*(joint)", (80, 24), "labtui-ansi", True),
     Picture("kappa-200", "kappa", ("down", "right", "right"), "interferes", (200, 50), "labtui-light", True),
     Picture("job-200", "job", (), "candidates", (200, 50)),
@@ -69,7 +70,7 @@ async def draw(lab: Path, picture: Picture) -> str:
     from labtui.config import Settings
     from labtui.tui.app import LabApp
 
-    job = _telling_job(lab) if picture.screen == "job" else None
+    job = _telling_job(lab, live=picture.name == "job-live") if picture.screen == "job" else None
     app = LabApp(
         lab, read_only=picture.demo, settings=Settings(theme=picture.theme), screen=picture.screen, job=job
     )
@@ -133,10 +134,11 @@ def _open(lab: Path, read_only: bool = False):  # type: ignore[no-untyped-def]
     return open_lab(lab, read_only=read_only)
 
 
-def _telling_job(lab: Path) -> int:
-    """The search with the most candidates: its bracket closes in best."""
+def _telling_job(lab: Path, *, live: bool = False) -> int:
+    """The search with the most candidates: its bracket closes in best; ``live``: one that trains."""
     with _open(lab) as reader:
-        return int(max(reader.jobs(), key=lambda j: (j.status == "bracket", j.candidates)).id)
+        jobs = [j for j in reader.jobs() if not live or j.state == "running"]
+        return int(max(jobs, key=lambda j: (j.status == "bracket", j.candidates)).id)
 
 
 def _seen(app) -> str:  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,19 +246,51 @@ def card_free(index: int) -> int | None:
 
 
 def _visible(nvml: Any) -> list[Any]:
+    """Handles of the cards that CUDA shows, in its order.
+
+    As CUDA reads its setting: nothing counts from the first entry on that names no card, a UUID may be cut
+    short as long as one card alone begins so, and where a card is named twice there is none.
+    """
     every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     if setting is None:
         return every
-    out = []
-    for entry in (e.strip() for e in setting.split(",")):
-        if entry.isdigit() and int(entry) < len(every):
-            out.append(every[int(entry)])
-        elif entry.startswith(("GPU-", "MIG-")):
-            out.append(nvml.nvmlDeviceGetHandleByUUID(entry.encode()))
-        else:  # CUDA ignores everything from the first invalid entry on
+    entries = [e.strip() for e in setting.split(",")]
+    if entries[0].startswith("MIG-"):  # a process sees one slice
+        return _slice(nvml, entries[0], every)
+    uuids = [_text(nvml.nvmlDeviceGetUUID(h)) for h in every] if entries[0].startswith("GPU-") else None
+    out: list[int] = []
+    for entry in entries:
+        at = _card_named(entry, len(every), uuids)
+        if at is None:
             break
-    return out
+        if at in out:
+            return []
+        out.append(at)
+    return [every[i] for i in out]
+
+
+def _card_named(entry: str, count: int, uuids: list[str] | None) -> int | None:
+    """Which card an entry names: by the beginning of its UUID where the first entry does so, else by its
+    number, whose end is the first sign that is no digit.
+    """
+    if uuids is not None:
+        found = [i for i, uuid in enumerate(uuids) if entry.startswith("GPU-") and uuid.startswith(entry)]
+        return found[0] if len(found) == 1 else None
+    number = re.match(r"\+?([0-9]{1,9})", entry)
+    return int(number[1]) if number is not None and int(number[1]) < count else None
+
+
+def _slice(nvml: Any, entry: str, every: list[Any]) -> list[Any]:
+    """The handle of a slice ``MIG-UUID``, or of the card of one with the older name
+    ``MIG-GPU-UUID/gi/ci``.
+    """
+    with contextlib.suppress(nvml.NVMLError):
+        return [nvml.nvmlDeviceGetHandleByUUID(entry.encode())]
+    card = entry.removeprefix("MIG-").partition("/")[0]
+    uuids = [_text(nvml.nvmlDeviceGetUUID(h)) for h in every]
+    at = _card_named(card, len(every), uuids) if card.startswith("GPU-") and "/" in entry else None
+    return [] if at is None else [every[at]]
 
 
 def _gpus(supervisor: int | None) -> tuple[Gpu, ...]:

@@ -32,6 +32,7 @@ from store.locks import busy, supervisor_alive, write_lock
 from store.paths import LabPaths, network_filesystem, refuse_place, second_name
 
 SCHEMA = 1
+"""PRAGMA user_version: one more with each migration."""
 TABLES = (
     "calibration", "cell", "cell_part", "command", "curve", "device", "event", "job", "job_text", "lab",
     "probe", "speed", "study", "study_job", "supervisor", "trial",

@@ -1,4 +1,5 @@
-"""Values from a file that nobody may trust, made into the types that the rows promise. Standard library only.
+"""Values from a file that nobody may trust, made into the rows and types that are promised. Standard library
+only.
 
 A reader must survive any content: a wrong type, NaN,
 a value beyond all bounds or broken JSON becomes the field's default.
@@ -7,12 +8,27 @@ a value beyond all bounds or broken JSON becomes the field's default.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Generic, TypeVar, get_args
 
-from store import json
-from store.rows import FAILURES, Failure
+from store import json, rows
+from store.rows import (
+    FAILURES,
+    CellRow,
+    CommandRow,
+    DeviceRow,
+    EventRow,
+    Failure,
+    JobRow,
+    ProbeRow,
+    StudyRow,
+    SupervisorRow,
+    TrialRow,
+)
 
+Row = TypeVar("Row")
+Decoder = Callable[[object], Any]
 MAX_TEXT = 100_000
 _INT64 = 1 << 63
 
@@ -105,7 +121,7 @@ def interval(value: object) -> tuple[float, float, float] | None:
     return None if a is None or b is None or c is None else (a, b, c)
 
 
-def one_of(*allowed: str) -> Callable[[object], Any]:
+def one_of(*allowed: str) -> Decoder:
     """A decoder for a word of a fixed set; anything else becomes the last one."""
     words = {word: word for word in allowed}
     last = allowed[-1]
@@ -114,3 +130,79 @@ def one_of(*allowed: str) -> Callable[[object], Any]:
         return words.get(value, last) if isinstance(value, str) else last
 
     return decode
+
+
+_DECODERS: dict[str, Decoder] = {
+    "int": integer,
+    "int | None": maybe_integer,
+    "float": real,
+    "float | None": maybe_real,
+    "str": text,
+    "str | None": maybe_text,
+    "bool": boolean,
+    "bool | None": maybe_boolean,
+    "Word": word,
+    "Failure | None": failure,
+    "tuple[str, ...]": texts,
+    "tuple[float, float, float] | None": interval,
+}
+"""By the type of a row's field, as it is written there."""
+
+
+def decoder(kind: str) -> Decoder:
+    """The decoder for a type of ``store.rows``; for a set of words it is made once."""
+    if kind not in _DECODERS:
+        _DECODERS[kind] = one_of(*get_args(getattr(rows, kind)))
+    return _DECODERS[kind]
+
+
+class RowMap(Generic[Row]):
+    """Rows of one class from the columns of one table: a field is read from the column of its name.
+
+    Args:
+        columns: field to column, where their names differ.
+        without: fields that are filled in otherwise.
+    """
+
+    def __init__(
+        self,
+        row: type[Row],
+        table: str,
+        columns: Mapping[str, str] | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        self.row = row
+        self.table = table
+        read = [f for f in fields(row) if f.name not in without]  # type: ignore[arg-type]
+        self.fields = tuple(f.name for f in read)
+        self.columns = tuple((columns or {}).get(f.name, f.name) for f in read)
+        self._decoders = tuple(decoder(str(f.type)) for f in read)
+
+    def select(self, have: frozenset[str]) -> str:
+        """The columns of a SELECT; one that an older schema lacks reads as NULL."""
+        return ", ".join(f"{self.table}.{c}" if c in have else "NULL" for c in self.columns)
+
+    def make(self, found: Iterable[Sequence[object]]) -> list[Row]:
+        """The rows of what a SELECT found."""
+        # A frozen dataclass assigns each field through object.__setattr__; for thousands of rows of 50 fields
+        # that is most of the time, and filling __dict__ gives the same object.
+        new, row, names, decoders = object.__new__, self.row, self.fields, self._decoders
+        out: list[Row] = []
+        for values in found:
+            made = new(row)
+            made.__dict__.update(
+                zip(names, [f(v) for f, v in zip(decoders, values, strict=True)], strict=True)
+            )
+            out.append(made)
+        return out
+
+
+JOBS = RowMap(JobRow, "job", {"failure": "reason"})
+PROBES = RowMap(ProbeRow, "probe")
+TRIALS = RowMap(TrialRow, "trial")
+STUDIES = RowMap(StudyRow, "study", without=("counts",))
+CELLS = RowMap(CellRow, "cell", {"L": "length"}, without=("joint", "parts"))
+EVENTS = RowMap(EventRow, "event")
+DEVICES = RowMap(DeviceRow, "device")
+COMMANDS = RowMap(CommandRow, "command")
+SUPERVISORS = RowMap(SupervisorRow, "supervisor", without=("alive",))

@@ -15,7 +15,7 @@ from store.errors import NotALab, from_sqlite
 from store.paths import LabPaths
 
 APPLICATION_ID = 0x6C616274
-"""Equal to ``store.schema``'s, which cannot be imported here; a test holds them together."""
+"""``labt`` in the file's header: what tells a lab from a foreign database."""
 
 
 def check_header(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Rows as the readers see them: frozen, standard library only.
 
-Times are Unix seconds, losses nats per position.
+Times are Unix seconds, losses nats per position. A field is read from the column of its name, by the decoder
+of its type (``store.decode.RowMap``): the last word of a set is what any other value reads as.
 """
 
 from __future__ import annotations
@@ -8,10 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+Word = str
+"""A short name of our own making, such as a format."""
+JobState = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
 LIVE_STATES: tuple[JobState, ...] = ("queued", "running", "paused")
-Status = Literal["open", "bracket", "censored"]
+Status = Literal["bracket", "censored", "open"]
 """open: not known yet; bracket: N* in (lo, hi]; censored: N* > n_max (hi is None)."""
+ProbeState = Literal["running", "done", "cancelled", "interrupted", "lost"]
+TrialOutcome = Literal["running", "success", "failure", "diverged", "superseded", "lost"]
+Level = Literal["info", "error", "warning"]
+CommandState = Literal["pending", "done", "refused"]
+DeviceState = Literal["active", "excluded", "reserved", "lost"]
+SupervisorState = Literal["running", "holding", "draining", "waiting", "stopped"]
+"""holding: starts nothing new; draining: ends after the running probes; waiting: for disk space or memory."""
 
 
 Failure = Literal["failed", "out of memory", "device lost", "lost", "stale"]
@@ -48,11 +58,11 @@ class JobRow:
     model: str
     """Kind: transformer, lstm, dense_ssm, or a plugin's name."""
     model_label: str
-    format: str
-    distribution: str
+    format: Word
+    distribution: Word
     length: int
     min_length: int
-    strategy: str
+    strategy: Word
     eps: float
     n_max: int
     trials_per_probe: int
@@ -107,7 +117,7 @@ class ProbeRow:
     job_id: int
     ordinal: int
     n: int
-    state: Literal["running", "done", "cancelled", "lost", "interrupted"]
+    state: ProbeState
     verdict: bool | None
     speculative: bool
     """Trained ahead of its turn and not needed: never evidence."""
@@ -140,8 +150,7 @@ class TrialRow:
     n: int
     lr: float
     seed: int
-    outcome: str
-    """running, success, failure, diverged, superseded, lost."""
+    outcome: TrialOutcome
     best_loss: float | None
     best_step: int
     last_loss: float | None
@@ -204,8 +213,8 @@ class CellRow:
     m: int | None
     model: str
     model_label: str
-    format: str
-    distribution: str
+    format: Word
+    distribution: Word
     L: int
     min_length: int
     joint: NStar
@@ -219,7 +228,7 @@ class EventRow:
     id: int
     at: float
     kind: str
-    level: Literal["info", "warning", "error"]
+    level: Level
     job_id: int | None
     probe_id: int | None
     text: str
@@ -236,7 +245,7 @@ class CommandRow:
     kind: str
     payload: str
     """JSON."""
-    state: Literal["pending", "done", "refused"]
+    state: CommandState
     result: str
     """One sentence: what was done, or why not."""
     finished_at: float | None
@@ -250,7 +259,7 @@ class DeviceRow:
     """cpu, cuda:0."""
     name: str
     slots: int
-    state: Literal["active", "excluded", "reserved", "lost"]
+    state: DeviceState
     note: str
 
 
@@ -266,10 +275,7 @@ class SupervisorRow:
     version: str
     started_at: float
     heartbeat_at: float
-    state: Literal["running", "holding", "draining", "waiting", "stopped"]
-    """holding: starts nothing new; draining: ends after the running probes; waiting:
-    for disk space or memory.
-    """
+    state: SupervisorState
     message: str
     alive: bool
     """Its lock is held right now."""

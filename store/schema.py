@@ -9,10 +9,9 @@ from __future__ import annotations
 from sqlalchemy import Index, MetaData, Table, text
 from sqlmodel import Field, SQLModel
 
-APPLICATION_ID = 0x6C616274
-"""``labt`` in the file's header: what tells a lab from a foreign database."""
-SCHEMA = 1
-"""PRAGMA user_version: one more with each migration."""
+from store.connect import SCHEMA as SCHEMA
+from store.header import APPLICATION_ID as APPLICATION_ID
+
 REVISIONS = {1: "0001"}
 """The alembic revision of each schema."""
 

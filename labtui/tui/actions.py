@@ -39,6 +39,8 @@ class Action:
     writes: bool = False
     """Changes the lab: not offered where it is read-only."""
     palette: bool = True
+    only: tuple[str, ...] = ()
+    """The screens in whose footer it stands; empty: all that have it."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The word for it on a screen where the general one would say something else."""
 
@@ -104,7 +106,15 @@ ACTIONS: tuple[Action, ...] = (
         labels={"job": "trials", "trials": "job", "kappa": "parts", "scaling": "job", "events": "job"},
     ),
     Action(
-        "back", ("escape",), "back", "one layer back: prompt, filter, marks, screen", "Move", palette=False
+        "back",
+        ("escape",),
+        "back",
+        "one layer back: prompt, filter, marks, screen",
+        "Move",
+        footer=9,
+        palette=False,
+        only=("new",),
+        labels={"new": "leave"},
     ),
     # Looking
     Action(

@@ -39,6 +39,7 @@ from labtui.tui.terminal import hangup
 from labtui.tui.terminal.bursts import in_burst
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.theme import THEMES, Palette
+from labtui.views import numbers as figures
 from labtui.views.lines import text_line
 from store.locks import tell_waits
 
@@ -127,8 +128,8 @@ class LabApp(App[None], inherit_bindings=False):
         self.poller = self._new_poller()
         self.startup_ms: float | None = None
         self.supervisor = SupervisorLink(self)
-        self.commands = JobCommands(self, self.supervisor)
-        self.machine = MachineWatch(self)
+        self.commands: JobCommands = JobCommands(self, self.supervisor)
+        self.machine: MachineWatch = MachineWatch(self)
         self.burst = False
         """The key that is obeyed came together with others, as in a paste: what changes the lab asks first.
         """
@@ -490,11 +491,23 @@ class LabApp(App[None], inherit_bindings=False):
         ]
 
         def typed(text: str) -> list[Choice]:
-            """A job by its number or its hash."""
+            """Jobs by their number, or by words of what they search among those that the Queue has read."""
             number = text.strip().removeprefix("job").strip()
-            if not number.isdecimal() or len(number) > 9:
+            if number.isascii() and number.isdecimal() and len(number) <= 9:
+                return [Choice(f"job {int(number)}", partial(self.open_job, int(number)), "open this job")]
+            queue = self.panes.get("queue")
+            words = text.lower().split()
+            if len(text.strip()) < 3 or not isinstance(queue, QueuePane):
                 return []
-            return [Choice(f"job {int(number)}", partial(self.open_job, int(number)), "open this job")]
+            named = [
+                (job.id, f"{figures.label(job)} {figures.own_name(job)}".strip())
+                for job in queue.window.rows.values()
+            ]
+            return [
+                Choice(f"job {id}", partial(self.open_job, id), name)
+                for id, name in named
+                if all(word in name.lower() for word in words)
+            ][:8]
 
         self.push(Chooser("What do you want to do?", choices, more=typed))
 

@@ -86,7 +86,11 @@ def footer_line(
     """
     words = words or {}
     chosen = sorted(
-        (a for a in on_pane(pane) if a.footer and a.id in valid and a.id != f"show_{pane}"),
+        (
+            a
+            for a in on_pane(pane)
+            if a.footer and a.id in valid and a.id != f"show_{pane}" and (not a.only or pane in a.only)
+        ),
         key=lambda a: a.footer,
     )
     told: Line = ((" ", ""),) if message is None else ((f" {message[0]}   ", message[1]),)

@@ -18,7 +18,7 @@ from labtui.views.signs import MODEL_SIGN, RATES
 
 _DARK = {
     "bg": "#0f1216", "panel": "#171c22", "fg": "#cfd6de", "strong": "#f2f5f8", "dim": "#94a1b0",
-    "quiet": "#7f8c9a", "faint": "#5c6874", "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479",
+    "quiet": "#8d9aa8", "faint": "#5c6874", "track": "#232b34", "cursor": "#1f3147", "mark": "#ffd479",
     "accent": "#6fcbe6", "ok": "#86cc7c", "warn": "#e8c65c", "bad": "#f5857d", "tab": "#233245",
     "shade": "#5a6773", "less": "#f0a35e", "more": "#6cb0ff",
     "transformer": "#45c9a8", "lstm": "#c79bf2", "dense_ssm": "#b4bd55",
@@ -26,7 +26,7 @@ _DARK = {
 }  # fmt: skip
 _LIGHT = {
     "bg": "#fbfbf9", "panel": "#f0f1ee", "fg": "#2b333b", "strong": "#0b1116", "dim": "#515c66",
-    "quiet": "#636e78", "faint": "#868f98", "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#7d5300",
+    "quiet": "#5c6670", "faint": "#818a93", "track": "#e4e7e6", "cursor": "#dce9f7", "mark": "#7d5300",
     "accent": "#00617f", "ok": "#1b6b33", "warn": "#765000", "bad": "#a8221a", "tab": "#dbe7f3",
     "shade": "#868f98", "less": "#a04a00", "more": "#0b5fb0",
     "transformer": "#08695a", "lstm": "#7a3db8", "dense_ssm": "#5a6000",
@@ -144,7 +144,10 @@ class Palette:
         found = self._cache.get(key)
         if found is None:
             found = self.base
-            for name in key.split():
+            names = key.split()
+            for name in names:
+                if name == "faint" and "cursor" in names:
+                    name = "quiet"  # frames and dots are faint against the plain ground alone
                 found += self._names.get(name, Style.null())
             if self._flat_cursor and found.reverse:
                 # Turned round, each colour would be a ground of its own: a row in patches.

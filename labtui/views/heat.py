@@ -37,6 +37,8 @@ def heat_map(
     validation loss stands in it as it falls: the foot of the cell is eps.
     """
     top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
+    last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
+    span = 2 ** math.ceil(math.log2(max(1, last)))  # doubles seldom: one more evaluation is one more column
     rates = sorted({t.lr for t in trials}, reverse=True)
     seeds = sorted({t.seed for t in trials})
     if not trials or width < LABEL + 4:
@@ -61,10 +63,12 @@ def heat_map(
         for seed in shown:
             trial = by_place.get((rate, seed))
             curve = (curves or {}).get(trial.id) if trial is not None else None
-            fall = falling(curve, eps, top, cell - 1, step - 1) if curve is not None and step > 1 else []
+            fall = (
+                falling(curve, eps, top, span, cell - 1, step - 1) if curve is not None and step > 1 else []
+            )
             for i, spans in enumerate(block):
                 if trial is not None and i and fall:
-                    spans.append((fall[i - 1], f"heat.{heat_level(trial.best_loss, eps)}"))
+                    spans.append((fall[i - 1], "ok" if heat_level(trial.best_loss, eps) == 0 else "quiet"))
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
@@ -74,15 +78,20 @@ def heat_map(
     return lines[:height]
 
 
-def falling(curve: Curve, eps: float, top: float, width: int, height: int) -> list[str]:
-    """A validation loss as columns in ``width`` x ``height`` cells, on a log scale from eps (nothing) to
-    ``top`` (full), resolved to an eighth of a cell; nothing where eps is none of the scale.
+def falling(curve: Curve, eps: float, top: float, span: int, width: int, height: int) -> list[str]:
+    """A validation loss as columns in ``width`` x ``height`` cells over steps 0 to ``span``, on a log scale
+    from eps (nothing) to ``top`` (full), resolved to an eighth of a cell; no lines where there is no scale.
     """
     if width < 5 or not 0 < eps < top or not curve.validation:
         return []
-    text = []
+    text: list[int] = []
+    at = 0
     for x in range(width):
-        at = min(len(curve.validation) - 1, x * len(curve.validation) // width)
+        if x and curve.steps[-1] <= x * span / width:
+            text.append(0)  # not trained so far
+            continue
+        while at + 1 < len(curve.steps) and curve.steps[at + 1] <= (x + 1) * span / width:
+            at += 1
         loss = curve.validation[at]
         share = math.log(loss / eps) / math.log(top / eps) if math.isfinite(loss) and loss > 0 else 1.0
         text.append(max(0, min(8 * height, round(share * 8 * height))))

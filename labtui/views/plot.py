@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from labtui.text import fit
 from labtui.views import numbers as figures
@@ -268,12 +268,18 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     for at, low, high in one.bars:
         if -0.001 <= x.place(at) <= 1.001 and y.place(high) >= 0 and y.place(low) <= 1:
             canvas.bar(x.place(at), _inside(y.place(low)), _inside(y.place(high)), one.style)
-    good = [(x.place(a), y.place(b)) for a, b in one.points if math.isfinite(a) and math.isfinite(b)]
+    runs = [
+        [(x.place(a), y.place(b)) for a, b in points]
+        for finite, points in groupby(one.points, lambda p: math.isfinite(p[0]) and math.isfinite(p[1]))
+        if finite
+    ]
+    good = [point for run in runs for point in run]
     if one.joined:
-        for (ax, ay), (bx, by) in pairwise(good):
-            canvas.line(ax, ay, bx, by, one.style, one.dash)
-        if len(good) == 1:
-            canvas.dot(*good[0], one.style)
+        for run in runs:  # what is no number is a gap, not a line across it
+            for (ax, ay), (bx, by) in pairwise(run):
+                canvas.line(ax, ay, bx, by, one.style, one.dash)
+            if len(run) == 1:
+                canvas.dot(*run[0], one.style)
     if one.sign:
         for i, (px, py) in enumerate(good):
             canvas.put(px, py, one.sign, f"{one.style} @{one.link}{i}" if one.link else one.style)

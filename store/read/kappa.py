@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from store import decode as d
-from store.rows import CellRow, NStar
+from store.rows import CellRow, JobState, NStar, Status
 
-_STATE = d.one_of("queued", "running", "paused", "done", "cancelled", "failed")
-_STATUS = d.one_of("bracket", "censored", "open")
-_STATES = frozenset({"queued", "running", "paused", "done", "cancelled", "failed"})
-_STATUSES = frozenset({"bracket", "censored", "open"})
+_STATE, _STATUS = d.decoder("JobState"), d.decoder("Status")
+_STATES, _STATUSES = frozenset(get_args(JobState)), frozenset(get_args(Status))
 _JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
 _ID = itemgetter(0)
 _LENGTH = itemgetter(1)
-_AXES = (
-    ("study_id", d.integer), ("task", d.text), ("m", d.maybe_integer), ("model", d.text),
-    ("model_label", d.text), ("format", d.word), ("distribution", d.word), ("L", d.integer),
-    ("min_length", d.integer),
-)  # fmt: skip
 
 
 class _Asked(NamedTuple):
@@ -28,8 +21,8 @@ class _Asked(NamedTuple):
 
     mark: tuple[Any, ...]
     """The study, and how many cells there were in the lab."""
-    cells: list[tuple[int, Any, tuple[int, ...], dict[str, Any]]]
-    """Id, joint job, jobs of the sum, axes."""
+    cells: list[tuple[CellRow, Any, tuple[int, ...]]]
+    """A cell without its results, joint job, jobs of the sum."""
 
 
 class KappaCells:
@@ -65,8 +58,7 @@ class KappaCells:
         if self._asked is None or self._asked.mark != mark:
             only, values = ("", ()) if study_id is None else (" WHERE cell.study_id = ?", (study_id,))
             cells = self._rows(
-                "SELECT id, joint_job_id, study_id, task, m, model, model_label, format, distribution, "
-                "length, min_length "
+                f"SELECT joint_job_id, {', '.join(d.CELLS.columns)} "
                 f"FROM cell{only} ORDER BY study_id, ordinal",
                 values,
             )
@@ -80,14 +72,12 @@ class KappaCells:
             for ids in parts.values():
                 if ids not in known:
                     known[ids] = _numbers(ids)
-            axes = (
-                {name: decode(v) for (name, decode), v in zip(_AXES, cell[2:], strict=True)} for cell in cells
-            )
+            bare = d.CELLS.make(cell[1:] for cell in cells)
             self._asked = _Asked(
                 mark,
                 [
-                    (d.integer(c[0]), c[1], known.get(parts.get(c[0]), ()), a)
-                    for c, a in zip(cells, axes, strict=True)
+                    (made, cell[0], known.get(parts.get(made.id), ()))
+                    for made, cell in zip(bare, cells, strict=True)
                 ],
             )
         return self._asked
@@ -96,16 +86,16 @@ class KappaCells:
 def _assemble(asked: _Asked, stars: dict[int, NStar]) -> list[CellRow]:
     sums: dict[tuple[int, ...], tuple[NStar, ...]] = {}
     out: list[CellRow] = []
-    for cell_id, joint_id, ids, axes in asked.cells:
+    for bare, joint_id, ids in asked.cells:
         joint = stars.get(joint_id)
         if joint is None:
             continue
         if ids not in sums:
             sums[ids] = _sum(ids, stars)
-        # a frozen dataclass is filled through __dict__, as in store/read/mapping.py
+        # a frozen dataclass is filled through __dict__, as in store/decode.py
         made = object.__new__(CellRow)
         made.__dict__.update(
-            axes, id=cell_id, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids]
+            bare.__dict__, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids]
         )
         out.append(made)
     return out

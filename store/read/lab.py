@@ -9,6 +9,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any
 from store import curves, wal
 from store import decode as d
 from store.connect import SCHEMA, TABLES, Opened, open_for_reading
+from store.decode import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, SUPERVISORS, TRIALS
 from store.errors import LabError, NotALab, from_sqlite
 from store.filters import (
     JOB_FIELDS,
@@ -30,7 +32,6 @@ from store.filters import (
 )
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells
-from store.read.mapping import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, TRIALS
 from store.rows import (
     CellRow,
     CommandRow,
@@ -420,33 +421,17 @@ class Lab:
 
     def supervisor(self) -> SupervisorRow | None:
         """The supervisor that has the lab, or had it last; None where none ever did."""
-        rows = self._rows(
-            "SELECT epoch, pid, process_started, host, boot_id, version, started_at, heartbeat_at, state, "
-            "message "
-            "FROM supervisor ORDER BY epoch DESC LIMIT 1"
-        )
-        if not rows:
+        columns = SUPERVISORS.select(self._columns["supervisor"])
+        found = SUPERVISORS.make(self._rows(f"SELECT {columns} FROM supervisor ORDER BY epoch DESC LIMIT 1"))
+        if not found:
             return None
-        epoch, pid, started, host, boot, version, since, beat, state, message = rows[0]
+        row = found[0]
         alive = supervisor_alive(self._opened.paths)
-        if alive and (starting := self._starting(d.integer(pid))) is not None:
+        if alive and (starting := self._starting(row.pid)) is not None:
             return starting
-        word = self._word(d.real(beat)) if alive else ""
-        return SupervisorRow(
-            epoch=d.integer(epoch),
-            pid=d.integer(pid),
-            process_started=d.real(started),
-            host=d.text(host),
-            boot_id=d.text(boot),
-            version=d.text(version),
-            started_at=d.real(since),
-            heartbeat_at=d.real(beat),
-            state="waiting"
-            if word
-            else d.one_of("running", "holding", "draining", "waiting", "stopped")(state),
-            message=word or d.text(message),
-            alive=alive,
-        )
+        row.__dict__["alive"] = alive
+        word = self._word(row.heartbeat_at) if alive else ""
+        return replace(row, state="waiting", message=word) if word else row
 
     def _starting(self, told_pid: int) -> SupervisorRow | None:
         """A supervisor that holds the lab and has not written its row yet; None where the row is its own."""

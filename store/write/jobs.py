@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, cast
 
 from sqlalchemy import select, update
@@ -32,20 +33,7 @@ def require_legal(job_id: int, old: str, new: str) -> None:
 
 
 LONGEST_BACKOFF_S = 600.0
-_QUEUED = (
-    JOB.c.id,
-    JOB.c.hash,
-    JOB.c.name,
-    JOB_TEXT.c.spec,
-    JOB.c.state,
-    JOB.c.attempt,
-    JOB.c.crashes,
-    JOB.c.max_attempts,
-    JOB.c.priority,
-    JOB.c.model_label,
-    JOB.c.not_before,
-    JOB.c.wanted,
-)
+_QUEUED = tuple(JOB_TEXT.c.spec if f.name == "spec_json" else JOB.c[f.name] for f in fields(QueuedJob))
 _LEVEL = {"failed": "error", "cancelled": "warning"}
 _VERDICTS = (
     "SELECT p.id, p.n, p.verdict, p.seeds, p.successes, p.best_loss, "
@@ -98,6 +86,7 @@ def speculated(tx: Tx, job_id: int) -> list[Verdict]:
     return [_verdict(row) for row in tx.rows(_VERDICTS.format("NULL"), job=job_id)]
 
 
+# Long: every column that a change of state sets stands in one place, half of it is the contract.
 def set_job(
     tx: Tx,
     job_id: int,

@@ -11,7 +11,7 @@ import stat
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError
 
 from store.connect import SCHEMA, open_for_reading, require_schema
-from store.decode import document
+from store.decode import DEVICES, document
 from store.errors import OPENED, LabError, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite, refusal
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
@@ -246,23 +246,22 @@ def fact(tx: Tx, key: str) -> str | None:
 
 def set_devices(tx: Tx, devices: Sequence[DeviceRow]) -> None:
     """The devices that are there; those that are not there any more become lost."""
+    names = DEVICES.columns
     upsert = (
-        "INSERT INTO device (id, name, slots, state, note) VALUES (:id, :name, :slots, :state, :note) "
-        "ON CONFLICT (id) DO UPDATE SET name = excluded.name, slots = excluded.slots, "
-        "state = excluded.state, "
-        "note = excluded.note"
+        f"INSERT INTO device ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "
+        f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names)}"
     )
     there = {device.id for device in devices}
     for row in tx.rows("SELECT id, state FROM device"):
         if row.id not in there and row.state != "lost":
             tx.run("UPDATE device SET state = 'lost' WHERE id = :id", id=row.id)
     for d in devices:
-        tx.run(upsert, id=d.id, name=d.name, slots=d.slots, state=d.state, note=d.note)
+        tx.run(upsert, **asdict(d))
 
 
 def known_devices(tx: Tx) -> list[DeviceRow]:
     """The devices as they are stored, with what the user said of them."""
-    return [DeviceRow(*row) for row in tx.rows("SELECT id, name, slots, state, note FROM device ORDER BY id")]
+    return DEVICES.make(tx.rows(f"SELECT {', '.join(DEVICES.columns)} FROM device ORDER BY id"))
 
 
 def add_provenance(tx: Tx, job_id: int, facts: Mapping[str, object]) -> None:

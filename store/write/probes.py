@@ -73,6 +73,7 @@ def kind_of(device: str | None) -> str:
     return (device or "").split(":")[0]
 
 
+# Long: the refusals come before the first write, in one reading order; a third of it is the contract.
 def begin_probe(
     tx: Tx,
     job_id: int,
@@ -310,6 +311,7 @@ def progress(
     )
 
 
+# Long: one verdict is written to probe, job and event together; a third of it is the contract.
 def end_probe(
     tx: Tx,
     probe_id: int,

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,17 +21,16 @@ from tests.models.support import make_job
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
 
 
-def blocks() -> tuple[str, str, str]:
-    """The module, the entry points, the study."""
+def blocks() -> tuple[str, ...]:
+    """The module, the entry points, the study, the stacked model."""
     found = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    module, project, study = found
-    return module, project, study
+    return tuple(found)
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The package on the path with its metadata; returns the study."""
-    module, project, study = blocks()
+    module, project, study, _ = blocks()
     (tmp_path / "upanddown.py").write_text(module)
     info = tmp_path / "upanddown-1.0.dist-info"
     info.mkdir()
@@ -52,7 +52,7 @@ def job_of(study: str) -> Job:
 
 
 def test_the_example_is_short() -> None:
-    module, _, _ = blocks()
+    module, *_ = blocks()
     body = module.split("class GRU")[1]
     assert len([line for line in body.splitlines() if line.strip()]) <= 20
 
@@ -87,6 +87,31 @@ def test_the_example_trains(installed: str) -> None:
     states = model.generate(params, tokens, 3, torch.tensor([0, 1, 0, 1]))
     assert states.shape == (3, 32, 3)
     assert torch.equal(states[:, :, 0], model.logits(params, tokens)[:, :, -1].argmax(-1))
+
+
+def test_the_stacked_example_is_short_learns_and_keeps_members_apart() -> None:
+    text = blocks()[3]
+    assert len(text.splitlines()) <= 30
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102  (a page of ours)
+    shape = Shape(n_inputs=2, n_outputs=2, format="acot", one_length=True, positions=8)
+    model = names["minimal"](shape, torch.device("cpu"), hidden=8)
+    params = torch.stack([model.init(seed) for seed in (10, 20, 30)])
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 2, (3, 32, 4), generator=generator)
+    targets = tokens.cumsum(-1) % 2
+    alone = model.init(20).unsqueeze(0)
+    grads = torch.empty_like(params), torch.empty_like(alone)
+    adams = [torch.optim.Adam([p], lr=1e-2) for p in (params, alone)]
+    losses = []
+    for _ in range(150):
+        losses.append(model.step(params, tokens, targets, grads[0]))
+        model.step(alone, tokens[1:2], targets[1:2], grads[1])
+        for p, grad, adam in zip((params, alone), grads, adams, strict=True):
+            p.grad = grad
+            adam.step()
+    assert (losses[-1] < 0.5 * losses[0]).all()
+    assert torch.equal(params[1], alone[0])
 
 
 def test_a_module_that_is_no_function_of_its_parameters_is_refused() -> None:

@@ -45,7 +45,12 @@ class Fake(types.ModuleType):
         return index
 
     def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> int:
-        return {b"GPU-b": 1}[uuid]
+        if uuid != b"MIG-new":
+            raise FakeError(6)
+        return 1
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:
+        return ("GPU-aa1", "GPU-b2", "GPU-ab3")[handle]
 
     def nvmlDeviceGetName(self, handle: int) -> str:
         return f"card {handle}"
@@ -90,7 +95,35 @@ def test_every_card_by_default_and_those_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "names"),
-    [("2,0", ["card 2", "card 0"]), ("GPU-b", ["card 1"]), ("", []), ("1,x,0", ["card 1"]), ("7", [])],
+    [
+        ("2,0", ["card 2", "card 0"]),
+        (" 2 , 0 ", ["card 2", "card 0"]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["card 0"]),
+        ("1,x,0", ["card 1"]),
+        ("1x", ["card 1"]),
+        ("7", []),
+        ("0,7,1", ["card 0"]),
+        ("0,0", []),
+        ("1,0,1", []),
+        ("²", []),
+        ("9" * 5000, []),
+        ("GPU-b2", ["card 1"]),
+        ("GPU-b", ["card 1"]),
+        ("GPU-ab,GPU-aa", ["card 2", "card 0"]),
+        ("GPU-a", []),
+        ("GPU-b,GPU-a,GPU-aa", ["card 1"]),
+        ("GPU-b,0", ["card 1"]),
+        ("0,GPU-b", ["card 0"]),
+        ("GPU-b,GPU-b2", []),
+        ("GPU-x", []),
+        ("MIG-new", ["card 1"]),
+        ("MIG-new,MIG-GPU-ab3/1/0", ["card 1"]),
+        ("MIG-GPU-ab3/1/0", ["card 2"]),
+        ("MIG-GPU-ab3", []),
+        ("MIG-gone", []),
+    ],
 )
 def test_visible_devices_are_numbered_as_torch_does(
     nvml: Fake, monkeypatch: pytest.MonkeyPatch, setting: str, names: list[str]

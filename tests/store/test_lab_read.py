@@ -129,6 +129,7 @@ def test_orders_put_unknown_last_and_break_ties_by_id(reader: Lab, order: str) -
         "model": "model_label",
         "created": "created_at",
         "started": "started_at",
+        "wall": "wall_s",
     }
     names |= {"finished": "finished_at"}
     for descending in (False, True):

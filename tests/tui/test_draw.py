@@ -24,7 +24,7 @@ from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style
 from labtui.views.table import layout
 from runners.machine import CardUser, Gpu, Reading
-from store.rows import EventRow, TrialRow
+from store.rows import EventRow, TrialOutcome, TrialRow
 from tests.tui.fake import job_row, small_lab
 
 
@@ -151,7 +151,7 @@ def test_a_short_chart_keeps_the_newest() -> None:
     assert f"+{len(probes) - 4} above" in text
 
 
-def trial(lr: float, seed: int, best: float | None, outcome: str = "failure") -> TrialRow:
+def trial(lr: float, seed: int, best: float | None, outcome: TrialOutcome = "failure") -> TrialRow:
     return TrialRow(seed, 1, 1, 10, lr, seed, outcome, best, 5, best, 5, 0.1, None)
 
 

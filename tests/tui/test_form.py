@@ -75,3 +75,30 @@ def test_shown_defaults_are_the_specs() -> None:
     assert DEFAULTS["min_length",] == str(Sweep.model_fields["min_length"].default)
     assert {f.label for f in STUDY} > {"m", "L", "eps"}
     assert {f.label for f in SEARCH} > {"L", "eps"}
+
+
+def test_a_value_that_is_retyped_keeps_its_line() -> None:
+    form = Form.of('[[sweep]]\nm = 3\nformat = "cot"\nL = 7\n')
+    before = form.toml()
+    form.cursor = next(i for i, f in enumerate(form.fields) if f.label == "format")
+    form._load()
+    for _ in "cot":
+        form.key("backspace", None, False)
+    assert "format" not in form.toml()
+    for letter in "cot":
+        form.key(letter, letter, True)
+    assert form.toml() == before
+
+
+def test_a_preset_is_told_by_its_first_sentence() -> None:
+    from labtui.tui.screens.checking import preset_names, read_preset
+    from labtui.tui.screens.new import _first_comment
+
+    for name in preset_names():
+        told = _first_comment(read_preset(name))
+        assert told
+        assert told[-1] not in ",;:."
+    assert (
+        _first_comment("# Two lines,\n# one sentence. And more\nx = 1\n# no\n") == "Two lines, one sentence"
+    )
+    assert _first_comment("x = 1\n") == ""

@@ -6,12 +6,16 @@ import ast
 from pathlib import Path
 
 import pytest
-from textual.theme import BUILTIN_THEMES
+from textual.theme import BUILTIN_THEMES, Theme
 
 import labtui
 from labtui.text import REPLACEMENT, to_ascii
+from labtui.tui.actions import SCREENS
+from labtui.tui.app import LabApp
+from labtui.tui.pane import Pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, THEMES, Palette
 from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, model_style
+from tests.tui.conftest import Opened, until
 
 
 def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:
@@ -45,17 +49,21 @@ def test_a_reversed_row_is_one_ground_on_sixteen_colours() -> None:
         }
 
 
+_GROUNDS = ("fg", "cursor", "panel", "tab", "track")
+
+
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)
 def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no-untyped-def]
     """Contrast by WCAG's formula: 4.5 for text, 3 for what is dim and for signs,
     on each ground that they stand on.
     """
     palette = Palette(theme)
-    words = ["dim", "ok", "warn", "bad", "accent", "mark", "less", "more", *PLUGIN_HUES]
+    words = ["dim", "quiet", "ok", "warn", "bad", "accent", "mark", "less", "more", *PLUGIN_HUES]
     words += [f"model.{kind}" for kind in MODEL_SIGN]
-    pairs = [(word, ground, 4.5) for word in words for ground in ("fg", "cursor", "panel")]
+    pairs = [(word, ground, 4.5) for word in words for ground in _GROUNDS]
     pairs += [("strong", ground, 7.0) for ground in ("fg", "cursor", "panel", "tab")]
-    pairs += [(name, "fg", 4.5) for name in ("quiet", *RATES)] + [("quiet", "panel", 4.5)]
+    pairs += [(name, ground, 4.5) for name in RATES for ground in ("fg", "panel")]
+    pairs += [("faint", ground, 3.0) for ground in ("fg", "panel")]
     pairs += [("fg", ground, 4.5) for ground in ("fg", "cursor", "panel", "track")]
     for name, ground, least in pairs:
         style = palette.style(f"{ground} {name}")
@@ -74,6 +82,44 @@ def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no
         assert style.color is not None
         assert style.bgcolor is not None
         assert _contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5, step
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)
+async def test_whatever_is_drawn_can_be_read(opened: Opened, theme: Theme) -> None:
+    """Each text that stands on any screen or dialog against its own ground: 4.5; signs and lines: 3."""
+    poor = set()
+    for size in ((120, 40), (80, 24), (200, 50)):
+        async with opened(size, theme=theme.name) as (app, pilot, _):
+            for screen in SCREENS:
+                app.show_screen(screen)
+                await until(pilot, lambda: not app.front.fresh and app.poller._free.is_set())
+                for key in ("question_mark", "ctrl+p") if screen == "queue" else ("",):
+                    if key:
+                        await pilot.press(key)
+                        await until(pilot, lambda: bool(app.overlays) and bool(app.overlays[0]._lines))
+                    for pane in app.query(Pane):
+                        for line in pane._lines if pane.display else ():
+                            poor |= {
+                                (screen, text.strip(), key, round(got, 2))
+                                for text, key in line
+                                if text.strip() and (got := _seen(app, key)) < (4.5 if _read(text) else 3)
+                            }
+                    if key:
+                        await pilot.press("escape")
+                        await until(pilot, lambda: not app.overlays)
+    assert not poor
+
+
+def _read(text: str) -> bool:
+    """Whether it is read, not only seen."""
+    return any(c.isalnum() for c in text)
+
+
+def _seen(app: LabApp, key: str) -> float:
+    style = app.palette.style(key)
+    assert style.color is not None
+    assert style.bgcolor is not None
+    return _contrast(style.color.triplet, style.bgcolor.triplet)
 
 
 def test_the_themes_of_textual_can_be_read_too() -> None:

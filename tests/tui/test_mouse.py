@@ -165,6 +165,43 @@ async def test_the_palette_opens_a_job_by_its_number(opened: Opened) -> None:
         await until(pilot, lambda: app.front.key == "job" and not app.front.fresh)
 
 
+async def test_the_palette_finds_a_job_by_words(opened: Opened) -> None:
+    async with opened() as (app, pilot, _):
+        await pilot.press("colon")
+        await until(pilot, lambda: bool(app.overlays))
+        await pilot.press(*"lstm")
+        await until(pilot, lambda: "job 27" in app.overlays[0].text())
+
+
+async def test_a_failed_jobs_reason_goes_on_below(opened: Opened) -> None:
+    reason = "failed\nRuntimeError: CUDA error: an illegal memory access was encountered by a kernel before"
+    async with opened((80, 24)) as (app, pilot, lab):
+        lab.change(lab.rows[5].id, state="failed", reason=reason)
+        queue: Any = app.front
+        await until(pilot, lambda: any(r.state == "failed" and r.id == 6 for r in queue.window.rows.values()))
+        queue.window.go(list(queue.window.ids).index(6))
+        queue.window.held = True
+        queue.moved()
+        told = " ".join(" ".join(queue.text().splitlines()[-2:]).split())
+        assert "an illegal memory access" in told
+        assert "kernel before" in told
+
+
+@pytest.mark.parametrize("screen", ["trials", "events", "scaling", "job", "kappa"])
+async def test_a_screen_that_waits_says_so(opened: Opened, screen: str) -> None:
+    async with opened() as (app, pilot, _):
+        app.poller.stop()  # no answer comes
+        pane = app.show_screen(screen)
+        await until(pilot, lambda: "reading…" in pane.text())
+
+
+async def test_a_wide_trials_screen_draws_the_curve_unasked(opened: Opened) -> None:
+    async with opened((180, 40), screen="trials") as (app, pilot, _):
+        await until(pilot, lambda: "validation" in app.front.text())
+        await pilot.press("c")
+        await until(pilot, lambda: "validation" not in app.front.text())
+
+
 async def test_new_promises_no_key_that_is_typing(opened: Opened) -> None:
     async with opened(screen="new") as (app, pilot, _):
         await until(pilot, lambda: app.front.key == "new" and not app.front.fresh)

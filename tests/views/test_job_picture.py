@@ -33,15 +33,11 @@ def test_the_last_bracket_stands_with_its_two_numbers() -> None:
 
 def test_each_cell_of_the_grid_draws_its_own_loss() -> None:
     curve = Curve((1, 2, 3, 4), (), (1.0, 0.1, 0.01, 0.001))
-    assert falling(curve, 0.001, 1.0, 8, 1) == ["██▅▅▃▃  "]
-    assert falling(curve, 0.001, 1.0, 8, 2) == ["██▃▃    ", "████▅▅  "]
-    assert falling(Curve((1,), (), (float("nan"),)), 0.001, 1.0, 8, 1) == ["████████"]
-    for none in (
-        falling(curve, 0.0, 1.0, 8, 1),
-        falling(curve, 2.0, 1.0, 8, 1),
-        falling(curve, 1e-3, 1, 4, 1),
-    ):
-        assert none == []
+    assert falling(curve, 0.001, 1.0, 4, 8, 1) == ["███▅▅▃▃ "]
+    assert falling(curve, 0.001, 1.0, 8, 8, 1) == ["█▅▃     "]  # the steps to come are blank
+    assert falling(Curve((4,), (), (float("nan"),)), 0.001, 1.0, 4, 8, 1) == ["████████"]
+    for eps, width in ((0.0, 8), (2.0, 8), (1e-3, 4)):
+        assert falling(curve, eps, 1.0, 4, width, 1) == []
     lab = small_lab()
     job = next(r for r in lab.rows if r.state == "running")
     probe = lab.probes(job.id)[-1]

@@ -279,6 +279,8 @@ class Form:
     """The sweep that is shown."""
     cursor: int = 0
     edit: LineEdit = field(default_factory=LineEdit)
+    places: dict[tuple[int, Path], int] = field(default_factory=dict)
+    """Where a value that was emptied stood among its neighbours: it comes back to its line."""
 
     def __post_init__(self) -> None:
         self._load()
@@ -343,10 +345,18 @@ class Form:
                     return
                 inner = at[key] = {}
             at = inner
+        key, where = path[-1], (self.which, f.path)
         if value is None:
-            at.pop(path[-1], None)
+            if key in at:
+                self.places[where] = list(at).index(key)
+            at.pop(key, None)
+        elif key in at or where not in self.places:
+            at[key] = value
         else:
-            at[path[-1]] = value
+            items = list(at.items())
+            items.insert(self.places[where], (key, value))
+            at.clear()
+            at.update(items)
 
     def _load(self) -> None:
         self.edit.set(self.text(self.field))

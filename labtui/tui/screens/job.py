@@ -17,7 +17,7 @@ from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
 from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
-from labtui.views.lines import Line, Span, beside, inset, rule, stack
+from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
 from labtui.views.signs import model_style
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
@@ -250,6 +250,8 @@ class JobPane(ScreenPane):
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
         cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves)
+        if any(t.outcome == "superseded" for t in data.trials):
+            cells = [*cells, text_line(" ·  stopped: it was decided already", "dim")]
         return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:

@@ -56,8 +56,12 @@ class ScreenPane(Pane, can_focus=True):
 
     def _safe_draw(self, width: int, height: int) -> Sequence[Line]:
         lines = super()._safe_draw(width, height)
-        empty = self.fresh and self.late and not any(text.strip() for line in lines for text, _ in line)
-        return empty_state(["reading…"], width, height) if empty and not self.problem else lines
+        waits = self.fresh and self.late and not self.problem and self.bare(lines)
+        return empty_state(["reading…"], width, height) if waits else lines
+
+    def bare(self, lines: Sequence[Line]) -> bool:
+        """Whether nothing that was read is drawn yet."""
+        return not any(text.strip() for line in lines for text, _ in line)
 
     def reload(self) -> None:
         """Ask for other data: another filter, page, job."""

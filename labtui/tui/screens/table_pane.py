@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.screens.screen_pane import ScreenPane
 from labtui.tui.table import Window
+from labtui.views.lines import Line
 
 Row = TypeVar("Row")
 
@@ -26,6 +27,9 @@ class TablePane(ScreenPane, Generic[Row]):
         """The line of the table's heading."""
         self.table_width = 0
         """Cells of the table: its scroll bar is the last of them."""
+
+    def bare(self, lines: Sequence[Line]) -> bool:
+        return not self.window.loaded
 
     def moved(self) -> None:
         """The window or its cursor moved: the footer says what holds for its row."""

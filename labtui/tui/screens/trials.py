@@ -35,6 +35,8 @@ COLUMNS = (
     Column("wall", "time", 7, ">", rank=7, sort="wall_s"),
     Column("gen", "acc 2L", 6, ">", rank=8),
 )
+WIDE = 180
+"""Columns from which the curve is drawn unasked."""
 EXAMPLE = "outcome:success  lr<1e-3  model:lstm  n>=1000  job:12"
 
 
@@ -151,7 +153,13 @@ class TrialsPane(TablePane[TrialRowPlus]):
         self.request = TrialsRequest()
         self.curve: Curve | None = None
         self.curve_of: int | None = None
-        self.curve_shown = False
+        self.curve_wanted: bool | None = None
+        """Whether curves are drawn; None: nobody has said so, and they are where there is room."""
+
+    @property
+    def curve_shown(self) -> bool:
+        """Whether the curve of the chosen trial stands beside the table, or below it."""
+        return self.app.size.width >= WIDE if self.curve_wanted is None else self.curve_wanted
 
     # Reading
 
@@ -255,7 +263,7 @@ class TrialsPane(TablePane[TrialRowPlus]):
             self.lab_app.open_job(row.trial.job_id, row.trial.probe_id)
 
     def do_curve(self) -> None:
-        self.curve_shown = not self.curve_shown
+        self.curve_wanted = not self.curve_shown
         self.redraw()
         self.moved()
 
@@ -284,7 +292,7 @@ class TrialsPane(TablePane[TrialRowPlus]):
         self.reload()
 
     def do_back(self) -> None:
-        if self.curve_shown:
+        if self.curve_wanted:
             self.do_curve()
         elif self.request.query.text:
             self._change(query=EVERYTHING)
