@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def test_every_picture_of_the_tour_is_made_by_its_command() -> None:
     shown = set(re.findall(r"\(pictures/([\w-]+)\.svg\)", (DOCS / "tour.md").read_text("utf-8")))
-    assert shown == {picture.name for picture in TOUR}
+    assert shown - {"closing"} == {picture.name for picture in TOUR}  # that one: benchmarks.closing
     assert {picture.screen for picture in TOUR} | {"compare"} >= {
         "queue", "job", "kappa", "scaling", "trials", "new", "compare", "events",
     }  # fmt: skip
