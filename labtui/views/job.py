@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
@@ -16,6 +16,9 @@ from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
+
+if TYPE_CHECKING:
+    from labtui.analysis.alike import Differing
 
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
 DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
@@ -180,6 +183,13 @@ def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> l
         return ["no candidate was trained yet"]
     chart = bracket_chart(job, probes, max(40, width), len(probes) + 2, drawn=True)
     return [plain(line) for line in chart]
+
+
+def differing_lines(found: Differing) -> list[str]:
+    """In what a job differs from another: key, value here, value there."""
+    if not found.settings:
+        return ["nothing differs that this labtui can read"]
+    return grid(["setting", "here", f"job {found.other}"], [list(map(clean, s)) for s in found.settings])
 
 
 def probe_lines(probes: Sequence[ProbeRow]) -> list[str]:

@@ -39,6 +39,7 @@ SHORT = {"out of memory": "no memory", "device lost": "no device", "lost": "lost
 OPTIONAL = ("priority", "grid", "device", "name")
 """Columns that are there only where a job has something in them."""
 IDLE = Outlook()
+NOTHING: Mapping[int, str] = {}
 
 
 @dataclass
@@ -185,11 +186,21 @@ def time_of(job: JobRow, outlook: Outlook = IDLE, supervised: bool = True) -> Sp
 
 
 def job_lines(
-    jobs: Sequence[JobRow], *, outlook: Outlook = IDLE, supervised: bool = True, ended: bool = False
+    jobs: Sequence[JobRow],
+    *,
+    outlook: Outlook = IDLE,
+    supervised: bool = True,
+    ended: bool = False,
+    differing: Mapping[int, str] = NOTHING,
 ) -> list[str]:
-    """One line for each job, its columns those of the screen; ``ended`` tells when instead of how long."""
+    """One line for each job, its columns those of the screen.
+
+    Args:
+        ended: tell when it ended instead of how long it takes.
+        differing: id -> in what a job differs from an older one that reads like it.
+    """
     heads = ["job", "state", "model", "task", "format", "lengths", "N*", "bracket", "now", "tried"]
-    heads += ["ended" if ended else "time", "device", "name"]
+    heads += ["ended" if ended else "time", "device", "name", "differs in"]
     rows = []
     for job in jobs:
         drawn = cells(job, {"model": 44, "grid": 12}, outlook, supervised)
@@ -211,6 +222,7 @@ def job_lines(
                 figures.when(job.finished_at) if ended else plain(drawn["eta"]),
                 job.device or "",
                 figures.own_name(job),
+                clean(differing.get(job.id, ""), limit=120),
             ]
         )
     return grid(heads, rows, right="job N* now tried time")

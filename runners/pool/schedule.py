@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from pydantic import ValidationError
 
@@ -26,7 +27,8 @@ from runners.pool.state import (
     members_of,
 )
 from runners.search import Candidate
-from runners.spec import Job
+from runners.spec import Job, PluginModel, SpecError
+from runners.spec.plugins import MODELS, find
 from store.errors import Illegal
 from store.write import QueuedJob, Tx, Writer, jobs, lab
 from store.write import probes as probe_rows
@@ -168,7 +170,21 @@ def _open(state: SupervisorState, tx: Tx, row: QueuedJob) -> tuple[Run, Replayed
         jobs.set_job(tx, row.id, "running")
         jobs.set_job(tx, row.id, "done")
         return None
+    if isinstance(job.model, PluginModel):
+        try:
+            _installed(job.model.name)
+        except SpecError as error:
+            _refuse(tx, row, f"{error}; install its package, then: labtui retry {row.id}")
+            return None
     return run, replayed
+
+
+@cache
+def _installed(plugin: str) -> None:
+    """Raises SpecError where no package offers the model, which trying again would not mend; a model that was
+    found once is not looked for again.
+    """
+    find(MODELS, plugin)
 
 
 def _refuse(tx: Tx, row: QueuedJob, text: str) -> None:

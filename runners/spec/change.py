@@ -87,13 +87,18 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "".join(c if c.isprintable() else _escape(c) for c in json.dumps(value, ensure_ascii=False))
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
         inner = (f"{_key(key)} = {_toml(item)}" for key, item in value.items() if item is not None)
         return "{" + ", ".join(inner) + "}"
     return repr(value)
+
+
+def _escape(sign: str) -> str:
+    """What no terminal is to obey, such as a control of 8 bits or of the direction of text."""
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
 
 
 def _key(key: str) -> str:

@@ -5,6 +5,8 @@ Every field changes the number and is hashed.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -15,6 +17,8 @@ Width = Annotated[int, Field(ge=1, le=16_384)]
 Scale = Annotated[float, Field(gt=0, le=100)]
 
 
+LONGEST_LABEL = 60
+"""Characters of a plugin's label; a longer one is cut and told apart by a mark made of the whole."""
 Range = Literal["[0,1]", "[-1,1]"]
 
 
@@ -310,7 +314,17 @@ class PluginModel(Spec):
 
     @property
     def label(self) -> str:
-        return self.name
+        """Its name and params, so that two settings of one plugin never read alike: ``gru hidden=16``."""
+        words = [self.name, *(f"{key}={_param(value)}" for key, value in sorted(self.params.items()))]
+        text = " ".join(words)
+        if len(text) <= LONGEST_LABEL:
+            return text
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+        return f"{text[: LONGEST_LABEL - 8]}..{mark}"
+
+
+def _param(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 Model = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labtui.analysis.alike import differing
 from labtui.analysis.eta import read_outlook
 from labtui.cli.arguments import FILTER, LIMIT, STUDY, Parser
 from labtui.cli.context import Context
@@ -33,10 +34,13 @@ def run(context: Context) -> None:
     if context.json:
         context.emit(rows)
         return
-    row = context.lab.supervisor()
+    row, listed = context.lab.supervisor(), list(rows)
     context.lines(
         job_lines(
-            list(rows), outlook=read_outlook(context.lab).outlook, supervised=row is not None and row.alive
+            listed,
+            outlook=read_outlook(context.lab).outlook,
+            supervised=row is not None and row.alive,
+            differing={number: found.text for number, found in differing(context.lab, listed).items()},
         )
     )
     tell_limit(context, ids, args.limit)

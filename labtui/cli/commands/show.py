@@ -4,9 +4,10 @@ that screen.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labtui import __version__
+from labtui.analysis.alike import beside_first
 from labtui.analysis.scan import success_curve
 from labtui.cli.arguments import STUDY, Parser, add_size
 from labtui.cli.context import Context
@@ -15,10 +16,14 @@ from labtui.cli.output import plain
 from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
 from labtui.views.events import event_line
-from labtui.views.job import bracket_lines, probe_lines, summary_lines
+from labtui.views.job import bracket_lines, differing_lines, probe_lines, summary_lines
+from labtui.views.numbers import own_name
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
+
+if TYPE_CHECKING:
+    from runners.spec import NamedJob
 
 
 def arguments(parser: Parser) -> None:
@@ -30,6 +35,7 @@ def arguments(parser: Parser) -> None:
         help="a job, or queue, kappa, scaling, ... with what it takes",
     )
     parser.add_argument("--study", **STUDY)
+    parser.add_argument("--toml", action="store_true", help="the job as a spec that submit takes")
     add_size(parser)
     parser.runs(run, example="7")
 
@@ -37,14 +43,43 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """A screen by its name, else a job."""
     what, *more = context.args.wanted
-    if what in SCREENS:
+    if what in SCREENS and not context.args.toml:
         screen_text(context, what, more)
         return
     if more:
         raise BadInput(
             f"show {what}: {more[0]!r} has no place here; expected one job, or a screen: {', '.join(SCREENS)}"
         )
-    job(context, what)
+    if context.args.toml:
+        toml(context, what)
+    else:
+        job(context, what)
+
+
+def toml(context: Context, reference: str) -> None:
+    """A file that submits the same search again."""
+    from runners.spec import to_toml  # loads pydantic
+
+    context.out.write(to_toml(named_job(context, reference)))
+
+
+def named_job(context: Context, reference: str) -> NamedJob:
+    """A stored search as a spec.
+
+    Raises:
+        BadInput: its spec cannot be read by this labtui.
+    """
+    from runners.spec import Job, NamedJob
+
+    row = context.job(reference)
+    named = row.name if own_name(row) else ""
+    try:
+        search = Job.from_json(context.lab.job_spec(row.id))
+        return NamedJob(name=named, notes=row.notes, tags=row.tags, priority=row.priority, job=search)
+    except ValueError:
+        raise BadInput(
+            f"the spec of job {row.id} is damaged or of a later labtui; expected one that can be read"
+        ) from None
 
 
 def job(context: Context, reference: str) -> None:
@@ -65,6 +100,8 @@ def job(context: Context, reference: str) -> None:
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
     if provenance := lab.provenance(row.id):
         context.lines(["", "Provenance", "", *spec_lines(provenance)])
+    if (found := beside_first(lab, row)) is not None:
+        context.lines(["", f"Beside job {found.other}, which reads like it", "", *differing_lines(found)])
     if events := lab.events(job_id=row.id, limit=12):
         context.lines(["", "Events", "", *map(event_line, events)])
 

@@ -1,17 +1,26 @@
-"""``labtui submit``: check a spec, tell its cost, queue it; what the lab already knows is reused."""
+"""``labtui submit``: check a spec, or a job of the lab with other settings; tell its cost; queue it.
+
+What the lab already knows is reused.
+"""
 
 from __future__ import annotations
 
 from labtui.cli import supervise, writing
 from labtui.cli.arguments import SPEC, START, Parser, add_devices
+from labtui.cli.commands.show import named_job
 from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
 from labtui.views.cost import cost_lines, describe
-from runners.spec import NamedJob, Study, advice, load
+from runners.spec import NamedJob, Study, advice, differences, load, with_keys
 
 
 def arguments(parser: Parser) -> None:
     """The spec, and what is done with it."""
-    parser.add_argument("spec", **SPEC)
+    parser.add_argument("spec", nargs="?", **SPEC)
+    parser.add_argument("--from", dest="job", metavar="JOB", help="instead: a job of the lab, with --set")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as search.eps=0.03"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="print what it would queue and cost; queue nothing"
     )
@@ -23,7 +32,7 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """Queue a study or a job; with --dry-run only say what it would be."""
     args = context.args
-    spec = load(args.spec)
+    spec = chosen(context)
     told = advice(spec)
     if args.dry_run:
         for warning in told:
@@ -46,6 +55,32 @@ def run(context: Context) -> None:
         supervise.start(context)
     elif not supervise.alive(context.lab_path):
         context.say("no supervisor runs; begin with: labtui run, or labtui daemon start")
+
+
+def chosen(context: Context) -> Study | NamedJob:
+    """The spec of FILE|PRESET or of --from JOB, with what --set says; tells in what the job then differs.
+
+    Raises:
+        BadInput: both or none of them are given, or the settings leave a job as it is.
+    """
+    args = context.args
+    if (args.spec is None) == (args.job is None):
+        given = "neither a spec nor --from JOB is" if args.spec is None else "both a spec and --from JOB are"
+        raise BadInput(f"{given} given; expected one of them")
+    if args.job is None:
+        return with_keys(load(args.spec), args.set)
+    was = named_job(context, args.job)
+    old = NamedJob(tags=was.tags, priority=was.priority, job=was.job)  # name and notes are the old one's own
+    new = with_keys(old, args.set)
+    row = context.job(args.job)
+    changed = differences(new.job, old.job) if isinstance(new, NamedJob) else ()
+    if not changed and old.job.hash == row.hash:  # it is another one where the science has moved on since
+        raise BadInput(
+            f"this is the search of job {row.id}; expected --set with another value, such as search.eps=0.03"
+        )
+    told = ", ".join(f"{key} {here} (there {there})" for key, here, there in changed)
+    context.say(f"as job {row.id}" + (f" but for {told}" if told else ", with the numbers of this labtui"))
+    return new
 
 
 def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
