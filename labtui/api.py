@@ -7,6 +7,7 @@ lab = Lab("lab.db", read_only=False)
 lab.submit("quick")  # a preset, a TOML file, or a dict
 lab.run()  # train until the queue is empty
 table = lab.kappa()  # a frame, or a list of frozen rows
+lab.figure("kappa", "kappa.pdf")
 ```
 
 Tables come as pandas frames where pandas is installed, as polars frames where only polars is, else as lists
@@ -157,6 +158,22 @@ class Lab:
     def events(self) -> Any:
         """What happened, the oldest first."""
         return self._table("events", None)
+
+    # files
+
+    def figure(self, what: str, out: str | os.PathLike[str], **options: str | float | bool) -> None:
+        """Draw a figure into a new .pdf, .svg or .png file, as ``labtui figure`` does.
+
+        Args:
+            what: ``kappa``, ``scaling``, ``bracket``, ``curves`` or ``scan``.
+            options: the command's: ``study``, ``job``, ``x``, ``n``, ``width``, ``dark=True``, ``data``.
+
+        Raises:
+            ValueError: what cannot be drawn, or a file that is there already.
+            RuntimeError: matplotlib is not installed.
+        """
+        words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+        self._command("figure", *words, "--", what, os.fspath(out))
 
     # inside
 

@@ -14,6 +14,7 @@ from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob, Study
+    from store.merge import Merged
     from store.write import Submitted as Submitted
 
 NO_TORCH = "training needs torch, which is not installed; add it with: pip install 'labtui[train]'"
@@ -89,3 +90,10 @@ def vacuum(path: Path) -> tuple[int, int]:
     from store.snapshot import vacuum as shrink
 
     return shrink(path)
+
+
+def merge(first: Path, second: Path, out: Path) -> Merged:
+    """Two labs as a new one; what became of the second's searches."""
+    from store.merge import merge as join
+
+    return join(first, second, out)

@@ -113,12 +113,12 @@ def latex(tables: Sequence[PaperTable]) -> str:
         out += [r"\begin{table}", r"  \centering", f"  \\caption{{{tex(table.title)}.}}"]
         out += [f"  \\begin{{tabular}}{{{kinds}}}", r"    \toprule"]
         out += [_tex_row(map(tex, table.heads)), r"    \midrule"]
-        out += [_tex_row(row) for row in _marked(table, tex, lambda m: f"\\textsuperscript{{{m}}}")]
+        out += [_tex_row(row) for row in marked(table, tex, lambda m: f"\\textsuperscript{{{m}}}")]
         out += [r"    \bottomrule", r"  \end{tabular}"]
         if table.notes:
             out += ["", r"  \smallskip", r"  {\footnotesize\raggedright"]
             out += [
-                f"  \\textsuperscript{{{_letter(i)}}}~{tex(note)}.\\par" for i, note in enumerate(table.notes)
+                f"  \\textsuperscript{{{letter(i)}}}~{tex(note)}.\\par" for i, note in enumerate(table.notes)
             ]
             out.append("  }")
         out += [r"\end{table}", ""]
@@ -131,10 +131,10 @@ def markdown(tables: Sequence[PaperTable]) -> str:
     for table in tables:
         out += [f"**{md(table.title)}**", "", _md_row(map(md, table.heads))]
         out.append(_md_row("---:" if i in table.right else "---" for i in range(len(table.heads))))
-        out += [_md_row(row) for row in _marked(table, md, lambda m: f"<sup>{m}</sup>")]
+        out += [_md_row(row) for row in marked(table, md, lambda m: f"<sup>{m}</sup>")]
         out.append("")
         for i, note in enumerate(table.notes):
-            out += [f"<sup>{_letter(i)}</sup> {md(note)}", ""]
+            out += [f"<sup>{letter(i)}</sup> {md(note)}", ""]
     return "\n".join(out)
 
 
@@ -153,20 +153,21 @@ def md(text: str) -> str:
     return "".join(f"\\{c}" if c in _MARKDOWN else c for c in clean(text, limit=400))
 
 
-def _marked(
+def marked(
     table: PaperTable, letters: Callable[[str], str], mark: Callable[[str], str]
 ) -> Iterable[list[str]]:
+    """The rows with their cells as ``letters`` writes them, each with the marks of its footnotes."""
     for i, row in enumerate(table.rows):
         yield [
             letters(cell)
-            + (mark(",".join(_letter(n) for n in table.marks[i, j])) if table.marks.get((i, j)) else "")
+            + (mark(",".join(letter(n) for n in table.marks[i, j])) if table.marks.get((i, j)) else "")
             for j, cell in enumerate(row)
         ]
 
 
-def _letter(i: int) -> str:
+def letter(i: int) -> str:
     """a, b, ..., z, aa, ab, ..."""
-    return (_letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
+    return (letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
 
 
 def _tex_row(cells: Iterable[str]) -> str:

@@ -155,6 +155,8 @@ def test_from_a_dict_to_kappa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (cell,) = lab.kappa()
         assert cell.kappa_status in ("complete", "upper_bound", "lower_bound", "unknown")
         lab.wait()
+        lab.figure("bracket", tmp_path / "out.svg", job=done.jobs[0], dark=True)
+        assert (tmp_path / "out.svg").read_text().startswith("<?xml")
         with pytest.raises(ValueError, match="--slots is 0"):
             lab.run(slots=0)
 

@@ -58,6 +58,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("compare", "compare", "measured beside published (paper), two jobs, or another lab"),
         Entry("rerun", "rerun", "run a job again from what is stored, in a lab of its own"),
         Entry("figure", "figure", "figures for a paper: PDF, SVG or PNG"),
+        Entry("report", "report", "one page of HTML that needs nothing else"),
         Entry("export", "export", "tables as CSV that is safe in a spreadsheet, or as JSON", True),
     ),
     "steer": (
@@ -84,6 +85,9 @@ MENU: dict[str, tuple[Entry, ...]] = {
     ),
     "keep": (
         Entry("snapshot", "snapshot", "one good file of a lab, even while it is live"),
+        Entry("bundle", "bundle", "a lab with its specs, report and checksums in one zip"),
+        Entry("import", "import_bundle", "verify a bundle and write its lab to a new file"),
+        Entry("merge", "merge", "two labs as one, equal searches once"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
         Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),

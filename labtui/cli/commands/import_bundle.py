@@ -1,0 +1,38 @@
+"""``labtui import``: verify a bundle and write its lab to a new file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labtui.cli import writing
+from labtui.cli.arguments import Parser
+from labtui.cli.commands.export import into
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput, WorkFailed
+from labtui.export import bundle
+
+
+def arguments(parser: Parser) -> None:
+    """BUNDLE and TO."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="a zip that labtui bundle wrote")
+    parser.add_argument("to", metavar="TO", help="the new lab file")
+    parser.runs(run, example="result.zip result.db")
+
+
+def run(context: Context) -> None:
+    """Names, sizes and checksums first, then the lab; it is checked like any lab."""
+    source, out = Path(context.args.bundle), Path(context.args.to)
+    if not source.is_file():
+        raise BadInput(f"{source} is no file; expected a zip that labtui bundle wrote")
+
+    def write(path: Path) -> None:
+        try:
+            bundle.unpack(source, path)
+        except bundle.BadBundle as error:
+            raise BadInput(f"{source} {error}") from None
+        problems = writing.check(path, read_only=True)
+        if problems:
+            raise WorkFailed(f"{source} holds a lab with {len(problems)} problems: {problems[0]}")
+
+    into(out, write)
+    context.say(f"wrote {out}: checksums agree, no problem found; look at it with: labtui --read-only {out}")

@@ -1,0 +1,45 @@
+"""``labtui merge``: two labs as one; a search that both have stands there once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labtui.cli import writing
+from labtui.cli.arguments import Parser
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput, WorkFailed
+
+SHOWN = 8
+"""Conflicts that are named; the others are counted."""
+
+
+def arguments(parser: Parser) -> None:
+    """FIRST, SECOND, -o OUT."""
+    parser.add_argument("first", metavar="FIRST", help="a lab")
+    parser.add_argument("second", metavar="SECOND", help="another")
+    parser.add_argument("-o", "--out", metavar="TO", required=True, help="the new lab")
+    parser.runs(run, example="gpu.db laptop.db -o both.db")
+
+
+def run(context: Context) -> None:
+    """Both labs stay as they are; with a conflict nothing is written."""
+    args = context.args
+    out = Path(args.out)
+    if out.exists():
+        raise BadInput(f"{out} is there already; expected a new file")
+    made = writing.merge(Path(args.first), Path(args.second), out)
+    if made.conflicts:
+        for conflict in made.conflicts[:SHOWN]:
+            context.say(conflict)
+        raise WorkFailed(f"{len(made.conflicts)} conflicts between the two labs; nothing was written")
+    problems = writing.check(out, read_only=True)
+    if problems:
+        out.unlink()
+        raise WorkFailed(f"the merged lab has {len(problems)} problems and was not kept: {problems[0]}")
+    if context.json:
+        context.emit(made)
+        return
+    context.say(
+        f"wrote {out}: {made.new} searches new, {made.known} known to both "
+        f"({made.replaced} farther along in {args.second}), {made.candidates} candidates added"
+    )

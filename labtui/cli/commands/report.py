@@ -1,0 +1,44 @@
+"""``labtui report``: one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labtui import __version__
+from labtui.cli.arguments import STUDY, Parser
+from labtui.cli.commands.export import into
+from labtui.cli.context import Context
+from labtui.cli.errors import BadInput
+from labtui.cli.selection import study_id
+from labtui.export.report import report
+
+
+def arguments(parser: Parser) -> None:
+    """OUT, --study."""
+    parser.add_argument("out", metavar="OUT", help="a new .html file")
+    parser.add_argument("--study", **STUDY)
+    parser.runs(run, example="report.html --study demo")
+
+
+def run(context: Context) -> None:
+    """Write the page of a study, of the only one, or of the whole lab."""
+    out = Path(context.args.out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"{out} has no ending of a page; expected .html")
+    if out.exists():
+        raise BadInput(f"{out} is there already; expected a new file")
+    text = page(context, context.args.study)
+
+    def write(path: Path) -> None:
+        path.write_text(text, "utf-8")
+
+    into(out, write)
+    context.say(f"wrote {out}")
+
+
+def page(context: Context, reference: str | None) -> str:
+    """The page of the study that was named, of the only one, or of the whole lab."""
+    chosen = study_id(context, reference)
+    studies = context.lab.studies()
+    found = [s for s in studies if s.id == chosen] if chosen is not None else studies
+    return report(context.lab, found[0] if len(found) == 1 else None, __version__)

@@ -1,0 +1,105 @@
+"""``labtui bundle`` and ``labtui import``: the lab comes back as it was, and nothing else is ever written."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labtui import Lab
+from labtui.export import bundle
+from tests.cli.conftest import Labtui
+
+TABLES = ("jobs", "probes", "trials", "curves", "kappa", "cells", "events")
+
+
+def test_a_lab_comes_back_as_it_was(labtui: Labtui, lab: Path) -> None:
+    before = lab.read_bytes()
+    assert labtui("--read-only", "bundle", "out.zip").code == 0
+    assert lab.read_bytes() == before
+    with zipfile.ZipFile("out.zip") as packed:
+        assert packed.testzip() is None
+        assert set(packed.namelist()) == {bundle.MANIFEST, *bundle.NAMES}
+        specs = json.loads(packed.read("spec.json"))
+        assert "<h1>" in packed.read("report.html").decode()
+    answer = labtui("import", "out.zip", "back.db")
+    assert answer.code == 0, answer.err
+    assert "checksums agree, no problem found" in answer.err
+    for table in TABLES:
+        assert getattr(Lab("back.db", frames="rows"), table)() == getattr(Lab(lab, frames="rows"), table)()
+    assert set(specs["jobs"]) == {job.hash for job in Lab(lab, frames="rows").jobs()}
+    assert Path("back.db").stat().st_mode & 0o777 == 0o600
+    assert Path("out.zip").stat().st_mode & 0o777 == 0o600
+    assert labtui("import", "out.zip", "back.db").code == 2
+    assert labtui("bundle", "out.zip").code == labtui("bundle", "out.tar").code == 2
+
+
+Change = Callable[[dict[str, bytes]], list[tuple[str | zipfile.ZipInfo, bytes]]]
+
+
+def link(files: dict[str, bytes]) -> list[tuple[str | zipfile.ZipInfo, bytes]]:
+    info = zipfile.ZipInfo("lab.db")
+    info.external_attr = 0o120777 << 16
+    return [*((n, d) for n, d in files.items() if n != "lab.db"), (info, b"/etc/passwd")]
+
+
+def bomb(files: dict[str, bytes]) -> list[tuple[str | zipfile.ZipInfo, bytes]]:
+    return list((files | {"lab.db": bytes(64 << 20)}).items())
+
+
+CHANGES: dict[str, Change] = {
+    "holds '../up.db'": lambda f: [*f.items(), ("../up.db", b"x")],
+    "holds '/abs.db'": lambda f: [*f.items(), ("/abs.db", b"x")],
+    "holds 'more.txt'": lambda f: [*f.items(), ("more.txt", b"x")],
+    "as a link or a folder": link,
+    "that unpacks to": bomb,
+    "holds a name twice": lambda f: [*f.items(), ("spec.json", b"{}")],
+    "holds no manifest.json": lambda f: [(n, d) for n, d in f.items() if n != "manifest.json"],
+    "lists other files": lambda f: [(n, d) for n, d in f.items() if n != "spec.json"],
+    "another checksum": lambda f: list((f | {"report.html": f["report.html"][:-1] + b"x"}).items()),
+    "larger than its manifest": lambda f: list((f | {"spec.json": f["spec.json"] + b" "}).items()),
+    "has the format": lambda f: list((f | {"manifest.json": b"[" * 50}).items()),
+    "without sizes": lambda f: list(
+        (
+            f | {"manifest.json": json.dumps({"format": bundle.FORMAT, "files": {"lab.db": 1}}).encode()}
+        ).items()
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("said", CHANGES)
+def test_what_no_bundle_holds_is_refused(labtui: Labtui, lab: Path, tmp_path: Path, said: str) -> None:
+    assert labtui("bundle", "out.zip").code == 0
+    with zipfile.ZipFile("out.zip") as packed:
+        files = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile("bad.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in CHANGES[said](files):
+            made.writestr(name, data, zipfile.ZIP_DEFLATED)
+    answer = labtui("import", "bad.zip", "back.db")
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+    assert not Path("back.db").exists()
+    assert not (tmp_path.parent / "up.db").exists()
+
+
+def test_damaged_bytes_are_one_sentence(labtui: Labtui, lab: Path) -> None:
+    assert labtui("bundle", "out.zip").code == 0
+    good = Path("out.zip").read_bytes()
+    damaged = [b"", b"PK", good[: len(good) // 2], b"x" * 5000]
+    damaged += [
+        good[:i] + bytes([good[i] ^ 255]) + good[i + 1 :] for i in range(0, len(good), len(good) // 25)
+    ]
+    for data in damaged:
+        Path("bad.zip").write_bytes(data)
+        answer = labtui("import", "bad.zip", "back.db")
+        assert answer.code in (0, 2), answer.err
+        assert answer.err.count("\n") == 1
+        assert Path("back.db").exists() == (answer.code == 0)
+        Path("back.db").unlink(missing_ok=True)
+    assert labtui("import", "none.zip", "back.db").code == 2
+    assert labtui("import", ".", "back.db").code == 2
