@@ -75,9 +75,15 @@ _Result = tuple[str, list[Action]]
 
 def pending(tx: Tx) -> list[Command]:
     """The verbs that wait, oldest first."""
-    rows = tx.rows("SELECT id, at, kind, payload FROM command WHERE state = 'pending' ORDER BY id")
-    found = [(row, mapping(row.payload) if isinstance(row.payload, str) else {}) for row in rows]
-    return [Command(row.id, row.at, str(row.kind), payload) for row, payload in found]
+    # As bytes: a text that is not UTF-8 is a command that is refused, not one that blocks all behind it.
+    rows = tx.rows(
+        "SELECT id, at, CAST(kind AS BLOB) AS kind, CAST(payload AS BLOB) AS payload FROM command "
+        "WHERE state = 'pending' ORDER BY id"
+    )
+    return [
+        Command(row.id, row.at, (row.kind or b"").decode(errors="replace"), mapping(row.payload or b""))
+        for row in rows
+    ]
 
 
 def finish(tx: Tx, command_id: int, ok: bool, text: str) -> None:
@@ -98,13 +104,16 @@ def apply(tx: Tx, command: Command, *, live: bool = True) -> Applied:
     """
     savepoint = tx.c.begin_nested()
     try:
+        json.dumps(command.payload, ensure_ascii=False).encode()  # half a surrogate pair stops here
         text, actions = _carry_out(tx, command, live)
         savepoint.commit()
         applied = Applied(command.id, command.kind, True, text, tuple(actions))
-    except (_RefusalError, LabError) as refusal:
+    except (_RefusalError, LabError, UnicodeError) as refusal:
         savepoint.rollback()
-        applied = Applied(command.id, command.kind, False, str(refusal))
-        tx.event("command.refused", f"{command.kind}: {refusal}", level="warning")
+        told = isinstance(refusal, UnicodeError)
+        why = "it holds a character that is none; expected text in UTF-8" if told else str(refusal)
+        applied = Applied(command.id, command.kind, False, why)
+        tx.event("command.refused", f"{command.kind}: {why}", level="warning")
     finish(tx, command.id, applied.ok, applied.text)
     return applied
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,35 @@ def test_verbs_take_effect_at_once_where_no_supervisor_runs(lab: Path) -> None:
     commands.cancel(lab, [3, 4, 77])
     texts = [a.text for a in apply_pending(lab)]
     assert texts == ["2 jobs resumed; 1 queued left alone", "2 jobs cancelled"]
+    assert_sound(lab)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("note", rb'{"jobs": [1], "text": "half a pair: \ud800"}'),
+        ("tag", rb'{"jobs": [1], "tags": ["\udfff"]}'),
+        ("note", b'{"jobs": [1], "text": "\xff\xfe"}'),
+        ("\x00\xff", b"{}"),
+        ("note", b""),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_refused_and_blocks_nothing(
+    lab: Path, kind: str, payload: bytes
+) -> None:
+    """As an older labtui or a hostile lab may have left it."""
+    commands.pause(lab, [2])
+    with closing(sqlite3.connect(lab)) as connection, connection:
+        connection.execute(
+            "UPDATE command SET kind = CAST(? AS TEXT), payload = CAST(? AS TEXT)",
+            (kind.encode("latin-1"), payload),
+        )
+    commands.pause(lab, [1])
+    first, second = apply_pending(lab)
+    assert not first.ok
+    assert second.text == "1 job paused"
+    with open_lab(lab) as reader:
+        assert reader.pending_commands() == 0
     assert_sound(lab)
 
 
