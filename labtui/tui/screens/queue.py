@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from rich.cells import cell_len
 from textual import events
@@ -98,12 +100,27 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        return QueueData(ids, tuple(lab.jobs(wanted)), read_outlook(lab), self, self._detail(lab, ids))
+        return QueueData(ids, tuple(lab.jobs(wanted)), _recent_outlook(lab), self, self._detail(lab, ids))
 
     def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
         if self.side is None or not len(ids):
             return None
         return Detail.read(lab, self.side if self.side in ids else ids[0])
+
+
+OUTLOOK_S = 2.0
+"""Seconds for which an outlook serves while no search begins or ends: at 12,700 searches it takes 35 ms of
+every look, twice all else."""
+_OUTLOOKS: WeakKeyDictionary[Any, tuple[float, dict[str, int], QueueOutlook]] = WeakKeyDictionary()
+
+
+def _recent_outlook(lab: Any) -> QueueOutlook:
+    """The outlook of a lab, read anew where a search changed its state or it is OUTLOOK_S old."""
+    now, counts = monotonic(), lab.counts()
+    kept = _OUTLOOKS.get(lab)
+    if kept is None or kept[1] != counts or now - kept[0] >= OUTLOOK_S:
+        kept = _OUTLOOKS[lab] = (now, counts, read_outlook(lab))
+    return kept[2]
 
 
 def _turned(job_id: int, lab: Any) -> Detail:
