@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from rich.cells import cell_len
 from textual import events
@@ -100,7 +100,7 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        return QueueData(ids, tuple(lab.jobs(wanted)), _recent_outlook(lab), self, self._detail(lab, ids))
+        return QueueData(ids, tuple(lab.jobs(wanted)), _RECENT.of(lab), self, self._detail(lab, ids))
 
     def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
         if self.side is None or not len(ids):
@@ -111,16 +111,27 @@ class QueueRequest:
 OUTLOOK_S = 2.0
 """Seconds for which an outlook serves while no search begins or ends: at 12,700 searches it takes 35 ms of
 every look, twice all else."""
-_OUTLOOKS: WeakKeyDictionary[Any, tuple[float, dict[str, int], QueueOutlook]] = WeakKeyDictionary()
 
 
-def _recent_outlook(lab: Any) -> QueueOutlook:
-    """The outlook of a lab, read anew where a search changed its state or it is OUTLOOK_S old."""
-    now, counts = monotonic(), lab.counts()
-    kept = _OUTLOOKS.get(lab)
-    if kept is None or kept[1] != counts or now - kept[0] >= OUTLOOK_S:
-        kept = _OUTLOOKS[lab] = (now, counts, read_outlook(lab))
-    return kept[2]
+class _Recent:
+    """The last outlook that was read, and of which lab; the poller's one thread alone asks."""
+
+    def __init__(self) -> None:
+        self._lab: Any = None
+        self._counts: dict[str, int] = {}
+        self._at = 0.0
+        self._found: QueueOutlook | None = None
+
+    def of(self, lab: Any) -> QueueOutlook:
+        """Read it anew where a search changed its state, or the last one is OUTLOOK_S old."""
+        now, counts = monotonic(), lab.counts()
+        known = self._lab is not None and self._lab() is lab and self._counts == counts
+        if self._found is None or not known or now - self._at >= OUTLOOK_S:
+            self._lab, self._counts, self._at, self._found = ref(lab), counts, now, read_outlook(lab)
+        return self._found
+
+
+_RECENT = _Recent()
 
 
 def _turned(job_id: int, lab: Any) -> Detail:
