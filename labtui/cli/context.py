@@ -112,7 +112,9 @@ class Context:
         """Narration, to stderr."""
         from labtui.text import clean  # loads rich, which the screens' first paint does not wait for
 
-        with suppress(OSError):  # what stderr cannot take is no reason to end what the command is at
+        with suppress(
+            OSError, ValueError
+        ):  # what stderr cannot take, or is closed by now, is no reason to end what the command is at
             print(clean(text), file=self.err, flush=True)
 
     def line(self, text: str = "") -> None:

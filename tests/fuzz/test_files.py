@@ -148,13 +148,13 @@ def run_state() -> dict[str, Any]:
         "kind": "cpu",
         "plan": {"device": "cpu", "members_at_once": 2},
         "batch": 2,
-        "ledger": Trials(contracts.MEMBERS, 100).dump(),
-        "lanes": [{"slots": [0, 1], "live": [True, True], "steps": [10, 10], "marks": [20, 20]}],
+        "trials": Trials(contracts.MEMBERS, 100).dump(),
+        "batches": [{"slots": [0, 1], "live": [True, True], "steps": [10, 10], "marks": [20, 20]}],
     }
 
 
 def tensors() -> dict[str, torch.Tensor]:
-    parts = {f"0.{name}": torch.zeros(2, 3) for name in ("params", "mean", "square")}
+    parts = {f"0.{name}": torch.zeros(2, 3) for name in ("params", "mean", "square", "best")}
     return {**parts, "0.loss": torch.zeros(2, dtype=torch.float64)}
 
 

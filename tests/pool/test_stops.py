@@ -63,11 +63,10 @@ def test_a_trainer_that_does_not_hear_a_pause_is_killed_and_goes_on_from_its_las
 
 def test_a_restart_does_not_change_who_begins(tmp_path: Path) -> None:
     """Those that won most often begin; who they are is read from the lab."""
-    labs = [tmp_path / name / "lab.db" for name in ("calm", "restarted")]
-    for lab in labs:
+    calm, restarted = (tmp_path / name / "lab.db" for name in ("calm", "restarted"))
+    for lab in (calm, restarted):
         lab.parent.mkdir()
         labs.make(lab, labs.study(5, seeds=(1, 2, 3)))
-    calm, restarted = labs
     options = ("--slots", "1", "--no-speculation", "--no-packing")
     assert labs.spawn(calm, *options).ended() == 0
     for finished in (2, 5, 9, 14):
@@ -78,7 +77,7 @@ def test_a_restart_does_not_change_who_begins(tmp_path: Path) -> None:
     expected = begun(calm.parent / "trained.log")
     assert begun(restarted.parent / "trained.log") == expected
     assert len(set(map(tuple, expected.values()))) > 1, "the order never changed: nothing was tested"
-    for lab in labs:
+    for lab in (calm, restarted):
         labs.verify(lab)
 
 
@@ -105,12 +104,11 @@ LARGE = Job.model_validate(
 @pytest.mark.timeout(600)
 def test_a_large_model_paused_again_and_again_ends_to_the_bit_as_undisturbed(tmp_path: Path) -> None:
     """Real training in a real worker; every pause is a checkpoint and none a kill."""
-    labs = [tmp_path / name / "lab.db" for name in ("calm", "paused")]
-    for lab in labs:
+    calm, paused = (tmp_path / name / "lab.db" for name in ("calm", "paused"))
+    for lab in (calm, paused):
         lab.parent.mkdir()
         create_or_open(lab)
         submit(lab, NamedJob(name="large", job=LARGE))
-    calm, paused = labs
     assert labs.spawn(calm, "--slots", "1", trainer=TRAINER).ended(300) == 0
     with labs.supervisor(paused, "--slots", "1", trainer=TRAINER, until_empty=False):
         for turn in range(8):
@@ -131,7 +129,7 @@ def test_a_large_model_paused_again_and_again_ends_to_the_bit_as_undisturbed(tmp
     assert turn >= 3
     assert "ended by signal" not in text_of(paused)
     assert trials(paused) == trials(calm)
-    for lab in labs:
+    for lab in (calm, paused):
         assert check(lab, replay=labs.replay_stored) == []
 
 

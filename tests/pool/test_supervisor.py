@@ -127,7 +127,7 @@ def test_a_job_that_cannot_be_read_fails_and_blocks_nobody(lab_path: Path, what:
             until(lab_path, 1, lambda j: j.state in ("paused", "done"))
         commands.resume(lab_path, [1])
         with Writer(lab_path) as writer, writer.transaction() as tx:
-            tx.run("UPDATE probe SET n = 1000000000 WHERE job_id = 1 AND state = 'done'")
+            tx.run("UPDATE probe SET n = n + 1000000000 WHERE job_id = 1 AND state = 'done'")
     assert labs.spawn(lab_path).ended() == 0
     assert labs.state_of(lab_path) == {"failed": 1, "done": 3}
     assert "cannot be read" in (job(lab_path, 1).reason or "")
