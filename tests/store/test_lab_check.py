@@ -65,7 +65,8 @@ BREAKAGES: dict[str, str] = {
     "cell joint": "UPDATE cell SET joint_job_id = "
     f"(SELECT job_id FROM cell_part WHERE cell_id = 1 AND n = {PART}) WHERE id = 1",
     "job text": f"DELETE FROM job_text WHERE job_id = {IDLE}",
-    "job hash": f"DROP INDEX job_hash; UPDATE job SET hash = (SELECT max(hash) FROM job) WHERE id = {IDLE}",
+    "job hash": "DROP INDEX job_hash; "
+    f"UPDATE job SET hash = (SELECT max(hash) FROM job WHERE id != {IDLE}) WHERE id = {IDLE}",
 }
 OTHERS: dict[str, tuple[str, str]] = {
     "a reference": (

@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_left_out(terminal: Start, small: Path) -> None:
         t.type("3")
         t.sees("N*(joint)")
         t.type("1")
-        t.sees("dense_ssm 16", "bracket")
+        t.sees("dense_ssm 16", "lengths")
     t.type("q")
     assert os.waitstatus_to_exitcode(t.ended()) == 0
 
