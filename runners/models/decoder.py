@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from runners.models.autograd import Definition, Weights, layer_norm, linear, lookup
-from runners.models.layout import Initial, constant, gaussian
+from runners.models.layout import Initial, constant, gaussian, part
 from runners.models.shape import Shape
 from runners.spec import Transformer
 
@@ -107,8 +107,7 @@ def decoder(spec: Transformer, shape: Shape) -> Definition:
             x = x + sinusoids(tokens.shape[-1], d, x)
         for _ in range(spec.loops):
             for layer in range(spec.layers):
-                prefix = f"h.{layer}."
-                own = {name.removeprefix(prefix): v for name, v in w.items() if name.startswith(prefix)}
+                own = part(w, f"h.{layer}.")
                 x = x + attend(own, layer_norm(x, own["ln_1.weight"], own["ln_1.bias"]))
                 inner = layer_norm(x, own["ln_2.weight"], own["ln_2.bias"])
                 inner = gelu(linear(inner, own["mlp.c_fc.weight"], own["mlp.c_fc.bias"]), approximate="tanh")

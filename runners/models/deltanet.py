@@ -17,7 +17,7 @@ from torch.nn.functional import silu, softplus
 
 from runners.interrupt import check_interrupt
 from runners.models.autograd import Definition, Weights, linear, lookup, rms_norm
-from runners.models.layout import Initial, constant, flat, gaussian
+from runners.models.layout import Initial, constant, flat, gaussian, part
 from runners.models.shape import Shape
 from runners.spec import DeltaNet
 from runners.streams import uniform
@@ -132,8 +132,7 @@ def deltanet(spec: DeltaNet, shape: Shape) -> Definition:
     def forward(w: Weights, tokens: Tensor) -> Tensor:
         x = lookup(w["embedding"], tokens)
         for layer in range(spec.layers):
-            prefix = f"layers.{layer}."
-            own = {name.removeprefix(prefix): v for name, v in w.items() if name.startswith(prefix)}
+            own = part(w, f"layers.{layer}.")
             x = x + attend(own, rms_norm(x, own["norm"]))
             x = x + linear(silu(linear(rms_norm(x, own["mlp_norm"]), own["mlp_in"])), own["mlp_out"])
         return rms_norm(x, w["norm"])

@@ -41,6 +41,11 @@ def aligned(count: int) -> int:
     return -(-count // ALIGN) * ALIGN
 
 
+def part(views: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The views whose names begin with ``prefix``, without it: one layer's own."""
+    return {name.removeprefix(prefix): v for name, v in views.items() if name.startswith(prefix)}
+
+
 class Layout:
     """The order of the parameters in [P], which ends in a few numbers that are always zero.
 

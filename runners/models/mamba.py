@@ -17,7 +17,7 @@ from torch.nn.functional import silu, softplus
 from runners.interrupt import check_interrupt
 from runners.models.autograd import Definition, Weights, linear, lookup, rms_norm
 from runners.models.deltanet import WIDTH, Parameters, log_uniform_step, short_convolution
-from runners.models.layout import constant, flat, gaussian
+from runners.models.layout import constant, flat, gaussian, part
 from runners.models.shape import Shape
 from runners.spec import Mamba
 
@@ -74,8 +74,7 @@ def mamba(spec: Mamba, shape: Shape) -> Definition:
     def forward(w: Weights, tokens: Tensor) -> Tensor:
         x = lookup(w["embedding"], tokens)
         for layer in range(spec.layers):
-            prefix = f"layers.{layer}."
-            own = {name.removeprefix(prefix): v for name, v in w.items() if name.startswith(prefix)}
+            own = part(w, f"layers.{layer}.")
             x = x + mix(own, rms_norm(x, own["norm"]))
         return rms_norm(x, w["norm"])
 

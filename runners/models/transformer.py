@@ -22,7 +22,7 @@ from runners.models.batch import window as window_of
 from runners.models.contract import DropoutKeys
 from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
-from runners.models.layout import Initial, Layout, constant, gaussian
+from runners.models.layout import Initial, Layout, constant, gaussian, part
 from runners.models.matmul import Matmul, flush_denormals
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
@@ -46,10 +46,7 @@ class Weights:
 
     @classmethod
     def of(cls, views: Views, layers: int) -> Weights:
-        prefixes = [f"h.{layer}." for layer in range(layers)]
-        blocks = (
-            {name.removeprefix(p): v for name, v in views.items() if name.startswith(p)} for p in prefixes
-        )
+        blocks = (part(views, f"h.{layer}.") for layer in range(layers))
         return cls(views["head"].shape[0], views, tuple(blocks))
 
 
