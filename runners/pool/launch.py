@@ -18,6 +18,7 @@ from pathlib import Path
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
 from runners.pool.options import MAX_THREADS, TRAINER, Options
+from runners.pool.signals import StopSignals
 from store.connect import SCHEMA
 from store.errors import LabError, Supervised
 from store.files import open_own
@@ -146,6 +147,8 @@ class _Caller:
 def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     caller = _Caller(up)
     paths = LabPaths(options.lab)
+    signals = StopSignals()
+    signals.listen()
     try:
         devices = detect(options.devices)
         if (
@@ -154,7 +157,7 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
             from store.write import create_or_open
 
             create_or_open(paths.lab)
-        lock = _acquire(paths, caller)
+        lock = _acquire(paths, caller, signals)
     except (LabError, ValueError) as error:
         if caller.detached:
             caller.tell(str(error))
@@ -163,12 +166,12 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     _log_to(paths, terminal)
     from runners.pool.supervisor import Supervisor
 
-    supervisor = Supervisor(options, lock, devices)
+    supervisor = Supervisor(options, lock, devices, signals=signals)
     caller.tell(UP)
     return supervisor.run()
 
 
-def _acquire(paths: LabPaths, caller: _Caller) -> SupervisorLock:
+def _acquire(paths: LabPaths, caller: _Caller, signals: StopSignals) -> SupervisorLock:
     """The lock; a supervisor of an older version is asked to finish its probes and hand over."""
     asked: float | None = None
     while True:
@@ -176,7 +179,7 @@ def _acquire(paths: LabPaths, caller: _Caller) -> SupervisorLock:
             return SupervisorLock.acquire(paths, version=version(), started=identify(os.getpid()).started)
         except Supervised:
             other = holder(paths)
-            if other and not newer(version(), other.get("version")):
+            if signals.count or (other and not newer(version(), other.get("version"))):
                 raise
             if asked is not None and time.monotonic() - asked > HANDOVER_S:
                 raise

@@ -12,12 +12,11 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
@@ -26,6 +25,7 @@ from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
 from runners.pool.local import Clock
 from runners.pool.options import Options
+from runners.pool.signals import StopSignals
 from runners.pool.state import SupervisorState, log
 from runners.pool.wal import WalWatch
 from runners.pool.workers import NoWorker, Workers
@@ -55,7 +55,13 @@ class Supervisor:
     """Holds the lab's lock already; :meth:`run` returns the exit code."""
 
     def __init__(
-        self, options: Options, lock: SupervisorLock, devices: list[Device], *, clock: Clock = time.monotonic
+        self,
+        options: Options,
+        lock: SupervisorLock,
+        devices: list[Device],
+        *,
+        clock: Clock = time.monotonic,
+        signals: StopSignals | None = None,
     ) -> None:
         self.paths = LabPaths(options.lab)
         self.state = SupervisorState(options, self.paths, clock)
@@ -64,7 +70,7 @@ class Supervisor:
         self.roster = Roster(self.paths.folder / "workers.json")
         self.workers = Workers(self.state, self.selector, self.roster)
         self._devices = devices
-        self._stop = 0
+        self._signals = signals or StopSignals()
         self.wal = WalWatch(self.state)
         self._write_retry = WriteRetry(self.state, self._tell)
         self._faults = 0
@@ -78,9 +84,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until there is nothing to do, or a signal, or a newer supervisor."""
-        signal.signal(signal.SIGTERM, self._signal)
-        signal.signal(signal.SIGINT, self._signal)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._signals.listen()
         code = 0
         try:
             self._open()
@@ -100,8 +104,9 @@ class Supervisor:
             self._close(code)
         return code
 
-    def _signal(self, number: int, frame: Any) -> None:
-        self._stop += 1
+    @property
+    def _stop(self) -> int:
+        return self._signals.count
 
     def _open(self) -> None:
         """Workers first, because importing torch takes longest; then the file;

@@ -421,7 +421,7 @@ class Simulation:
     def stop(self) -> None:
         """SIGTERM, and the wait for its end."""
         if self.supervisor is not None:
-            self.supervisor._stop = 1
+            self.supervisor._signals.count = 1
             for _ in range(200):
                 if self.supervisor is None:
                     return
