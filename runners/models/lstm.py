@@ -9,7 +9,7 @@ are one block and so are the three gates whose gradient is a multiple of the cel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.models.batch import Frame, one_hot_
+from runners.models.batch import Frame, one_hot_, slices
+from runners.models.contract import DropoutKeys
 from runners.models.layout import Layout, constant, flat, gaussian
-from runners.models.matmul import Matmul
-from runners.models.recurrent import Recurrent, Views
+from runners.models.matmul import Matmul, flush_denormals
+from runners.models.native import ALL, EVALUATE, FIXED, PADDED, SHIFTED, TRAIN, Call, kernel_for, whole
+from runners.models.recurrent import EVALUATED_AT_ONCE, Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
 from runners.spec import LSTM
@@ -104,6 +106,79 @@ class LSTMModel(Recurrent):
             }
         )
         super().__init__(shape, h, layout, (V,), free=h >= WIDE)
+
+    def step(
+        self,
+        params: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        grad: Tensor,
+        dropout: DropoutKeys | None = None,
+    ) -> Tensor:
+        call = self._call(params, tokens.shape)
+        if call is None:
+            return super().step(params, tokens, targets, grad, dropout)
+        made = params.new_empty(params.shape[0])
+        tokens, targets = whole(tokens), whole(targets)
+        self._fill(call, params, tokens, targets, grad, made, made)
+        call(TRAIN, params.shape[0], 24.0 * self.hidden**2 * tokens[0].numel())
+        return made
+
+    def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
+        count = torch.zeros_like(total)
+        for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
+            call = self._call(params, x.shape)
+            if call is None:
+                return super().loss_sums(params, tokens, targets)
+            x, y = whole(x), whole(y)
+            self._fill(call, params, x, y, params, total, count)
+            call(EVALUATE, params.shape[0], 8.0 * self.hidden**2 * x[0].numel())
+        return total, count
+
+    def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
+        """The kernel for batches [Et, B, T] of this shape with its work space."""
+        h, V, S = self.hidden, self.n_inputs, self.n_outputs
+        kernel = None if self.shape.half or h >= WIDE else kernel_for("lstm", params, h)
+        if kernel is None:
+            return None
+        flush_denormals(params)
+        Et, B, T = shape
+        W, wide = self.shape.window(T), -(-S // PADDED) * PADDED
+        buffers = self._workspace.group(("kernel", Et, B, T), params)
+        how = ALL if W == T and not self.shape.one_length else FIXED if self.shape.one_length else SHIFTED
+
+        def make() -> Call:
+            sizes = [T, B, W, h, V, S, Et, self.n_parameters, how]
+            given = [0] * 6
+            integers = [torch.empty(T, B, dtype=torch.int64), torch.empty(W, B, dtype=torch.int64)]
+            scratch = [
+                params.new_empty(n)
+                for n in (
+                    4 * h * h + 16 * h,  # packed
+                    V * 4 * h,  # table
+                    T * B * 4 * h,  # gates
+                    (T + 1) * B * h,  # states
+                    (T + 1) * B * h,  # cells
+                    T * B * h,  # their tanh
+                    W * B * h,  # d_states
+                    B * h,  # d_cell
+                    2 * B * h,  # d_states before the window
+                    h * wide,  # the head turned round
+                    W * B * wide,  # logits
+                    3 * W * B,
+                )
+            ]
+            return Call(kernel, [*sizes, *given, *integers, *scratch])
+
+        return buffers.views("call", make)
+
+    @staticmethod
+    def _fill(call: Call, *given: Tensor) -> None:
+        """Set what differs from call to call: parameters, tokens, targets, gradient, and two results."""
+        params, tokens, targets, grad, first, second = given
+        for place, value in enumerate((params, grad, first, second, tokens, targets), 12):
+            call[place] = value
 
     def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs

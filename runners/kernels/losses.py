@@ -1,0 +1,110 @@
+"""The linear head with softmax and cross-entropy, forward and backward, over rows of states."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runners.kernels.vector import NOTHING, PAD, WIDE, exp, gemm, inlined, kept, log, transpose_padded
+
+
+@inlined
+def padded(S):  # type: ignore[no-untyped-def]
+    """Columns of the logits: S, or the next multiple of PAD."""
+    return (S + PAD - 1) // PAD * PAD
+
+
+@kept
+def logits_of(x, rows, h, weight, bias, S, turned, out):  # type: ignore[no-untyped-def]
+    """out [rows, padded(S)] = x [rows, h] weight^T + bias, NOTHING in columns that are no class.
+
+    weight [S, h]; bias [S]; ``turned`` is scratch, [h, padded(S)].
+    """
+    wide = padded(S)
+    transpose_padded(weight, S, h, turned, wide)
+    for r in range(rows):
+        for s in range(S):
+            out[r * wide + s] = bias[s]
+        for s in range(S, wide):
+            out[r * wide + s] = NOTHING
+    gemm(x, h, 1, turned, wide, WIDE, out, wide, rows, wide, h, 1)
+
+
+@kept
+def cross_entropy(logits, wanted, rows, S, scratch):  # type: ignore[no-untyped-def]
+    """Logits [rows, padded(S)] become their exponentials; scratch [3, rows] gets each row's cross-entropy
+    (0 where ``wanted`` [rows] is below 0) and one over the sum of its exponentials.
+    """
+    wide = padded(S)
+    for r in range(rows):
+        largest = logits[r * wide]
+        for s in range(1, S):
+            here = logits[r * wide + s]
+            largest = here if here > largest else largest
+        target = wanted[r]
+        if target >= 0:
+            scratch[2 * rows + r] = logits[r * wide + target] - largest
+        else:
+            scratch[2 * rows + r] = np.float32(0.0)
+        for s in range(wide):
+            logits[r * wide + s] -= largest
+    for i in range(rows * wide):
+        logits[i] = exp(logits[i])
+    for r in range(rows):
+        total = np.float32(0.0)
+        for s in range(S):
+            total += logits[r * wide + s]
+        scratch[rows + r] = total
+    for r in range(rows):
+        total = scratch[rows + r]
+        scratch[r] = log(total) - scratch[2 * rows + r]
+        scratch[rows + r] = np.float32(1.0) / total
+    for r in range(rows):
+        if wanted[r] < 0:
+            scratch[r] = np.float32(0.0)
+
+
+@kept
+def mean_and_gradient(logits, wanted, rows, S, scratch):  # type: ignore[no-untyped-def]
+    """The mean cross-entropy over the supervised rows; logits become its gradient."""
+    wide = padded(S)
+    cross_entropy(logits, wanted, rows, S, scratch)
+    count = 0
+    total = 0.0
+    for r in range(rows):
+        total += scratch[r]
+        count += 1 if wanted[r] >= 0 else 0
+    share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
+    for r in range(rows):
+        target = wanted[r]
+        factor = scratch[rows + r] * share if target >= 0 else np.float32(0.0)
+        for s in range(wide):
+            # What is not supervised counts for nothing even where it is not finite.
+            logits[r * wide + s] = logits[r * wide + s] * factor if target >= 0 else np.float32(0.0)
+        if target >= 0:
+            logits[r * wide + target] -= share
+    return np.float32(total / count) if count > 0 else np.float32(0.0)
+
+
+@kept
+def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, d_x):  # type: ignore[no-untyped-def]
+    """Gradients of weight [S, h], bias [S] and x [rows, h] from that of the logits."""
+    wide = padded(S)
+    gemm(d_logits, 1, wide, x, h, WIDE, d_weight, h, S, h, rows, 0)
+    for s in range(S):
+        d_bias[s] = np.float32(0.0)
+    for r in range(rows):
+        for s in range(S):
+            d_bias[s] += d_logits[r * wide + s]
+    gemm(d_logits, wide, 1, weight, h, WIDE, d_x, h, rows, h, S, 0)
+
+
+@kept
+def add_losses(logits, wanted, rows, S, scratch, totals, counts, e):  # type: ignore[no-untyped-def]
+    """Add the summed cross-entropy and the number of supervised rows to float64 totals[e] and counts[e]."""
+    cross_entropy(logits, wanted, rows, S, scratch)
+    total, count = 0.0, 0.0
+    for r in range(rows):
+        total += scratch[r]
+        count += 1.0 if wanted[r] >= 0 else 0.0
+    totals[e] += total
+    counts[e] += count

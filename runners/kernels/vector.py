@@ -1,0 +1,321 @@
+"""What the kernels are made of: pointers, tiles of a matrix product in vector registers, exponentials.
+
+Numba turns these functions into machine code; LLVM vectorises their loops. A tile is written in LLVM's
+vectors, since no loop of numba's keeps a block of sums in registers. Sums run in one order whatever the
+number of rows, so that a row's bits depend on that row alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = int(os.environ.get("LABTUI_LANES", "16"))
+"""Numbers of a vector: 16 with AVX-512, 8 with AVX2."""
+TALL = 8 if LANES == 16 else 4
+"""Rows of the largest tile: with two vectors across, sums fill half of the registers."""
+WIDE = 2 * LANES
+DEEP = 256
+"""Terms of a sum that are added up in registers before they go to memory: a panel of them fills half of the
+first cache."""
+PAD = 16
+"""Logits are padded to this many columns."""
+NOTHING = np.float32(-1e30)
+"""The logit of a column that is no class."""
+
+F32, I64 = ir.FloatType(), ir.IntType(64)
+P32 = types.CPointer(types.float32)
+P64 = types.CPointer(types.float64)
+PI = types.CPointer(types.int64)
+inlined = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+kept = njit(error_model="numpy", fastmath={"contract"})
+
+
+@intrinsic
+def at(typing: Any, pointer: Any, index: Any) -> Any:
+    """pointer + index entries."""
+    signature = pointer(pointer, types.intp)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return signature, build
+
+
+@intrinsic
+def floats(typing: Any, arguments: Any, index: Any) -> Any:
+    """The float32 numbers whose address is entry ``index`` of the arguments."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.load(builder.gep(args[0], [args[1]]))
+        return builder.inttoptr(address, F32.as_pointer())
+
+    return P32(PI, types.intp), build
+
+
+@intrinsic
+def doubles(typing: Any, arguments: Any, index: Any) -> Any:
+    """The float64 numbers whose address is entry ``index`` of the arguments."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.load(builder.gep(args[0], [args[1]]))
+        return builder.inttoptr(address, ir.DoubleType().as_pointer())
+
+    return P64(PI, types.intp), build
+
+
+@intrinsic
+def integers(typing: Any, arguments: Any, index: Any) -> Any:
+    """The int64 numbers whose address is entry ``index`` of the arguments."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.load(builder.gep(args[0], [args[1]]))
+        return builder.inttoptr(address, I64.as_pointer())
+
+    return PI(PI, types.intp), build
+
+
+def _tile(rows: int, vectors: int) -> Any:
+    """The product of ``rows`` rows of a with ``vectors`` vectors' width of b, into c or added to it."""
+    wide = ir.VectorType(F32, LANES)
+
+    @intrinsic
+    def tile(
+        typing: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any, k: Any, add: Any
+    ) -> Any:
+        signature = types.void(P32, types.intp, types.intp, P32, types.intp, P32, types.intp, types.intp, types.intp)
+
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            a, a_row, a_k, b, b_k, c, c_row, k, add = args
+
+            def vector_at(base: Any, offset: Any) -> Any:
+                return builder.bitcast(builder.gep(base, [offset]), wide.as_pointer())
+
+            def number(n: int) -> Any:
+                return ir.Constant(I64, n)
+
+            places = [
+                vector_at(c, builder.add(builder.mul(number(r), c_row), number(v * LANES)))
+                for r in range(rows)
+                for v in range(vectors)
+            ]
+            a_rows = [builder.mul(number(r), a_row) for r in range(rows)]
+            before = builder.block
+            from_memory = builder.append_basic_block("from_memory")
+            loop = builder.append_basic_block("loop")
+            done = builder.append_basic_block("done")
+            builder.cbranch(builder.icmp_signed("!=", add, number(0)), from_memory, loop)
+            builder.position_at_end(from_memory)
+            held = [builder.load(p, align=4) for p in places]
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            i = builder.phi(I64)
+            i.add_incoming(number(0), before)
+            i.add_incoming(number(0), from_memory)
+            sums = []
+            for start in held:
+                s = builder.phi(wide)
+                s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
+                s.add_incoming(start, from_memory)
+                sums.append(s)
+            b_at = builder.mul(i, b_k)
+            across = [builder.load(vector_at(b, builder.add(b_at, number(v * LANES))), align=4) for v in range(vectors)]
+            a_at = builder.mul(i, a_k)
+            made = []
+            fma = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(wide, [wide] * 3), f"llvm.fma.v{LANES}f32"
+            )
+            for r in range(rows):
+                scalar = builder.load(builder.gep(a, [builder.add(a_at, a_rows[r])]), align=4)
+                one = builder.insert_element(ir.Constant(wide, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+                zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+                spread = builder.shuffle_vector(one, ir.Constant(wide, ir.Undefined), zeros)
+                made += [builder.call(fma, [spread, across[v], sums[r * vectors + v]]) for v in range(vectors)]
+            following = builder.add(i, number(1))
+            i.add_incoming(following, builder.block)
+            for s, new in zip(sums, made, strict=True):
+                s.add_incoming(new, builder.block)
+            builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+            builder.position_at_end(done)
+            for place, new in zip(places, made, strict=True):
+                builder.store(new, place, align=4)
+            return context.get_dummy_value()
+
+        return signature, build
+
+    return tile
+
+
+tall_wide, tall_slim = _tile(TALL, 2), _tile(TALL, 1)
+two_wide, two_slim = _tile(2, 2), _tile(2, 1)
+one_wide, one_slim = _tile(1, 2), _tile(1, 1)
+
+
+@njit(
+    types.void(
+        P32, types.intp, types.intp, P32, types.intp, types.intp, P32, *[types.intp] * 5
+    ),
+    error_model="numpy",
+)
+def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):  # type: ignore[no-untyped-def]
+    """c [m, n] = (or +=, with add = 1) a [m, k] times b [k, n]; n is a multiple of a vector.
+
+    Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart. Rows of b are ``b_k`` apart, and a panel
+    of WIDE columns begins every ``b_panel``.
+    """
+    for first in range(0, k, DEEP):
+        deep = DEEP if k - first > DEEP else k - first
+        more = 1 if add != 0 or first > 0 else 0
+        for column in range(0, n, WIDE):
+            panel = at(b, (column // WIDE) * b_panel + first * b_k)
+            row = 0
+            if n - column >= WIDE:
+                while row + TALL <= m:
+                    tall_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    row += TALL
+                while row + 2 <= m:
+                    two_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    row += 2
+                if row < m:
+                    one_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+            else:
+                while row + TALL <= m:
+                    tall_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    row += TALL
+                while row + 2 <= m:
+                    two_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    row += 2
+                if row < m:
+                    one_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+
+
+@kept
+def pack_transposed(x, rows, columns, out):  # type: ignore[no-untyped-def]
+    """x [rows, columns] -> its transpose in panels of WIDE: [rows / WIDE, columns, WIDE].
+
+    The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart; rows is a multiple of LANES.
+    """
+    for first in range(0, rows, LANES):
+        panel = at(out, (first // WIDE) * WIDE * columns + first % WIDE)
+        for c in range(columns):
+            for i in range(LANES):
+                panel[c * WIDE + i] = x[(first + i) * columns + c]
+
+
+@kept
+def transpose_padded(x, rows, columns, out, wide):  # type: ignore[no-untyped-def]
+    """x [rows, columns] -> out [columns, wide], zeros to the right."""
+    for c in range(columns):
+        for r in range(rows):
+            out[c * wide + r] = x[r * columns + c]
+        for r in range(rows, wide):
+            out[c * wide + r] = np.float32(0.0)
+
+
+I32 = ir.IntType(32)
+
+
+def _on_bits(build: Any) -> Any:
+    """A function float32 -> float32, made of instructions on the bits of a number."""
+
+    @intrinsic
+    def on_bits(typing: Any, x: Any) -> Any:
+        def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return build(builder, builder.bitcast(args[0], I32))
+
+        return types.float32(types.float32), made
+
+    return on_bits
+
+
+def _i32(value: int) -> Any:
+    return ir.Constant(I32, value)
+
+
+SPLIT = 0x3F3504F3
+"""The bits of sqrt(1/2): a number is taken apart so that its mantissa lies between that and twice as much."""
+
+
+def _power(builder: Any, bits: Any) -> Any:
+    return builder.bitcast(builder.add(builder.shl(bits, _i32(23)), _i32(127 << 23)), F32)
+
+
+def _exponent(builder: Any, bits: Any) -> Any:
+    return builder.sitofp(builder.ashr(builder.sub(bits, _i32(SPLIT)), _i32(23)), F32)
+
+
+def _mantissa(builder: Any, bits: Any) -> Any:
+    low = builder.and_(builder.sub(bits, _i32(SPLIT)), _i32(0x007FFFFF))
+    return builder.bitcast(builder.add(low, _i32(SPLIT)), F32)
+
+
+power = _on_bits(_power)
+"""2^n, n being what stands in the lowest bits."""
+exponent, mantissa = _on_bits(_exponent), _on_bits(_mantissa)
+
+
+@inlined
+def exp(x):  # type: ignore[no-untyped-def]
+    """e^x by Cephes' polynomial of degree seven, within [-87.3, 88.3]; NaN stays NaN."""
+    x = np.float32(-87.3) if x < np.float32(-87.3) else x
+    x = np.float32(88.3) if x > np.float32(88.3) else x
+    # Adding 1.5 2^23 rounds to an integer, which then stands in the lowest bits.
+    rounded = x * np.float32(1.44269504) + np.float32(12582912.0)
+    n = rounded - np.float32(12582912.0)
+    r = x - n * np.float32(0.693359375)
+    r = r - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * (r * r) + r + np.float32(1.0)
+    return p * power(rounded)
+
+
+@inlined
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    return np.float32(1.0) / (np.float32(1.0) + exp(-x))
+
+
+@inlined
+def tanh(x):  # type: ignore[no-untyped-def]
+    """Tanh by its odd polynomial below 0.625 (Cephes), by e^-2|x| above."""
+    z = x * x
+    p = np.float32(-5.70498872745e-3)
+    p = p * z + np.float32(2.06390887954e-2)
+    p = p * z + np.float32(-5.37397155531e-2)
+    p = p * z + np.float32(1.33314422036e-1)
+    p = p * z + np.float32(-3.33332819422e-1)
+    small = p * z * x + x
+    positive = x if x >= np.float32(0.0) else -x
+    e = exp(np.float32(-2.0) * positive)
+    large = (np.float32(1.0) - e) / (np.float32(1.0) + e)
+    large = large if x >= np.float32(0.0) else -large
+    return small if z < np.float32(0.390625) else large
+
+
+@inlined
+def log(x):  # type: ignore[no-untyped-def]
+    """Natural logarithm of a normal positive number (Cephes)."""
+    n = exponent(x)
+    f = mantissa(x) - np.float32(1.0)
+    z = f * f
+    p = np.float32(7.0376836292e-2)
+    p = p * f + np.float32(-1.1514610310e-1)
+    p = p * f + np.float32(1.1676998740e-1)
+    p = p * f + np.float32(-1.2420140846e-1)
+    p = p * f + np.float32(1.4249322787e-1)
+    p = p * f + np.float32(-1.6668057665e-1)
+    p = p * f + np.float32(2.0000714765e-1)
+    p = p * f + np.float32(-2.4999993993e-1)
+    p = p * f + np.float32(3.3333331174e-1)
+    p = p * f * z + n * np.float32(-2.12194440e-4) - np.float32(0.5) * z
+    return f + p + n * np.float32(0.693359375)
