@@ -7,6 +7,8 @@
     mouse = false             # LABTUI_MOUSE=0
     slow = true               # LABTUI_SLOW=1: at most one update in two seconds
     notify = "bell"           # LABTUI_NOTIFY: off, bell, desktop (OSC 9)
+    engine = "ray"            # LABTUI_ENGINE: local, ray (see docs/clusters.md)
+    address = "auto"          # LABTUI_ADDRESS: of the Ray cluster: auto, local, HOST:PORT
 
     [keys]
     pause = ["P"]             # LABTUI_KEY_PAUSE=P,ctrl+y
@@ -32,12 +34,31 @@ class Settings:
     mouse: bool = True
     slow: bool = False
     notify: str = "off"
+    engine: str = "local"
+    address: str = "auto"
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     """Sentences about what in the file or the environment was not understood; the rest holds."""
 
 
-_CHOICES = {"glyphs": ("auto", "unicode", "blocks", "ascii"), "notify": ("off", "bell", "desktop")}
+ENGINES = ("local", "ray")
+_CHOICES = {
+    "glyphs": ("auto", "unicode", "blocks", "ascii"),
+    "notify": ("off", "bell", "desktop"),
+    "engine": ENGINES,
+}
+
+
+def address_problem(address: str) -> str:
+    """Why no Ray cluster can be named so, in words; empty where one can."""
+    host, colon, port = address.rpartition(":")
+    plain = address in ("auto", "local") or (colon and host and "/" not in host and port.isdecimal())
+    return "" if plain and address.isprintable() else f"{_shown(address)}; expected auto, local or HOST:PORT"
+
+
+def engine_words(settings: Settings) -> list[str]:
+    """Where workers run, for ``python -m runners``; none for this machine alone."""
+    return ["--engine", "ray", "--address", settings.address] if settings.engine == "ray" else []
 
 
 def config_file(env: Mapping[str, str]) -> Path:
@@ -82,7 +103,7 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
         problems.append(f"{path} cannot be read (it is nested too deeply); the defaults hold")
     except (OSError, ValueError) as error:
         problems.append(f"{path} cannot be read ({error}); the defaults hold")
-    for name in ("theme", "glyphs", "mouse", "slow", "notify"):
+    for name in ("theme", "glyphs", "mouse", "slow", "notify", "engine", "address"):
         value = env.get(f"LABTUI_{name.upper()}")
         if value is not None:
             data[name] = (
@@ -98,7 +119,8 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
         expected = getattr(settings, name, None) if name not in ("keys", "problems") else None
         if expected is None:
             problems.append(
-                f"{path}: unknown key {_shown(name)}; expected theme, glyphs, mouse, slow, notify or [keys]"
+                f"{path}: unknown key {_shown(name)}; expected theme, glyphs, mouse, slow, notify, engine, "
+                "address or [keys]"
             )
         elif type(value) is not type(expected) or (name in _CHOICES and value not in _CHOICES[name]):
             wanted = (
@@ -109,6 +131,8 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
                 else "a text"
             )
             problems.append(f"{name} is {_shown(value)}; expected {wanted}")
+        elif name == "address" and address_problem(value):
+            problems.append(f"address is {address_problem(value)}")
         elif name == "theme" and value not in themes():
             problems.append(f"theme is {_shown(value)}; expected auto or one of {', '.join(themes()[1:])}")
         else:

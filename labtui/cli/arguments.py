@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labtui.cli.streams import open_stdout
+from labtui.config import ENGINES
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -110,11 +111,17 @@ def add_size(parser: Parser) -> None:
 
 
 def add_devices(parser: Parser) -> None:
-    """--devices, --slots and --threads of a supervisor that is started."""
+    """Where a supervisor that is started lets workers run, and how many."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )
     parser.add_argument("--slots", type=int, metavar="N", help="workers on the CPU (else one for each core)")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, metavar="E", help="local, or ray: the nodes of a Ray cluster too"
+    )
+    parser.add_argument(
+        "--address", metavar="A", help="of the Ray cluster: auto, local (one on this machine) or HOST:PORT"
     )

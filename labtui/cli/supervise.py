@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from labtui.cli import writing
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.config import address_problem, engine_words, read_settings
 from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
@@ -25,7 +28,12 @@ if TYPE_CHECKING:
 
 LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z E ")
 """How a fault begins in the supervisor's log."""
+HERE = re.compile(r"cpu|cuda:[0-9]+")
+ON_A_NODE = re.compile(r"([A-Za-z0-9_-]+/)?(cpu|cuda(:[0-9]+)?)")
+"""How a device is named in --devices."""
 GRACE_S = 2.0
+RAY_START_S = 120.0
+"""How long joining a cluster, or starting one here, may take."""
 STOP_S = 60.0
 """How long a supervisor may take to end by itself, and to checkpoint when it is told to."""
 
@@ -60,20 +68,22 @@ def ready(context: Context) -> Lab:
 
 
 def options(context: Context) -> list[str]:
-    """What --devices, --slots, --threads and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
+    """What --engine, --devices, --slots, --threads and LABTUI_TRAINER (another trainer) say, for
+    ``python -m runners``.
 
     Raises:
-        BadInput: a device or number that cannot be.
+        BadInput: a device, number or address that cannot be, or Ray is wanted and not installed.
     """
     args = context.args
-    words: list[str] = []
+    words = _engine(context)
+    on_ray = bool(words)
     devices = getattr(args, "devices", None)
     if devices is not None:
         names = [d.strip() for d in devices.split(",") if d.strip()]
         for name in names:
-            kind, colon, index = name.partition(":")
-            if not (name == "cpu" or (kind == "cuda" and colon and index.isdecimal())):
-                raise BadInput(f"--devices has {name!r}; expected cpu or cuda:0, by commas")
+            if not (ON_A_NODE if on_ray else HERE).fullmatch(name):
+                nodes = ", or with its node node-3/cuda:1" if on_ray else ""
+                raise BadInput(f"--devices has {name!r}; expected cpu or cuda:0{nodes}, by commas")
         if not names:
             raise BadInput("--devices is empty; expected cpu or cuda:0, by commas")
         words += ["--devices", ",".join(names)]
@@ -86,6 +96,22 @@ def options(context: Context) -> list[str]:
     if trainer := context.env.get("LABTUI_TRAINER"):
         words += ["--trainer", trainer]
     return words
+
+
+def _engine(context: Context) -> list[str]:
+    """The words for a Ray cluster; none for this machine alone."""
+    args, settings = context.args, read_settings(context.env)
+    engine = getattr(args, "engine", None) or settings.engine
+    address = getattr(args, "address", None)
+    if address is not None and (problem := address_problem(address)):
+        raise BadInput(f"--address is {problem}")
+    if engine != "ray":
+        if address is not None:
+            raise BadInput("--address names a Ray cluster; expected --engine ray with it")
+        return []
+    if find_spec("ray") is None:
+        raise BadInput("Ray is not installed; install it with: pip install 'labtui[ray]'")
+    return engine_words(replace(settings, engine=engine, address=address or settings.address))
 
 
 def refuse_second(context: Context) -> None:
@@ -107,7 +133,8 @@ def start(context: Context) -> None:
         told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    started = client.start(context.lab_path, words)
+    patience_s = RAY_START_S if "--engine" in words else client.START_S
+    started = client.start(context.lab_path, words, timeout_s=patience_s)
     if not started.ok:
         raise WorkFailed(started.text)
     ends = next((f.text for f in LoginSession(context.env).ends()), None)
