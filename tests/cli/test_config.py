@@ -66,7 +66,8 @@ def test_setting_keeps_comments(labtui: Labtui, own: Path) -> None:
     assert labtui("config", "set", "keys.quit", "Q,ctrl+q").code == 0
     assert labtui("config", "set", "poll_s", "0.5").code == 0
     assert own.read_text() == (
-        '# mine\nslots = 2  # one is enough\npoll_s = 0.5\n\n[keys] # own\npause = ["P"]\nquit = ["Q", "ctrl+q"]\n'
+        "# mine\nslots = 2  # one is enough\npoll_s = 0.5\n\n"
+        '[keys] # own\npause = ["P"]\nquit = ["Q", "ctrl+q"]\n'
     )
     assert read_settings().keys == {"pause": ("P",), "quit": ("Q", "ctrl+q")}
 
