@@ -11,13 +11,13 @@ import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labtui.cli import writing
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
-from labtui.config import address_problem, engine_words, read_settings
+from labtui.config import Settings, devices_expected, expected, supervisor_variables, supervisor_words
 from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 
 LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z E ")
 """How a fault begins in the supervisor's log."""
-HERE = re.compile(r"cpu|cuda:[0-9]+")
-ON_A_NODE = re.compile(r"([A-Za-z0-9_-]+/)?(cpu|cuda(:[0-9]+)?)")
-"""How a device is named in --devices."""
 GRACE_S = 2.0
-RAY_START_S = 120.0
-"""How long joining a cluster, or starting one here, may take."""
 STOP_S = 60.0
 """How long a supervisor may take to end by itself, and to checkpoint when it is told to."""
 
@@ -67,51 +62,42 @@ def ready(context: Context) -> Lab:
     return lab
 
 
-def options(context: Context) -> list[str]:
-    """What --engine, --devices, --slots, --threads and LABTUI_TRAINER (another trainer) say, for
-    ``python -m runners``.
+def chosen(context: Context) -> Settings:
+    """The settings of the lab, and what --devices, --slots, --threads, --engine and --address say instead.
 
     Raises:
-        BadInput: a device, number or address that cannot be, or Ray is wanted and not installed.
+        BadInput: a device, number or address that cannot be, or Ray is wanted and is not installed.
     """
-    args = context.args
-    words = _engine(context)
-    on_ray = bool(words)
-    devices = getattr(args, "devices", None)
-    if devices is not None:
-        names = [d.strip() for d in devices.split(",") if d.strip()]
-        for name in names:
-            if not (ON_A_NODE if on_ray else HERE).fullmatch(name):
-                nodes = ", or with its node node-3/cuda:1" if on_ray else ""
-                raise BadInput(f"--devices has {name!r}; expected cpu or cuda:0{nodes}, by commas")
-        if not names:
-            raise BadInput("--devices is empty; expected cpu or cuda:0, by commas")
-        words += ["--devices", ",".join(names)]
-    for name in ("slots", "threads"):
-        number = getattr(args, name, None)
-        if number is not None:
-            if not 1 <= number <= 1024:
-                raise BadInput(f"--{name} is {number}; expected 1 to 1024")
-            words += [f"--{name}", str(number)]
-    if trainer := context.env.get("LABTUI_TRAINER"):
-        words += ["--trainer", trainer]
-    return words
-
-
-def _engine(context: Context) -> list[str]:
-    """The words for a Ray cluster; none for this machine alone."""
-    args, settings = context.args, read_settings(context.env)
-    engine = getattr(args, "engine", None) or settings.engine
-    address = getattr(args, "address", None)
-    if address is not None and (problem := address_problem(address)):
-        raise BadInput(f"--address is {problem}")
-    if engine != "ray":
-        if address is not None:
-            raise BadInput("--address names a Ray cluster; expected --engine ray with it")
-        return []
-    if find_spec("ray") is None:
+    settings = context.settings
+    for problem in settings.problems:
+        context.say(problem)
+    given: dict[str, Any] = {}
+    for name in ("devices", "slots", "threads", "engine", "address"):
+        value = getattr(context.args, name, None)
+        if value is None:
+            continue
+        given[name] = value
+        if value == "":
+            raise BadInput(f"--{name} is empty; expected {expected(name, ' ')}")
+        if wanted := expected(name, value):
+            raise BadInput(f"--{name} is {value!r}; expected {wanted}")
+    settings = replace(settings, **given)
+    if settings.devices and (wanted := devices_expected(settings.devices, settings.engine)):
+        raise BadInput(f"--devices is {settings.devices!r}; expected {wanted}")
+    if "address" in given and settings.engine != "ray":
+        raise BadInput("--address names a Ray cluster; expected --engine ray with it")
+    if settings.engine == "ray" and find_spec("ray") is None:
         raise BadInput("Ray is not installed; install it with: pip install 'labtui[ray]'")
-    return engine_words(replace(settings, engine=engine, address=address or settings.address))
+    return settings
+
+
+def options(context: Context) -> list[str]:
+    """What the settings and the command line say, for ``python -m runners``.
+
+    Raises:
+        BadInput: a device or number that cannot be.
+    """
+    return supervisor_words(chosen(context))
 
 
 def refuse_second(context: Context) -> None:
@@ -133,8 +119,7 @@ def start(context: Context) -> None:
         told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    patience_s = RAY_START_S if "--engine" in words else client.START_S
-    started = client.start(context.lab_path, words, timeout_s=patience_s)
+    started = client.start(context.lab_path, words, env=supervisor_variables(context.settings))
     if not started.ok:
         raise WorkFailed(started.text)
     ends = next((f.text for f in LoginSession(context.env).ends()), None)
@@ -173,7 +158,7 @@ class Foreground:
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
-                env=client.environment(),
+                env=client.environment(**supervisor_variables(context.settings)),
                 text=True,
                 pass_fds=(theirs,),
             )
