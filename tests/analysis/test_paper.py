@@ -386,7 +386,7 @@ def test_the_command_tells_every_statement(
     assert "arXiv:2602.18333" in found["published"]["source"]
     assert found["comparisons"][0]["holds"] is True
     assert len(found["jobs"]) == 4
-    page = tmp_path / "statements.md"
+    page = (tmp_path / "out").with_suffix(".md")
     assert main(["--lab", str(lab), "--read-only", "compare", "paper", "--out", str(page)]) == 0
     text = page.read_text("utf-8")
     assert text.count("\n| 3.") == 6
