@@ -12,7 +12,7 @@ from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
-from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
@@ -273,7 +273,6 @@ def loss_plot(
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
     if not series:
         return []
-    x = Axis(0.0, max(last, float(job.steps)) if last > job.steps * 0.5 else last * 1.02, False)
     marks: list[Span] = []
     for i, lr in enumerate(rates):
         marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
@@ -282,7 +281,7 @@ def loss_plot(
         series,
         width,
         height - 1,
-        x,
+        steps_axis(last, job.steps),
         span(lows, log=True),
         levels=[Level(job.eps, f"ε {figures.rate(job.eps)}")],
         x_label="step",

@@ -249,7 +249,7 @@ class JobPane(ScreenPane):
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
-        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves)
+        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves, data.job.steps)
         if any(t.outcome == "superseded" for t in data.trials):
             cells = [*cells, text_line(" ·  stopped: it was decided already", "dim")]
         return stack([head, *cells], width, height)
