@@ -108,7 +108,8 @@ def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[
     if not middle:
         return [(" " * width, ground)]
     sign = OUTCOME_SIGN.get(trial.outcome, "?")
-    if width < 5:
-        return [(fit(sign, width, "^"), f"{ground} bold")]
+    if width < 5:  # no room for the loss: how far it is above eps, as a column
+        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[heat_level(trial.best_loss, eps)]
+        return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]
     text = figures.loss(trial.best_loss)
     return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]

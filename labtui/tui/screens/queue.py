@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +24,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart
+from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
@@ -58,6 +58,7 @@ class Detail:
     probe: int | None
     trials: tuple[TrialRow, ...]
     curves: dict[int, Curve]
+    decided: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, lab: Any, job_id: int) -> Detail:
@@ -67,7 +68,9 @@ class Detail:
         probe = telling(job, probes)
         if probe is None:
             return cls(job_id, probes, None, (), {})
-        return cls(job_id, probes, probe.id, tuple(lab.trials(probe_id=probe.id)), lab.curves(probe.id))
+        every = lab.trials(job_id)
+        trials = tuple(t for t in every if t.probe_id == probe.id)
+        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), stopped_early(every))
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,16 @@ class QueuePane(TablePane["JobRow"]):
             return [head, (), text_line("no candidate yet", "dim")]
         top = min(len(detail.probes) + 3, max(6, (height - 2) // 2))
         style = model_style(job.model)
-        chart = bracket_chart(job, detail.probes, width, top, chosen=detail.probe, follows=True, style=style)
+        chart = bracket_chart(
+            job,
+            detail.probes,
+            width,
+            top,
+            chosen=detail.probe,
+            follows=True,
+            style=style,
+            decided=detail.decided,
+        )
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
         name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
         body = loss_plot(job, detail.trials, detail.curves, width, min(24, height - top - 3))
