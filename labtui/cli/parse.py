@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from labtui import __version__
 from labtui.cli.arguments import NAME_CELLS, Parser, sentence, shared
 from labtui.cli.commands import ENTRIES, MENU, Entry
 from labtui.tui.actions import SCREENS
+from labtui.version import __version__
 
 ABOUT = "A lab bench in the terminal that finds N*, the smallest training set that works."
 EPILOG = """\

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labtui import __version__
 from labtui.text import clean
+from labtui.version import __version__
 from labtui.views import numbers as figures
 from store.locks import newer
 
