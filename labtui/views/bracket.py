@@ -88,14 +88,9 @@ def bracket_chart(
     axis = axis or chart_axis(probes, job.n_max)
     rows = steps(probes, job.n_max)
     room = height - 2
-    hidden = 0
     tall = tall and not drawn and 2 * len(rows) <= room
-    if len(rows) > room:
-        at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
-        hidden = min(max(0, at - room // 2), len(rows) - room)
-        if hidden > 0 and at >= len(rows) - room:
-            hidden = len(rows) - room
-        rows = rows[hidden : hidden + room]
+    hidden = _hidden(rows, room, chosen)
+    rows = rows[hidden : hidden + room]
     decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
     last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
     lines = []
@@ -112,6 +107,15 @@ def bracket_chart(
     if tail and not drawn:
         foot[1] = (*foot[1], ("  ", ""), ("  ", "shade"), (" N* can be here" if tail > 9 else " N*", "dim"))
     return [*lines, *foot]
+
+
+def _hidden(rows: Sequence[Step], room: int, chosen: int | None) -> int:
+    """How many of the first rows have no room: the chosen one stands in the middle, the last at the end."""
+    if len(rows) <= room:
+        return 0
+    at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
+    most = len(rows) - room
+    return most if at >= most else max(0, at - room // 2)
 
 
 def _column(axis: Axis, n: float, inner: int) -> int:
