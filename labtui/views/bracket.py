@@ -115,7 +115,8 @@ def _hidden(rows: Sequence[Step], room: int, chosen: int | None) -> int:
         return 0
     at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
     most = len(rows) - room
-    return most if at >= most else max(0, at - room // 2)
+    first = min(max(0, at - room // 2), most)
+    return most if first and at >= most else first
 
 
 def _column(axis: Axis, n: float, inner: int) -> int:
