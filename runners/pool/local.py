@@ -90,20 +90,16 @@ class LocalWorker:
         Raises:
             OSError: no process, no pipe or no log file to be had.
         """
-        self.name = name
-        self.clock = clock
+        self.name, self.clock = name, clock
         self.ready: m.Ready | None = None
-        self.rss = 0
-        self.silent_s = 0.0
+        self.rss, self.silent_s = 0, 0.0
         self.heard = self.started = clock()
         self.closed = False
         self.quitting = False
         """It was told to end; its end is no failure."""
         self.holding = False
         """It was told to stand still."""
-        self._in = bytearray()
-        self._out = bytearray()
-        self._log = log
+        self._in, self._out, self._log = bytearray(), bytearray(), log
         trim(log)
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
