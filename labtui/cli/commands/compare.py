@@ -1,4 +1,8 @@
-"""``labtui compare``: measured beside published, two jobs side by side, or this lab beside another."""
+"""``labtui compare``: measured beside published, two jobs side by side, or this lab beside another.
+
+``paper``: measured beside published, and at whose settings. Two jobs: side by side. A file: this lab beside
+another.
+"""
 
 from __future__ import annotations
 

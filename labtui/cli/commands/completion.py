@@ -1,4 +1,8 @@
-"""``labtui completion``: what a shell reads to complete commands, options, jobs and studies."""
+"""``labtui completion``: what a shell reads to complete commands, options, jobs and studies.
+
+``source <(labtui completion bash)`` in ~/.bashrc; the same with zsh in ~/.zshrc, after compinit; ``labtui
+completion fish > ~/.config/fish/completions/labtui.fish``.
+"""
 
 from __future__ import annotations
 
