@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/labtui.1 and the table of docs/settings.md from the code: ``python docs/make_cli.py``.
+"""Write docs/cli.md, docs/labtui.1 and the table of docs/settings.md: ``python docs/make_cli.py``.
 
 The commands, their arguments and examples are those of the parsers; what a command's module says below its
 first line stands there too. With ``--check`` nothing is written: exit 1 where a page is not what the code
