@@ -147,8 +147,6 @@ def add_devices(parser: Parser) -> None:
         "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, metavar="E", help="local, or ray: the nodes of a Ray cluster too"
+        "--engine", choices=ENGINES, metavar="E", help="local, or ray: nodes of a Ray cluster too"
     )
-    parser.add_argument(
-        "--address", metavar="A", help="of the Ray cluster: auto, local (one on this machine) or HOST:PORT"
-    )
+    parser.add_argument("--address", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT")
