@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from runners.programs.consent import config_folder, home
+
 Glyphs = Literal["unicode", "blocks", "ascii"]
 
 
@@ -44,25 +46,12 @@ def config_file(env: Mapping[str, str]) -> Path:
     """Where the settings are: ``$LABTUI_CONFIG``, else below ``$XDG_CONFIG_HOME`` or ``~/.config``."""
     if env.get("LABTUI_CONFIG"):
         return Path(env["LABTUI_CONFIG"])
-    return Path(env.get("XDG_CONFIG_HOME") or _home(env) / ".config") / "labtui" / "config.toml"
-
-
-def _home(env: Mapping[str, str]) -> Path:
-    """The home folder: ``$HOME`` where it is a whole path, else what the system knows of this user."""
-    home = env.get("HOME", "")
-    if home.startswith("/"):
-        return Path(home)
-    import pwd  # 0.3 ms that only those pay who have no HOME
-
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return Path("/")
+    return config_folder(env) / "config.toml"
 
 
 def state_folder(env: Mapping[str, str]) -> Path:
     """Where labtui remembers what was seen last: below ``$XDG_STATE_HOME`` or ``~/.local/state``."""
-    return Path(env.get("XDG_STATE_HOME") or _home(env) / ".local" / "state") / "labtui"
+    return Path(env.get("XDG_STATE_HOME") or home(env) / ".local" / "state") / "labtui"
 
 
 def read_settings(env: Mapping[str, str] | None = None) -> Settings:
