@@ -10,10 +10,12 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_config_path
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -21,27 +23,10 @@ if TYPE_CHECKING:
 _LARGEST = 64 << 20
 
 
-def config_folder(env: Mapping[str, str]) -> Path:
-    """The user's own folder of labtui: below ``$XDG_CONFIG_HOME`` or ``~/.config``."""
-    return Path(env.get("XDG_CONFIG_HOME") or home(env) / ".config") / "labtui"
-
-
-def home(env: Mapping[str, str]) -> Path:
-    """The home folder: ``$HOME`` where it is a whole path, else what the system knows of this user."""
-    found = env.get("HOME", "")
-    if found.startswith("/"):
-        return Path(found)
-    import pwd  # 0.3 ms that only those pay who have no HOME
-
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return Path("/")
-
-
 def allowed_file() -> Path:
-    """Where it is kept."""
-    return config_folder(os.environ) / "allowed.json"
+    """Where it is kept; without a home nowhere, for the current folder is data."""
+    folder = user_config_path("labtui")
+    return (folder if folder.is_absolute() else Path("/", *folder.parts[-1:])) / "allowed.json"
 
 
 def terms(job: Job) -> dict[str, Any]:
