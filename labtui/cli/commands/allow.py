@@ -1,4 +1,7 @@
-"""``labtui allow JOB``: show what a program job would run, ask, and let it run on this machine."""
+"""``labtui allow JOB``: show what a program job would run, ask, and let it run on this machine.
+
+The whole command, its folder, files and values are shown first (docs/programs.md).
+"""
 
 from __future__ import annotations
 
