@@ -8,11 +8,11 @@ from __future__ import annotations
 from runners.kernels.vector import kept
 
 ALL, FIXED, SHIFTED = 0, 1, 2
-"""Every position may be supervised; all sequences of one length; sequences are moved to end at the last step."""
+"""Every position may be supervised; all sequences have one length; they are moved to end at the last step."""
 
 
 @kept
-def lay_out(all_tokens, all_targets, e, B, T, W, how, tokens, wanted):  # type: ignore[no-untyped-def]
+def lay_out(all_tokens, all_targets, e, B, T, W, how, tokens, wanted):
     """Part e of tokens and targets [., B, T] -> tokens [T, B] and targets of the last W steps [W, B];
     -1 where there is none.
     """

@@ -9,6 +9,7 @@ compiled aside and renamed, so that two workers that begin together are in nobod
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -16,28 +17,34 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from runners.interrupt import check_interrupt
 
 SOURCES = Path(__file__).resolve().parent
+PLACE = "LABTUI_KERNELS"
+"""The variable that names another folder for compiled kernels, or says off."""
 POLL_S = 0.05
-LONGEST_S = 120.0
 Kernel = Callable[[int], None]
-CALLED = {name: name for name in ("memset", "memcpy", "memmove")} | {
-    name: "abort"
-    for name in (
+CALLED = {name: name for name in ("memset", "memcpy", "memmove")} | dict.fromkeys(
+    (
         "NRT_Free",
         "numba_do_raise",
         "numba_gil_ensure",
         "numba_gil_release",
         "numba_runtime_build_excinfo_struct",
         "numba_unpickle",
-    )
-}
+    ),
+    "abort",
+)
 """What the code calls of libc, and what it would call where a kernel raised: none does."""
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _ENGINES: list[object] = []
@@ -62,8 +69,8 @@ def features() -> str:
 
 @cache
 def lanes() -> int:
-    """Numbers of a vector: 16 with AVX-512, 8 with AVX2, 0 where the processor is unknown or numba missing."""
-    if platform.machine() not in ("x86_64", "AMD64") or os.environ.get("LABTUI_KERNELS") == "off":
+    """Numbers of a vector: 16 with AVX-512, 8 with AVX2; 0 on another processor, or without numba."""
+    if platform.machine() not in ("x86_64", "AMD64") or os.environ.get(PLACE) == "off":
         return 0
     try:
         version("numba")
@@ -85,7 +92,10 @@ def kernel(family: str) -> Kernel | None:
     """
     if not lanes():
         return None
-    code = _stored(family) or _compiled(family)
+    code = _stored(family)
+    if code is None:
+        with _turn(family):
+            code = _stored(family) or _compiled(family)
     return None if code is None else _load(code)
 
 
@@ -97,7 +107,9 @@ def _load(code: bytes) -> Kernel:
         llvm.add_symbol(name, ctypes.cast(here[CALLED[name]], ctypes.c_void_p).value)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True, codemodel="jitdefault", reloc="pic")
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        jit=True, codemodel="jitdefault", reloc="pic"
+    )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -107,8 +119,8 @@ def _load(code: bytes) -> Kernel:
 
 def folder() -> Path:
     """Where compiled kernels lie."""
-    base = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "labtui" / "kernels"
+    named = os.environ.get(PLACE, "")
+    return Path(named) if Path(named).is_absolute() else user_cache_path("labtui") / "kernels"
 
 
 def _file(family: str) -> Path:
@@ -149,26 +161,51 @@ def _stored(family: str) -> bytes | None:
     return code if code and hashlib.sha256(code).digest() == digest else None
 
 
+@contextmanager
+def _turn(family: str) -> Iterator[None]:
+    """Two workers that begin together compile once: the second waits for the first.
+
+    Raises:
+        Interrupted: it was not this one's turn yet.
+    """
+    place = _own_folder()
+    if place is None:
+        yield
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(place / f"{family}.lock", flags, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check_interrupt()
+                time.sleep(POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _compiled(family: str) -> bytes | None:
     """Compile in a process of its own, and keep the result where there is a place of ours."""
     with tempfile.TemporaryDirectory() as aside:
-        made = Path(aside) / "kernels.o"
+        made, said = Path(aside) / "kernels.o", Path(aside) / "said"
         command = [sys.executable, "-P", "-m", "runners.kernels.compile", family, str(made)]
-        path = os.pathsep.join(filter(None, [str(SOURCES.parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
-        env = {**os.environ, "PYTHONPATH": path, "LABTUI_LANES": str(lanes())}
-        with open(Path(aside) / "said", "wb") as said, subprocess.Popen(command, env=env, stdout=said, stderr=said) as child:
+        named = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCES.parents[1]), *named])}
+        with said.open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as child:
             try:
-                while True:
-                    try:
+                while child.poll() is None:
+                    check_interrupt()
+                    with suppress(subprocess.TimeoutExpired):
                         child.wait(POLL_S)
-                        break
-                    except subprocess.TimeoutExpired:
-                        check_interrupt()
             except BaseException:
                 child.kill()
                 raise
         if child.returncode:
-            print((Path(aside) / "said").read_text(errors="replace")[-3000:], file=sys.stderr)
+            last = said.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+            warnings.warn(f"kernels of {family} were not compiled, torch does it all: {last}", stacklevel=2)
             return None
         code = made.read_bytes()
     _keep(family, code)
@@ -183,6 +220,6 @@ def _keep(family: str, code: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=place)
         with os.fdopen(descriptor, "wb") as file:
             file.write(hashlib.sha256(code).digest() + code)
-        os.replace(name, _file(family))
+        Path(name).replace(_file(family))
     except OSError:
         return

@@ -8,13 +8,13 @@ from runners.kernels.vector import NOTHING, PAD, WIDE, exp, gemm, inlined, kept,
 
 
 @inlined
-def padded(S):  # type: ignore[no-untyped-def]
+def padded(S):
     """Columns of the logits: S, or the next multiple of PAD."""
     return (S + PAD - 1) // PAD * PAD
 
 
 @kept
-def logits_of(x, rows, h, weight, bias, S, turned, out):  # type: ignore[no-untyped-def]
+def logits_of(x, rows, h, weight, bias, S, turned, out):
     """out [rows, padded(S)] = x [rows, h] weight^T + bias, NOTHING in columns that are no class.
 
     weight [S, h]; bias [S]; ``turned`` is scratch, [h, padded(S)].
@@ -30,7 +30,7 @@ def logits_of(x, rows, h, weight, bias, S, turned, out):  # type: ignore[no-unty
 
 
 @kept
-def cross_entropy(logits, wanted, rows, S, scratch):  # type: ignore[no-untyped-def]
+def cross_entropy(logits, wanted, rows, S, scratch):
     """Logits [rows, padded(S)] become their exponentials; scratch [3, rows] gets each row's cross-entropy
     (0 where ``wanted`` [rows] is below 0) and one over the sum of its exponentials.
     """
@@ -64,7 +64,7 @@ def cross_entropy(logits, wanted, rows, S, scratch):  # type: ignore[no-untyped-
 
 
 @kept
-def mean_and_gradient(logits, wanted, rows, S, scratch):  # type: ignore[no-untyped-def]
+def mean_and_gradient(logits, wanted, rows, S, scratch):
     """The mean cross-entropy over the supervised rows; logits become its gradient."""
     wide = padded(S)
     cross_entropy(logits, wanted, rows, S, scratch)
@@ -86,7 +86,7 @@ def mean_and_gradient(logits, wanted, rows, S, scratch):  # type: ignore[no-unty
 
 
 @kept
-def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, d_x):  # type: ignore[no-untyped-def]
+def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, d_x):
     """Gradients of weight [S, h], bias [S] and x [rows, h] from that of the logits."""
     wide = padded(S)
     gemm(d_logits, 1, wide, x, h, WIDE, d_weight, h, S, h, rows, 0)
@@ -99,7 +99,7 @@ def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, d_x):  # type: 
 
 
 @kept
-def add_losses(logits, wanted, rows, S, scratch, totals, counts, e):  # type: ignore[no-untyped-def]
+def add_losses(logits, wanted, rows, S, scratch, totals, counts, e):
     """Add the summed cross-entropy and the number of supervised rows to float64 totals[e] and counts[e]."""
     cross_entropy(logits, wanted, rows, S, scratch)
     total, count = 0.0, 0.0

@@ -26,7 +26,7 @@ from runners.kernels.vector import (
 
 
 @kept
-def forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed):  # type: ignore[no-untyped-def]
+def forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed):
     """States [T + 1, B, h] from parameters w; gates [T, B, 4h], cells [T + 1, B, h] and their tanh are kept.
 
     ``packed`` and ``table`` are scratch, [4h h] and [V, 4h]."""
@@ -76,7 +76,9 @@ def forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed
 
 
 @kept
-def backward(w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squashed, d_states, d_cell, d_first):  # type: ignore[no-untyped-def]
+def backward(
+    w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squashed, d_states, d_cell, d_first
+):
     """Gradients of all but the head from d_states [W, B, h], which is used up, as gates are."""
     w_ih = at(w, V * h)
     w_hh = at(w_ih, 4 * h * h)
@@ -107,7 +109,9 @@ def backward(w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squash
                 c[j] = slope * into * (one - candidate * candidate)
                 d_cell[k + j] = slope * forget
         if t > 0:
-            earlier = at(d_states, (t - 1 - early) * B * h) if t > early else at(d_first, ((t - 1) % 2) * B * h)
+            earlier = (
+                at(d_states, (t - 1 - early) * B * h) if t > early else at(d_first, ((t - 1) % 2) * B * h)
+            )
             gemm(g, 4 * h, 1, w_hh, h, WIDE, earlier, h, B, h, 4 * h, 1 if t > early else 0)
     gemm(gates, 1, 4 * h, states, h, WIDE, d_w_hh, h, 4 * h, h, T * B, 0)
     for i in range(V * 4 * h):
@@ -129,7 +133,7 @@ def backward(w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squash
     gemm(table, 4 * h, 1, w_ih, h, WIDE, d_embedding, h, V, h, 4 * h, 0)
 
 
-def run(args):  # type: ignore[no-untyped-def]
+def run(args):
     """A training step of members first..last-1 (0), or their evaluation (1): see ``runners.models.lstm``."""
     what, first, last, T, B, W, h, V, S, members, stride, how = (
         args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],

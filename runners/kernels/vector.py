@@ -7,16 +7,16 @@ number of rows, so that a row's bits depend on that row alone.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-LANES = int(os.environ.get("LABTUI_LANES", "16"))
+from runners.kernels.library import lanes
+
+LANES = lanes() or 16
 """Numbers of a vector: 16 with AVX-512, 8 with AVX2."""
 TALL = 8 if LANES == 16 else 4
 """Rows of the largest tile: with two vectors across, sums fill half of the registers."""
@@ -29,10 +29,11 @@ PAD = 16
 NOTHING = np.float32(-1e30)
 """The logit of a column that is no class."""
 
-F32, I64 = ir.FloatType(), ir.IntType(64)
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 P32 = types.CPointer(types.float32)
 P64 = types.CPointer(types.float64)
 PI = types.CPointer(types.int64)
+intrinsic: Any = extending.intrinsic
 inlined = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 kept = njit(error_model="numpy", fastmath={"contract"})
 
@@ -83,73 +84,78 @@ def integers(typing: Any, arguments: Any, index: Any) -> Any:
 
 def _tile(rows: int, vectors: int) -> Any:
     """The product of ``rows`` rows of a with ``vectors`` vectors' width of b, into c or added to it."""
-    wide = ir.VectorType(F32, LANES)
 
     @intrinsic
     def tile(
         typing: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any, k: Any, add: Any
     ) -> Any:
-        signature = types.void(P32, types.intp, types.intp, P32, types.intp, P32, types.intp, types.intp, types.intp)
+        n = types.intp
+        signature = types.void(P32, n, n, P32, n, P32, n, n, n)
 
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_k, b, b_k, c, c_row, k, add = args
-
-            def vector_at(base: Any, offset: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [offset]), wide.as_pointer())
-
-            def number(n: int) -> Any:
-                return ir.Constant(I64, n)
-
-            places = [
-                vector_at(c, builder.add(builder.mul(number(r), c_row), number(v * LANES)))
-                for r in range(rows)
-                for v in range(vectors)
-            ]
-            a_rows = [builder.mul(number(r), a_row) for r in range(rows)]
-            before = builder.block
-            from_memory = builder.append_basic_block("from_memory")
-            loop = builder.append_basic_block("loop")
-            done = builder.append_basic_block("done")
-            builder.cbranch(builder.icmp_signed("!=", add, number(0)), from_memory, loop)
-            builder.position_at_end(from_memory)
-            held = [builder.load(p, align=4) for p in places]
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            i = builder.phi(I64)
-            i.add_incoming(number(0), before)
-            i.add_incoming(number(0), from_memory)
-            sums = []
-            for start in held:
-                s = builder.phi(wide)
-                s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
-                s.add_incoming(start, from_memory)
-                sums.append(s)
-            b_at = builder.mul(i, b_k)
-            across = [builder.load(vector_at(b, builder.add(b_at, number(v * LANES))), align=4) for v in range(vectors)]
-            a_at = builder.mul(i, a_k)
-            made = []
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(wide, [wide] * 3), f"llvm.fma.v{LANES}f32"
-            )
-            for r in range(rows):
-                scalar = builder.load(builder.gep(a, [builder.add(a_at, a_rows[r])]), align=4)
-                one = builder.insert_element(ir.Constant(wide, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-                spread = builder.shuffle_vector(one, ir.Constant(wide, ir.Undefined), zeros)
-                made += [builder.call(fma, [spread, across[v], sums[r * vectors + v]]) for v in range(vectors)]
-            following = builder.add(i, number(1))
-            i.add_incoming(following, builder.block)
-            for s, new in zip(sums, made, strict=True):
-                s.add_incoming(new, builder.block)
-            builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
-            builder.position_at_end(done)
-            for place, new in zip(places, made, strict=True):
-                builder.store(new, place, align=4)
+            _build_tile(builder, rows, vectors, args)
             return context.get_dummy_value()
 
         return signature, build
 
     return tile
+
+
+# Long: one loop of LLVM's, from its first block to its last.
+def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
+    a, a_row, a_k, b, b_k, c, c_row, k, add = args
+    wide = ir.VectorType(F32, LANES)
+    empty, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    fma = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(wide, [wide] * 3), f"llvm.fma.v{LANES}f32"
+    )
+
+    def vector_at(base: Any, offset: Any) -> Any:
+        return builder.bitcast(builder.gep(base, [offset]), wide.as_pointer())
+
+    def number(n: int) -> Any:
+        return ir.Constant(I64, n)
+
+    places = [
+        vector_at(c, builder.add(builder.mul(number(r), c_row), number(v * LANES)))
+        for r in range(rows)
+        for v in range(vectors)
+    ]
+    a_rows = [builder.mul(number(r), a_row) for r in range(rows)]
+    before = builder.block
+    from_memory, loop, done = (builder.append_basic_block(n) for n in ("from_memory", "loop", "done"))
+    builder.cbranch(builder.icmp_signed("!=", add, number(0)), from_memory, loop)
+    builder.position_at_end(from_memory)
+    held = [builder.load(p, align=4) for p in places]
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    i = builder.phi(I64)
+    i.add_incoming(number(0), before)
+    i.add_incoming(number(0), from_memory)
+    sums = []
+    for start in held:
+        s = builder.phi(wide)
+        s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
+        s.add_incoming(start, from_memory)
+        sums.append(s)
+    b_at, a_at = builder.mul(i, b_k), builder.mul(i, a_k)
+    across = [
+        builder.load(vector_at(b, builder.add(b_at, number(v * LANES))), align=4) for v in range(vectors)
+    ]
+    made = []
+    for r in range(rows):
+        scalar = builder.load(builder.gep(a, [builder.add(a_at, a_rows[r])]), align=4)
+        one = builder.insert_element(empty, scalar, ir.Constant(I32, 0))
+        spread = builder.shuffle_vector(one, empty, zeros)
+        made += [builder.call(fma, [spread, across[v], sums[r * vectors + v]]) for v in range(vectors)]
+    following = builder.add(i, number(1))
+    i.add_incoming(following, builder.block)
+    for s, new in zip(sums, made, strict=True):
+        s.add_incoming(new, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    builder.position_at_end(done)
+    for place, new in zip(places, made, strict=True):
+        builder.store(new, place, align=4)
 
 
 tall_wide, tall_slim = _tile(TALL, 2), _tile(TALL, 1)
@@ -158,45 +164,51 @@ one_wide, one_slim = _tile(1, 2), _tile(1, 1)
 
 
 @njit(
-    types.void(
-        P32, types.intp, types.intp, P32, types.intp, types.intp, P32, *[types.intp] * 5
-    ),
+    types.void(P32, types.intp, types.intp, P32, types.intp, types.intp, P32, *[types.intp] * 5),
     error_model="numpy",
 )
-def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):  # type: ignore[no-untyped-def]
+def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
     """c [m, n] = (or +=, with add = 1) a [m, k] times b [k, n]; n is a multiple of a vector.
 
-    Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart. Rows of b are ``b_k`` apart, and a panel
-    of WIDE columns begins every ``b_panel``.
+    Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart. Rows of b are ``b_k`` apart,
+    and a panel of WIDE columns begins every ``b_panel``.
     """
     for first in range(0, k, DEEP):
         deep = DEEP if k - first > DEEP else k - first
         more = 1 if add != 0 or first > 0 else 0
+        terms = at(a, first * a_k)
         for column in range(0, n, WIDE):
             panel = at(b, (column // WIDE) * b_panel + first * b_k)
+            out = at(c, column)
             row = 0
             if n - column >= WIDE:
                 while row + TALL <= m:
-                    tall_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    tall_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
                     row += TALL
                 while row + 2 <= m:
-                    two_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    two_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
                     row += 2
                 if row < m:
-                    one_wide(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    one_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
             else:
                 while row + TALL <= m:
-                    tall_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    tall_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
                     row += TALL
                 while row + 2 <= m:
-                    two_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    two_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
                     row += 2
                 if row < m:
-                    one_slim(at(a, row * a_row + first * a_k), a_row, a_k, panel, b_k, at(c, row * c_row + column), c_row, deep, more)
+                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
+                    one_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
 
 
 @kept
-def pack_transposed(x, rows, columns, out):  # type: ignore[no-untyped-def]
+def pack_transposed(x, rows, columns, out):
     """x [rows, columns] -> its transpose in panels of WIDE: [rows / WIDE, columns, WIDE].
 
     The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart; rows is a multiple of LANES.
@@ -209,16 +221,13 @@ def pack_transposed(x, rows, columns, out):  # type: ignore[no-untyped-def]
 
 
 @kept
-def transpose_padded(x, rows, columns, out, wide):  # type: ignore[no-untyped-def]
+def transpose_padded(x, rows, columns, out, wide):
     """x [rows, columns] -> out [columns, wide], zeros to the right."""
     for c in range(columns):
         for r in range(rows):
             out[c * wide + r] = x[r * columns + c]
         for r in range(rows, wide):
             out[c * wide + r] = np.float32(0.0)
-
-
-I32 = ir.IntType(32)
 
 
 def _on_bits(build: Any) -> Any:
@@ -261,7 +270,7 @@ exponent, mantissa = _on_bits(_exponent), _on_bits(_mantissa)
 
 
 @inlined
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e^x by Cephes' polynomial of degree seven, within [-87.3, 88.3]; NaN stays NaN."""
     x = np.float32(-87.3) if x < np.float32(-87.3) else x
     x = np.float32(88.3) if x > np.float32(88.3) else x
@@ -281,12 +290,12 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):
     return np.float32(1.0) / (np.float32(1.0) + exp(-x))
 
 
 @inlined
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """Tanh by its odd polynomial below 0.625 (Cephes), by e^-2|x| above."""
     z = x * x
     p = np.float32(-5.70498872745e-3)
@@ -303,7 +312,7 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def log(x):  # type: ignore[no-untyped-def]
+def log(x):
     """Natural logarithm of a normal positive number (Cephes)."""
     n = exponent(x)
     f = mantissa(x) - np.float32(1.0)
