@@ -8,13 +8,16 @@ import re
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labtui.cli import writing
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.config import Settings, devices_expected, expected, supervisor_variables, supervisor_words
 from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
@@ -59,33 +62,42 @@ def ready(context: Context) -> Lab:
     return lab
 
 
+def chosen(context: Context) -> Settings:
+    """The settings of the lab, and what --devices, --slots, --threads, --engine and --address say instead.
+
+    Raises:
+        BadInput: a device, number or address that cannot be, or Ray is wanted and is not installed.
+    """
+    settings = context.settings
+    for problem in settings.problems:
+        context.say(problem)
+    given: dict[str, Any] = {}
+    for name in ("devices", "slots", "threads", "engine", "address"):
+        value = getattr(context.args, name, None)
+        if value is None:
+            continue
+        given[name] = value
+        if value == "":
+            raise BadInput(f"--{name} is empty; expected {expected(name, ' ')}")
+        if wanted := expected(name, value):
+            raise BadInput(f"--{name} is {value!r}; expected {wanted}")
+    settings = replace(settings, **given)
+    if settings.devices and (wanted := devices_expected(settings.devices, settings.engine)):
+        raise BadInput(f"--devices is {settings.devices!r}; expected {wanted}")
+    if "address" in given and settings.engine != "ray":
+        raise BadInput("--address names a Ray cluster; expected --engine ray with it")
+    if settings.engine == "ray" and find_spec("ray") is None:
+        raise BadInput("Ray is not installed; install it with: pip install 'labtui[ray]'")
+    return settings
+
+
 def options(context: Context) -> list[str]:
-    """What --devices, --slots, --threads and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
+    """What the settings and the command line say, for ``python -m runners``.
 
     Raises:
         BadInput: a device or number that cannot be.
     """
-    args = context.args
-    words: list[str] = []
-    devices = getattr(args, "devices", None)
-    if devices is not None:
-        names = [d.strip() for d in devices.split(",") if d.strip()]
-        for name in names:
-            kind, colon, index = name.partition(":")
-            if not (name == "cpu" or (kind == "cuda" and colon and index.isdecimal())):
-                raise BadInput(f"--devices has {name!r}; expected cpu or cuda:0, by commas")
-        if not names:
-            raise BadInput("--devices is empty; expected cpu or cuda:0, by commas")
-        words += ["--devices", ",".join(names)]
-    for name in ("slots", "threads"):
-        number = getattr(args, name, None)
-        if number is not None:
-            if not 1 <= number <= 1024:
-                raise BadInput(f"--{name} is {number}; expected 1 to 1024")
-            words += [f"--{name}", str(number)]
-    if trainer := context.env.get("LABTUI_TRAINER"):
-        words += ["--trainer", trainer]
-    return words
+    return supervisor_words(chosen(context))
 
 
 def refuse_second(context: Context) -> None:
@@ -101,13 +113,13 @@ def refuse_second(context: Context) -> None:
 
 def start(context: Context) -> None:
     """Start the supervisor, detached from the terminal, where none runs."""
-    writing.require_torch()
+    writing.require_torch(context.lab_path)
     words = options(context)
     if alive(context.lab_path) and not client.outdated(context.lab_path):
         told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    started = client.start(context.lab_path, words)
+    started = client.start(context.lab_path, words, env=supervisor_variables(context.settings))
     if not started.ok:
         raise WorkFailed(started.text)
     ends = next((f.text for f in LoginSession(context.env).ends()), None)
@@ -130,7 +142,7 @@ class Foreground:
     """
 
     def __init__(self, context: Context, *words: str) -> None:
-        writing.require_torch()
+        writing.require_torch(context.lab_path)
         self._context = context
         self._child: subprocess.Popen[str] | None = None
         self._ended_by = 0
@@ -146,7 +158,7 @@ class Foreground:
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
-                env=client.environment(),
+                env=client.environment(**supervisor_variables(context.settings)),
                 text=True,
                 pass_fds=(theirs,),
             )

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from store.locks import last_holder, newer, supervisor_alive
 from store.paths import LabPaths
 
 START_S = 30.0
+RAY_START_S = 120.0
+"""The same where a cluster is joined, or started on this machine, first."""
 STOP_S = 40.0
 
 
@@ -87,13 +89,22 @@ def command(lab: Path, *options: str) -> list[str]:
     return module_command("runners", "--lab", str(lab), *options)
 
 
-def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S) -> Started:
+def start(
+    lab: Path,
+    options: Sequence[str] = (),
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Started:
     """Start a supervisor, detached from this terminal, and wait until it holds the lab or says why not.
 
     Args:
         lab: an existing lab.
         options: further ones of ``python -m runners`` (``--slots 2``).
+        env: variables of its environment beside those of this process.
+        timeout_s: how long to wait; None: as long as it may take.
     """
+    timeout_s = timeout_s or (RAY_START_S if "--engine" in options else START_S)
     if is_running(lab) and not outdated(lab):
         return Started(True, _who(lab))
     try:
@@ -104,7 +115,7 @@ def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S)
             stderr=subprocess.PIPE,
             text=True,
             timeout=timeout_s,
-            env=environment(),
+            env=environment(**(env or {})),
         )
     except subprocess.TimeoutExpired:
         return Started(

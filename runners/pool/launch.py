@@ -17,7 +17,10 @@ from pathlib import Path
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
+from runners.pool.local import LocalPool
+from runners.pool.notify import taken_command
 from runners.pool.options import MAX_THREADS, TRAINER, Options
+from runners.pool.protocol import Pool
 from runners.pool.signals import StopSignals
 from store.connect import SCHEMA
 from store.errors import LabError, Supervised
@@ -26,7 +29,6 @@ from store.header import check_header
 from store.locks import SupervisorLock, holder, newer
 from store.paths import LabPaths, refuse_place
 
-LOG_BYTES = 2 << 20
 UP = "\n"
 """How the word of a detached supervisor begins that is up, or that will be."""
 HANDOVER_S = 7 * 24 * 3600.0
@@ -58,7 +60,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
     )
+    p.add_argument("--engine", choices=("local", "ray"), default="local", help="where workers run")
+    p.add_argument(
+        "--address", default="auto", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT"
+    )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
+    p.add_argument(
+        "--keep-checkpoints-days",
+        type=float,
+        metavar="DAYS",
+        help="of work that failed or was cancelled (default: for ever)",
+    )
+    p.add_argument(
+        "--keep-logs-mb", type=float, default=Options.keep_logs_mb, metavar="MIB", help="size of each log"
+    )
     p.add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
     p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
     p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
@@ -89,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)  # of this process and its workers: what they write is the owner's alone
     options = Options(
         lab=args.lab.absolute(),
+        engine=args.engine,
+        address=args.address,
         devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
         slots=args.slots,
         threads=args.threads,
@@ -101,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         backoff_s=args.backoff,
         grace_s=args.grace,
         missing_s=args.missing,
+        notify=taken_command(os.environ),
+        keep_checkpoints_days=args.keep_checkpoints_days,
+        keep_logs_mb=args.keep_logs_mb,
         speculate=not args.no_speculation,
         pack=not args.no_packing,
     )
@@ -150,7 +170,7 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     signals = StopSignals()
     signals.listen()
     try:
-        devices = detect(options.devices)
+        devices = detect(options.devices) if options.engine == "local" else []
         if (
             check_header(paths.lab) != SCHEMA
         ):  # upgraded, or refused where it is newer, before "it runs" is told
@@ -158,17 +178,40 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
 
             create_or_open(paths.lab)
         lock = _acquire(paths, caller, signals)
+        try:
+            pool = LocalPool(devices) if options.engine == "local" else _ray(options, signals)
+        except BaseException:
+            lock.release()
+            raise
     except (LabError, ValueError) as error:
         if caller.detached:
             caller.tell(str(error))
             return 2
         return _refused(error)
-    _log_to(paths, terminal)
+    _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
     from runners.pool.supervisor import Supervisor
 
-    supervisor = Supervisor(options, lock, devices, signals=signals)
+    supervisor = Supervisor(options, lock, pool, signals=signals)
     caller.tell(UP)
-    return supervisor.run()
+    code = supervisor.run()
+    if pool.lost:  # an orderly exit would wait for the cluster's head
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _ray(options: Options, signals: StopSignals) -> Pool:
+    from runners.pool.ray_pool import RayPool
+
+    pool = RayPool(
+        options.address,
+        devices=options.devices,
+        slots=options.slots,
+        threads=options.threads_of_a_worker(),
+        trainer=options.trainer,
+    )
+    signals.listen()  # Ray has put its own in their place
+    return pool
 
 
 def _acquire(paths: LabPaths, caller: _Caller, signals: StopSignals) -> SupervisorLock:
@@ -202,14 +245,14 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         return os.fdopen(open_own(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
 
 
-def _log_to(paths: LabPaths, terminal: bool) -> None:
+def _log_to(paths: LabPaths, terminal: bool, most: int) -> None:
     logging.raiseExceptions = False  # a full disk must not fill stderr with tracebacks of the log
     root = logging.getLogger("labtui")
     root.setLevel(logging.INFO)
     root.propagate = False
     form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     form.converter = time.gmtime
-    file = _LogFile(paths.supervisor_log, maxBytes=LOG_BYTES, backupCount=2, delay=True)
+    file = _LogFile(paths.supervisor_log, maxBytes=most, backupCount=2, delay=True)
     handlers: list[logging.Handler] = [file]
     if terminal:
         handlers.append(logging.StreamHandler(sys.stderr))

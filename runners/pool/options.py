@@ -15,8 +15,14 @@ class Options:
     """From the command line."""
 
     lab: Path
+    engine: str = "local"
+    """Where workers run: on this machine, or by ``ray`` on the nodes of a cluster."""
+    address: str = "auto"
+    """Of the Ray cluster: auto, local (one of this machine's own) or HOST:PORT."""
     devices: tuple[str, ...] = ()
-    """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none."""
+    """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none.
+    On a cluster also node-3/cuda:1, or cuda for all.
+    """
     slots: int | None = None
     """Slots of the CPU; None: one per core. A CUDA device has one unless the lab says otherwise."""
     threads: int | None = None
@@ -45,6 +51,12 @@ class Options:
     backoff_max_s: float = 300.0
     speculate: bool = True
     pack: bool = True
+    notify: tuple[str, ...] = ()
+    """The person's own command that is told of what ends; empty: none."""
+    keep_checkpoints_days: float | None = None
+    """Checkpoints that no live search goes on from are deleted after so long; None: never."""
+    keep_logs_mb: float = 2.0
+    """A log that has grown beyond this is begun anew; what went before is kept as ``.1``."""
     memory_reserve: float = 0.05
     """Share of the machine's memory that is left alone."""
 

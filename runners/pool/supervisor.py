@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 
 from runners.pool import checkpoints, inbox
-from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
-from runners.pool.local import Clock
+from runners.pool.notify import Notifier
 from runners.pool.options import Options
+from runners.pool.protocol import Clock, Pool, PoolLost
 from runners.pool.signals import StopSignals
 from runners.pool.state import SupervisorState, log
 from runners.pool.wal import WalWatch
@@ -35,7 +35,7 @@ from store.locks import SupervisorLock
 from store.paths import LabPaths
 
 if TYPE_CHECKING:
-    from store.rows import DeviceRow
+    from store.rows import DeviceRow, NodeRow
     from store.write import Identity, Requeued
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ PROGRESS_S = 0.4
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
+DEVICES_S = 0.5
+NODES_S = 2.0
+NOTIFY_S = 1.0
+EXPIRY_S = 3600.0
 CLAIM_S = 60.0
 BUSY_MS = 400
 REST_S = {"cpu": 90.0, "cuda": 20.0}
@@ -58,7 +62,7 @@ class Supervisor:
         self,
         options: Options,
         lock: SupervisorLock,
-        devices: list[Device],
+        pool: Pool,
         *,
         clock: Clock = time.monotonic,
         signals: StopSignals | None = None,
@@ -68,11 +72,16 @@ class Supervisor:
         self.options, self.lock, self.clock = options, lock, clock
         self.selector = selectors.DefaultSelector()
         self.roster = Roster(self.paths.folder / "workers.json")
-        self.workers = Workers(self.state, self.selector, self.roster)
-        self._devices = devices
+        self.pool = pool
+        self.workers = Workers(self.state, pool, self.selector, self.roster)
         self._signals = signals or StopSignals()
         self.wal = WalWatch(self.state)
         self._write_retry = WriteRetry(self.state, self._tell)
+        self._rows: list[DeviceRow] | None = None
+        """Of the devices, where the lab does not know them yet."""
+        self._nodes: list[NodeRow] = []
+        """As the lab knows them."""
+        self._notifier: Notifier | None = None
         self._faults = 0
         self._due: dict[str, float] = {}
         self._idle_since = clock()
@@ -96,7 +105,7 @@ class Supervisor:
         except Moved as error:
             self._abandon(error)
             code = 1
-        except (LabError, NoWorker) as error:
+        except (LabError, NoWorker, PoolLost) as error:
             log.error("%s", error)
             self._tell(str(error))
             code = 1
@@ -116,7 +125,7 @@ class Supervisor:
         self.workers.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
         waiting, known = self._patiently(self._look)
-        rows = self.workers.create_slots(self._devices, known)
+        rows = self.workers.create_slots(self.pool.devices(), known)
         self.workers.start(min(len(self.state.slots), 2 * waiting))
         from store.write import Identity
 
@@ -162,6 +171,7 @@ class Supervisor:
         create_or_open(self.paths.lab)
         self.writer = Writer(self.paths.lab, lock_timeout_s=0.5, clock=lambda: time.time())
         self.lab = open_lab(self.paths.lab)
+        self._notifier = Notifier(self.options.notify, self.lab)
 
     def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
         """The first transaction: this epoch begins, and what the supervisor before left running
@@ -173,6 +183,7 @@ class Supervisor:
             self.state.epoch = lab.claim(tx, me)
             back: list[Requeued] = jobs.take_over(tx)
             lab.set_devices(tx, rows)
+            lab.set_nodes(tx, self._nodes)
             self.state.holding = lab.holding(tx)
             # Rather come back than stand still: the pipes are read by this very thread.
             tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
@@ -195,9 +206,10 @@ class Supervisor:
 
     def _nothing_left(self) -> bool:
         counts = self.lab.counts()
-        return (
-            not counts.get("queued", 0) and not counts.get("running", 0) and not self.lab.pending_commands()
-        )
+        queued = counts.get("queued", 0)
+        if queued and self.state.unallowed:  # nobody knows when that word comes
+            queued -= sum(row.state == "queued" for row in self.lab.jobs(sorted(self.state.unallowed)))
+        return not queued and not counts.get("running", 0) and not self.lab.pending_commands()
 
     def _nap(self) -> float:
         if (
@@ -222,7 +234,7 @@ class Supervisor:
             self._healthy_turn()
         except (Busy, NoRoom, Moved) as error:
             self._write_retry.begin(error)
-        except (Fenced, NotALab):
+        except (Fenced, NotALab, PoolLost):
             raise
         except Exception as error:
             self._faults += 1
@@ -246,6 +258,8 @@ class Supervisor:
         from runners.pool import commands, persist, schedule
 
         state = self.state
+        if self._is_due("devices", DEVICES_S):
+            self._follow_devices()
         urgent = state.returned or any(p.complete for r in state.runs.values() for p in r.probes.values())
         if urgent or self._is_due("progress", PROGRESS_S):
             persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S))
@@ -268,10 +282,14 @@ class Supervisor:
 
             with self.writer.transaction(durable=False) as tx:
                 lab.heartbeat(tx, self._state(), state.obstacle or state.waiting)
+        if self._is_due("notify", NOTIFY_S):
+            assert self._notifier is not None
+            self._notifier.look()
         if self._is_due("chores", CHORES_S):
             from store.write import lab
 
             self.workers.trim_logs()
+            self._expire_checkpoints()
             self.wal.look()
             with self.writer.transaction(durable=False) as tx:
                 lab.prune_events(tx, lab.KEEP_EVENTS)
@@ -280,6 +298,15 @@ class Supervisor:
                     self.workers.stop_idle(kind, idle_s)
             if any(s.worker is not None and s.worker.ready is not None for s in state.slots):
                 state.waiting = ""
+
+    def _expire_checkpoints(self) -> None:
+        """Once an hour, where the person has said how long checkpoints are kept."""
+        days = self.options.keep_checkpoints_days
+        if days is None or not self._is_due("expiry", EXPIRY_S):
+            return
+        gone = checkpoints.expire(self.paths, self.lab.resumable(), time.time() - days * 86_400.0)
+        if gone:
+            log.info("checkpoints that were kept for %g days are deleted: %s", days, ", ".join(gone))
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now = self.clock()
@@ -312,6 +339,26 @@ class Supervisor:
                 process.kill()
         self.state.wake = True
         return True
+
+    def _follow_devices(self) -> None:
+        """Nodes of a cluster come and go: their devices are used from now on, or not any more."""
+        from store.write import lab
+
+        for one in self.pool.news():
+            self.state.remark("device", one.text, one.level)
+        there = self.pool.devices()
+        if there != self.workers.devices:
+            rows = self.workers.create_slots(there, {row.id: row for row in self.lab.devices()})
+            self._rows = rows
+            self.state.wake = True
+        nodes = self.pool.nodes() if self._is_due("nodes", NODES_S) else self._nodes
+        if self._rows is None and nodes == self._nodes:
+            return
+        with self.writer.transaction(durable=False) as tx:
+            if self._rows is not None:
+                lab.set_devices(tx, self._rows)
+            lab.set_nodes(tx, nodes)
+        self._rows, self._nodes = None, nodes
 
     def _report_lost(self) -> None:
         from store.write import lab
@@ -363,8 +410,11 @@ class Supervisor:
                 slot.worker.kill()
                 slot.worker.close()
                 slot.worker = None
+        self.pool.close()
         with contextlib.suppress(OSError):
             self.roster.write([])
+        if self._notifier is not None:
+            self._notifier.close()
         self._close_file()
         log.info("ended with code %d", code)
         self.lock.release()

@@ -18,7 +18,7 @@ from typing import Any
 from store import curves, wal
 from store import decode as d
 from store.connect import SCHEMA, TABLES, Opened, open_for_reading
-from store.decode import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, SUPERVISORS, TRIALS
+from store.decode import COMMANDS, DEVICES, EVENTS, JOBS, NODES, PROBES, STUDIES, SUPERVISORS, TRIALS
 from store.errors import LabError, NotALab, from_sqlite
 from store.filters import (
     JOB_FIELDS,
@@ -30,15 +30,18 @@ from store.filters import (
     compile_conditions,
     compile_order,
 )
+from store.json import document
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells
 from store.rows import (
+    LIVE_STATES,
     CellRow,
     CommandRow,
     Curve,
     DeviceRow,
     EventRow,
     JobRow,
+    NodeRow,
     ProbeRow,
     StudyRow,
     SupervisorRow,
@@ -352,6 +355,15 @@ class Lab:
             self._rows(f"SELECT {columns} FROM probe WHERE job_id = ? ORDER BY ordinal", (job_id,))
         )
 
+    def resumable(self) -> set[str]:
+        """The names of the checkpoint folders that queued, running and paused searches go on from."""
+        states = ", ".join(f"'{state}'" for state in LIVE_STATES)
+        rows = self._rows(
+            "SELECT probe.id, probe.checkpoint FROM probe JOIN job ON job.id = probe.job_id "
+            f"WHERE job.state IN ({states}) AND job.deleted_at IS NULL"
+        )
+        return {str(d.integer(row[0])) for row in rows} | {Path(d.text(row[1])).name for row in rows}
+
     def trials(self, job_id: int | None = None, probe_id: int | None = None) -> list[TrialRow]:
         """The trials of a job (through its probes) or of a probe, by id."""
         columns = TRIALS.select(self._columns["trial"])
@@ -418,6 +430,13 @@ class Lab:
         return DEVICES.make(
             self._rows(f"SELECT {DEVICES.select(self._columns['device'])} FROM device ORDER BY id")
         )
+
+    def nodes(self) -> list[NodeRow]:
+        """The machines of the cluster that trains it, or did last; none: it is one machine."""
+        found = self._rows("SELECT value FROM lab WHERE key = 'nodes'")
+        rows = document(str(found[0][0])) if found else None
+        kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return NODES.make([[row.get(name) for name in NODES.fields] for row in kept])
 
     def supervisor(self) -> SupervisorRow | None:
         """The supervisor that has the lab, or had it last; None where none ever did."""

@@ -61,6 +61,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
     """Every command but those that look; they are tried by test_offline.py."""
     looking = {words[0] for words in COMMANDS} | {
         "help",
+        "completion",
         "models",
         "tasks",
         "snapshot",
@@ -80,7 +81,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         if (
             not parser.get_default("run")
             or not words
-            or (words[0] in looking and words[0] not in ("daemon", "db"))
+            or (words[0] in looking and words[0] not in ("daemon", "db", "config"))
         ):
             continue
         if tuple(words) in COMMANDS:

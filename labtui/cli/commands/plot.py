@@ -1,4 +1,8 @@
-"""``labtui plot``: drawings as text: scaling, bracket, kappa."""
+"""``labtui plot``: drawings as text: scaling, bracket, kappa.
+
+``scaling``: N* against L, m or a single length n (``--x``) on log axes. ``bracket JOB``: how a bracket
+closed. ``kappa CELL``: N*_n of every length.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,7 @@ def bracket(context: Context) -> None:
     if context.json:
         context.emit({"job": job, "probes": probes})
         return
-    context.lines(bracket_lines(job, probes, context.args.width))
+    context.lines(bracket_lines(job, probes, context.lab.trials(job.id), context.args.width))
 
 
 def cell_terms(context: Context) -> None:

@@ -1,5 +1,9 @@
 """``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``:
 that screen.
+
+A job: bracket, candidates, spec with its defaults, provenance, events; with ``--toml`` the spec that
+``submit`` takes. A screen: ``queue``, ``job``, ``kappa``, ``scaling``, ``trials``, ``new [FILE|PRESET]``,
+``compare [JOB JOB|OTHER.db]``, ``events``.
 """
 
 from __future__ import annotations
@@ -93,8 +97,10 @@ def job(context: Context, reference: str) -> None:
     alive = supervisor is not None and supervisor.alive
     context.lines(summary_lines(row, alive))
     if probes:
-        context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
-        context.lines(["", "Candidates", "", *probe_lines(probes)])
+        trials = lab.trials(row.id)
+        drawn = bracket_lines(row, probes, trials, context.args.width)
+        context.lines(["", "How the bracket closed", "", *drawn])
+        context.lines(["", "Candidates", "", *probe_lines(probes, trials)])
     if row.strategy == "scan":
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
