@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from runners.spec import NamedJob, Study
+    from runners.search.types import Progress
+    from runners.spec import Job, NamedJob, Study
+    from runners.verdict import Evidence
     from store.merge import Merged
     from store.write import Submitted as Submitted
 
@@ -62,6 +64,13 @@ def check(path: Path, *, read_only: bool = False) -> list[str]:
         return progress.lo, progress.hi, progress.status
 
     return examine(path, replay=searched, read_only=read_only)
+
+
+def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
+    """Where a search stands after the evidence."""
+    from runners.search import replay as search
+
+    return search(job, evidence)
 
 
 def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
