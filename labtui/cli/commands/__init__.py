@@ -91,6 +91,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("merge", "merge", "two labs as one, equal searches once"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
         Entry("config", "config", "every setting with its source; set one"),
+        Entry("completion", "completion", "complete commands and jobs by tab: bash, zsh, fish"),
         Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
 }

@@ -1,4 +1,8 @@
-"""``labtui refit``: N* at another eps, read off the stored curves; nothing is trained."""
+"""``labtui refit``: N* at another eps, read off the stored curves; nothing is trained.
+
+What the stored losses do not decide is counted and named (stopped at its first success, evaluated in part,
+evaluations not stored), with the N that the search would try next.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``labtui run``: supervise here until the queue is empty; an interrupt checkpoints and ends."""
+"""``labtui run``: supervise here until the queue is empty; an interrupt checkpoints and ends.
+
+What was trained is kept: the next run goes on from there. ``LABTUI_TRAINER=module:Class`` has the workers
+train with another engine.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """``labtui submit``: check a spec, or a job of the lab with other settings; tell its cost; queue it.
 
-What the lab already knows is reused.
+``--dry-run`` tells what it would queue and cost, ``--start`` starts the supervisor too. ``--set`` goes with a
+FILE or PRESET as well as with ``--from``, as often as wanted: ``--set search.eps=0.03 --set m=5``.
 """
 
 from __future__ import annotations
