@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from runners.search.types import Progress
+    from runners.search import Evidence, Progress
     from runners.spec import Job, NamedJob, Study
-    from runners.verdict import Evidence
     from store.merge import Merged
     from store.write import Submitted as Submitted
 
