@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from runners.search import Evidence, Progress
+    from runners.search import Evidence
+    from runners.search import Progress as Standing
     from runners.spec import Job, NamedJob, Study
     from store.merge import Merged
     from store.write import Submitted as Submitted
@@ -80,7 +81,7 @@ def check(path: Path, *, read_only: bool = False, progress: Progress | None = No
     return examine(path, replay=searched, read_only=read_only, progress=progress)
 
 
-def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
+def replay(job: Job, evidence: Sequence[Evidence]) -> Standing:
     """Where a search stands after the evidence."""
     from runners.search import replay as search
 
