@@ -1,4 +1,7 @@
-"""``labtui import``: verify a bundle and write its lab to a new file."""
+"""``labtui import``: verify a bundle and write its lab to a new file.
+
+Names, sizes, checksums and the lab itself are verified before the new file is there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from labtui.cli.arguments import Parser
 from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.waiting import waiting
 from labtui.export import bundle
 
 
@@ -34,5 +38,6 @@ def run(context: Context) -> None:
         if problems:
             raise WorkFailed(f"{source} holds a lab with {len(problems)} problems: {problems[0]}")
 
-    into(out, write)
+    with waiting(context, "verifying"):
+        into(out, write)
     context.say(f"wrote {out}: checksums agree, no problem found; look at it with: labtui --read-only {out}")

@@ -1,4 +1,7 @@
-"""``labtui snapshot``: one good file of a lab, even while it is live."""
+"""``labtui snapshot``: one good file of a lab, even while it is live.
+
+It opens anywhere with ``labtui --read-only OUT``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.waiting import waiting
 from labtui.text import clean
 
 
@@ -22,7 +26,8 @@ def run(context: Context) -> None:
     out = Path(context.args.out)
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
+    with waiting(context, "copying"):
+        writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
     tell_written(context, out)
 
 
