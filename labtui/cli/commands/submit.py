@@ -11,6 +11,7 @@ from labtui.cli.arguments import SPEC, START, Parser, add_devices
 from labtui.cli.commands.show import named_job
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.waiting import waiting
 from labtui.views.cost import cost_lines, describe
 from runners.spec import NamedJob, Study, advice, differences, load, searches_of_part, with_keys
 
@@ -120,7 +121,8 @@ def queue(context: Context, spec: Study | NamedJob, only: frozenset[str] | None 
     """
     if not context.lab_path.exists():
         context.say(f"new lab {context.lab_path}")
-    done = writing.submit(context.lab_path, spec, only=only)
+    with waiting(context, "queueing"):
+        done = writing.submit(context.lab_path, spec, only=only)
     if context.json:
         context.emit(done)
     else:
