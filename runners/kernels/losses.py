@@ -14,16 +14,20 @@ def padded(S):
 
 
 @kept
-def logits_of(x, rows, h, weight, bias, S, turned, out):
-    """out [rows, padded(S)] = x [rows, h] weight^T + bias, NOTHING in columns that are no class.
+def turn_head(weight, S, h, turned):
+    """The head's weight [S, h] as [h, padded(S)]."""
+    transpose_padded(weight, S, h, turned, padded(S))
 
-    weight [S, h]; bias [S]; ``turned`` is scratch, [h, padded(S)].
+
+@kept
+def logits_of(x, rows, h, turned, bias, biased, S, out):
+    """out [rows, padded(S)] = x [rows, h] times the turned head, plus bias [S] where ``biased`` is 1;
+    NOTHING in columns that are no class.
     """
     wide = padded(S)
-    transpose_padded(weight, S, h, turned, wide)
     for r in range(rows):
         for s in range(S):
-            out[r * wide + s] = bias[s]
+            out[r * wide + s] = bias[s] if biased == 1 else np.float32(0.0)
         for s in range(S, wide):
             out[r * wide + s] = NOTHING
     gemm(x, h, 1, turned, wide, WIDE, out, wide, rows, wide, h, 1)
@@ -64,47 +68,51 @@ def cross_entropy(logits, wanted, rows, S, scratch):
 
 
 @kept
-def mean_and_gradient(logits, wanted, rows, S, scratch):
-    """The mean cross-entropy over the supervised rows; logits become its gradient."""
-    wide = padded(S)
-    cross_entropy(logits, wanted, rows, S, scratch)
+def supervised(wanted, rows):
+    """How many rows have a target."""
     count = 0
+    for r in range(rows):
+        count += 1 if wanted[r] >= 0 else 0
+    return count
+
+
+@kept
+def cross_entropy_sum(logits, wanted, rows, S, scratch):
+    """The summed cross-entropy in float64."""
+    cross_entropy(logits, wanted, rows, S, scratch)
     total = 0.0
     for r in range(rows):
         total += scratch[r]
-        count += 1 if wanted[r] >= 0 else 0
-    share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
+    return total
+
+
+@kept
+def gradient(logits, wanted, rows, S, scratch, share):
+    """The summed cross-entropy; logits become the gradient of ``share`` times it."""
+    wide = padded(S)
+    total = cross_entropy_sum(logits, wanted, rows, S, scratch)
     for r in range(rows):
         target = wanted[r]
-        factor = scratch[rows + r] * share if target >= 0 else np.float32(0.0)
+        factor = scratch[rows + r] * share
         for s in range(wide):
             # What is not supervised counts for nothing even where it is not finite.
             logits[r * wide + s] = logits[r * wide + s] * factor if target >= 0 else np.float32(0.0)
         if target >= 0:
             logits[r * wide + target] -= share
-    return np.float32(total / count) if count > 0 else np.float32(0.0)
+    return total
 
 
 @kept
-def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, d_x):
-    """Gradients of weight [S, h], bias [S] and x [rows, h] from that of the logits."""
+def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, biased, d_x, add):
+    """Gradients of weight [S, h], bias [S] where ``biased`` is 1, and x [rows, h] from that of the logits;
+    those of the head are added to what stands there if ``add`` is 1.
+    """
     wide = padded(S)
-    gemm(d_logits, 1, wide, x, h, WIDE, d_weight, h, S, h, rows, 0)
-    for s in range(S):
-        d_bias[s] = np.float32(0.0)
-    for r in range(rows):
+    gemm(d_logits, 1, wide, x, h, WIDE, d_weight, h, S, h, rows, add)
+    if biased == 1:
         for s in range(S):
-            d_bias[s] += d_logits[r * wide + s]
+            total = np.float64(d_bias[s]) if add == 1 else 0.0
+            for r in range(rows):
+                total += d_logits[r * wide + s]
+            d_bias[s] = np.float32(total)
     gemm(d_logits, wide, 1, weight, h, WIDE, d_x, h, rows, h, S, 0)
-
-
-@kept
-def add_losses(logits, wanted, rows, S, scratch, totals, counts, e):
-    """Add the summed cross-entropy and the number of supervised rows to float64 totals[e] and counts[e]."""
-    cross_entropy(logits, wanted, rows, S, scratch)
-    total, count = 0.0, 0.0
-    for r in range(rows):
-        total += scratch[r]
-        count += 1.0 if wanted[r] >= 0 else 0.0
-    totals[e] += total
-    counts[e] += count

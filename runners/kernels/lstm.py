@@ -10,7 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from runners.kernels.batches import lay_out
-from runners.kernels.losses import add_losses, head_back, logits_of, mean_and_gradient
+from runners.kernels.losses import (
+    cross_entropy_sum,
+    gradient,
+    head_back,
+    logits_of,
+    supervised,
+    turn_head,
+)
 from runners.kernels.vector import (
     WIDE,
     at,
@@ -22,6 +29,7 @@ from runners.kernels.vector import (
     pack_transposed,
     sigmoid,
     tanh,
+    zero,
 )
 
 
@@ -75,9 +83,10 @@ def forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed
                 following[k + j] = out * flattened
 
 
+# Long: back through time, then what the sums over all steps give.
 @kept
 def backward(
-    w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squashed, d_states, d_cell, d_first
+    w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squashed, d_states, d_cell, d_first, part
 ):
     """Gradients of all but the head from d_states [W, B, h], which is used up, as gates are."""
     w_ih = at(w, V * h)
@@ -114,14 +123,20 @@ def backward(
             )
             gemm(g, 4 * h, 1, w_hh, h, WIDE, earlier, h, B, h, 4 * h, 1 if t > early else 0)
     gemm(gates, 1, 4 * h, states, h, WIDE, d_w_hh, h, 4 * h, h, T * B, 0)
-    for i in range(V * 4 * h):
-        table[i] = np.float32(0.0)
-    for r in range(T * B):
-        token = tokens[r]
-        if token >= 0:
-            into, row = at(table, token * 4 * h), at(gates, r * 4 * h)
-            for j in range(4 * h):
-                into[j] += row[j]
+    zero(table, V * 4 * h)
+    # Sums of a block, then of blocks: one chain of all rows would round more.
+    some = 4 * V if V > 16 else 64
+    for first in range(0, T * B, some):
+        last = first + some if first + some < T * B else T * B
+        zero(part, V * 4 * h)
+        for r in range(first, last):
+            token = tokens[r]
+            if token >= 0:
+                into, row = at(part, token * 4 * h), at(gates, r * 4 * h)
+                for j in range(4 * h):
+                    into[j] += row[j]
+        for i in range(V * 4 * h):
+            table[i] += part[i]
     for j in range(4 * h):
         d_b_ih[j] = np.float32(0.0)
     for v in range(V):
@@ -144,7 +159,7 @@ def run(args):
     tokens, wanted, packed, table = integers(args, 18), integers(args, 19), floats(args, 20), floats(args, 21)
     gates, states, cells, squashed = floats(args, 22), floats(args, 23), floats(args, 24), floats(args, 25)
     d_states, d_cell, d_first = floats(args, 26), floats(args, 27), floats(args, 28)
-    turned, logits, scratch = floats(args, 29), floats(args, 30), floats(args, 31)
+    turned, logits, scratch, part = floats(args, 29), floats(args, 30), floats(args, 31), floats(args, 32)
     to_head = V * h + 8 * h * h + 8 * h
     for e in range(first, last):
         w = at(params, e * stride)
@@ -152,16 +167,36 @@ def run(args):
         forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed)
         seen, rows = at(states, (T - W + 1) * B * h), W * B
         head, bias = at(w, to_head), at(w, to_head + S * h)
-        logits_of(seen, rows, h, head, bias, S, turned, logits)
+        turn_head(head, S, h, turned)
+        logits_of(seen, rows, h, turned, bias, 1, S, logits)
+        count = supervised(wanted, rows)
         if what == 1:
-            add_losses(logits, wanted, rows, S, scratch, totals, counts, e)
+            totals[e] += cross_entropy_sum(logits, wanted, rows, S, scratch)
+            counts[e] += np.float64(count)
             continue
-        losses[e] = mean_and_gradient(logits, wanted, rows, S, scratch)
+        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
+        losses[e] = np.float32(gradient(logits, wanted, rows, S, scratch, share) * share)
         grad = at(grads, e * stride)
         d_head, d_bias = at(grad, to_head), at(grad, to_head + S * h)
-        head_back(logits, rows, h, seen, head, S, d_head, d_bias, d_states)
+        head_back(logits, rows, h, seen, head, S, d_head, d_bias, 1, d_states, 0)
         backward(
-            w, grad, tokens, T, B, W, h, V, table, gates, states, cells, squashed, d_states, d_cell, d_first
+            w,
+            grad,
+            tokens,
+            T,
+            B,
+            W,
+            h,
+            V,
+            table,
+            gates,
+            states,
+            cells,
+            squashed,
+            d_states,
+            d_cell,
+            d_first,
+            part,
         )
         for i in range(to_head + S * h + S, stride):
             grad[i] = np.float32(0.0)

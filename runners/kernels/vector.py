@@ -21,9 +21,9 @@ LANES = lanes() or 16
 TALL = 8 if LANES == 16 else 4
 """Rows of the largest tile: with two vectors across, sums fill half of the registers."""
 WIDE = 2 * LANES
-DEEP = 256
-"""Terms of a sum that are added up in registers before they go to memory: a panel of them fills half of the
-first cache."""
+DEEP = 64
+"""Terms of a sum that are added up in registers before they go to memory: a longer chain would round more,
+and a panel of so many stays in the first cache."""
 PAD = 16
 """Logits are padded to this many columns."""
 NOTHING = np.float32(-1e30)
@@ -123,26 +123,22 @@ def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
     ]
     a_rows = [builder.mul(number(r), a_row) for r in range(rows)]
     before = builder.block
-    from_memory, loop, done = (builder.append_basic_block(n) for n in ("from_memory", "loop", "done"))
-    builder.cbranch(builder.icmp_signed("!=", add, number(0)), from_memory, loop)
-    builder.position_at_end(from_memory)
-    held = [builder.load(p, align=4) for p in places]
+    loop, ended, adding, done = (builder.append_basic_block(n) for n in ("loop", "ended", "adding", "done"))
     builder.branch(loop)
     builder.position_at_end(loop)
     i = builder.phi(I64)
     i.add_incoming(number(0), before)
-    i.add_incoming(number(0), from_memory)
     sums = []
-    for start in held:
+    for _ in places:
         s = builder.phi(wide)
         s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
-        s.add_incoming(start, from_memory)
         sums.append(s)
     b_at, a_at = builder.mul(i, b_k), builder.mul(i, a_k)
     across = [
         builder.load(vector_at(b, builder.add(b_at, number(v * LANES))), align=4) for v in range(vectors)
     ]
-    made = []
+    made: list[Any] = []
+    held: list[tuple[Any, Any]] = []
     for r in range(rows):
         scalar = builder.load(builder.gep(a, [builder.add(a_at, a_rows[r])]), align=4)
         one = builder.insert_element(empty, scalar, ir.Constant(I32, 0))
@@ -152,10 +148,21 @@ def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
     i.add_incoming(following, builder.block)
     for s, new in zip(sums, made, strict=True):
         s.add_incoming(new, builder.block)
-    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, ended)
+    builder.position_at_end(ended)
+    builder.cbranch(builder.icmp_signed("!=", add, number(0)), adding, done)
+    # A sum begins at zero and is then added to what stands there: short chains round less than a long one.
+    builder.position_at_end(adding)
+    total = [builder.fadd(builder.load(p, align=4), new) for p, new in zip(places, made, strict=True)]
+    builder.branch(done)
     builder.position_at_end(done)
-    for place, new in zip(places, made, strict=True):
-        builder.store(new, place, align=4)
+    for place, new, more in zip(places, made, total, strict=True):
+        value = builder.phi(wide)
+        value.add_incoming(new, ended)
+        value.add_incoming(more, adding)
+        held.append((value, place))
+    for value, place in held:
+        builder.store(value, place, align=4)
 
 
 tall_wide, tall_slim = _tile(TALL, 2), _tile(TALL, 1)
@@ -207,17 +214,117 @@ def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
                     one_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
 
 
+@intrinsic
+def transpose_tile(typing: Any, x: Any, x_row: Any, out: Any, out_row: Any) -> Any:
+    """out = the transpose of LANES x LANES entries of x; rows are so far apart."""
+    signature = types.void(P32, types.intp, P32, types.intp)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _build_transpose(builder, args)
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+def _build_transpose(builder: Any, args: Any) -> None:
+    """Exchange the halves of pairs of rows, then quarters, and so on."""
+    x, x_row, out, out_row = args
+    wide, chosen = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
+
+    def place(base: Any, row: Any, r: int) -> Any:
+        return builder.bitcast(builder.gep(base, [builder.mul(ir.Constant(I64, r), row)]), wide.as_pointer())
+
+    rows = [builder.load(place(x, x_row, r), align=4) for r in range(LANES)]
+    step = 1
+    while step < LANES:
+        upper = [lane if not lane & step else LANES + lane - step for lane in range(LANES)]
+        lower = [lane + step if not lane & step else LANES + lane for lane in range(LANES)]
+        for r in range(LANES):
+            if not r & step:
+                one, other = rows[r], rows[r + step]
+                rows[r] = builder.shuffle_vector(one, other, ir.Constant(chosen, upper))
+                rows[r + step] = builder.shuffle_vector(one, other, ir.Constant(chosen, lower))
+        step *= 2
+    for r in range(LANES):
+        builder.store(rows[r], place(out, out_row, r), align=4)
+
+
+@kept
+def pack(x, rows, columns, x_row, out):
+    """x [rows, columns] in panels of WIDE columns: [columns / WIDE, rows, WIDE].
+
+    The entries of panel p begin at ``p WIDE rows``, its rows are WIDE apart; columns is a multiple of LANES.
+    """
+    for first in range(0, columns, WIDE):
+        width = WIDE if columns - first >= WIDE else LANES
+        panel = at(out, first * rows)
+        for r in range(rows):
+            row, into = at(x, r * x_row + first), at(panel, r * WIDE)
+            for i in range(width):
+                into[i] = row[i]
+
+
 @kept
 def pack_transposed(x, rows, columns, out):
     """x [rows, columns] -> its transpose in panels of WIDE: [rows / WIDE, columns, WIDE].
 
-    The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart; rows is a multiple of LANES.
+    The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart; both are multiples of LANES.
     """
     for first in range(0, rows, LANES):
         panel = at(out, (first // WIDE) * WIDE * columns + first % WIDE)
-        for c in range(columns):
-            for i in range(LANES):
-                panel[c * WIDE + i] = x[(first + i) * columns + c]
+        for c in range(0, columns, LANES):
+            transpose_tile(at(x, first * columns + c), columns, at(panel, c * WIDE), WIDE)
+
+
+@kept
+def gemm_packing(a, a_row, a_k, b, b_row, c, c_row, m, n, k, panels):
+    """c [m, n] += a [m, k] times b [k, n], whose rows are ``b_row`` apart; ``panels`` takes b in panels."""
+    pack(b, k, n, b_row, panels)
+    gemm(a, a_row, a_k, panels, WIDE, WIDE * k, c, c_row, m, n, k, 1)
+
+
+@kept
+def zero(x, n):
+    for i in range(n):
+        x[i] = np.float32(0.0)
+
+
+@kept
+def fill_rows(x, rows, n, x_row, values):
+    """Every row of x = values [n]."""
+    for r in range(rows):
+        row = at(x, r * x_row)
+        for j in range(n):
+            row[j] = values[j]
+
+
+@kept
+def add_rows(x, rows, n, x_row, total):
+    """total [n] += the sum of the rows of x."""
+    for r in range(rows):
+        row = at(x, r * x_row)
+        for j in range(n):
+            total[j] += row[j]
+
+
+reduced = njit(forceinline=True, error_model="numpy", fastmath={"contract", "reassoc"})
+"""Sums in vectors of partial sums: their order depends on the length alone."""
+
+
+@reduced
+def total_of(x, n):
+    total = np.float32(0.0)
+    for j in range(n):
+        total += x[j]
+    return total
+
+
+@reduced
+def dot(x, y, n):
+    total = np.float32(0.0)
+    for j in range(n):
+        total += x[j] * y[j]
+    return total
 
 
 @kept

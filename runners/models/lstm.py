@@ -120,7 +120,7 @@ class LSTMModel(Recurrent):
             return super().step(params, tokens, targets, grad, dropout)
         made = params.new_empty(params.shape[0])
         tokens, targets = whole(tokens), whole(targets)
-        self._fill(call, params, tokens, targets, grad, made, made)
+        call.fill(params, grad, made, made, tokens, targets)
         call(TRAIN, params.shape[0], 24.0 * self.hidden**2 * tokens[0].numel())
         return made
 
@@ -132,7 +132,7 @@ class LSTMModel(Recurrent):
             if call is None:
                 return super().loss_sums(params, tokens, targets)
             x, y = whole(x), whole(y)
-            self._fill(call, params, x, y, params, total, count)
+            call.fill(params, params, total, count, x, y)
             call(EVALUATE, params.shape[0], 8.0 * self.hidden**2 * x[0].numel())
         return total, count
 
@@ -150,7 +150,6 @@ class LSTMModel(Recurrent):
 
         def make() -> Call:
             sizes = [T, B, W, h, V, S, Et, self.n_parameters, how]
-            given = [0] * 6
             integers = [torch.empty(T, B, dtype=torch.int64), torch.empty(W, B, dtype=torch.int64)]
             scratch = [
                 params.new_empty(n)
@@ -167,18 +166,12 @@ class LSTMModel(Recurrent):
                     h * wide,  # the head turned round
                     W * B * wide,  # logits
                     3 * W * B,
+                    V * 4 * h,  # a part of the table's gradient
                 )
             ]
-            return Call(kernel, [*sizes, *given, *integers, *scratch])
+            return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 12)
 
         return buffers.views("call", make)
-
-    @staticmethod
-    def _fill(call: Call, *given: Tensor) -> None:
-        """Set what differs from call to call: parameters, tokens, targets, gradient, and two results."""
-        params, tokens, targets, grad, first, second = given
-        for place, value in enumerate((params, grad, first, second, tokens, targets), 12):
-            call[place] = value
 
     def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs

@@ -34,14 +34,18 @@ def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
 class Call:
     """A kernel with its table of arguments; the first three say what to do, and with which members."""
 
-    def __init__(self, kernel: Kernel, values: Sequence[int | Tensor]) -> None:
+    def __init__(self, kernel: Kernel, values: Sequence[int | Tensor], given: int) -> None:
+        """``given``: the place of what differs from call to call, which :meth:`fill` sets."""
         self._kernel = kernel
+        self._given = given
         self._held = [v for v in values if isinstance(v, Tensor)]
         self._table = np.array([0, 0, 0, *(_number(v) for v in values)], dtype=np.int64)
         self._address = int(self._table.ctypes.data)
 
-    def __setitem__(self, place: int, value: int | Tensor) -> None:
-        self._table[place] = _number(value)
+    def fill(self, *tensors: Tensor) -> None:
+        """Parameters, gradient, two results, tokens, targets."""
+        for place, tensor in enumerate(tensors, self._given):
+            self._table[place] = tensor.data_ptr()
 
     def __call__(self, what: int, members: int, work: float) -> None:
         """For all members, some at a time where that takes long; ``work``: operations for one member.

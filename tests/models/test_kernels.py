@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(not library.lanes(), reason="no kernels for this
 MODELS: dict[str, dict[str, Any]] = {
     "lstm 16": {"kind": "lstm", "hidden": 16},
     "lstm 48": {"kind": "lstm", "hidden": 48},
+    "transformer 1x32": {"kind": "transformer", "layers": 1, "d": 32, "heads": 2, "init_std": 0.3},
+    "transformer 2x64": {"kind": "transformer", "layers": 2, "d": 64, "heads": 2, "init_std": 0.15},
 }
 WORSE = 2.0
 """Times the error of torch's own float32."""
