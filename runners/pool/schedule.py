@@ -39,6 +39,8 @@ CUDA_PACK = 64
 PACK_AHEAD = 8
 """How far beyond the slots the queue is read for searches that could share a batch."""
 HINTS = 2
+AT_ONCE = 64
+"""Free slots that one transaction gives work."""
 
 
 def free_slots(state: SupervisorState) -> list[Slot]:
@@ -68,6 +70,8 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
     if state.holding or state.draining:
         return 0
     free = free_slots(state)
+    if len(free) > AT_ONCE:  # a transaction for a thousand slots would keep verbs and screens waiting
+        free, state.wake = free[:AT_ONCE], True
     guesses = sum(1 for a in state.assignments if a.speculative and not a.stopping)
     staffed = sum(1 for s in state.slots if s.worker is not None)
     unstaffed = sum(1 for s in state.slots if s.worker is None and not s.retired)
