@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import LEVELS, Line, Span
+from labtui.views.metric import Metric
 from labtui.views.plot import steps_axis
 from labtui.views.signs import OUTCOME_SIGN
 from store.rows import Curve, TrialRow
@@ -29,17 +31,26 @@ def heat_level(best: float | None, eps: float) -> int:
 
 def heat_map(
     trials: Sequence[TrialRow],
-    eps: float,
+    shown_as: Metric,
     width: int,
     height: int,
     curves: Mapping[int, Curve] | None = None,
     budget: int = 0,
+    names: Mapping[float, str] | None = None,
 ) -> list[Line]:
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
     validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
     cell is eps.
+
+    Args:
+        shown_as: the metric of their search.
+        names: of a program's settings, which stand where others have learning rates.
     """
-    top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
+    gaps = {
+        i: replace(c, validation=tuple(map(shown_as.gap, c.validation))) for i, c in (curves or {}).items()
+    }
+    curves, eps = gaps if curves else None, shown_as.eps
+    top = max((v for c in gaps.values() for v in c.validation if math.isfinite(v)), default=0.0)
     last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
     span = steps_axis(last, budget).high
     rates = sorted({t.lr for t in trials}, reverse=True)
@@ -54,7 +65,7 @@ def heat_map(
     by_place = {(t.lr, t.seed): t for t in trials}
     step = 3 if height >= len(rates) * 3 + 1 and cell >= 9 else 2 if height >= len(rates) * 2 + 1 else 1
     more = len(seeds) - len(shown)
-    head: list[Span] = [(fit("lr", LABEL - 1), "dim"), (" ", "")]
+    head: list[Span] = [(fit("grid" if shown_as.program else "lr", LABEL - 1), "dim"), (" ", "")]
     head += [(fit(f"{s}", cell, "^") if cell >= 4 else fit(str(s)[-2:], cell, "^"), "dim") for s in shown]
     if more > 0:
         head.append((f" +{more}", "dim"))
@@ -62,7 +73,10 @@ def heat_map(
     for rate in rates:
         block: list[list[Span]] = [[(" " * LABEL, "")] for _ in range(step)]
         middle = 0 if curves else step // 2 if step == 3 else 0
-        block[middle][0] = (fit(figures.rate(rate), LABEL - 1, ">") + " ", "dim")
+        label = figures.rate(rate) if not shown_as.program else (names or {}).get(rate, f"#{rate:.0f}")
+        label = label.partition(" ")[2] if "  " not in label and len(label) >= LABEL else label
+        label = label if len(label) < LABEL else f"#{rate:.0f}"
+        block[middle][0] = (fit(label, LABEL - 1, ">") + " ", "dim")
         for seed in shown:
             trial = by_place.get((rate, seed))
             curve = (curves or {}).get(trial.id) if trial is not None else None
@@ -71,11 +85,11 @@ def heat_map(
             )
             for i, spans in enumerate(block):
                 if trial is not None and i and fall:
-                    spans.append((fall[i - 1], "ok" if heat_level(trial.best_loss, eps) == 0 else "quiet"))
+                    spans.append((fall[i - 1], "ok" if _level(trial, shown_as) == 0 else "quiet"))
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
-                    spans.extend(_cell(trial, eps, cell - 1, i == middle))
+                    spans.extend(_cell(trial, shown_as, cell - 1, i == middle))
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
@@ -101,15 +115,20 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
 
 
-def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[Span]:
+def _level(trial: TrialRow, shown_as: Metric) -> int:
+    return heat_level(None if trial.best_loss is None else shown_as.gap(trial.best_loss), shown_as.eps)
+
+
+def _cell(trial: TrialRow | None, shown_as: Metric, width: int, middle: bool) -> list[Span]:
     if trial is None:
         return [(" " * width, "track")]
-    ground = f"heat.{heat_level(trial.best_loss, eps)}"
+    level = _level(trial, shown_as)
+    ground = f"heat.{level}"
     if not middle:
         return [(" " * width, ground)]
     sign = OUTCOME_SIGN.get(trial.outcome, "?")
     if width < 5:  # no room for the loss: how far it is above eps, as a column
-        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[heat_level(trial.best_loss, eps)]
+        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[level]
         return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]
-    text = figures.loss(trial.best_loss)
+    text = shown_as.text(trial.best_loss)
     return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]
