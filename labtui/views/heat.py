@@ -73,10 +73,7 @@ def heat_map(
     for rate in rates:
         block: list[list[Span]] = [[(" " * LABEL, "")] for _ in range(step)]
         middle = 0 if curves else step // 2 if step == 3 else 0
-        label = figures.rate(rate) if not shown_as.program else (names or {}).get(rate, f"#{rate:.0f}")
-        label = label.partition(" ")[2] if "  " not in label and len(label) >= LABEL else label
-        label = label if len(label) < LABEL else f"#{rate:.0f}"
-        block[middle][0] = (fit(label, LABEL - 1, ">") + " ", "dim")
+        block[middle][0] = (fit(_label(rate, shown_as, names or {}), LABEL - 1, ">") + " ", "dim")
         for seed in shown:
             trial = by_place.get((rate, seed))
             curve = (curves or {}).get(trial.id) if trial is not None else None
@@ -113,6 +110,15 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
         share = math.log(loss / eps) / math.log(top / eps) if math.isfinite(loss) and loss > 0 else 1.0
         text.append(max(0, min(8 * height, round(share * 8 * height))))
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
+
+
+def _label(rate: float, shown_as: Metric, names: Mapping[float, str]) -> str:
+    """A learning rate; of a program its setting, as much of it as there is room for."""
+    if not shown_as.program:
+        return figures.rate(rate)
+    name = names.get(rate, "")
+    value = name.partition(" ")[2] if "  " not in name else ""
+    return next((text for text in (name, value) if text and len(text) < LABEL), f"#{rate:.0f}")
 
 
 def _level(trial: TrialRow, shown_as: Metric) -> int:
