@@ -41,17 +41,11 @@ def heat_map(
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
     validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
     cell is eps.
-
-    Args:
-        shown_as: the metric of their search.
-        names: of a program's settings, which stand where others have learning rates.
+    Of a program ``names`` are of its settings, which stand where others have learning rates.
     """
-    gaps = {
-        i: replace(c, validation=tuple(map(shown_as.gap, c.validation))) for i, c in (curves or {}).items()
-    }
-    curves, eps = gaps if curves else None, shown_as.eps
-    top = max((v for c in gaps.values() for v in c.validation if math.isfinite(v)), default=0.0)
-    last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
+    curves, eps = {i: _gaps(c, shown_as) for i, c in (curves or {}).items()}, shown_as.eps
+    top = max((v for c in curves.values() for v in c.validation if math.isfinite(v)), default=0.0)
+    last = max((c.steps[-1] for c in curves.values() if c.steps), default=0)
     span = steps_axis(last, budget).high
     rates = sorted({t.lr for t in trials}, reverse=True)
     seeds = sorted({t.seed for t in trials})
@@ -76,7 +70,7 @@ def heat_map(
         block[middle][0] = (fit(_label(rate, shown_as, names or {}), LABEL - 1, ">") + " ", "dim")
         for seed in shown:
             trial = by_place.get((rate, seed))
-            curve = (curves or {}).get(trial.id) if trial is not None else None
+            curve = curves.get(trial.id) if trial is not None else None
             fall = (
                 falling(curve, eps, top, span, cell - 1, step - 1) if curve is not None and step > 1 else []
             )
@@ -110,6 +104,10 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
         share = math.log(loss / eps) / math.log(top / eps) if math.isfinite(loss) and loss > 0 else 1.0
         text.append(max(0, min(8 * height, round(share * 8 * height))))
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
+
+
+def _gaps(curve: Curve, shown_as: Metric) -> Curve:
+    return replace(curve, validation=tuple(map(shown_as.gap, curve.validation)))
 
 
 def _label(rate: float, shown_as: Metric, names: Mapping[float, str]) -> str:
