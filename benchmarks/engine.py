@@ -216,6 +216,16 @@ def measure(
     }
 
 
+def means(rows: list[Row]) -> dict[str, float]:
+    """The geometric mean of each model and batch over T up to 20."""
+    out = {}
+    for model, B in dict.fromkeys((r["model"], r["batch"]) for r in rows):
+        chosen = [r["ratio"] for r in rows if (r["model"], r["batch"]) == (model, B) and r["T"] <= 20]
+        if chosen:
+            out[f"{model}, batch {B}"] = statistics.geometric_mean(chosen)
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -255,6 +265,8 @@ def main() -> None:
     print(f", {widest / 1e9:.0f} GB/s", flush=True)
     columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
     print(f"{'model':18} {'T':>3} {'B':>3} {columns}")
+    about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
+    about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
     for kind, variants in FULL:
         for sizes in variants[:1] if args.quick else variants:
@@ -265,6 +277,9 @@ def main() -> None:
                         continue
                     row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once)
                     rows.append(row)
+                    if args.json:  # after each: who runs out of time keeps what was measured
+                        told = {**about, "rows": rows, "geometric_means": means(rows)}
+                        Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
                     gc.collect()
                     print(
                         f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
@@ -274,16 +289,8 @@ def main() -> None:
                         flush=True,
                     )
     print("\ngeometric mean over T up to 20")
-    means = {}
-    for model, B in dict.fromkeys((r["model"], r["batch"]) for r in rows):
-        chosen = [r["ratio"] for r in rows if (r["model"], r["batch"]) == (model, B) and r["T"] <= 20]
-        if chosen:
-            means[f"{model}, batch {B}"] = statistics.geometric_mean(chosen)
-            print(f"{model:18} batch {B:3} {means[f'{model}, batch {B}']:6.2f}")
-    if args.json:
-        result = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
-        result |= {"ceiling_flops": top, "ceiling_bytes": widest, "rows": rows, "geometric_means": means}
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+    for title, ratio in means(rows).items():
+        print(f"{title:28} {ratio:6.2f}")
 
 
 if __name__ == "__main__":

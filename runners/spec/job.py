@@ -101,7 +101,8 @@ class Training(Spec):
     validation_size: Annotated[int, Field(ge=1, le=1 << 20)] = 2_000
     """Validation sequences in all, shared evenly among the lengths."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Anything but fp32 marks the result."""
+    """Anything but fp32 marks the result. ``bf16``: operands of products are rounded to bfloat16, sums are
+    float32; on a CPU each product is rounded once more."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of a trial on a CPU, on which last bits depend; None: those of the worker (``--threads``, else
     ``OMP_NUM_THREADS``, else 1)."""
