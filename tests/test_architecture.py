@@ -362,7 +362,8 @@ def test_a_long_function_says_why() -> None:
 WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "now", "utcnow", "today"}
 MAY_ASK_THE_TIME = {
     "runners/pool/supervisor.py": "the clock of its transactions: when something happened, "
-    "and until when a job rests",
+    "until when a job rests, and how old a checkpoint is that nothing goes on from",
+    "runners/pool/notify.py": "when something ended, as a text for a person's own command",
     "runners/pool/launch.py": "the times in the log",
     "store/commands.py": "when a verb was asked for",
     "store/locks.py": "since when a supervisor lives",
