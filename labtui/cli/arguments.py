@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labtui.cli.streams import open_stdout
+from labtui.config import ENGINES
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -137,7 +138,7 @@ def add_size(parser: Parser) -> None:
 
 
 def add_devices(parser: Parser) -> None:
-    """--devices, --slots and --threads of a supervisor that is started."""
+    """Where a supervisor that is started lets workers run, and how many."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )
@@ -145,3 +146,7 @@ def add_devices(parser: Parser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
     )
+    parser.add_argument(
+        "--engine", choices=ENGINES, metavar="E", help="local, or ray: nodes of a Ray cluster too"
+    )
+    parser.add_argument("--address", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT")

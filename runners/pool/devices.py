@@ -20,12 +20,22 @@ class Device:
     """A device that the supervisor may use."""
 
     id: str
-    """cpu, cuda:0."""
+    """cpu, cuda:0; on a cluster with its node before it: node-3/cuda:1."""
     name: str
 
     @property
+    def node(self) -> str:
+        """Of a cluster; empty: this machine."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def local(self) -> str:
+        """What its node calls it."""
+        return self.id.rpartition("/")[2]
+
+    @property
     def kind(self) -> str:
-        return self.id.partition(":")[0]
+        return self.local.partition(":")[0]
 
 
 def cpu() -> Device:
@@ -86,7 +96,7 @@ def shortage(device: Device, need: int, reserve: float) -> str:
 
 
 def most_slots(device: Device) -> int | None:
-    """How many slots a device may have; None: as many as somebody likes."""
-    if device.kind == "cuda" and machine.card_is_exclusive(int(device.id.partition(":")[2])):
+    """How many slots a device of this machine may have; None: as many as somebody likes."""
+    if device.kind == "cuda" and not device.node and machine.card_is_exclusive(int(device.id.partition(":")[2])):
         return 1
     return None
