@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from runners.engine.adam import Adam
+from runners.engine.adamw import optimiser
 from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
 from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
@@ -163,7 +163,7 @@ class FusedBatch:
         job, device = shape.job, shape.device
         self.slots, self.live = list(rows.slots), list(rows.live)
         self.steps, self.marks = list(rows.steps), list(rows.marks)
-        self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
+        self.adam = optimiser(job.training, rows.params, [m.lr for m in members], rows.mean, rows.square)
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
         self.loss, self.best = rows.loss, rows.best
         supply = supply or Supply.of(shape, members, rows.steps, batch)

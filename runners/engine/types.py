@@ -23,8 +23,8 @@ def shape_key(job: Job) -> str:
     Task, format, lengths, model, budget, batch, validation set and precision; not the grid, not the search.
     """
     data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
-    if job.training.threads is None:  # came later: older plans and checkpoints keep their key
-        del data["training"]["threads"]
+    # Fields that came later: older plans and checkpoints keep their key.
+    data["training"] = job.training.without_later(data["training"])
     data["science_version"] = SCIENCE_VERSION
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -97,6 +97,6 @@ def shortage(device: Device, need: int, reserve: float) -> str:
 
 def most_slots(device: Device) -> int | None:
     """How many slots a device of this machine may have; None: as many as somebody likes."""
-    if device.kind == "cuda" and not device.node and machine.card_is_exclusive(int(device.id.partition(":")[2])):
-        return 1
-    return None
+    if device.kind != "cuda" or device.node:
+        return None
+    return 1 if machine.card_is_exclusive(int(device.id.partition(":")[2])) else None

@@ -22,6 +22,8 @@ from runners.spec.version import SCIENCE_VERSION
 Format = Literal["outcome", "cot", "acot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
 MAX_LENGTH = 10_000
+SCHEDULED = 1 << 24
+"""Steps that a schedule can count: a trial's are kept as a float32."""
 COARSE_TRAINING, COARSE_N_MAX = 20, 10
 """Below these a bracket of one sequence is no certainty: the result is flagged ``coarse``."""
 
@@ -113,7 +115,9 @@ class Grid(Spec):
 class Training(Spec):
     """One trial's budget and batches."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("threads",)
+    LATER: ClassVar[tuple[str, ...]] = (
+        "threads", "weight_decay", "clip", "schedule", "warmup", "final_rate",
+    )  # fmt: skip
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
     """Sequences in a batch; min(batch_size, N) are used."""
@@ -129,6 +133,31 @@ class Training(Spec):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of a trial on a CPU, on which last bits depend; None: those of the worker (``--threads``, else
     ``OMP_NUM_THREADS``, else 1)."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """AdamW: before each update every parameter is shortened by the learning rate times this."""
+    clip: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """A trial's gradient is shortened to this norm where it is longer; None: never."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """``cosine``: the learning rate falls by half a cosine from the end of the warm-up to the last step."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps over which the learning rate rises from 0 in a straight line."""
+    final_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """``cosine``: share of the learning rate that is left at the last step."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Training:
+        if (self.schedule != "constant" or self.warmup) and self.steps > SCHEDULED:
+            raise ValueError(
+                f"steps is {self.steps}; expected at most {SCHEDULED} with a schedule or warm-up"
+            )
+        if self.final_rate and self.schedule == "constant":
+            raise ValueError("final_rate is set; expected schedule = 'cosine' with it")
+        return self
+
+    @property
+    def plain_adam(self) -> bool:
+        """Adam as the paper has it, with nothing added."""
+        return not (self.weight_decay or self.clip or self.warmup or self.schedule != "constant")
 
 
 class Search(Spec):
