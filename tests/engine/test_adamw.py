@@ -13,7 +13,8 @@ from runners.engine.adamw import AdamW, optimiser, rate_share
 from runners.engine.types import Plan
 from runners.spec import Job, Training
 from runners.spec import job as spec_of_a_job
-from runners.spec.load import SpecError, parse
+from runners.spec.errors import SpecError
+from runners.spec.load import parse
 from store.read import open_lab
 from tests.engine import fake_gpu
 from tests.engine.small_runs import cpu, grid, in_pieces, run, tiny

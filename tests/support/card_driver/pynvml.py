@@ -34,12 +34,12 @@ def _file() -> Path:
 
 
 def _cards() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_file().read_text())["cards"]
-    return found
+    return list(json.loads(_file().read_text())["cards"])
 
 
 def _of(handle: str) -> dict[str, Any]:
     """A card or a slice by its UUID."""
+    one: dict[str, Any]
     for card in _cards():
         if card.get("lost") and handle in (card["uuid"], *(s["uuid"] for s in card.get("slices", ()))):
             raise NVMLError(NVML_ERROR_GPU_IS_LOST)
