@@ -73,6 +73,8 @@ Criterion = Callable[[Sequence[float]], bool]
 
 
 def _criterion(job: Job, lengths: Sequence[int], states: int) -> Criterion:
+    if job.search.criterion == "accuracy":
+        return accuracy_at_least(job.search.accuracy, lengths)
     positions = sum(lengths)
 
     def met(known: Sequence[float]) -> bool:

@@ -386,9 +386,10 @@ def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> 
     heads = ["n", "N*_n", "known", "N_max", "state", "job", "flags"]
     rows: list[list[object]] = [[t.n, *_row(t)] for t in k.terms]
     rows.append(["joint", *_row(k.cell.joint)])
-    if any(part.job_id in floors for part in (*k.terms, k.cell.joint)):
+    parts: list[NStar | Term] = [*k.terms, k.cell.joint]
+    if any(part.job_id in floors for part in parts):
         heads.insert(3, "floor")
-        for row, part in zip(rows, (*k.terms, k.cell.joint), strict=True):
+        for row, part in zip(rows, parts, strict=True):
             floor = floors.get(part.job_id)
             row.insert(3, numbers.count(floor) if floor is not None else numbers.NONE)
     head = f"cell {k.cell.id}: {name(k.cell)}, kappa {k.text()}"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import floor, prod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -163,11 +163,21 @@ class Training(Spec):
 class Search(Spec):
     """How N is searched (docs/science.md, N* and the search)."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("criterion", "accuracy", "fresh")
+
     strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
     """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``:
     an interval from fresh seeds; ``scan``: every N of the ladder."""
     eps: Annotated[float, Field(gt=0)] = 1e-4
     """A trial succeeds at the first evaluation with a validation loss below this."""
+    criterion: Literal["loss", "accuracy"] = "loss"
+    """``accuracy``: a trial succeeds where this share of whole sequences is right; what is stored and shown
+    as validation loss is then the share that is wrong."""
+    accuracy: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """The share of whole sequences that have to be right, for the criterion ``accuracy``."""
+    fresh: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    """With ``accuracy``: judge by so many random sequences, drawn anew at each evaluation; None: by the
+    validation set."""
     n_max: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
     """The largest candidate; None: batch_size * steps. Capped by the task's training space."""
     multiplier: Annotated[int, Field(ge=2)] = 1000
@@ -195,6 +205,12 @@ class Search(Spec):
             raise ValueError(
                 f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'"
             )
+        if self.criterion == "accuracy" and self.eps != type(self).model_fields["eps"].default:
+            raise ValueError("eps is of the criterion 'loss'; expected accuracy in its place")
+        if self.criterion == "loss" and self.accuracy != type(self).model_fields["accuracy"].default:
+            raise ValueError("accuracy is set; expected criterion = 'accuracy' with it")
+        if self.criterion == "loss" and self.fresh is not None:
+            raise ValueError("fresh is set; expected criterion = 'accuracy' with it")
         if len(set(self.ladder)) < len(self.ladder):
             raise ValueError("ladder has the same value twice; expected distinct values")
         return self
@@ -249,8 +265,16 @@ class Job(Spec):
 
     @property
     def bound(self) -> float:
-        """A trial succeeds at the first evaluation with a loss below this."""
-        return self.search.eps if self.program is None else self.program.bound
+        """A trial succeeds at the first evaluation with a loss below this. With the criterion ``accuracy``
+        the loss is the share of sequences that are wrong, and this lies half a sequence above the last
+        share that will do.
+        """
+        if self.program is not None:
+            return self.program.bound
+        if self.search.criterion == "loss":
+            return self.search.eps
+        judged = self.search.fresh or sum(s.validation for s in self.shares)
+        return (floor((1 - self.search.accuracy) * judged + 1e-9) + 0.5) / judged
 
     @property
     def budget(self) -> int:
@@ -315,6 +339,8 @@ class Job(Spec):
         if self.program is not None:
             data["model"] = self.program.defining(data["model"])
             del data["format"], data["lengths"], data["training"], data["generalisation"]
+            del data["search"]["eps"]
+        elif self.search.criterion == "accuracy":
             del data["search"]["eps"]
         unused = {
             "log": ("multiplier", "relative_width", "seed_budget", "ladder"),
