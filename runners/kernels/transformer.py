@@ -190,7 +190,8 @@ def block_forward(
         keys = at(qkv, begin * 3 * d + d)
         attend(
             at(q, first * q_row), q_row, keys, at(keys, d), 3 * d, starts[i + 1] - begin, Q,
-            at(places, first), heads, d // heads, wide, at(p, first * heads * wide), at(merged, first * d), turned,
+            at(places, first), heads, d // heads, wide, at(p, first * heads * wide),
+            at(merged, first * d), turned,
         )  # fmt: skip
     for r in range(M):
         row, into = at(residual, r * d), at(middle, r * d)
@@ -281,7 +282,8 @@ def block_backward(
         keys, d_keys = at(qkv, begin * 3 * d + d), at(d_qkv, begin * 3 * d + d)
         attend_back(
             at(d_merged, first * d), at(q, first * q_row), q_row, keys, at(keys, d), 3 * d,
-            starts[i + 1] - begin, Q, at(places, first), heads, d // heads, wide, at(p, first * heads * wide), at(dq, first * q_row),
+            starts[i + 1] - begin, Q, at(places, first), heads, d // heads, wide, at(p,
+            first * heads * wide), at(dq, first * q_row),
             d_keys, at(d_keys, d), turned, ds,
         )  # fmt: skip
     if last == 1:
@@ -443,7 +445,8 @@ def run(args):
                 final = 1 if layer == layers - 1 else 0
                 block_backward(
                     d_a, x, at(blocks, layer * size), at(d_blocks, layer * size),
-                    at(turned, layer * 12 * d * d), N, M if final == 1 else N, own, final, starts, outs if final == 1 else starts,
+                    at(turned, layer * 12 * d * d), N, M if final == 1 else N, own, final, starts,
+                    outs if final == 1 else starts,
                     own_places if final == 1 else at(rows, room), sequences, d, heads, wide, room, here, s,
                     d_b,
                 )  # fmt: skip
