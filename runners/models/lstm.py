@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.models.batch import Frame, one_hot_, slices
-from runners.models.contract import DropoutKeys
+from runners.models.batch import Frame, one_hot_
 from runners.models.layout import Layout, constant, flat, gaussian
-from runners.models.matmul import Matmul, flush_denormals
-from runners.models.native import ALL, EVALUATE, FIXED, PADDED, SHIFTED, TRAIN, Call, kernel_for, whole
-from runners.models.recurrent import EVALUATED_AT_ONCE, Recurrent, Views
+from runners.models.matmul import Matmul
+from runners.models.native import PADDED, Call, kernel_for, lying
+from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
 from runners.spec import LSTM
@@ -107,34 +106,8 @@ class LSTMModel(Recurrent):
         )
         super().__init__(shape, h, layout, (V,), free=h >= WIDE)
 
-    def step(
-        self,
-        params: Tensor,
-        tokens: Tensor,
-        targets: Tensor,
-        grad: Tensor,
-        dropout: DropoutKeys | None = None,
-    ) -> Tensor:
-        call = self._call(params, tokens.shape)
-        if call is None:
-            return super().step(params, tokens, targets, grad, dropout)
-        made = params.new_empty(params.shape[0])
-        tokens, targets = whole(tokens), whole(targets)
-        call.fill(params, grad, made, made, tokens, targets)
-        call(TRAIN, params.shape[0], 24.0 * self.hidden**2 * tokens[0].numel())
-        return made
-
-    def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
-        count = torch.zeros_like(total)
-        for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
-            call = self._call(params, x.shape)
-            if call is None:
-                return super().loss_sums(params, tokens, targets)
-            x, y = whole(x), whole(y)
-            call.fill(params, params, total, count, x, y)
-            call(EVALUATE, params.shape[0], 8.0 * self.hidden**2 * x[0].numel())
-        return total, count
+    def _operations(self) -> float:
+        return 24.0 * self.hidden**2
 
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         """The kernel for batches [Et, B, T] of this shape with its work space."""
@@ -142,14 +115,12 @@ class LSTMModel(Recurrent):
         kernel = None if self.shape.half or h >= WIDE else kernel_for("lstm", params, h)
         if kernel is None:
             return None
-        flush_denormals(params)
         Et, B, T = shape
         W, wide = self.shape.window(T), -(-S // PADDED) * PADDED
         buffers = self._workspace.group(("kernel", Et, B, T), params)
-        how = ALL if W == T and not self.shape.one_length else FIXED if self.shape.one_length else SHIFTED
 
         def make() -> Call:
-            sizes = [T, B, W, h, V, S, Et, self.n_parameters, how]
+            sizes = [T, B, W, h, V, S, Et, self.n_parameters, lying(self.shape, T)]
             integers = [torch.empty(T, B, dtype=torch.int64), torch.empty(W, B, dtype=torch.int64)]
             scratch = [
                 params.new_empty(n)

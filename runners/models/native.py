@@ -11,6 +11,7 @@ from torch import Tensor
 from runners.interrupt import check_interrupt
 from runners.kernels import library
 from runners.kernels.library import Kernel
+from runners.models.shape import Shape
 
 TRAIN, EVALUATE = 0, 1
 """What a kernel is to do."""
@@ -18,6 +19,8 @@ ALL, FIXED, SHIFTED = 0, 1, 2
 """How a batch lies (see ``runners.kernels.batches``)."""
 PADDED = 16
 """Logits are padded to a multiple of this."""
+PANEL = 32
+"""Columns of a panel, at most."""
 LONG = 2e9
 """Floating-point operations of one call, after which a request is heard: some hundredths of a second."""
 
@@ -59,6 +62,13 @@ class Call:
             check_interrupt()
             self._table[1], self._table[2] = first, min(members, first + at_once)
             self._kernel(self._address)
+
+
+def lying(shape: Shape, T: int) -> int:
+    """How a batch of T positions lies in a recurrent model."""
+    if shape.one_length:
+        return FIXED
+    return ALL if shape.window(T) == T else SHIFTED
 
 
 def _number(value: int | Tensor) -> int:

@@ -25,7 +25,7 @@ from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
 from runners.models.layout import Initial, Layout, constant, gaussian, part
 from runners.models.matmul import Matmul, flush_denormals
-from runners.models.native import EVALUATE, PADDED, TRAIN, Call, kernel_for, whole
+from runners.models.native import EVALUATE, PADDED, PANEL, TRAIN, Call, kernel_for, whole
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
 from runners.spec import Transformer
@@ -35,9 +35,6 @@ EVALUATED_AT_ONCE = 128
 
 CHUNK = 256
 """Rows that the kernel takes forward and back at once."""
-PANEL = 32
-"""Widths of the kernel's products are multiples of this."""
-
 Views = dict[str, Tensor]
 
 
