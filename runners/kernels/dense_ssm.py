@@ -1,8 +1,8 @@
 """A whole step of the bilinear RNN, one member after another: forward, loss, backward.
 
-States lie as rows, [T + 1, B, h]. The sequences of a step that read the same token are gathered, multiplied by
-its transition, and put back; groups have the sizes that the data gives them. ``runners.models.dense_ssm`` is
-the same in torch, and the reference.
+States lie as rows, [T + 1, B, h]. The sequences of a step that read the same token are gathered, multiplied
+by its transition, and put back; groups have the sizes that the data gives them.
+``runners.models.dense_ssm`` is the same in torch, and the reference.
 """
 
 from __future__ import annotations
