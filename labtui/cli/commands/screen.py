@@ -30,6 +30,24 @@ def run(context: Context) -> int | None:
             return 0
         screen_text(context, args.screen or "queue")
         return 0
+    if not (args.lab or args.read_only or context.lab_path.exists() or "lab" in context.settings.sources):
+        return _first_run(context)
+    return show(context)
+
+
+def _first_run(context: Context) -> int | None:
+    """No lab and none was named: the tour, the demo, a new lab, or nothing, as the person likes."""
+    from labtui.cli import first_run
+    from labtui.cli.commands import demo  # loads what reads specs, which the screens do without
+
+    chosen = first_run.ask(context)
+    if chosen == "leave":
+        return 0
+    if chosen == "tour":
+        context.args.lab, context.args.read_only = str(first_run.tour_lab()), True
+    elif chosen == "demo":
+        context.args.devices = context.args.slots = context.args.threads = None
+        return demo.run(context)
     return show(context)
 
 
