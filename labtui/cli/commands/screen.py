@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labtui.cli.context import Context
-from labtui.cli.parse import build
+from labtui.cli.parse import build, parse
 from labtui.cli.screen_text import screen_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def run(context: Context) -> int | None:
 def _first_run(context: Context) -> int | None:
     """No lab and none was named: the tour, the demo, a new lab, or nothing, as the person likes."""
     from labtui.cli import first_run
-    from labtui.cli.commands import demo  # loads what reads specs, which the screens do without
 
     chosen = first_run.ask(context)
     if chosen == "leave":
@@ -46,8 +46,8 @@ def _first_run(context: Context) -> int | None:
     if chosen == "tour":
         context.args.lab, context.args.read_only = str(first_run.tour_lab()), True
     elif chosen == "demo":
-        context.args.devices = context.args.slots = context.args.threads = None
-        return demo.run(context)
+        args = parse(["--ascii"] * context.ascii + ["demo"])
+        return replace(context, args=args).run()
     return show(context)
 
 
