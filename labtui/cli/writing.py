@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from runners.spec import NamedJob, Study
+    from runners.search import Evidence
+    from runners.search import Progress as Standing
+    from runners.spec import Job, NamedJob, Study
     from store.merge import Merged
     from store.write import Submitted as Submitted
 
@@ -77,6 +79,13 @@ def check(path: Path, *, read_only: bool = False, progress: Progress | None = No
         return progress.lo, progress.hi, progress.status
 
     return examine(path, replay=searched, read_only=read_only, progress=progress)
+
+
+def replay(job: Job, evidence: Sequence[Evidence]) -> Standing:
+    """Where a search stands after the evidence."""
+    from runners.search import replay as search
+
+    return search(job, evidence)
 
 
 def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
