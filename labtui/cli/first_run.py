@@ -41,12 +41,12 @@ def tour_lab() -> Path:
 
 def ask(context: Context) -> Choice:
     """Ask on the terminal and wait for one of the keys."""
-    sys.stdout.write(ASKED.format(lab=context.lab_path))
-    sys.stdout.flush()
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setcbreak(descriptor)
+        tty.setcbreak(descriptor, termios.TCSANOW)  # first: a key that comes with the question counts
+        sys.stdout.write(ASKED.format(lab=context.lab_path))
+        sys.stdout.flush()
         while True:
             key = os.read(descriptor, 1).decode("ascii", "replace").lower()
             if key in KEYS or key in LEAVE:
