@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import termios
-import tty
 from pathlib import Path
 from typing import Literal
 
@@ -44,15 +43,17 @@ def ask(context: Context) -> Choice:
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setcbreak(descriptor, termios.TCSANOW)  # first: a key that comes with the question counts
+        keys = termios.tcgetattr(descriptor)
+        keys[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # ctrl+c is a key here
+        termios.tcsetattr(
+            descriptor, termios.TCSANOW, keys
+        )  # first: a key that comes with the question counts
         sys.stdout.write(ASKED.format(lab=context.lab_path))
         sys.stdout.flush()
         while True:
             key = os.read(descriptor, 1).decode("ascii", "replace").lower()
             if key in KEYS or key in LEAVE:
                 return KEYS.get(key, "leave")
-    except KeyboardInterrupt:
-        return "leave"
     finally:
         # What came with the key, as in a paste, is no command to what follows.
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
