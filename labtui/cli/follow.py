@@ -79,7 +79,7 @@ class Follower:
                 live = [job for job in jobs if job.state in ("queued", "running")]
                 if not live:
                     if self._notebook is not None:
-                        self._notebook.update(1.0, f"{len(jobs)} searches")
+                        self._notebook.update(1.0, f"{len(jobs)} search{'es' * (len(jobs) != 1)}")
                     return self._finish(jobs)
                 if now - last_line >= LINE_EVERY_S or self._bar is not None or self._notebook is not None:
                     last_line = self._tell_state(jobs, now, last_line)
