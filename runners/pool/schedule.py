@@ -391,8 +391,8 @@ def _hint(state: SupervisorState, probe: WorkItem, slot: Slot) -> None:
     likely: list[Candidate] = [w.candidate for w in ahead(run, HINTS + 1) if w.candidate.seeds is None][
         :HINTS
     ]
-    eps = run.job.search.eps
-    members = tuple(Member("hint", c.n, lr, seed, eps) for c in likely for lr, seed in grid_of(run.job, c))
+    bound = run.job.bound
+    members = tuple(Member("hint", c.n, lr, seed, bound) for c in likely for lr, seed in grid_of(run.job, c))
     if members:
         slot.worker.send(m.Prepare(run.job.to_json(), members, slot.device.id))
 
