@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from labtui.text import fit
 from labtui.views import numbers as figures
+from labtui.views.bracket import outcome_of
 from labtui.views.lines import LEVELS, Line, Span
 from labtui.views.plot import steps_axis
 from labtui.views.signs import OUTCOME_SIGN
@@ -34,10 +35,12 @@ def heat_map(
     height: int,
     curves: Mapping[int, Curve] | None = None,
     budget: int = 0,
+    *,
+    moving: bool = True,
 ) -> list[Line]:
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
     validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
-    cell is eps.
+    cell is eps. ``moving``: a trial that is stored as running is in training.
     """
     top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
     last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
@@ -75,7 +78,7 @@ def heat_map(
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
-                    spans.extend(_cell(trial, eps, cell - 1, i == middle))
+                    spans.extend(_cell(trial, eps, cell - 1, i == middle, moving))
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
@@ -101,13 +104,13 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
 
 
-def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[Span]:
+def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool, moving: bool) -> list[Span]:
     if trial is None:
         return [(" " * width, "track")]
     ground = f"heat.{heat_level(trial.best_loss, eps)}"
     if not middle:
         return [(" " * width, ground)]
-    sign = OUTCOME_SIGN.get(trial.outcome, "?")
+    sign = OUTCOME_SIGN.get(outcome_of(trial, moving), "?")
     if width < 5:  # no room for the loss: how far it is above eps, as a column
         far = "" if trial.best_loss is None else " ▂▃▅▆▇"[heat_level(trial.best_loss, eps)]
         return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]

@@ -95,6 +95,7 @@ def test_no_screen_says_anything_false_while_a_study_runs(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_no_screen_says_anything_false_while_a_study_is_really_trained(
     terminal: Callable[..., Terminal], lab_path: Path
 ) -> None:

@@ -156,13 +156,18 @@ def claims(text: str, witness: Witness) -> Iterator[Claim]:
 
 
 def _header(line: str) -> Claim:
-    told = {sign: int(n.replace(",", "")) for sign, n in re.findall(r"([▶○‖✗✓]) ([\d,]+) \w+", line)}
+    told = {
+        word: (sign, int(n.replace(",", ""))) for sign, n, word in re.findall(r"(\S) ([\d,]+) (\w+)", line)
+    }
     word = next((w for w in ("no supervisor", "at work", "idle", "holding", "waiting") if w in line), "")
 
     def holds(m: Moment) -> bool:
         counts = m.counts()
-        if any(counts.get(state, 0) != told.get(sign, 0) for sign, state in SIGNS.items() if sign != "⊘"):
-            return False
+        if not m.alive:
+            counts["stopped"] = counts.pop("running", 0)
+        for sign, state in (*SIGNS.items(), ("‖", "stopped")):
+            if state != "cancelled" and told.get(state, (sign, 0)) != (sign, counts.get(state, 0)):
+                return False
         if word in ("at work", "idle"):
             return m.alive and (word == "idle") == (not counts.get("running"))
         return word != "no supervisor" or not m.alive
@@ -307,9 +312,9 @@ def _candidate(job_id: int, n: int, sign: str, ended: int) -> Claim:
     def holds(m: Moment) -> bool:
         state, verdict, ahead = m.probes.get((job_id, n), ("", None, False))
         if sign == "●":
-            return state == "running"
+            return state == "running" and m.word(job_id) == "running"
         if sign == "○":
-            return state != "running" and (verdict is None or ahead)
+            return verdict is None or ahead
         return state == "done" and verdict == (sign == "✓") and not ahead and m.ended[job_id, n] == ended
 
     return Claim(f"job {job_id}: N = {n} {sign} {ended} ended", holds)
@@ -373,7 +378,9 @@ def _trials(body: list[str]) -> Iterator[Claim]:
 
 
 def _trial(m: Moment, id: int, told: tuple[int, str]) -> bool:
-    return m.trials.get(id) == told
+    return m.trials.get(id) == (told[0], "running" if told[1] == "interrupted" else told[1]) and (
+        (told[1] == "running") <= (m.word(told[0]) == "running")
+    )
 
 
 def _events(body: list[str], witness: Witness) -> Iterator[Claim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +19,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import Column, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.events import SIGNS, what
+from labtui.views.events import SIGNS, kind_of, what
 from labtui.views.lines import Line, Span
 from store.json import mapping
 from store.rows import EventRow, JobRow
@@ -130,12 +131,9 @@ class EventsPane(TablePane[EventRow]):
         if not fresh:
             return (*spans, (" Nothing new since your last visit.", "dim"))
         spans.append((f" Since your last visit: {len(fresh):,} events", "strong"))
-        kinds: dict[str, int] = {}
-        for event in fresh:
-            kinds[event.kind] = kinds.get(event.kind, 0) + 1
-        for kind, n in sorted(kinds.items(), key=lambda kn: -kn[1])[:5]:
-            style = "ok" if kind == "job.done" else "bad" if kind == "job.failed" else "dim"
-            spans.append((f"   {n:,} {clean(kind.removeprefix('job.'))}", style))
+        for kind, n in Counter(map(kind_of, fresh)).most_common(5):
+            style = {"done": "ok", "failed": "bad"}.get(kind, "dim")
+            spans.append((f"   {n:,} {kind}", style))
         return tuple(spans)
 
     def _cells(self, e: EventRow, room: dict[str, int]) -> dict[str, Line]:

@@ -12,7 +12,7 @@ from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import HEADS, WIDE, bracket_chart, stopped_early
+from labtui.views.bracket import HEADS, WIDE, bracket_chart, moves, stopped_early
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
@@ -238,6 +238,7 @@ class JobPane(ScreenPane):
             style=style,
             tall=True,
             decided=data.decided,
+            supervised=self.supervised,
         )
         return [head, *chart, ()]
 
@@ -250,7 +251,10 @@ class JobPane(ScreenPane):
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
-        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves, data.job.steps)
+        moving = moves(data.job, self.supervised)
+        cells = heat_map(
+            data.trials, data.job.eps, width, height - 2, data.curves, data.job.steps, moving=moving
+        )
         early = data.decided.get(data.probe or 0, 0)
         if early:
             told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
