@@ -109,7 +109,7 @@ def bracket_chart(
     tall = tall and not drawn and 2 * len(rows) <= room
     hidden = _hidden(rows, room, chosen)
     rows = rows[hidden : hidden + room]
-    decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
+    decades = {_column(axis, v, inner) for v in ticks(axis, max(3, inner // 9))}
     last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
     lines = []
     for i, step in enumerate(rows):
@@ -234,7 +234,7 @@ def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:
     marks = ["─"] * inner
     text = [" "] * inner
     free = 0
-    for value in ticks(axis, max(2, inner // 9)):
+    for value in ticks(axis, max(3, inner // 9)):
         at = _column(axis, value, inner)
         name = figures.count(value)
         start = min(max(0, at - len(name) // 2), inner - len(name))

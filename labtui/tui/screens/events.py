@@ -7,7 +7,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,16 @@ class EventsPane(TablePane[EventRow]):
             )
         lines = [self._summary(), ()]
         self.table_top = len(lines)
-        columns = layout(COLUMNS, width - 2)
+        columns = layout(self._columns(width), width - 2)
         return lines + table_lines(self.window, columns, width, height - len(lines), self._cells)
+
+    def _columns(self, width: int) -> Sequence[Column]:
+        """Where there is little room the day of the first row is the heading of the times."""
+        top = self.window.rows.get(self.window.ids[self.window.top]) if self.window.ids else None
+        if width >= 100 or top is None:
+            return COLUMNS
+        narrow = [c for c in COLUMNS if c.key != "date"]
+        return [replace(c, title=figures.day(top.at), width=10) if c.key == "at" else c for c in narrow]
 
     def _summary(self) -> Line:
         fresh = [
