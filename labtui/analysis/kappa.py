@@ -34,6 +34,13 @@ class Term:
     n_max: int
     flags: tuple[str, ...]
     estimate: tuple[float, float, float] | None
+    name: str = ""
+    """Of a program: its value on the axis of the sum."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in a table: its length, or its name."""
+        return self.name or str(self.n)
 
     @property
     def is_in(self) -> bool:
@@ -109,6 +116,8 @@ class Kappa:
             "distribution": cell.distribution,
             "L": cell.L,
             "min_length": cell.min_length,
+            "over": cell.over,
+            "axes": dict(cell.axes),
             "kappa": {
                 "status": self.status,
                 "value": self.value,
@@ -123,7 +132,7 @@ class Kappa:
             "flags": list(self.flags),
             "notes": list(self.notes),
             "joint": _nstar_dict(cell.joint) | {"generalisation": cell.joint.generalisation},
-            "parts": [{"n": term.n} | _nstar_dict(term) for term in self.terms],
+            "parts": [{"n": term.n, "name": term.label} | _nstar_dict(term) for term in self.terms],
         }
 
 
@@ -163,7 +172,7 @@ def kappa(cell: CellRow) -> Kappa:
             notes.insert(0, f"N*_joint > {joint.n_max}")
         elif censored:
             status, low = "lower_bound", sum(_bottom(t) for t in terms) / _top(joint)
-            notes.insert(0, ", ".join(f"N*_{t.n} > {t.n_max}" for t in censored))
+            notes.insert(0, ", ".join(f"{_name(t)} > {t.n_max}" for t in censored))
         else:
             status = "complete"
             value, low, high, kind = _complete(terms, joint)
@@ -201,8 +210,9 @@ def _term(part: NStar) -> Term:
     if part.n is None:
         raise ValueError(f"job {part.job_id} is a part of a sum without its length; expected n")
     return Term(
-        part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate
-    )
+        part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate,
+        part.name,
+    )  # fmt: skip
 
 
 def _is_in(part: NStar | Term) -> bool:
@@ -219,7 +229,7 @@ def _why_lost(part: NStar | Term) -> str:
 
 
 def _name(part: NStar | Term) -> str:
-    return "N*_joint" if part.n is None else f"N*_{part.n}"
+    return "N*_joint" if part.n is None else f"N*_{part.name or part.n}"
 
 
 def _point(part: NStar | Term) -> float:

@@ -211,14 +211,18 @@ def _queue(body: list[str], footer: str) -> Iterator[Claim]:
             yield Claim(
                 f"queue: study {found[0].strip()}", partial(_study, over=int(found[2]), total=int(found[3]))
             )
+    marked: list[int] = []
+    chosen: int | None = None
     for line in body[top + 1 :]:
         found = re.match(r"[▸•  ]+(\d+)  ([▶○‖✓✗⊘]) (\S+)", line)
         if found:
             yield _row(line, int(found[1]), found[2], found[3])
+            if "•" in line[:3]:
+                marked.append(int(found[1]))
             if line.startswith("▸"):
-                yield from _keys(footer, int(found[1]))
+                chosen = int(found[1])
     found = re.search(r"training N = ([\d,]+)", body[-1])
-    chosen = next((int(m[1]) for x in body if (m := re.match(r"▸[• ]*\s*(\d+)  ", x))), None)
+    yield from _keys(footer, marked or [x for x in (chosen,) if x is not None])
     if found and chosen is not None:
         n = int(found[1].replace(",", ""))
         yield Claim(
@@ -261,15 +265,15 @@ KEYS = {
 }
 
 
-def _keys(footer: str, job_id: int) -> Iterator[Claim]:
-    """A key is promised where it acts."""
+def _keys(footer: str, job_ids: list[int]) -> Iterator[Claim]:
+    """A key is promised where it acts on one of these."""
     for key, states in KEYS.items():
         if f" {key}" in footer:
-            yield Claim(f"footer: {key} on job {job_id}", partial(_in, job_id=job_id, states=states))
+            yield Claim(f"footer: {key} on {job_ids}", partial(_in, job_ids=job_ids, states=states))
 
 
-def _in(m: Moment, job_id: int, states: tuple[str, ...]) -> bool:
-    return m.jobs[job_id].state in states
+def _in(m: Moment, job_ids: list[int], states: tuple[str, ...]) -> bool:
+    return any(m.jobs[i].state in states for i in job_ids)
 
 
 def _job(body: list[str], footer: str) -> Iterator[Claim]:
@@ -277,7 +281,7 @@ def _job(body: list[str], footer: str) -> Iterator[Claim]:
     at, head = next((i, found) for i, line in enumerate(body) if (found := named.match(line)))
     job_id = int(head[1])
     yield Claim(f"job {job_id}: {head[3]}", partial(_word, job_id=job_id, word=head[3]))
-    yield from _keys(footer, job_id)
+    yield from _keys(footer, [job_id])
     line = next(x for x in body[at:] if x.startswith(" N* "))
     eta = re.search(r"ETA [~\d]", line) is not None
     yield Claim(f"job {job_id}: {' '.join(line.split())}", partial(_known, job_id=job_id, line=line))
