@@ -221,10 +221,20 @@ def _middle(lo: int, hi: int) -> float:
 
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
-LEGEND = (
-    "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)   "
-    "[ , ]: what the brackets leave open   * see the notes"
-)
+LEGEND = "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)"
+INTERVALS = {
+    "resolution": f"what one bisection each leaves open, {numbers.SCATTER}",
+    "credible": "90 %",
+    "mixed": f"90 %, but for parts from one bisection, {numbers.SCATTER}",
+}
+"""What a kappa's interval is."""
+
+
+def legend(kappas: Sequence[Kappa]) -> str:
+    """What the marks and the intervals of these kappas mean."""
+    kinds = [kind for kind in INTERVALS if any(k.interval == kind for k in kappas)]
+    told = f"   [ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}" if kinds else ""
+    return f"{LEGEND}{told}   * see the notes"
 
 
 def choose_axes(
@@ -277,7 +287,7 @@ def kappa_lines(
     lines: list[str] = []
     for page in tables(with_sum, row_axes, column_axes):
         lines += [*_heading(with_sum, page), *page_lines(page), ""]
-    lines.append(LEGEND)
+    lines.append(legend([sharing(c) for c in with_sum]))
     lines += _notes([sharing(c) for c in with_sum])
     if details:
         for cell in with_sum:
@@ -386,7 +396,7 @@ def cell_lines(k: Kappa) -> list[str]:
 def _row(part: NStar | Term) -> list[object]:
     return [
         numbers.nstar(part),
-        numbers.left_open(part).removeprefix("in "),
+        numbers.known(part),
         numbers.exact(part.n_max),
         part.state,
         part.job_id,
