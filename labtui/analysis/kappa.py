@@ -5,7 +5,9 @@ with what its brackets leave open (docs/science.md).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from labtui.text import spelled
@@ -102,9 +104,15 @@ class Kappa:
             return f"pending {self.have + self.joint_in}/{self.want + 1}"
         return self.status
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form: the cell's axes, kappa, and every N* that it is made of."""
+    def to_dict(self, floors: Mapping[int, float] = MappingProxyType({})) -> dict[str, Any]:
+        """JSON form: the cell's axes, kappa, and every N* that it is made of, each with its coverage floor
+        where ``floors`` has it by job.
+        """
         cell = self.cell
+
+        def told(part: NStar | Term) -> dict[str, Any]:
+            return _nstar_dict(part) | {"floor": floors.get(part.job_id)}
+
         return {
             "id": cell.id,
             "study_id": cell.study_id,
@@ -131,8 +139,8 @@ class Kappa:
             },
             "flags": list(self.flags),
             "notes": list(self.notes),
-            "joint": _nstar_dict(cell.joint) | {"generalisation": cell.joint.generalisation},
-            "parts": [{"n": term.n, "name": term.label} | _nstar_dict(term) for term in self.terms],
+            "joint": told(cell.joint) | {"generalisation": cell.joint.generalisation},
+            "parts": [{"n": term.n, "name": term.label} | told(term) for term in self.terms],
         }
 
 

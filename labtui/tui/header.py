@@ -29,10 +29,11 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
         if n or state in ("running", "queued"):
             style = state_style(state) if n else "dim"
             link = " @next_failed" if state == "failed" else ""
-            right += [
-                (f"{STATE_SIGN[state]} ", style + link),
-                (f"{figures.exact(n)} {state}  " if width >= 100 else f"{figures.exact(n)}  ", style + link),
-            ]
+            sign, word = STATE_SIGN[state], state
+            if state == "running" and n and not (common.supervisor is not None and common.supervisor.alive):
+                sign, word, style = "‖", "stopped", state_style("paused")
+            told = f"{figures.exact(n)} {word}  " if width >= 100 else f"{figures.exact(n)}  "
+            right += [(f"{sign} ", style + link), (told, style + link)]
     right += [*supervisor_spans(common), (" ", "")]
     room = width - size(tuple(right)) - size(flag) - 10
     full, name = clean(str(path)), clean(path.name)

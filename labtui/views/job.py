@@ -114,7 +114,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
         spans.append((f", ~{left} left", "dim"))
     guess = job_eta(job)
     if guess.seconds is not None and (supervised or job.state != "running"):
-        spans.append((f"   ETA ~{figures.duration(guess.seconds)}", ""))
+        time = f"~{figures.duration(guess.seconds)}"
+        spans.append((f"   ETA {time}" if job.state == "running" else f"   {time} of training left", ""))
         spans.append((f" ({guess.basis})", "dim"))
     elif job.wall_s:
         spans.append((f"   took {figures.duration(job.wall_s)}", "dim"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from labtui.filters import holds
@@ -293,9 +294,18 @@ def choose_axes(
 
 
 def kappa_lines(
-    cells: Sequence[CellRow], rows: str | None = None, columns: str | None = None, *, details: bool = False
+    cells: Sequence[CellRow],
+    rows: str | None = None,
+    columns: str | None = None,
+    *,
+    details: bool = False,
+    floors: Mapping[int, float] = MappingProxyType({}),
 ) -> list[str]:
-    """The tables, a legend, the notes that qualify a cell, and with ``details`` every N*_n."""
+    """The tables, a legend, the notes that qualify a cell, and with ``details`` every N*_n.
+
+    Args:
+        floors: the coverage floor of each search that has one, in sequences.
+    """
     from labtui.analysis.table import tables
 
     with_sum = [c for c in cells if c.parts]
@@ -309,7 +319,7 @@ def kappa_lines(
     lines += _notes([sharing(c) for c in with_sum])
     if details:
         for cell in with_sum:
-            lines += ["", *cell_lines(sharing(cell))]
+            lines += ["", *cell_lines(sharing(cell), floors)]
     return lines
 
 
@@ -404,8 +414,8 @@ def proof(k: Kappa) -> tuple[str, str]:
     return f"Σ {total}", f"κ {sign} {total} / {numbers.exact(below)} {'=' if sign == '=' else sign} {value}"
 
 
-def cell_lines(k: Kappa) -> list[str]:
-    """The drill-down: every N*_n, their sum, N*_joint."""
+def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> list[str]:
+    """The drill-down: every N*_n, their sum, N*_joint; with ``floors`` the coverage floor beside each."""
     heads = [
         k.cell.over or "n",
         "N*_n" if not k.cell.over else "N*",
@@ -415,12 +425,18 @@ def cell_lines(k: Kappa) -> list[str]:
         "job",
         "flags",
     ]
-    rows = [[clean(t.label), *_row(t)] for t in k.terms]
+    rows: list[list[object]] = [[clean(t.label), *_row(t)] for t in k.terms]
     rows.append(["joint", *_row(k.cell.joint)])
+    parts: list[NStar | Term] = [*k.terms, k.cell.joint]
+    if any(part.job_id in floors for part in parts):
+        heads.insert(3, "floor")
+        for row, part in zip(rows, parts, strict=True):
+            floor = floors.get(part.job_id)
+            row.insert(3, numbers.count(floor) if floor is not None else numbers.NONE)
     head = f"cell {k.cell.id}: {name(k.cell)}, kappa {k.text()}"
     if k.cell.joint.generalisation is not None:
         head += f", accuracy at 2L {k.cell.joint.generalisation:.2f}"
-    lines = [clean(head), *grid(heads, rows, right="N*_n N* N_max job")]
+    lines = [clean(head), *grid(heads, rows, right="N*_n N* floor N_max job")]
     return [*lines, *filter(None, proof(k))]
 
 

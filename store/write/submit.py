@@ -231,7 +231,7 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
             name=job.label,
             **axes_row(job),
             strategy=job.search.strategy,
-            eps=job.search.eps if job.program is None else job.program.threshold,
+            eps=job.bound if job.program is None else job.program.threshold,
             n_max=job.n_max,
             trials_per_probe=len(job.grid.members),
             steps=job.budget,

@@ -174,7 +174,16 @@ class ComparePane(ScreenPane):
         return [
             rule(f"{job.id}  {figures.label(job)}", width),
             crop(tuple(facts), width),
-            *bracket_chart(job, side.probes, width, height - 3, style=style, axis=axis, decided=side.decided),
+            *bracket_chart(
+                job,
+                side.probes,
+                width,
+                height - 3,
+                style=style,
+                axis=axis,
+                decided=side.decided,
+                supervised=self.supervised,
+            ),
         ]
 
     def _labs(self, width: int, height: int) -> list[Line]:

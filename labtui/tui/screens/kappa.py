@@ -162,8 +162,8 @@ class KappaPane(ScreenPane):
         else:
             top = min(len(table.rows) + 4, max(7, height - 10))
             matrix = self._matrix(table, inner, top)
-            below = self._forest(table, inner, height)
-            if below and len(matrix) + len(below) + DETAIL + 2 <= height:
+            below = self._forest(table, inner, height - len(matrix) - DETAIL - 2)
+            if len(below) >= 5:
                 matrix = [*matrix, (), *below]
             lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
         return inset(lines)

@@ -28,6 +28,7 @@ from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
+from labtui.views.nodes import node_lines
 from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
 from labtui.views.signs import model_style
 
@@ -309,6 +310,7 @@ class QueuePane(TablePane["JobRow"]):
             follows=True,
             style=style,
             decided=detail.decided,
+            supervised=self.supervised,
         )
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
         name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
@@ -348,7 +350,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  training N = {job.current_n:,}", "accent"))
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
-            parts.append((f"  ETA {guess.text}: {guess.basis}", "dim"))
+            word = "ETA" if job.state == "running" else "takes"
+            parts.append((f"  {word} {guess.text}: {guess.basis}", "dim"))
         more: Line = ()
         if job.reason and job.state in ("failed", "queued", "paused"):
             style = "bad" if job.state == "failed" else "warn"
@@ -443,7 +446,14 @@ class QueuePane(TablePane["JobRow"]):
     def do_devices(self) -> None:
         """Who uses the cards, as of a moment ago."""
         self.lab_app.machine.look()
-        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.machine.gauges.last)))
+        self.lab_app.push(Listing("Devices", self._device_lines))
+
+    def _device_lines(self) -> list[Line]:
+        """The nodes of a cluster, and who uses the cards of this machine."""
+        common = self.lab_app.common
+        nodes = node_lines(common.nodes, common.devices) if common is not None else []
+        here = users_lines(self.lab_app.machine.gauges.last)
+        return [*nodes, (), (("this machine", "title"),), *here] if nodes else here
 
     def do_filter(self) -> None:
         def check(text: str) -> str:
