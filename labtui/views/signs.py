@@ -94,7 +94,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "scaling": (
         *_MODELS,
-        ("▲◭△", "", "formats: outcome, cot, acot"),
+        ("▲◭◮△", "", "formats: outcome, cot, icot, acot"),
         ("┃", "", "what the bracket leaves open"),
         ("↑", "", "N* beyond N_max"),
         ("┄", "", "the fitted law"),
