@@ -1,10 +1,12 @@
-"""Fused training against one model after another: python benchmarks/engine.py [--device cuda] [--quick]
-[--json FILE].
+"""Fused training against one model after another, and against JAX:
+python benchmarks/engine.py [--device cuda] [--quick] [--jax quick] [--json FILE].
 
 Each ratio is (seconds per member-step of the baseline) / (seconds per member-step here), both measured in
 turn within one run; the median over the turns is told. A step is forward, backward and Adam, on batches that
 are ready, the same on both sides. Members at once is the best of a few values, as the engine calibrates it;
-on a CPU one where a step takes long.
+on a CPU one where a step takes long. With ``--jax`` there is a second ratio, against the program of
+``jax_peer`` (extra ``bench``); on a CPU all sides share one core, to which the process pins itself. Calls are
+what Python's profiler counts in one step of a fused batch: functions of Python's and of C's.
 """
 
 from __future__ import annotations
@@ -178,8 +180,34 @@ def bandwidth(device: str) -> float:
     return 2.0 * 4 * source.numel() / min(clock(run, 5, device) for _ in range(3))
 
 
+def calls_of(step: Callable[[], None]) -> int:
+    """Calls that one step makes, of Python's functions and of C's."""
+    step()
+    count = 0
+
+    def seen(_frame: object, event: str, _what: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        step()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str) -> Any:
+    """The JAX program for a job; None where none is asked for."""
+    if how == "no":
+        return None
+    from benchmarks.jax_peer import Peer  # jax takes a second, and reads how many cores it has
+
+    return Peer(job, T, m, x.numpy(), y.numpy(), quick=how == "quick")
+
+
 def measure(
-    job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int]
+    job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int], jax: str
 ) -> Row:
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, m, (4, B, T), generator=generator)
@@ -195,11 +223,19 @@ def measure(
     own = {E: steps_for(f.run, seconds, device) for E, f in ours.items()}
     ratios: dict[int, list[float]] = {E: [] for E in ours}
     base: list[float] = []
+    other = peer(job, T, m, x, y, jax)
+    ahead: dict[int, list[float]] = {E: [] for E in ours}
+    theirs_s: list[float] = []
     for _ in range(turns):
         reference = min(clock(t.run, c, device) for t, c in zip(theirs, counts, strict=True))
         base.append(reference)
+        if other is not None:
+            theirs_s.append(other.seconds())
         for E, f in ours.items():
-            ratios[E].append(reference / (clock(f.run, own[E], device) / E))
+            spent = clock(f.run, own[E], device) / E
+            ratios[E].append(reference / spent)
+            if other is not None:
+                ahead[E].append(theirs_s[-1] / spent)
     best = max(ours, key=lambda E: statistics.median(ratios[E]))
     ratio, reference = statistics.median(ratios[best]), statistics.median(base)
     return {
@@ -213,7 +249,37 @@ def measure(
         "member_step_us": reference / ratio * 1e6,
         "flops_per_s": flops(job, T, B, m) / (reference / ratio),
         "bytes_per_s": moved(ours[best].model.n_parameters) / (reference / ratio),
+        "calls": None if device.startswith("cuda") else calls_of(ours[best].once),
+        "jax_us": statistics.median(theirs_s) * 1e6 if theirs_s else None,
+        "ahead_of_jax": statistics.median(ahead[best]) if theirs_s else None,
+        "jax_flops_per_s": flops(job, T, B, m) / statistics.median(theirs_s) if theirs_s else None,
     }
+
+
+def jax_columns(row: Row, top: float) -> str:
+    if row["jax_us"] is None:
+        return ""
+    return f" {row['jax_us']:8.1f}us {row['ahead_of_jax']:6.2f} {row['jax_flops_per_s'] / top:9.2f}"
+
+
+def geometric_means(rows: list[Row]) -> dict[str, float]:
+    """Print and return the means over T up to 20: each shape against eager PyTorch,
+    and each kind of model against JAX.
+    """
+    print("\ngeometric mean over T up to 20")
+    means: dict[str, float] = {}
+    short = [r for r in rows if r["T"] <= 20]
+    for model, B in dict.fromkeys((r["model"], r["batch"]) for r in short):
+        name = f"{model}, batch {B}"
+        means[name] = statistics.geometric_mean(
+            r["ratio"] for r in short if (r["model"], r["batch"]) == (model, B)
+        )
+        print(f"{model:18} batch {B:3} {means[name]:6.2f}")
+    for kind in dict.fromkeys(r["model"].split()[0] for r in short if r["ahead_of_jax"]):
+        chosen = [r["ahead_of_jax"] for r in short if r["ahead_of_jax"] and r["model"].split()[0] == kind]
+        means[f"{kind}, ahead of JAX"] = statistics.geometric_mean(chosen)
+        print(f"{kind:18} of JAX    {means[f'{kind}, ahead of JAX']:6.2f}")
+    return means
 
 
 def main() -> None:
@@ -232,6 +298,12 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 3, 8, MEMBERS])
     parser.add_argument("--turns", type=int, default=None)
+    parser.add_argument(
+        "--jax",
+        default="no",
+        choices=["no", "quick", "full"],
+        help="a column for JAX: the forms that are mostly the fastest, or all (a minute a row to compile)",
+    )
     parser.add_argument("--json", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -239,6 +311,10 @@ def main() -> None:
         True
     )  # for both sides, though a plain loop would not do it: small losses underflow
     cuda = args.device.startswith("cuda")
+    if args.jax != "no" and cuda:
+        parser.error("--jax is measured on one core of a CPU")
+    if not cuda and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if args.precision != "fp32":
         torch.set_float32_matmul_precision("high")
     lengths = args.T or ([5, 10] if args.quick else [5, 10, 20, 60])
@@ -254,6 +330,7 @@ def main() -> None:
     )
     print(f", {widest / 1e9:.0f} GB/s", flush=True)
     columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
+    columns += f" {'calls':>5}" + (f" {'JAX':>10} {'ahead':>6} {'of FLOP/s':>9}" if args.jax != "no" else "")
     print(f"{'model':18} {'T':>3} {'B':>3} {columns}")
     rows: list[Row] = []
     for kind, variants in FULL:
@@ -263,23 +340,18 @@ def main() -> None:
                     job = make_job(kind, sizes, T, B, args.m, args.precision, args.dropout)
                     if not job.model.label.startswith(args.only):
                         continue
-                    row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once)
+                    row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax)
                     rows.append(row)
                     gc.collect()
                     print(
                         f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
                         f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us "
                         f"{row['flops_per_s'] / top:9.2f} "
-                        f"{row['bytes_per_s'] / widest:10.2f}",
+                        f"{row['bytes_per_s'] / widest:10.2f} {row['calls'] or '-':>5}"
+                        + jax_columns(row, top),
                         flush=True,
                     )
-    print("\ngeometric mean over T up to 20")
-    means = {}
-    for model, B in dict.fromkeys((r["model"], r["batch"]) for r in rows):
-        chosen = [r["ratio"] for r in rows if (r["model"], r["batch"]) == (model, B) and r["T"] <= 20]
-        if chosen:
-            means[f"{model}, batch {B}"] = statistics.geometric_mean(chosen)
-            print(f"{model:18} batch {B:3} {means[f'{model}, batch {B}']:6.2f}")
+    means = geometric_means(rows)
     if args.json:
         result = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
         result |= {"ceiling_flops": top, "ceiling_bytes": widest, "rows": rows, "geometric_means": means}

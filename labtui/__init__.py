@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from labtui.version import __version__
+
 __all__ = ["Lab", "__version__"]
 
 TYPE_CHECKING = False

@@ -1,119 +1,45 @@
-"""Settings: a TOML file in the user's config folder, and environment variables that win over it.
+"""Settings: one declared table, and where each value comes from.
 
-``~/.config/labtui/config.toml`` (or ``$LABTUI_CONFIG``)::
-
-    theme = "labtui-light"    # LABTUI_THEME: auto, labtui-dark, labtui-light, labtui-ansi or one of Textual's
-    glyphs = "ascii"          # LABTUI_GLYPHS: auto, unicode, blocks (no braille), ascii
-    mouse = false             # LABTUI_MOUSE=0
-    slow = true               # LABTUI_SLOW=1: at most one update in two seconds
-    notify = "bell"           # LABTUI_NOTIFY: off, bell, desktop (OSC 9)
-
-    [keys]
-    pause = ["P"]             # LABTUI_KEY_PAUSE=P,ctrl+y
+A value is taken from the environment (``LABTUI_SLOTS``), else from the file beside the lab
+(``lab.db.toml``), else from the user's own file (``labtui config`` names it), else it is the default. The
+file beside a lab may have come with the lab: it is data, so what names code, a network address or a key is
+taken from a person's own file and environment alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from platformdirs import user_config_path, user_state_path
+
+from store.files import open_own
+from store.paths import LabPaths
+
 Glyphs = Literal["unicode", "blocks", "ascii"]
+PREFIX = "LABTUI_"
+KEY_PREFIX = "LABTUI_KEY_"
+MAX_BYTES = 1 << 20
+"""A settings file that is larger is none."""
+_NO = ("0", "false", "no", "off", "")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a person has chosen."""
+class About:
+    """What is known of a setting but its value."""
 
-    theme: str = "auto"
-    glyphs: str = "auto"
-    mouse: bool = True
-    slow: bool = False
-    notify: str = "off"
-    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    """Sentences about what in the file or the environment was not understood; the rest holds."""
-
-
-_CHOICES = {"glyphs": ("auto", "unicode", "blocks", "ascii"), "notify": ("off", "bell", "desktop")}
-
-
-def config_file(env: Mapping[str, str]) -> Path:
-    """Where the settings are: ``$LABTUI_CONFIG``, else below ``$XDG_CONFIG_HOME`` or ``~/.config``."""
-    if env.get("LABTUI_CONFIG"):
-        return Path(env["LABTUI_CONFIG"])
-    return Path(env.get("XDG_CONFIG_HOME") or _home(env) / ".config") / "labtui" / "config.toml"
-
-
-def _home(env: Mapping[str, str]) -> Path:
-    """The home folder: ``$HOME`` where it is a whole path, else what the system knows of this user."""
-    home = env.get("HOME", "")
-    if home.startswith("/"):
-        return Path(home)
-    import pwd  # 0.3 ms that only those pay who have no HOME
-
-    try:
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return Path("/")
-
-
-def state_folder(env: Mapping[str, str]) -> Path:
-    """Where labtui remembers what was seen last: below ``$XDG_STATE_HOME`` or ``~/.local/state``."""
-    return Path(env.get("XDG_STATE_HOME") or _home(env) / ".local" / "state") / "labtui"
-
-
-def read_settings(env: Mapping[str, str] | None = None) -> Settings:
-    """File, then environment. Never raises: what is wrong becomes a sentence in ``problems``."""
-    env = os.environ if env is None else env
-    problems: list[str] = []
-    data: dict[str, Any] = {}
-    path = config_file(env)
-    try:
-        text = path.read_text("utf-8-sig")
-        import tomllib  # 2 ms that only those pay who have a file
-
-        data = tomllib.loads(text)
-    except FileNotFoundError:
-        pass
-    except RecursionError:
-        problems.append(f"{path} cannot be read (it is nested too deeply); the defaults hold")
-    except (OSError, ValueError) as error:
-        problems.append(f"{path} cannot be read ({error}); the defaults hold")
-    for name in ("theme", "glyphs", "mouse", "slow", "notify"):
-        value = env.get(f"LABTUI_{name.upper()}")
-        if value is not None:
-            data[name] = (
-                value.lower() not in ("0", "false", "no", "off", "") if name in ("mouse", "slow") else value
-            )
-    keys = data.pop("keys", {})
-    keys = dict(keys) if isinstance(keys, dict) else {}
-    for name, value in env.items():
-        if name.startswith("LABTUI_KEY_"):
-            keys[name.removeprefix("LABTUI_KEY_").lower()] = value.split(",")
-    settings = Settings()
-    for name, value in data.items():
-        expected = getattr(settings, name, None) if name not in ("keys", "problems") else None
-        if expected is None:
-            problems.append(
-                f"{path}: unknown key {_shown(name)}; expected theme, glyphs, mouse, slow, notify or [keys]"
-            )
-        elif type(value) is not type(expected) or (name in _CHOICES and value not in _CHOICES[name]):
-            wanted = (
-                ", ".join(_CHOICES[name])
-                if name in _CHOICES
-                else "true or false"
-                if expected in (True, False)
-                else "a text"
-            )
-            problems.append(f"{name} is {_shown(value)}; expected {wanted}")
-        elif name == "theme" and value not in themes():
-            problems.append(f"theme is {_shown(value)}; expected auto or one of {', '.join(themes()[1:])}")
-        else:
-            settings = replace(settings, **{name: value})
-    return replace(settings, keys=_keys(keys, problems), problems=tuple(problems))
+    text: str
+    kind: Literal["text", "flag", "whole", "number", "words"]
+    choices: tuple[str, ...] = ()
+    between: tuple[float, float] = (0.0, 0.0)
+    personal: bool = False
+    """Never taken from a file beside a lab."""
+    check: Callable[[str], str] | None = None
+    """What was expected instead of a text, empty where it is right."""
 
 
 def themes() -> tuple[str, ...]:
@@ -121,6 +47,284 @@ def themes() -> tuple[str, ...]:
     from textual.theme import BUILTIN_THEMES  # a name is looked up only where one was chosen
 
     return ("auto", "labtui-dark", "labtui-light", "labtui-ansi", *sorted(BUILTIN_THEMES))
+
+
+def _a_theme(name: str) -> str:
+    return "" if name in themes() else f"auto or one of {', '.join(themes()[1:])}"
+
+
+def devices_expected(text: str) -> str:
+    """What was expected in the place of a list of devices; empty where it is one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        kind, colon, index = name.partition(":")
+        if name != "cpu" and not (kind == "cuda" and colon and index.isdecimal()):
+            return "cpu or cuda:0, by commas"
+    return "" if names else "cpu or cuda:0, by commas"
+
+
+def _setting(default: Any, kind: Any, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"about": About(text, kind, **more)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person has chosen; each field is a key of the files and an environment variable."""
+
+    lab: str = _setting("", "text", "the lab where --lab names none (else ./lab.db)", personal=True)
+    theme: str = _setting(
+        "auto", "text", "auto, labtui-dark, -light, -ansi, or one of Textual's", check=_a_theme, personal=True
+    )
+    glyphs: str = _setting(
+        "auto",
+        "text",
+        "signs: auto, unicode, blocks (no braille), ascii",
+        choices=("auto", "unicode", "blocks", "ascii"),
+        personal=True,
+    )
+    mouse: bool = _setting(True, "flag", "the screens take the mouse", personal=True)
+    slow: bool = _setting(False, "flag", "at most one update in two seconds", personal=True)
+    poll_s: float = _setting(0.2, "number", "seconds between looks at the lab", between=(0.05, 60.0))
+    notify: str = _setting(
+        "off",
+        "text",
+        "when something ends: off, bell, desktop (OSC 9)",
+        choices=("off", "bell", "desktop"),
+        personal=True,
+    )
+    notify_command: tuple[str, ...] = _setting(
+        (), "words", "run when something ends, with JSON on stdin", personal=True
+    )
+    devices: str = _setting(
+        "", "text", "cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)", check=devices_expected
+    )
+    slots: int | None = _setting(None, "whole", "workers on the CPU (else one a core)", between=(1, 1024))
+    threads: int | None = _setting(None, "whole", "threads of each worker (else 1)", between=(1, 1024))
+    engine: str = _setting("local", "text", "what runs the workers: local, ray", choices=("local", "ray"))
+    address: str = _setting("", "text", "of the Ray cluster: auto, local, HOST:PORT", personal=True)
+    trainer: str = _setting("", "text", "another engine, module:Class", personal=True)
+    keep_checkpoints_days: float | None = _setting(
+        None,
+        "number",
+        "checkpoints of failed and cancelled work (else for ever)",
+        between=(0.0, 36_500.0),
+    )
+    keep_logs_mb: float = _setting(
+        2.0, "number", "size of each log before its older half goes", between=(0.1, 1000.0)
+    )
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Action -> its keys: the table ``[keys]``, ``LABTUI_KEY_PAUSE=P,ctrl+y``."""
+    problems: tuple[str, ...] = ()
+    """Sentences about what in the files or the environment was not understood; the rest holds."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Setting (``keys.pause`` too) -> the variable or the file that gave its value; defaults are not in it.
+    """
+
+
+TABLE: dict[str, About] = {f.name: f.metadata["about"] for f in fields(Settings) if "about" in f.metadata}
+"""Every setting but ``[keys]``."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting (``keys.pause`` too)."""
+    first, dot, action = name.partition(".")
+    return KEY_PREFIX + action.upper() if dot and first == "keys" else PREFIX + name.upper()
+
+
+def config_file(env: Mapping[str, str]) -> Path:
+    """The user's own file: ``$LABTUI_CONFIG``, else ``config.toml`` in the platform's config folder."""
+    if env.get("LABTUI_CONFIG"):
+        return Path(env["LABTUI_CONFIG"])
+    return _whole(user_config_path("labtui")) / "config.toml"
+
+
+def state_folder() -> Path:
+    """Where labtui remembers what was seen last: the platform's state folder."""
+    return _whole(user_state_path("labtui"))
+
+
+def _whole(folder: Path) -> Path:
+    """A folder that does not hang on the current one, which is data: without a home there is none."""
+    return folder if folder.is_absolute() else Path("/", *folder.parts[-1:])
+
+
+def read_settings(
+    env: Mapping[str, str] | None = None, lab: str | os.PathLike[str] | None = None
+) -> Settings:
+    """The user's file, then the one beside ``lab``, then the environment.
+
+    Never raises: what is wrong becomes a sentence in ``problems``.
+    """
+    env = os.environ if env is None else env
+    reading = _Reading()
+    own = config_file(env)
+    reading.take_file(own, _text_of(own), personal=True)
+    if lab is not None:
+        beside = LabPaths(lab).settings
+        reading.take_file(beside, lambda: _own_text(beside), personal=False)
+    reading.take_environment(env)
+    return reading.settings()
+
+
+def expected(name: str, value: object) -> str:
+    """What was expected in the place of a setting's value, as TOML has it; empty where it is right."""
+    about = TABLE[name]
+    if about.kind == "flag":
+        return "" if isinstance(value, bool) else "true or false"
+    if about.kind in ("whole", "number"):
+        low, high = about.between
+        right = isinstance(value, int) or (about.kind == "number" and isinstance(value, float))
+        if right and not isinstance(value, bool) and low <= value <= high:  # type: ignore[operator]
+            return ""
+        return f"{'a whole number' if about.kind == 'whole' else 'a number'} from {low:g} to {high:,g}"
+    if about.kind == "words":
+        right = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        return "" if right or isinstance(value, str) else "a command, or a list of its words"
+    if not isinstance(value, str):
+        return "a text"
+    if about.choices and value not in about.choices:
+        return ", ".join(about.choices)
+    return about.check(value) if about.check is not None and value else ""
+
+
+def words_expected(name: str, value: object) -> str:
+    """What was expected in the place of a command's words; empty where they can be told apart."""
+    if TABLE[name].kind == "words" and isinstance(value, str):
+        try:
+            shlex.split(value)
+        except ValueError as error:
+            return f"a command ({str(error).lower()})"
+    return ""
+
+
+def from_text(name: str, text: str) -> object:
+    """A value as TOML would have it from a text as a person types it; the text itself where it is none."""
+    kind = TABLE[name].kind
+    if kind == "flag":
+        return text.lower() not in _NO
+    if kind in ("whole", "number"):
+        try:
+            return int(text) if kind == "whole" or text.strip().isdecimal() else float(text)
+        except ValueError:
+            return text
+    return text
+
+
+def supervisor_words(settings: Settings) -> list[str]:
+    """The options of ``python -m runners`` that the settings make; what runs code goes by
+    :func:`supervisor_variables`.
+    """
+    words: list[str] = []
+    default = Settings()
+    for name in ("devices", "slots", "threads", "engine", "address", "trainer"):
+        value = getattr(settings, name)
+        if value != getattr(default, name):
+            words += [f"--{name}", str(value)]
+    for name in ("keep_checkpoints_days", "keep_logs_mb"):
+        value = getattr(settings, name)
+        if value != getattr(default, name):
+            words += [f"--{name.replace('_', '-')}", f"{value:g}"]
+    return words
+
+
+def supervisor_variables(settings: Settings) -> dict[str, str]:
+    """The environment that a supervisor is started with: the notification command, whose words may hold a
+    secret, stands in no list of processes.
+    """
+    return {variable("notify_command"): shlex.join(settings.notify_command)}
+
+
+class _Reading:
+    """Settings while they are read, the weakest source first."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
+        self._sources: dict[str, str] = {}
+        self._problems: list[str] = []
+
+    def take_file(self, path: Path, read: Callable[[], str], *, personal: bool) -> None:
+        """One file; ``personal``: of this person, and not one that may have come with a lab."""
+        try:
+            text = read()
+            import tomllib  # 2 ms that only those pay who have a file
+
+            data = tomllib.loads(text)
+        except FileNotFoundError:
+            return
+        except RecursionError:
+            self._problems.append(f"{path} cannot be read (it is nested too deeply); the defaults hold")
+            return
+        except (OSError, ValueError) as error:
+            told = getattr(error, "strerror", None) or str(error).replace("\n", " ")
+            self._problems.append(f"{path} cannot be read ({told}); the defaults hold")
+            return
+        keys = data.pop("keys", {})
+        for name, value in data.items():
+            if name not in TABLE:
+                known = ", ".join(TABLE)
+                self._problems.append(f"{path}: unknown key {_shown(name)}; expected {known} or [keys]")
+            elif TABLE[name].personal and not personal:
+                self._problems.append(
+                    f"{path}: {name} counts in your own settings alone and is left out here"
+                )
+            else:
+                self._take(name, value, str(path))
+        if keys and not personal:
+            self._problems.append(f"{path}: keys count in your own settings alone and are left out here")
+        elif not isinstance(keys, dict):
+            self._problems.append(f"{path}: keys is {_shown(keys)}; expected a table [keys]")
+        else:
+            self._keys.update(keys)
+            self._sources.update({f"keys.{name}": str(path) for name in keys})
+
+    def take_environment(self, env: Mapping[str, str]) -> None:
+        """LABTUI_... of each setting; an empty one is as good as none, but for flags."""
+        for name, about in TABLE.items():
+            text = env.get(variable(name))
+            if text or (text is not None and about.kind == "flag"):
+                self._take(name, from_text(name, text), f"${variable(name)}")
+        for name, value in env.items():
+            if name.startswith(KEY_PREFIX):
+                action = name.removeprefix(KEY_PREFIX).lower()
+                self._keys[action] = value.split(",")
+                self._sources[f"keys.{action}"] = f"${name}"
+
+    def _take(self, name: str, value: object, source: str) -> None:
+        wanted = expected(name, value) or words_expected(name, value)
+        if wanted:
+            self._problems.append(f"{name} is {_shown(value)}; expected {wanted}")
+            return
+        if TABLE[name].kind == "words":
+            value = tuple(shlex.split(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
+        self._values[name], self._sources[name] = value, source
+
+    def settings(self) -> Settings:
+        """What holds, with all that does not."""
+        keys = _keys(self._keys, self._problems) if self._keys else {}
+        return Settings(
+            **self._values, keys=keys, problems=tuple(self._problems), sources=dict(self._sources)
+        )
+
+
+def _text_of(path: Path) -> Callable[[], str]:
+    def read() -> str:
+        with path.open("rb") as file:
+            return _decoded(file.read(MAX_BYTES + 1))
+
+    return read
+
+
+def _own_text(path: Path) -> str:
+    """The text of a file that is this user's own, and no link to another."""
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        return _decoded(file.read(MAX_BYTES + 1))
+
+
+def _decoded(data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise ValueError("it is larger than 1 MiB")
+    return data.decode("utf-8-sig")
 
 
 def _shown(value: object) -> str:

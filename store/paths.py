@@ -50,6 +50,7 @@ class LabPaths:
         self.shm = self.lab.with_name(name + "-shm")
         self.journal = self.lab.with_name(name + "-journal")
         self.folder = self.lab.with_name(name + ".d")
+        self.settings = self.lab.with_name(name + ".toml")
         self.write_lock = self.folder / "write.lock"
         self.supervisor_lock = self.folder / "supervisor.lock"
         self.wal_note = self.folder / "wal.json"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labtui.cli.streams import open_stdout
@@ -51,8 +52,28 @@ class Parser(argparse.ArgumentParser):
         self.parts: argparse._SubParsersAction[Parser] | None = None
 
     def error(self, message: str) -> NoReturn:
+        label, colon, words = message.partition(": ")
+        if label == "unrecognized arguments" and colon:
+            unknown = next((w.partition("=")[0] for w in words.split() if w.startswith("-")), "")
+            message += did_you_mean(unknown, self._every_option()) if unknown else ""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), [str(c) for c in action.choices or ()])
+            raise
+
+    def _every_option(self) -> list[str]:
+        """The options of this parser and of the commands in it."""
+        found = [o for a in self._actions for o in a.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    found += parser._every_option()
+        return found
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Write the help; argparse would keep quiet where it cannot be written."""
@@ -96,6 +117,12 @@ def shared(*, again: bool = False) -> Parser:
     group.add_argument("--ascii", **flag | {"help": "no sign beyond ASCII"} | hidden)
     group.add_argument("--read-only", **flag | {"help": "write not a byte beside the lab"} | hidden)
     return options
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the words that are known, as the end of a sentence; empty where none is near."""
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def sentence(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from labtui.cli.errors import BadInput
 from labtui.cli.output import plain, write_json
 from labtui.cli.streams import open_stdout
+from labtui.config import Settings, read_settings
 from store.locks import tell_waits
 
 if TYPE_CHECKING:
@@ -55,13 +56,23 @@ class Context:
 
     @property
     def lab_path(self) -> Path:
-        """--lab, else LABTUI_LAB, else ./lab.db."""
+        """--lab, else the setting (LABTUI_LAB), else ./lab.db."""
         if self.args.lab == "":
             raise BadInput("--lab is empty; expected a file")
-        path = Path(self.args.lab or self.env.get("LABTUI_LAB") or DEFAULT_LAB)
+        path = Path(self.args.lab or self._own_settings.lab or DEFAULT_LAB)
         if path.name in ("", ".."):
             raise BadInput(f"{path} is a folder; expected a file")
         return path
+
+    @cached_property
+    def _own_settings(self) -> Settings:
+        """Those of the person alone, which may name the lab."""
+        return read_settings(self.env)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Those that hold for the lab."""
+        return read_settings(self.env, self.lab_path)
 
     @property
     def json(self) -> bool:

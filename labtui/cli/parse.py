@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from labtui import __version__
-from labtui.cli.arguments import NAME_CELLS, Parser, sentence, shared
+from labtui.cli.arguments import NAME_CELLS, Parser, did_you_mean, sentence, shared
 from labtui.cli.commands import ENTRIES, MENU, Entry
 from labtui.tui.actions import SCREENS
+from labtui.version import __version__
 
 ABOUT = "A lab bench in the terminal that finds N*, the smallest training set that works."
 EPILOG = """\
@@ -86,9 +85,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if at > 0 and words[at - 1] == "--read-only":
             words.insert(at, "--lab")
         else:
-            near = get_close_matches(words[at], ENTRIES, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            build(()).error(f"there is no command {words[at]!r}{hint}")
+            build(()).error(f"there is no command {words[at]!r}{did_you_mean(words[at], ENTRIES)}")
     for i, word in enumerate(words[:-1]):
         if word == "--order" and words[i + 1].startswith("-"):
             words[i : i + 2] = [f"{word}={words[i + 1]}"]

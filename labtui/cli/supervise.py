@@ -8,13 +8,15 @@ import re
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labtui.cli import writing
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.config import Settings, expected, supervisor_variables, supervisor_words
 from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
@@ -59,33 +61,35 @@ def ready(context: Context) -> Lab:
     return lab
 
 
-def options(context: Context) -> list[str]:
-    """What --devices, --slots, --threads and LABTUI_TRAINER (another engine) say, for ``python -m runners``.
+def chosen(context: Context) -> Settings:
+    """The settings of the lab, and what --devices, --slots and --threads say instead.
 
     Raises:
         BadInput: a device or number that cannot be.
     """
-    args = context.args
-    words: list[str] = []
-    devices = getattr(args, "devices", None)
-    if devices is not None:
-        names = [d.strip() for d in devices.split(",") if d.strip()]
-        for name in names:
-            kind, colon, index = name.partition(":")
-            if not (name == "cpu" or (kind == "cuda" and colon and index.isdecimal())):
-                raise BadInput(f"--devices has {name!r}; expected cpu or cuda:0, by commas")
-        if not names:
-            raise BadInput("--devices is empty; expected cpu or cuda:0, by commas")
-        words += ["--devices", ",".join(names)]
-    for name in ("slots", "threads"):
-        number = getattr(args, name, None)
-        if number is not None:
-            if not 1 <= number <= 1024:
-                raise BadInput(f"--{name} is {number}; expected 1 to 1024")
-            words += [f"--{name}", str(number)]
-    if trainer := context.env.get("LABTUI_TRAINER"):
-        words += ["--trainer", trainer]
-    return words
+    settings = context.settings
+    for problem in settings.problems:
+        context.say(problem)
+    given: dict[str, Any] = {}
+    for name in ("devices", "slots", "threads"):
+        value = getattr(context.args, name, None)
+        if value is None:
+            continue
+        given[name] = value
+        if value == "":
+            raise BadInput(f"--{name} is empty; expected cpu or cuda:0, by commas")
+        if wanted := expected(name, value):
+            raise BadInput(f"--{name} is {value!r}; expected {wanted}")
+    return replace(settings, **given)
+
+
+def options(context: Context) -> list[str]:
+    """What the settings and the command line say, for ``python -m runners``.
+
+    Raises:
+        BadInput: a device or number that cannot be.
+    """
+    return supervisor_words(chosen(context))
 
 
 def refuse_second(context: Context) -> None:
@@ -107,7 +111,7 @@ def start(context: Context) -> None:
         told = client.status(context.lab_path)
         context.say(f"a supervisor runs already (process {told.pid} on {told.host})")
         return
-    started = client.start(context.lab_path, words)
+    started = client.start(context.lab_path, words, env=supervisor_variables(context.settings))
     if not started.ok:
         raise WorkFailed(started.text)
     ends = next((f.text for f in LoginSession(context.env).ends()), None)
@@ -146,7 +150,7 @@ class Foreground:
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
-                env=client.environment(),
+                env=client.environment(**supervisor_variables(context.settings)),
                 text=True,
                 pass_fds=(theirs,),
             )

@@ -96,7 +96,7 @@ class LabApp(App[None], inherit_bindings=False):
         started: float | None = None,
         new: bool = False,
     ) -> None:
-        self.settings = settings if settings is not None else read_settings()
+        self.settings = settings if settings is not None else read_settings(lab=lab_path)
         self.started = started if started is not None else time.perf_counter()
         self.lab_path = str(lab_path)
         self.read_only = read_only
@@ -148,7 +148,7 @@ class LabApp(App[None], inherit_bindings=False):
         return Poller(
             self._open_lab,
             self._deliver,
-            interval=2.0 if self.settings.slow else 0.2,
+            interval=max(self.settings.poll_s, 2.0 if self.settings.slow else 0.0),
         )
 
     def _deliver(self, snapshot: Snapshot) -> None:
@@ -621,7 +621,7 @@ def run(
 ) -> int:
     """Show a lab until the person quits; returns the exit code."""
     gc.disable()  # until the first paint; the host turns it on again
-    settings = read_settings()
+    settings = read_settings(lab=lab_path)
     if no_mouse:
         settings = replace(settings, mouse=False)
     if ascii:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labtui import __version__
+from labtui.config import read_settings, supervisor_variables, supervisor_words
 from labtui.text import clean
+from labtui.version import __version__
 from labtui.views import numbers as figures
 from store.locks import newer
 
@@ -162,7 +163,12 @@ class SupervisorLink:
             try:
                 from runners.pool.client import start as start_supervisor
 
-                started = start_supervisor(Path(self.app.lab_path))
+                settings = read_settings(lab=self.app.lab_path)
+                started = start_supervisor(
+                    Path(self.app.lab_path),
+                    supervisor_words(settings),
+                    env=supervisor_variables(settings),
+                )
                 text, problem = started.text, "" if started.ok else started.text
             except Exception as error:  # whatever keeps it from starting is shown, not fatal
                 problem = str(error) or type(error).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from runners.engine.types import Member
@@ -87,6 +88,27 @@ def recover(paths: LabPaths) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             elif folder.is_dir() and not folder.is_symlink():
                 separate(paths, folder)
+
+
+def expire(paths: LabPaths, needed: Collection[str], before: float) -> list[str]:
+    """Delete what was written before a time (Unix seconds) and no live search goes on from.
+
+    Args:
+        needed: names of the folders that live searches go on from.
+
+    Returns:
+        The names of those that are gone.
+    """
+    gone = []
+    with contextlib.suppress(OSError):
+        for folder in sorted(paths.checkpoints.iterdir()):
+            if not folder.name.isdecimal() or folder.name in needed or folder.is_symlink():
+                continue
+            with contextlib.suppress(OSError):
+                if max(p.lstat().st_mtime for p in (folder, *folder.iterdir())) < before:
+                    remove(folder)
+                    gone.append(folder.name)
+    return gone
 
 
 def remove(folder: Path) -> None:

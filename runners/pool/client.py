@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +87,19 @@ def command(lab: Path, *options: str) -> list[str]:
     return module_command("runners", "--lab", str(lab), *options)
 
 
-def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S) -> Started:
+def start(
+    lab: Path,
+    options: Sequence[str] = (),
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = START_S,
+) -> Started:
     """Start a supervisor, detached from this terminal, and wait until it holds the lab or says why not.
 
     Args:
         lab: an existing lab.
         options: further ones of ``python -m runners`` (``--slots 2``).
+        env: variables of its environment beside those of this process.
     """
     if is_running(lab) and not outdated(lab):
         return Started(True, _who(lab))
@@ -104,7 +111,7 @@ def start(lab: Path, options: Sequence[str] = (), *, timeout_s: float = START_S)
             stderr=subprocess.PIPE,
             text=True,
             timeout=timeout_s,
-            env=environment(),
+            env=environment(**(env or {})),
         )
     except subprocess.TimeoutExpired:
         return Started(

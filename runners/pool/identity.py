@@ -89,7 +89,7 @@ def _written() -> str:
     labtui, and asking the installed package takes 0.07 s.
     """
     try:
-        text = (ROOT / "labtui" / "__init__.py").read_text("utf-8")
+        text = (ROOT / "labtui" / "version.py").read_text("utf-8")
     except OSError:
         return "0"
     found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)

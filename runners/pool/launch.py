@@ -17,6 +17,7 @@ from pathlib import Path
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
+from runners.pool.notify import taken_command
 from runners.pool.options import MAX_THREADS, TRAINER, Options
 from runners.pool.signals import StopSignals
 from store.connect import SCHEMA
@@ -26,7 +27,6 @@ from store.header import check_header
 from store.locks import SupervisorLock, holder, newer
 from store.paths import LabPaths, refuse_place
 
-LOG_BYTES = 2 << 20
 UP = "\n"
 """How the word of a detached supervisor begins that is up, or that will be."""
 HANDOVER_S = 7 * 24 * 3600.0
@@ -59,6 +59,15 @@ def parser() -> argparse.ArgumentParser:
         "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
     )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
+    p.add_argument(
+        "--keep-checkpoints-days",
+        type=float,
+        metavar="DAYS",
+        help="of work that failed or was cancelled (default: for ever)",
+    )
+    p.add_argument(
+        "--keep-logs-mb", type=float, default=Options.keep_logs_mb, metavar="MIB", help="size of each log"
+    )
     p.add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
     p.add_argument("--no-speculation", action="store_true", help="never try a candidate before its turn")
     p.add_argument("--no-packing", action="store_true", help="never train several searches in one batch")
@@ -101,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         backoff_s=args.backoff,
         grace_s=args.grace,
         missing_s=args.missing,
+        notify=taken_command(os.environ),
+        keep_checkpoints_days=args.keep_checkpoints_days,
+        keep_logs_mb=args.keep_logs_mb,
         speculate=not args.no_speculation,
         pack=not args.no_packing,
     )
@@ -163,7 +175,7 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
             caller.tell(str(error))
             return 2
         return _refused(error)
-    _log_to(paths, terminal)
+    _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
     from runners.pool.supervisor import Supervisor
 
     supervisor = Supervisor(options, lock, devices, signals=signals)
@@ -202,14 +214,14 @@ class _LogFile(logging.handlers.RotatingFileHandler):
         return os.fdopen(open_own(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
 
 
-def _log_to(paths: LabPaths, terminal: bool) -> None:
+def _log_to(paths: LabPaths, terminal: bool, most: int) -> None:
     logging.raiseExceptions = False  # a full disk must not fill stderr with tracebacks of the log
     root = logging.getLogger("labtui")
     root.setLevel(logging.INFO)
     root.propagate = False
     form = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
     form.converter = time.gmtime
-    file = _LogFile(paths.supervisor_log, maxBytes=LOG_BYTES, backupCount=2, delay=True)
+    file = _LogFile(paths.supervisor_log, maxBytes=most, backupCount=2, delay=True)
     handlers: list[logging.Handler] = [file]
     if terminal:
         handlers.append(logging.StreamHandler(sys.stderr))

@@ -16,7 +16,7 @@ from runners.pool.interpreter import environment, module_command
 from runners.pool.protocol import MAX_LINE, MessageError, encode
 from store.files import open_own, replace
 
-LOG_BYTES = 4 << 20
+LOG_BYTES = 2 << 20
 _CHUNK = 1 << 18
 Clock = Callable[[], float]
 
@@ -170,15 +170,15 @@ class LocalWorker:
             return ""
 
 
-def trim(log: Path) -> None:
-    """Keep a log that has grown too big as ``.1`` and begin it anew (its writers append,
+def trim(log: Path, most: int = LOG_BYTES) -> None:
+    """Keep a log of more than ``most`` bytes as ``.1`` and begin it anew (its writers append,
     so they go on at the start).
     """
     with contextlib.suppress(OSError):
-        if log.stat().st_size > LOG_BYTES:
+        if log.stat().st_size > most:
             old = log.with_suffix(log.suffix + ".1")
             with os.fdopen(open_own(log, os.O_RDWR), "r+b") as f:
-                f.seek(-(LOG_BYTES // 2), os.SEEK_END)
+                f.seek(-(most // 2), os.SEEK_END)
                 replace(old, f.read())
                 f.truncate(0)
 

@@ -45,6 +45,12 @@ class Options:
     backoff_max_s: float = 300.0
     speculate: bool = True
     pack: bool = True
+    notify: tuple[str, ...] = ()
+    """The person's own command that is told of what ends; empty: none."""
+    keep_checkpoints_days: float | None = None
+    """Checkpoints that no live search goes on from are deleted after so long; None: never."""
+    keep_logs_mb: float = 2.0
+    """A log that has grown beyond this is begun anew; what went before is kept as ``.1``."""
     memory_reserve: float = 0.05
     """Share of the machine's memory that is left alone."""
 

@@ -24,6 +24,7 @@ from runners.pool import checkpoints, inbox
 from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
 from runners.pool.local import Clock
+from runners.pool.notify import Notifier
 from runners.pool.options import Options
 from runners.pool.signals import StopSignals
 from runners.pool.state import SupervisorState, log
@@ -44,6 +45,8 @@ PROGRESS_S = 0.4
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
+NOTIFY_S = 1.0
+EXPIRY_S = 3600.0
 CLAIM_S = 60.0
 BUSY_MS = 400
 REST_S = {"cpu": 90.0, "cuda": 20.0}
@@ -73,6 +76,7 @@ class Supervisor:
         self._signals = signals or StopSignals()
         self.wal = WalWatch(self.state)
         self._write_retry = WriteRetry(self.state, self._tell)
+        self._notifier: Notifier | None = None
         self._faults = 0
         self._due: dict[str, float] = {}
         self._idle_since = clock()
@@ -162,6 +166,7 @@ class Supervisor:
         create_or_open(self.paths.lab)
         self.writer = Writer(self.paths.lab, lock_timeout_s=0.5, clock=lambda: time.time())
         self.lab = open_lab(self.paths.lab)
+        self._notifier = Notifier(self.options.notify, self.lab)
 
     def _claim(self, me: Identity, rows: list[DeviceRow]) -> list[Requeued]:
         """The first transaction: this epoch begins, and what the supervisor before left running
@@ -268,10 +273,14 @@ class Supervisor:
 
             with self.writer.transaction(durable=False) as tx:
                 lab.heartbeat(tx, self._state(), state.obstacle or state.waiting)
+        if self._is_due("notify", NOTIFY_S):
+            assert self._notifier is not None
+            self._notifier.look()
         if self._is_due("chores", CHORES_S):
             from store.write import lab
 
             self.workers.trim_logs()
+            self._expire_checkpoints()
             self.wal.look()
             with self.writer.transaction(durable=False) as tx:
                 lab.prune_events(tx, lab.KEEP_EVENTS)
@@ -280,6 +289,15 @@ class Supervisor:
                     self.workers.stop_idle(kind, idle_s)
             if any(s.worker is not None and s.worker.ready is not None for s in state.slots):
                 state.waiting = ""
+
+    def _expire_checkpoints(self) -> None:
+        """Once an hour, where the person has said how long checkpoints are kept."""
+        days = self.options.keep_checkpoints_days
+        if days is None or not self._is_due("expiry", EXPIRY_S):
+            return
+        gone = checkpoints.expire(self.paths, self.lab.resumable(), time.time() - days * 86_400.0)
+        if gone:
+            log.info("checkpoints that were kept for %g days are deleted: %s", days, ", ".join(gone))
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now = self.clock()
@@ -365,6 +383,8 @@ class Supervisor:
                 slot.worker = None
         with contextlib.suppress(OSError):
             self.roster.write([])
+        if self._notifier is not None:
+            self._notifier.close()
         self._close_file()
         log.info("ended with code %d", code)
         self.lock.release()

@@ -225,4 +225,4 @@ class Workers:
     def trim_logs(self) -> None:
         """Keep the logs of running workers within their size."""
         for file in self.state.paths.worker_logs():
-            trim(file)
+            trim(file, int(self.state.options.keep_logs_mb * 2**20))

@@ -33,6 +33,7 @@ from store.filters import (
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells
 from store.rows import (
+    LIVE_STATES,
     CellRow,
     CommandRow,
     Curve,
@@ -354,6 +355,15 @@ class Lab:
         return PROBES.make(
             self._rows(f"SELECT {columns} FROM probe WHERE job_id = ? ORDER BY ordinal", (job_id,))
         )
+
+    def resumable(self) -> set[str]:
+        """The names of the checkpoint folders that queued, running and paused searches go on from."""
+        states = ", ".join(f"'{state}'" for state in LIVE_STATES)
+        rows = self._rows(
+            "SELECT probe.id, probe.checkpoint FROM probe JOIN job ON job.id = probe.job_id "
+            f"WHERE job.state IN ({states}) AND job.deleted_at IS NULL"
+        )
+        return {str(d.integer(row[0])) for row in rows} | {Path(d.text(row[1])).name for row in rows}
 
     def trials(self, job_id: int | None = None, probe_id: int | None = None) -> list[TrialRow]:
         """The trials of a job (through its probes) or of a probe, by id."""

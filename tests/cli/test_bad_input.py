@@ -43,9 +43,9 @@ ROOT = Path(__file__).resolve().parents[2]
         (("submit", "papr"), "no preset and no file is called 'papr'"),
         (
             ("submit", "quick", "--devices", "tpu:0", "--start"),
-            "--devices has 'tpu:0'; expected cpu or cuda:0",
+            "--devices is 'tpu:0'; expected cpu or cuda:0",
         ),
-        (("run", "--slots", "0"), "--slots is 0; expected 1 to 1024"),
+        (("run", "--slots", "0"), "--slots is 0; expected a whole number from 1 to 1,024"),
         (("pause",), "no job is given; expected ids, hashes or --study"),
         (("pause", "1", "--study", "who shares"), "both jobs and --study are given"),
         (("priority", "5000", "1"), "priority is 5000; expected -1000 to 1000"),

@@ -209,7 +209,8 @@ def test_a_lab_opened_to_others_stays_so_and_doctor_tells(
     assert f"{mark} modes       {room.lab} {sentence}\n              → chmod 600 {room.lab}" in out
 
 
-def test_what_else_is_open_to_others(room: Room) -> None:
+def test_what_else_is_open_to_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(room.root / ".local/state"))
     config, state = room.root / "config.toml", room.root / ".local/state/labtui"
     state.mkdir(parents=True)
     config.write_text("slow = true\n")

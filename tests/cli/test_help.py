@@ -80,7 +80,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         if (
             not parser.get_default("run")
             or not words
-            or (words[0] in looking and words[0] not in ("daemon", "db"))
+            or (words[0] in looking and words[0] not in ("daemon", "db", "config"))
         ):
             continue
         if tuple(words) in COMMANDS:

@@ -49,6 +49,7 @@ COMMANDS = [
     ("trials", "1", "--json", "--curves"),
     *(("export", table) for table in ("jobs", "probes", "trials", "curves", "cells", "events")),
     ("db", "check"),
+    ("config",),
 ]
 
 

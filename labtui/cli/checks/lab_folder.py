@@ -87,7 +87,7 @@ def modes(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
     for owned, shared in (
         (paths.lab, "or leave it so where others are to look with --read-only"),
         (paths.folder, ""),
-        (state_folder(env), ""),
+        (state_folder(), ""),
         (config_file(env), None),
     ):
         try:

@@ -89,6 +89,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("import", "import_bundle", "verify a bundle and write its lab to a new file"),
         Entry("merge", "merge", "two labs as one, equal searches once"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
+        Entry("config", "config", "every setting with its source; set one"),
         Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
 }

@@ -6,7 +6,6 @@ import json
 import tempfile
 from pathlib import Path
 
-from labtui import __version__
 from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.commands.export import into
@@ -14,6 +13,7 @@ from labtui.cli.commands.report import page
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.export import bundle
+from labtui.version import __version__
 from store.json import document
 from store.read import open_lab
 

@@ -8,6 +8,7 @@ from labtui.cli import supervise, writing
 from labtui.cli.arguments import Parser, add_devices
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
+from labtui.config import supervisor_variables
 from labtui.views.queue import supervisor_line
 from runners.pool import client
 
@@ -67,4 +68,4 @@ def run(context: Context) -> None:
     supervise.ready(context)
     context.close()
     command = supervise.command(context, "--daemon")
-    os.execve(command[0], command, client.environment())
+    os.execve(command[0], command, client.environment(**supervisor_variables(context.settings)))

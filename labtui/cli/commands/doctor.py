@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
-from labtui import __version__
 from labtui.cli.arguments import Parser
 from labtui.cli.checks.check import Check, lines
 from labtui.cli.checks.lab_folder import lab_folder
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED
+from labtui.version import __version__
 from labtui.views.grid import terminal_width
 from runners.machine import driver_version, gpu_problem, look
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labtui import __version__
 from labtui.cli.arguments import STUDY, Parser
 from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.selection import study_id
 from labtui.export.report import report
+from labtui.version import __version__
 
 
 def arguments(parser: Parser) -> None:

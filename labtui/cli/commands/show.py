@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labtui import __version__
 from labtui.analysis.alike import beside_first
 from labtui.analysis.scan import success_curve
 from labtui.cli.arguments import STUDY, Parser, add_size
@@ -15,6 +14,7 @@ from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
 from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
+from labtui.version import __version__
 from labtui.views.events import event_line
 from labtui.views.job import bracket_lines, differing_lines, probe_lines, summary_lines
 from labtui.views.numbers import own_name

@@ -183,7 +183,7 @@ class EventsPane(TablePane[EventRow]):
 
 
 def _visits() -> Path:
-    return state_folder(os.environ) / "visits.json"
+    return state_folder() / "visits.json"
 
 
 def last_visit(lab: str) -> int:
