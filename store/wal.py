@@ -6,9 +6,9 @@ the new file and destroy it. So whoever writes notes whose WAL it is, in ``lab.d
 opens a lab looks there first.
 
 The same lab as it was earlier (``cp lab.db old.db``, more work, ``cp old.db lab.db``) has neither another
-inode nor another id. So the file says how far it has come: whoever begins a WAL writes a new ``life`` into the
-file at once, and each transaction counts ``changes`` up. What lies at the path belongs to the WAL if it is the
-file as it was noted, or of the WAL's own life and no younger.
+inode nor another id. So the file says how far it has come: whoever begins a WAL writes a new ``life`` into
+the file at once, and each transaction counts ``changes`` up. What lies at the path belongs to the WAL if it
+is the file as it was noted, or of the WAL's own life and has come as far.
 """
 
 from __future__ import annotations
