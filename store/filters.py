@@ -136,7 +136,8 @@ TRIAL_ORDERS: dict[str, str] = {
     "wall_s": "trial.wall_s",
 }
 _QUEUE = (
-    "CASE job.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END, "
+    "CASE job.state WHEN 'running' THEN 0 WHEN 'failed' THEN 1 WHEN 'queued' THEN 2 WHEN 'paused' THEN 3 "
+    "ELSE 4 END, "
     "CASE WHEN job.state IN ('queued', 'paused', 'running') THEN -job.priority ELSE 0 END, "
     "CASE WHEN job.state IN ('queued', 'paused', 'running') "
     "THEN job.position ELSE -COALESCE(job.finished_at, 0) END, job.id"

@@ -1,52 +1,94 @@
 """What Ebrahimi et al.
 
-(2026) report, to lay beside measured cells. Never stored, never plotted as if it were measured.
+(2026) state, to lay beside measured cells. Never stored, never plotted as if it were measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 AUTHORS = "M. Reza Ebrahimi, M. Defferrard, S. Panchal, R. Memisevic"
 SOURCE = f'{AUTHORS}, On the "Induction Bias" in Sequence Models, arXiv:2602.18333 (2026)'
 
-Quantity = Literal["kappa", "nstar", "generalisation", "trend"]
-Relation = Literal["is", "about", "at_most_about", "much_more", "falls"]
+TRANSFORMER = "transformer"
+RECURRENT = ("lstm", "dense_ssm")
+FORMATS = ("outcome", "cot", "acot")
 
 
 @dataclass(frozen=True)
-class Published:
-    """One statement of the paper."""
+class Statement:
+    """One observation of the paper, and what decides it (docs/science.md, The paper's statements)."""
 
-    quantity: Quantity
-    """kappa; nstar: N*_joint; generalisation: accuracy at 2L, chance = 0; trend: of N*_joint with L."""
-    models: tuple[str, ...]
-    formats: tuple[str, ...]
-    relation: Relation
-    value: float
+    number: str
     text: str
-    m: int | None = None
-    """None: for all of the paper's m."""
-    L: int | None = None
-    source: str = SOURCE
+    """In a line; R: the LSTM and the dense SSM, T: the transformer, <: of N*."""
+    rule: str
+    """What has to be measured."""
+    parts: tuple[str, ...]
+    """What it consists of: each needs a comparison of its own."""
+    told: str = ""
+    """Numbers that the paper tells, where it does."""
 
 
-RECURRENT = ("lstm", "dense_ssm")
+def _recurrent(*words: str) -> tuple[str, ...]:
+    return tuple(f"{model}: {word}" for word in words for model in RECURRENT)
 
-PUBLISHED: tuple[Published, ...] = (
-    Published("kappa", ("transformer",), ("cot",), "is", 0.28, "kappa = 0.28"),
-    Published("kappa", ("transformer",), ("outcome", "acot"), "at_most_about", 1.0, "kappa about 1 or below"),
-    Published("kappa", RECURRENT, ("outcome", "acot"), "much_more", 1.0, "kappa >> 1"),
-    Published("kappa", RECURRENT, ("cot",), "about", 1.0, "kappa about 1"),
-    Published("nstar", ("transformer",), ("cot",), "is", 1_700, "N* about 1.7k at m = 5, L = 20", m=5, L=20),
-    Published(
-        "nstar", ("transformer",), ("acot",), "is", 2_000_000, "N* about 2M at m = 5, L = 20", m=5, L=20
+
+PAIR = "the 90 % intervals of the two N* do not touch"
+SLOPE = "the 90 % interval of the exponent of L, from three lengths or more"
+
+STATEMENTS: tuple[Statement, ...] = (
+    Statement("3.1", "T: cot < acot", PAIR, ("transformer: cot < acot",), "m = 5, L = 20: about 1.7k and 2M"),
+    Statement("3.2", "R: acot < cot", PAIR, _recurrent("acot < cot")),
+    Statement(
+        "3.3",
+        "outcome: R < T; T converges at very small m and n only",
+        f"{PAIR}; a censored T lies above",
+        tuple(f"outcome: {model} < transformer" for model in RECURRENT),
     ),
-    Published("trend", ("dense_ssm",), ("acot",), "falls", 0.0, "N* falls as L grows"),
-    Published("generalisation", RECURRENT, ("acot",), "is", 1.0, "accuracy at 2L about 1.00"),
-    Published(
-        "generalisation", ("transformer",), ("outcome", "cot", "acot"), "is", 0.0, "accuracy at 2L about 0"
+    Statement(
+        "3.4a",
+        "R, acot: fixed < uniform < short_to_long",
+        f"{PAIR}, at one m and L",
+        _recurrent("fixed < uniform", "uniform < short_to_long"),
+    ),
+    Statement(
+        "3.4b",
+        "R, acot: N* falls as L grows; T, cot: it does not",
+        SLOPE,
+        (*_recurrent("acot falls with L"), "transformer: cot does not fall with L"),
+    ),
+    Statement("3.5", "R, outcome: short_to_long < uniform", PAIR, _recurrent("short_to_long < uniform")),
+    Statement(
+        "4.1",
+        "T: kappa about 1 or below in every format",
+        "kappa's 90 % interval: all of it at most 1.25, or all above",
+        tuple(f"transformer: {f}" for f in FORMATS),
+    ),
+    Statement(
+        "4.2",
+        "T, cot: kappa << 1",
+        "kappa's 90 % interval: all of it at most 0.5, or all above",
+        ("transformer: cot",),
+        "kappa = 0.28",
+    ),
+    Statement(
+        "4.3",
+        "R: kappa >> 1 with outcome and acot, about 1 with cot",
+        "kappa's 90 % interval: all of it at least 2, with cot in 0.8 to 1.25, or all outside",
+        _recurrent("outcome >> 1", "acot >> 1", "cot about 1"),
+    ),
+    Statement("4.4", "dense_ssm, acot: N*_joint falls as L grows", SLOPE, ("dense_ssm: acot falls with L",)),
+    Statement(
+        "4.5",
+        "kappa and accuracy at 2L go together; R generalises with acot and not with cot, T nowhere",
+        "the rank correlation differs from 0 at 10 %; the accuracies' 90 % intervals: at least 0.8, or at "
+        "most 0.2",
+        (
+            "kappa and accuracy rise together",
+            *_recurrent("acot generalises", "cot does not"),
+            *(f"transformer: {f} does not" for f in FORMATS),
+        ),
     ),
 )
 

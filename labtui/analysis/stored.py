@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runners.spec import Job
+    from store.read import Lab
+    from store.rows import CellRow
 
 
 def stored_job(text: str) -> Job | None:
@@ -16,3 +18,10 @@ def stored_job(text: str) -> Job | None:
         return Job.from_json(text)
     except (ValueError, RecursionError):
         return None
+
+
+def measured(lab: Lab, study: int | None = None) -> tuple[list[CellRow], dict[int, Job]]:
+    """The cells of a lab or a study, and the specs of their searches that can be read."""
+    cells = lab.cells(study)
+    ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
+    return cells, {i: job for i in sorted(ids) if (job := stored_job(lab.job_spec(i))) is not None}

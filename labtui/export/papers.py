@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from labtui.analysis.kappa import Kappa
 from labtui.text import clean
 from labtui.views import numbers
+from labtui.views.paper import job_numbers, tally
 from runners.verdict import FLAGS
 from store.rows import JobRow
 
 if TYPE_CHECKING:
+    from labtui.analysis.paper import Row
     from labtui.analysis.table import KappaTable
 
 _TEX = {
@@ -102,6 +104,24 @@ def nstar_table(jobs: Iterable[JobRow]) -> PaperTable:
         table.marks[i, 4] = [table.note(FLAGS[f]) for f in FLAGS if f in job.flags and f != "capped"]
         if job.state != "done":
             table.marks[i, 4].append(table.note(f"its search is {clean(job.state)}"))
+    return table
+
+
+def statement_table(rows: Iterable[Row]) -> PaperTable:
+    """The paper's statements with their verdicts; the comparisons behind each as footnotes."""
+    table = PaperTable("The paper, statement by statement", ["statement", "", "here", "comparisons"])
+    for i, row in enumerate(rows):
+        s = row.statement
+        table.rows.append([s.number, s.text, row.verdict, tally(row.comparisons) or numbers.NONE])
+        told = [
+            f"{c.part}, {c.where}: {c.measured}; {c.word}{f' ({c.why})' if c.why else ''}; "
+            f"jobs {job_numbers(c.jobs)}"
+            for c in row.comparisons
+        ]
+        missing = [f"{part}: nothing here, or nothing at equal settings" for part in row.missing]
+        table.marks[i, 3] = [table.note(note) for note in (*told, *missing)]
+        if row.differences:
+            table.marks[i, 2] = [table.note("reduced: " + ", ".join(row.differences))]
     return table
 
 

@@ -8,6 +8,7 @@ A read that cost c seconds is not repeated for 5c, so that a huge lab on a slow 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -94,6 +95,9 @@ class Poller:
     _free: threading.Event = field(default_factory=threading.Event)
     _stop: bool = False
     _thread: threading.Thread | None = None
+    _studies: tuple[StudyRow, ...] = ()
+    _studies_at: tuple[float, int] = (-math.inf, 0)
+    """When the studies were read, and the newest event then."""
 
     def start(self) -> None:
         self._free.set()
@@ -197,16 +201,19 @@ class Poller:
             self._free.clear()
             self.deliver(snapshot)
 
-    @staticmethod
-    def _common(lab: LabReader, last_event: int | None) -> Common:
+    def _common(self, lab: LabReader, last_event: int | None) -> Common:
         newest = lab.last_event_id()
+        now = time.monotonic()
+        if last_event is None or newest != self._studies_at[1] or now - self._studies_at[0] > self.heartbeat:
+            # To count each study's searches costs most of all this; what changes a state writes an event.
+            self._studies, self._studies_at = tuple(lab.studies()), (now, newest)
         fresh: tuple[EventRow, ...] = ()
         if last_event is not None and newest > last_event:
             fresh = tuple(lab.events(after=last_event, limit=50))
         over = {e.job_id for e in fresh if e.kind in ("job.done", "job.failed") and e.job_id is not None}
         ended = tuple(lab.jobs(sorted(over))) if over else ()
         return Common(
-            lab.counts(), lab.supervisor(), tuple(lab.studies()), lab.pending_commands(), newest, fresh,
+            lab.counts(), lab.supervisor(), self._studies, lab.pending_commands(), newest, fresh,
             ended, lab.read_only, lab.notice,
         )  # fmt: skip
 

@@ -33,27 +33,18 @@ _LIGHT = {
     "plugin0": "#a52558", "plugin1": "#4a4fae", "plugin2": "#7a4a2a", "plugin3": "#1a6666",
 }  # fmt: skip
 _KAPPA_DARK = {
-    -3: "#93501b",
-    -2: "#6d401c",
-    -1: "#463221",
-    0: "#262d35",
-    1: "#1e3a52",
-    2: "#1d5079",
-    3: "#216aa6",
-}
+    -3: "#b25505", -2: "#9f5c22", -1: "#8f6036", 0: "#171c22", 1: "#3e6ca2", 2: "#286ebd", 3: "#066ce0",
+}  # fmt: skip
 _KAPPA_LIGHT = {
-    -3: "#e8a165",
-    -2: "#f1c49a",
-    -1: "#f7e2cc",
-    0: "#eceeed",
-    1: "#d3e5f5",
-    2: "#a8cdec",
-    3: "#78b1e0",
-}
-_HEAT_DARK = ("#3f7d4f", "#3d6f73", "#375a75", "#32466a", "#2c3453", "#242a3c")
+    -3: "#c7620a", -2: "#be712d", -1: "#b37c4d", 0: "#eceeed", 1: "#608bbb", 2: "#4286d3", 3: "#137bf3",
+}  # fmt: skip
+"""Grounds of kappa: either side of 1 has 3:1 against 1 itself; how far, the arrows beside the number say, as
+no seven grounds can have 3:1 each."""
+_HEAT_DARK = ("#4caa63", "#2c4c5b", "#2a4354", "#273a4e", "#243046", "#1f273a")
 _RATES_DARK = ("#f2cf63", "#8fcf6a", "#45b39d", "#5b9bd1", "#a58be0")
 _RATES_LIGHT = ("#856300", "#3f7514", "#0c7463", "#1f62a8", "#6a48b0")
-_HEAT_LIGHT = ("#a6d8b0", "#b7dcd8", "#c6dcec", "#d5dcef", "#e2e2f0", "#eeeef3")
+_HEAT_LIGHT = ("#21723c", "#96c2d7", "#b0cce1", "#c6d6e9", "#d7dff0", "#e6e9f4")
+"""Grounds of losses: learned has 3:1 against all others; how far the others are, the cell writes."""
 _ANSI = {
     "strong": "default bold", "dim": "dim", "quiet": "dim", "faint": "bright_black", "track": "bright_black",
     "cursor": "reverse", "mark": "bold underline", "accent": "bright_blue", "ok": "green", "warn": "yellow",
@@ -206,7 +197,10 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
     ink = c["strong"]
     kappa = _KAPPA_DARK if dark else _KAPPA_LIGHT
     names |= {f"kappa.{k:+d}": on(ink, bg) for k, bg in kappa.items()}
-    names |= {f"heat.{i}": on(ink, bg) for i, bg in enumerate(_HEAT_DARK if dark else _HEAT_LIGHT)}
+    names |= {
+        f"heat.{i}": on(c["bg"] if i == 0 else ink, bg)
+        for i, bg in enumerate(_HEAT_DARK if dark else _HEAT_LIGHT)
+    }
     return names
 
 

@@ -4,7 +4,8 @@ and the shaded range in which N* can still lie, closing in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labtui.text import fit
@@ -12,13 +13,14 @@ from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, linked, thin_bar
 from labtui.views.plot import Axis, ticks
 from runners import verdict
-from store.rows import JobRow, ProbeRow
+from store.rows import JobRow, ProbeRow, TrialRow
 
 HEADS = f"{'trials':>7}{'loss':>9}{'time':>8}"
 """The heading of the columns at the right, where there is room for all three."""
 WIDE = 64
 STOPPED = {"cancelled": "⊘", "interrupted": "‖", "lost": "?"}
 """A candidate without a verdict, beside how many of its trials had ended."""
+NOTHING: Mapping[int, int] = {}
 SIGNS = {True: ("✓", "ok"), False: ("✗", "bad")}
 
 
@@ -36,6 +38,11 @@ def steps(probes: Sequence[ProbeRow], n_max: int) -> list[Step]:
     """The candidates in order, each with the bracket after it."""
     counted = [(p.n, p.verdict if not p.speculative and p.state == "done" else None) for p in probes]
     return [Step(p, b.lo, b.hi, n_max) for p, b in zip(probes, verdict.brackets(counted), strict=True)]
+
+
+def stopped_early(trials: Iterable[TrialRow]) -> dict[int, int]:
+    """How many trials of each candidate were stopped because it was decided; of none where it was not."""
+    return Counter(t.probe_id for t in trials if t.outcome == "superseded")
 
 
 def chart_axis(probes: Sequence[ProbeRow], n_max: int) -> Axis:
@@ -56,6 +63,7 @@ def bracket_chart(
     drawn: bool = False,
     axis: Axis | None = None,
     tall: bool = False,
+    decided: Mapping[int, int] = NOTHING,
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -71,6 +79,7 @@ def bracket_chart(
         drawn: draw where N* can be with ``─``, for text that has no ground.
         tall: where there is room, each candidate takes a second line, so that the steps are seen from afar;
             below the last one that was judged the bracket stands with its two numbers.
+        decided: id -> trials of a candidate that were stopped because it was decided: they did not end.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
@@ -79,14 +88,9 @@ def bracket_chart(
     axis = axis or chart_axis(probes, job.n_max)
     rows = steps(probes, job.n_max)
     room = height - 2
-    hidden = 0
     tall = tall and not drawn and 2 * len(rows) <= room
-    if len(rows) > room:
-        at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
-        hidden = min(max(0, at - room // 2), len(rows) - room)
-        if hidden > 0 and at >= len(rows) - room:
-            hidden = len(rows) - room
-        rows = rows[hidden : hidden + room]
+    hidden = _hidden(rows, room, chosen)
+    rows = rows[hidden : hidden + room]
     decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
     last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
     lines = []
@@ -94,7 +98,7 @@ def bracket_chart(
         mark = "" if step.probe.id != chosen else "dim" if follows else "accent"
         ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
         spans = _steps(step, axis, inner, decades, ground, style, drawn)
-        lines.append(_row(job, step.probe, spans, tail, mark))
+        lines.append(_row(job, step.probe, spans, tail, mark, decided.get(step.probe.id, 0)))
         if tall:
             told = i == last and job.status != "censored"
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
@@ -103,6 +107,16 @@ def bracket_chart(
     if tail and not drawn:
         foot[1] = (*foot[1], ("  ", ""), ("  ", "shade"), (" N* can be here" if tail > 9 else " N*", "dim"))
     return [*lines, *foot]
+
+
+def _hidden(rows: Sequence[Step], room: int, chosen: int | None) -> int:
+    """How many of the first rows have no room: the chosen one stands in the middle, the last at the end."""
+    if len(rows) <= room:
+        return 0
+    at = next((i for i, s in enumerate(rows) if s.probe.id == chosen), len(rows) - 1)
+    most = len(rows) - room
+    first = min(max(0, at - room // 2), most)
+    return most if first and at >= most else first
 
 
 def _column(axis: Axis, n: float, inner: int) -> int:
@@ -164,7 +178,7 @@ def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, tol
     return tuple(spans)
 
 
-def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str) -> Line:
+def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str, decided: int) -> Line:
     line: Line = (
         ("▸" if mark else " ", mark),
         (fit(figures.exact(probe.n), 8, ">"), "strong" if probe.state == "running" else ""),
@@ -172,7 +186,7 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
         *cells,
     )
     if tail:
-        line = (*line, ("  ", ""), *_progress(job, probe))
+        line = (*line, ("  ", ""), *_progress(job, probe, decided))
     if tail > 9:
         best = figures.loss(probe.best_loss)
         good = probe.best_loss is not None and probe.best_loss < job.eps
@@ -184,13 +198,13 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
     return linked(line, f"probe:{probe.id}", "cursor" if mark == "accent" else "")
 
 
-def _progress(job: JobRow, probe: ProbeRow) -> Line:
+def _progress(job: JobRow, probe: ProbeRow, decided: int) -> Line:
     if probe.state == "running":
         share = max(
             job.progress if job.current_n == probe.n else 0.0, probe.step / job.steps if job.steps else 0.0
         )
         return (*thin_bar(share, 7, "accent"),)
-    ended = f"{probe.trials_ended}/{probe.trials}"
+    ended = f"{max(0, probe.trials_ended - decided)}/{probe.trials}"
     if probe.state != "done":
         return ((fit(f"{STOPPED.get(probe.state, '?')} {ended}", 7, ">"), "dim"),)
     if probe.speculative:

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from labtui.text import clean
 from labtui.views.grid import grid
 from labtui.views.job import summary_lines
 from labtui.views.spec import spec_lines
 from store.rows import JobRow
-
-if TYPE_CHECKING:
-    from labtui.analysis.paper import Comparison
-
-
-def paper_lines(found: Iterable[Comparison]) -> list[str]:
-    """Published beside measured, and at whose settings each was measured."""
-    rows, notes = [], {}
-    for c in found:
-        p = c.published
-        size = "" if c.magnitude is None else c.magnitude
-        rows.append([c.where, p.text, c.measured, c.direction, size, c.settings])
-        if c.differences:
-            notes[c.where] = ", ".join(c.differences)
-    if not rows:
-        return ["this lab has no finished cell that the paper reports on"]
-    heads = ["cell", "published", "measured here", "direction", "magnitude", "settings"]
-    lines = grid(heads, rows, limit=64)
-    return [*lines, "", *(clean(f"{where}: {words}", limit=400) for where, words in notes.items())]
 
 
 def job_lines(a: JobRow, b: JobRow, spec_a: Mapping[str, Any], spec_b: Mapping[str, Any]) -> list[str]:

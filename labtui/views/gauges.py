@@ -53,7 +53,9 @@ def gauge_lines(gauges: Gauges, width: int, *, short: bool = False, still: bool 
     reading = gauges.last
     if reading is None:
         return [((" cpu", "dim"),)]
-    told = f"{reading.cores} cores" + (f"  at {figures.clock(gauges.at)[:5]}, idle since" if still else "")
+    told = f"{reading.cores} cores" + (
+        f"  as of {figures.clock(gauges.at)[:5]} (labtui idle)" if still else ""
+    )
     lines = [
         _gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, told, short, still)
     ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import LEVELS, Line, Span
+from labtui.views.plot import steps_axis
 from labtui.views.signs import OUTCOME_SIGN
 from store.rows import Curve, TrialRow
 
@@ -32,13 +33,15 @@ def heat_map(
     width: int,
     height: int,
     curves: Mapping[int, Curve] | None = None,
+    budget: int = 0,
 ) -> list[Line]:
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
-    validation loss stands in it as it falls: the foot of the cell is eps.
+    validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
+    cell is eps.
     """
     top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
     last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
-    span = 2 ** math.ceil(math.log2(max(1, last)))  # doubles seldom: one more evaluation is one more column
+    span = steps_axis(last, budget).high
     rates = sorted({t.lr for t in trials}, reverse=True)
     seeds = sorted({t.seed for t in trials})
     if not trials or width < LABEL + 4:
@@ -78,7 +81,7 @@ def heat_map(
     return lines[:height]
 
 
-def falling(curve: Curve, eps: float, top: float, span: int, width: int, height: int) -> list[str]:
+def falling(curve: Curve, eps: float, top: float, span: float, width: int, height: int) -> list[str]:
     """A validation loss as columns in ``width`` x ``height`` cells over steps 0 to ``span``, on a log scale
     from eps (nothing) to ``top`` (full), resolved to an eighth of a cell; no lines where there is no scale.
     """
@@ -105,7 +108,8 @@ def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[
     if not middle:
         return [(" " * width, ground)]
     sign = OUTCOME_SIGN.get(trial.outcome, "?")
-    if width < 5:
-        return [(fit(sign, width, "^"), f"{ground} bold")]
+    if width < 5:  # no room for the loss: how far it is above eps, as a column
+        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[heat_level(trial.best_loss, eps)]
+        return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]
     text = figures.loss(trial.best_loss)
     return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart
+from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
-from labtui.views.plot import Axis, Level, Series, plot, span
+from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
@@ -177,11 +177,14 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
     )
 
 
-def bracket_lines(job: JobRow, probes: Sequence[ProbeRow], width: int = 96) -> list[str]:
+def bracket_lines(
+    job: JobRow, probes: Sequence[ProbeRow], trials: Sequence[TrialRow], width: int = 96
+) -> list[str]:
     """How the bracket closed, as text: the screen's own chart, ``─`` where N* could still lie."""
     if not probes:
         return ["no candidate was trained yet"]
-    chart = bracket_chart(job, probes, max(40, width), len(probes) + 2, drawn=True)
+    early = stopped_early(trials)
+    chart = bracket_chart(job, probes, max(40, width), len(probes) + 2, drawn=True, decided=early)
     return [plain(line) for line in chart]
 
 
@@ -192,14 +195,15 @@ def differing_lines(found: Differing) -> list[str]:
     return grid(["setting", "here", f"job {found.other}"], [list(map(clean, s)) for s in found.settings])
 
 
-def probe_lines(probes: Sequence[ProbeRow]) -> list[str]:
+def probe_lines(probes: Sequence[ProbeRow], trials: Sequence[TrialRow]) -> list[str]:
     """The candidates in the order in which they were begun."""
+    early = stopped_early(trials)
     rows = [
         [
             p.ordinal,
             figures.exact(p.n),
             (VERDICTS[p.verdict] or p.state) + (" (speculative)" if p.speculative else ""),
-            f"{p.trials_ended}/{p.trials}",
+            f"{p.trials_ended - early.get(p.id, 0)}/{p.trials}",
             f"{p.successes}/{p.seeds}" if p.seeds else "",
             "" if p.best_loss is None else figures.loss(p.best_loss),
             figures.exact(p.step),
@@ -273,7 +277,6 @@ def loss_plot(
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
     if not series:
         return []
-    x = Axis(0.0, max(last, float(job.steps)) if last > job.steps * 0.5 else last * 1.02, False)
     marks: list[Span] = []
     for i, lr in enumerate(rates):
         marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
@@ -282,7 +285,7 @@ def loss_plot(
         series,
         width,
         height - 1,
-        x,
+        steps_axis(last, job.steps),
         span(lows, log=True),
         levels=[Level(job.eps, f"ε {figures.rate(job.eps)}")],
         x_label="step",

@@ -143,14 +143,19 @@ def level(kappa: Kappa) -> int | None:
     value = {"complete": kappa.value, "upper_bound": kappa.high, "lower_bound": kappa.low}.get(kappa.status)
     if value is None or value <= 0 or (kappa.status != "complete" and kappa.regime is None):
         return None
-    steps = math.log2(value)
+    steps = math.log2(float(f"{value:.2g}"))  # as it is written: 1.98 stands as 2.0
     size = abs(steps)
     return 0 if size < 0.32 else int(math.copysign(1 if size < 1 else 2 if size < 2 else 3, steps))
 
 
+def arrows(found: int | None) -> str:
+    """How far from 1 a :func:`level` is: ``→`` shares, ``←←←`` interferes by 4 or more."""
+    return "" if found is None else "→" * found or "←" * -found
+
+
 def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
     """One place of the table in ``width`` cells: the number right-aligned in six,
-    then what it leaves open.
+    then how far from 1 it is and what it leaves open.
     """
     if not kappas:
         return ((fit("     ·", width), "faint"),)
@@ -168,8 +173,13 @@ def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
         word = f" {kappa.status}" if width >= 18 else ""
         return ((fit(sign, 6, ">"), style), (fit(word + more, width - 6), "dim"))
     value, _, rest = kappa.text().partition(" [")
-    interval = f" [{rest}" if rest and len(rest) + 8 + len(mark + more) <= width else ""
-    return ((fit(value, 6, ">"), f"{ground} bold"), (fit(mark + interval + more, width - 6), ground))
+    far, room = arrows(found), width - 6
+    interval = f" [{rest}" if rest else ""
+    if len(mark + far + interval + more) > room:
+        interval = ""
+    left = room - len(interval + more)  # intervals stand under each other where there is room
+    tail = f"{mark or ' '}{far}".ljust(min(left, 4)) if left > len(far) else (mark + far)[: max(0, left)]
+    return ((fit(value, 6, ">"), f"{ground} bold"), (fit(tail + interval + more, room), ground))
 
 
 def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None) -> list[Line]:

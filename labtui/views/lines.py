@@ -144,12 +144,14 @@ def thin_bar(fraction: float, width: int, style: str = "accent") -> Line:
 
 
 def sparkline(values: Sequence[float], width: int, style: str = "accent", top: float = 1.0) -> Line:
-    """The last ``width`` values as columns of one cell's height, ``top`` being a full cell."""
+    """The last ``width`` values as columns of one cell's height, ``top`` being a full cell, on a dotted
+    track.
+    """
     tail = [v for v in values[-width:] if v == v]
     text = (
         "".join(LEVELS[max(1, round(min(1.0, v / top) * 8)) if v > 0 else 1] for v in tail) if top > 0 else ""
     )
-    return ((" " * (width - len(text)), ""), (text, style))
+    return (("·" * (width - len(text)), "faint"), (text, style))
 
 
 def changed_spans(old: Line, new: Line, join: int = 10) -> list[tuple[int, int]]:

@@ -60,6 +60,16 @@ def span(values: Sequence[float], *, log: bool, pad: float = 0.08) -> Axis:
     return Axis(low - room, high + room, False)
 
 
+def steps_axis(last: float, budget: float) -> Axis:
+    """Steps from 0 to where a training of ``budget`` steps has come, in halves of the budget: the axis
+    stands while the curve grows and turns a few times in all, since a turn sends every cell again.
+    """
+    end = max(float(budget), last, 1.0)
+    while end / 2 >= max(last, 1.0):
+        end /= 2
+    return Axis(0.0, end, False)
+
+
 _FAR = 1e30
 """No axis reaches farther, or nearer to 0 on a log one: a diverged trial must not take the plot with it."""
 _FINE = (1, 1.5, 2, 3, 4, 5, 7)

@@ -69,12 +69,14 @@ _VERDICTS = (
     ("✗", "bad", "fails"),
     ("●", "accent", "in training"),
     ("○", "dim", "tried ahead, counts for nothing yet"),
+    ("1/3", "dim", "trials that ended of themselves, of all"),
+    ("⊘ ‖", "dim", "cancelled or interrupted before a verdict"),
 )
 _OUTCOMES = (
     ("✓", "ok", "learned: loss below ε"),
     ("✗", "dim", "not learned"),
     ("∞", "warn", "diverged"),
-    ("·", "dim", "stopped: the candidate was decided (2/3)"),
+    ("·", "dim", "stopped: the candidate was decided"),
     ("‖", "warn", "interrupted, goes on"),
     ("?", "bad", "lost"),
 )
@@ -84,7 +86,8 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "job": (*_VERDICTS, *_OUTCOMES, ("ε", "warn", "the loss that counts as learned"), *_VALUES[:1]),
     "kappa": (
         ("κ", "", "Σ N*(n) / N*(joint)"),
-        ("<1 >1", "", "interferes (orange), shares (blue)"),
+        ("← →", "", "interferes (orange), shares (blue)"),
+        ("→→ →→→", "", "by 2 or more, by 4 or more"),
         ("2/3", "dim", "searches that are done"),
         *_VALUES[1:],
         *_MODELS,

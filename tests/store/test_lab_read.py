@@ -48,7 +48,7 @@ def test_the_fake_lab_has_every_state(reader: Lab) -> None:
 
 def test_order_of_the_queue(reader: Lab) -> None:
     jobs = reader.jobs(reader.job_ids())
-    groups = [{"running": 0, "queued": 1, "paused": 2}.get(job.state, 3) for job in jobs]
+    groups = [{"running": 0, "failed": 1, "queued": 2, "paused": 3}.get(job.state, 4) for job in jobs]
     assert groups == sorted(groups)
     finished = [job.finished_at or 0.0 for job in jobs if job.state in ("done", "failed", "cancelled")]
     assert finished == sorted(finished, reverse=True)

@@ -123,9 +123,9 @@ class FakeLab:
     ) -> array[int]:
         rows = [r for r in self.rows if archived is None or r.archived == archived]
         rows = [r for r in rows if all(_holds(r, c) for c in where)]
-        live = {"running": 0, "paused": 1, "queued": 2}
+        live = {"running": 0, "failed": 1, "paused": 2, "queued": 3}
         if order == "queue":
-            rows.sort(key=lambda r: (live.get(r.state, 3), -r.priority, r.position))
+            rows.sort(key=lambda r: (live.get(r.state, 4), -r.priority, r.position))
         else:
             name = order.lstrip("-")
             attribute = {"L": "length", "finished": "finished_at", "created": "created_at"}.get(name, name)

@@ -297,7 +297,7 @@ def test_gauges_tell_who_else_is_there() -> None:
     assert all(size(line) <= 80 for line in short)
     assert "+4 others" in plain(short[1])
     still = gauge_lines(gauges, 160, still=True)
-    assert "idle since" in plain(still[0])
+    assert "(labtui idle)" in plain(still[0])
     assert not {"accent", "warn"} & {style for _, style in still[0]}
     rows = [plain(line).split() for line in users_lines(gauges.last)]
     assert [row[0] for row in rows[2:]] == ["11", "13", "14", "12", "15"]

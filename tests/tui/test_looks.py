@@ -14,6 +14,7 @@ from labtui.tui.actions import SCREENS
 from labtui.tui.app import LabApp
 from labtui.tui.pane import Pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, THEMES, Palette
+from labtui.views.kappa import arrows
 from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, model_style
 from tests.tui.conftest import Opened, until
 
@@ -82,6 +83,26 @@ def test_what_is_meant_to_be_read_can_be_read(theme) -> None:  # type: ignore[no
         assert style.color is not None
         assert style.bgcolor is not None
         assert _contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5, step
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)
+def test_a_ground_that_says_something_can_be_told_from_its_neighbour(theme: Theme) -> None:
+    """3:1 between a side of kappa and 1, and between learned and not; the steps within a side, which no
+    ground can tell, are told by what stands beside the number.
+    """
+    palette = Palette(theme)
+
+    def apart(one: str, other: str) -> float:
+        first, second = palette.style(one).bgcolor, palette.style(other).bgcolor
+        assert first is not None
+        assert second is not None
+        return _contrast(first.triplet, second.triplet)
+
+    for step in (-3, -2, -1, 1, 2, 3):
+        assert apart(f"kappa.{step:+d}", "kappa.+0") >= 3
+        assert apart(f"kappa.{step:+d}", "fg") >= 3
+    assert min(apart("heat.0", f"heat.{i}") for i in range(1, 6)) >= 3
+    assert len({arrows(k) for k in range(-3, 4)}) == 7
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda t: t.name)

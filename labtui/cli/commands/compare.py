@@ -5,30 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from labtui.analysis.paper import compare_paper
-from labtui.analysis.stored import stored_job
+from labtui.analysis.paper import compare_paper, counts
+from labtui.analysis.stored import measured
 from labtui.cli.arguments import Parser
+from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
+from labtui.export.papers import markdown, statement_table
 from labtui.views import numbers
-from labtui.views.compare import job_lines, paper_lines
-from labtui.views.grid import grid
+from labtui.views.compare import job_lines
+from labtui.views.grid import grid, terminal_width
+from labtui.views.lines import plain as plain_line
+from labtui.views.paper import paper_lines
 from store.json import mapping
 from store.read import open_lab
 from store.rows import JobRow
+
+WIDE = 110
+"""Columns of a text that goes into a pipe or a file."""
 
 
 def arguments(parser: Parser) -> None:
     """What to compare, and with what."""
     parser.add_argument("what", metavar="paper|JOB|LAB", help="the paper, a job, or a lab's file")
     parser.add_argument("other", metavar="JOB", nargs="?", help="beside a job: the other one")
+    parser.add_argument("-o", "--out", metavar="TO", help="of the paper: a new file, .md")
     parser.runs(run, example="paper")
 
 
 def run(context: Context) -> None:
     """``paper``, two jobs, or another lab's file."""
     what, other = context.args.what, context.args.other
+    if context.args.out is not None and what != "paper":
+        raise BadInput(f"--out is for the paper; expected compare paper --out {context.args.out}")
     if what == "paper" and other is None:
         paper(context)
     elif other is not None:
@@ -40,15 +50,23 @@ def run(context: Context) -> None:
 
 
 def paper(context: Context) -> None:
-    """Direction and order of magnitude of what the paper reports, beside this lab's cells."""
-    cells = context.lab.cells()
-    ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
-    specs = {i: job for i in sorted(ids) if (job := stored_job(context.lab.job_spec(i))) is not None}
-    found = compare_paper(cells, specs)
-    if context.json:
-        context.emit([c.to_dict() for c in found])
-        return
-    context.lines(paper_lines(found))
+    """Each statement of the paper beside this lab's cells: confirmed, contradicted, open or not measured."""
+    out = context.args.out
+    if out is not None and Path(out).suffix.lower() != ".md":
+        raise BadInput(f"--out is {out}; expected a new file that ends in .md")
+    rows = compare_paper(*measured(context.lab))
+    if out is not None:
+        text = markdown([statement_table(rows)])
+
+        def write(path: Path) -> None:
+            path.write_text(text, "utf-8")
+
+        into(Path(out), write)
+        context.say(f"wrote {out}")
+    elif context.json:
+        context.emit({"counts": counts(rows), "statements": [row.to_dict() for row in rows]})
+    else:
+        context.lines(plain_line(line) for line in paper_lines(rows, terminal_width() or WIDE))
 
 
 def two_jobs(context: Context, first: str, second: str) -> None:

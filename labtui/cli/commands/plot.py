@@ -61,7 +61,7 @@ def bracket(context: Context) -> None:
     if context.json:
         context.emit({"job": job, "probes": probes})
         return
-    context.lines(bracket_lines(job, probes, context.args.width))
+    context.lines(bracket_lines(job, probes, context.lab.trials(job.id), context.args.width))
 
 
 def cell_terms(context: Context) -> None:

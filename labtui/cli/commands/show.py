@@ -93,8 +93,10 @@ def job(context: Context, reference: str) -> None:
     alive = supervisor is not None and supervisor.alive
     context.lines(summary_lines(row, alive))
     if probes:
-        context.lines(["", "How the bracket closed", "", *bracket_lines(row, probes, context.args.width)])
-        context.lines(["", "Candidates", "", *probe_lines(probes)])
+        trials = lab.trials(row.id)
+        drawn = bracket_lines(row, probes, trials, context.args.width)
+        context.lines(["", "How the bracket closed", "", *drawn])
+        context.lines(["", "Candidates", "", *probe_lines(probes, trials)])
     if row.strategy == "scan":
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])

@@ -37,5 +37,5 @@ def run(context: Context) -> int:
         context.emit(rows)
     elif args.job is not None:
         context.lines(summary_lines(rows[0]))
-        context.lines(["", *bracket_lines(rows[0], lab.probes(rows[0].id))])
+        context.lines(["", *bracket_lines(rows[0], lab.probes(rows[0].id), lab.trials(rows[0].id))])
     return code

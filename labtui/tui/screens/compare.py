@@ -10,7 +10,7 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, chart_axis
+from labtui.views.bracket import bracket_chart, chart_axis, stopped_early
 from labtui.views.job import literal, state_of
 from labtui.views.kappa import cell_spans, name, sharing
 from labtui.views.lines import Line, Span, beside, crop, inset, rule, size, text_line
@@ -28,6 +28,7 @@ class Side:
 
     job: JobRow
     probes: tuple[ProbeRow, ...]
+    decided: dict[int, int]
     spec: str
 
 
@@ -51,8 +52,11 @@ class CompareRequest:
     def __call__(self, lab: Any) -> CompareData:
         if self.other:
             return self._labs(lab)
-        sides = tuple(Side(lab.job(i), tuple(lab.probes(i)), lab.job_spec(i)) for i in self.jobs)
-        return CompareData(sides)
+        return CompareData(tuple(self._side(lab, i) for i in self.jobs))
+
+    @staticmethod
+    def _side(lab: Any, job: int) -> Side:
+        return Side(lab.job(job), tuple(lab.probes(job)), stopped_early(lab.trials(job)), lab.job_spec(job))
 
     def _labs(self, lab: Any) -> CompareData:
         from store.errors import LabError
@@ -170,7 +174,7 @@ class ComparePane(ScreenPane):
         return [
             rule(f"{job.id}  {figures.label(job)}", width),
             crop(tuple(facts), width),
-            *bracket_chart(job, side.probes, width, height - 3, style=style, axis=axis),
+            *bracket_chart(job, side.probes, width, height - 3, style=style, axis=axis, decided=side.decided),
         ]
 
     def _labs(self, width: int, height: int) -> list[Line]:

@@ -12,7 +12,7 @@ from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import HEADS, WIDE, bracket_chart
+from labtui.views.bracket import HEADS, WIDE, bracket_chart, stopped_early
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
@@ -35,6 +35,9 @@ class JobData:
     probe: int | None
     """The candidate whose grid and losses are here."""
     trials: tuple[TrialRow, ...]
+    """Those of this candidate."""
+    decided: dict[int, int]
+    """Of every candidate (:func:`stopped_early`)."""
     curves: dict[int, Curve]
     spec: str
     provenance: tuple[tuple[str, str], ...]
@@ -64,13 +67,14 @@ class JobRequest:
         probe = next((p for p in probes if p.id == self.probe_id), None)
         if probe is None:
             probe = telling(job, probes)
-        trials = tuple(lab.trials(probe_id=probe.id)) if probe else ()
+        every = lab.trials(job_id)
+        trials = tuple(t for t in every if probe is not None and t.probe_id == probe.id)
         curves = lab.curves(probe.id) if probe else {}
         told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
         log = tuple(read_log(lab.path, probe)) if self.log else ()
         return JobData(
-            job, probes, probe.id if probe else None, trials, curves, lab.job_spec(job_id), told,
-            tuple(lab.events(job_id=job_id, limit=100)), log,
+            job, probes, probe.id if probe else None, trials, stopped_early(every), curves,
+            lab.job_spec(job_id), told, tuple(lab.events(job_id=job_id, limit=100)), log,
         )  # fmt: skip
 
 
@@ -233,12 +237,9 @@ class JobPane(ScreenPane):
             follows=follows,
             style=style,
             tall=True,
+            decided=data.decided,
         )
-        return [
-            head,
-            *chart,
-            (),
-        ]
+        return [head, *chart, ()]
 
     def _shown(self, data: JobData) -> str:
         probe = next((p for p in data.probes if p.id == data.probe), None)
@@ -249,9 +250,11 @@ class JobPane(ScreenPane):
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
-        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves)
-        if any(t.outcome == "superseded" for t in data.trials):
-            cells = [*cells, text_line(" ·  stopped: it was decided already", "dim")]
+        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves, data.job.steps)
+        early = data.decided.get(data.probe or 0, 0)
+        if early:
+            told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
+            cells = [*cells, text_line(told, "dim")]
         return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:

@@ -16,6 +16,7 @@ from labtui.views.forest import forest
 from labtui.views.kappa import (
     Axes,
     Layout,
+    arrows,
     best,
     cell_spans,
     layouts,
@@ -24,7 +25,7 @@ from labtui.views.kappa import (
     proof,
     terms_plot,
 )
-from labtui.views.lines import Line, Span, beside, crop, ends, inset, linked, rule, text_line
+from labtui.views.lines import Line, Span, beside, crop, ends, inset, linked, rule, size, text_line
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
@@ -236,13 +237,13 @@ class KappaPane(ScreenPane):
 
     def _legend(self, width: int) -> Line:
         swatches = [
-            (f" {text} ", f"kappa.{k:+d}")
+            (f" {text} {arrows(k)} " if k else f" {text} ", f"kappa.{k:+d}")
             for k, text in ((-3, "1/4"), (-2, "1/2"), (0, "1"), (2, "2"), (3, "4"))
         ]
-        left: list[Span] = [("interferes ", "dim"), *swatches, (" shares", "dim")]
-        more = "   ≤  ≥  bounds   n/n pending   ! fails above"[: max(0, width - 38)]
-        more = more if width >= 84 else "   ≤  ≥  bounds   ! fails above" if width >= 70 else ""
-        return (*left, (more, "dim"))
+        left: Line = (("interferes ", "dim"), *swatches, (" shares", "dim"))
+        words = ("   ≤  ≥  bounds", "   ! fails above", "   n/n pending")
+        told = next((words[:n] for n in (3, 2, 1) if size(left) + len("".join(words[:n])) <= width), ())
+        return (*left, ("".join(told), "dim"))
 
     def _page_note(self, table: KappaTable) -> str:
         assert self.data is not None

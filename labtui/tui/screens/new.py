@@ -167,7 +167,8 @@ class NewPane(ScreenPane):
         f = self.form.field
         checked = self.checked
         if checked is not None and checked.problem:
-            lines = [text_line(part, "bad") for part in wrap(clean(checked.problem), width)[:2]]
+            told = _where(clean(checked.problem), self.form.sweeps)
+            lines = [text_line(part, "bad") for part in wrap(told, width)[:2]]
             return [*lines, *([()] * (2 - len(lines)))]
         choices = f"   ^n: {', '.join(f.choices)}" if f.choices else ""
         return [text_line(fit(f.help, width), "dim"), text_line(choices.strip(), "dim")]
@@ -341,6 +342,17 @@ class NewPane(ScreenPane):
 
     def do_back(self) -> None:
         self.lab_app.do_back() if self.lab_app.trail else self.lab_app.show_screen("queue")
+
+
+def _where(problem: str, sweeps: int) -> str:
+    """The spec's sentence with its sweep counted as the form counts them, from 1; one alone goes without
+    saying.
+    """
+    found = re.search(r"sweep\[(\d+)\]\.", problem)
+    if found is None:
+        return problem
+    rest = problem[: found.start()] + problem[found.end() :]
+    return rest if sweeps < 2 else f"sweep {int(found[1]) + 1}: {rest}"
 
 
 def _first_comment(toml: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from rich.cells import cell_len
@@ -24,7 +24,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart
+from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
@@ -58,6 +58,7 @@ class Detail:
     probe: int | None
     trials: tuple[TrialRow, ...]
     curves: dict[int, Curve]
+    decided: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, lab: Any, job_id: int) -> Detail:
@@ -67,7 +68,9 @@ class Detail:
         probe = telling(job, probes)
         if probe is None:
             return cls(job_id, probes, None, (), {})
-        return cls(job_id, probes, probe.id, tuple(lab.trials(probe_id=probe.id)), lab.curves(probe.id))
+        every = lab.trials(job_id)
+        trials = tuple(t for t in every if t.probe_id == probe.id)
+        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), stopped_early(every))
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,10 @@ class QueueRequest:
     """The job of the panel at the side; 0: the first of the list; None: there is no panel."""
 
     def __call__(self, lab: Any) -> QueueData:
-        ids = lab.job_ids(self.query.where, self.order, self.study, archived=None if self.archived else False)
+        _RECENT.look(lab)
+        ids = _RECENT.ids(lab, self)
         if self.query.kappa:
             ids = _with_kappa(lab, ids, self)
-        running = tuple(lab.jobs(lab.job_ids(_in("running"), "queue", None)))
-        if self.order == "queue":
-            ids = _failed_first(ids, running, lab.job_ids(_in("failed"), "-finished", None))
         top = self.top
         if self.keep is not None and not (top < len(ids) and self.keep in ids[top : top + self.height]):
             try:
@@ -100,7 +101,7 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        return QueueData(ids, tuple(lab.jobs(wanted)), _RECENT.of(lab), self, self._detail(lab, ids))
+        return QueueData(ids, tuple(lab.jobs(wanted)), _RECENT.outlook(lab), self, self._detail(lab, ids))
 
     def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
         if self.side is None or not len(ids):
@@ -108,27 +109,45 @@ class QueueRequest:
         return Detail.read(lab, self.side if self.side in ids else ids[0])
 
 
-OUTLOOK_S = 2.0
-"""Seconds for which an outlook serves while no search begins or ends: at 12,700 searches it takes 35 ms of
-every look, twice all else."""
+KEPT_S = 2.0
+"""Seconds for which the list's order and the outlook serve while no event is written: at 12,700 searches they
+take 60 ms of every look, three times all else. What changes a search's state or place writes an event.
+"""
 
 
 class _Recent:
-    """The last outlook that was read, and of which lab; the poller's one thread alone asks."""
+    """The last ids and outlook that were read, and of which lab; the poller's one thread alone asks."""
 
     def __init__(self) -> None:
         self._lab: Any = None
-        self._counts: dict[str, int] = {}
+        self._event = 0
         self._at = 0.0
-        self._found: QueueOutlook | None = None
+        self._asked: tuple[Any, ...] = ()
+        self._ids: array[int] | None = None
+        self._outlook: QueueOutlook | None = None
 
-    def of(self, lab: Any) -> QueueOutlook:
-        """Read it anew where a search changed its state, or the last one is OUTLOOK_S old."""
-        now, counts = monotonic(), lab.counts()
-        known = self._lab is not None and self._lab() is lab and self._counts == counts
-        if self._found is None or not known or now - self._at >= OUTLOOK_S:
-            self._lab, self._counts, self._at, self._found = ref(lab), counts, now, read_outlook(lab)
-        return self._found
+    def look(self, lab: Any) -> None:
+        """Forget what may be true no more."""
+        now, event = monotonic(), lab.last_event_id()
+        known = self._lab is not None and self._lab() is lab and self._event == event
+        if not known or now - self._at >= KEPT_S:
+            self._lab, self._event, self._at = ref(lab), event, now
+            self._ids = self._outlook = None
+
+    def ids(self, lab: Any, request: QueueRequest) -> array[int]:
+        """The list; one that is filtered, or sorted by what training changes, is read each time."""
+        archived = None if request.archived else False
+        asked = (request.order, request.study, archived)
+        if request.query.where or request.order != "queue":
+            return cast("array[int]", lab.job_ids(request.query.where, *asked[:2], archived=archived))
+        if self._ids is None or self._asked != asked:
+            self._asked, self._ids = asked, lab.job_ids((), *asked[:2], archived=archived)
+        return self._ids
+
+    def outlook(self, lab: Any) -> QueueOutlook:
+        if self._outlook is None:
+            self._outlook = read_outlook(lab)
+        return self._outlook
 
 
 _RECENT = _Recent()
@@ -137,22 +156,6 @@ _RECENT = _Recent()
 def _turned(job_id: int, lab: Any) -> Detail:
     """The panel alone: the cursor moved, the list did not."""
     return Detail.read(lab, job_id)
-
-
-def _in(state: str) -> tuple[Any, ...]:
-    from store.filters import Condition
-
-    return (Condition("state", "=", state),)
-
-
-def _failed_first(ids: array[int], running: Sequence[JobRow], failed: array[int]) -> array[int]:
-    """What failed stands directly below what runs: there it is seen."""
-    if not len(failed):
-        return ids
-    bad, runs = set(failed), {job.id for job in running}
-    there = set(ids)
-    head = [i for i in ids if i in runs]
-    return array("q", [*head, *(i for i in failed if i in there), *(i for i in ids if i not in bad | runs)])
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
@@ -297,7 +300,16 @@ class QueuePane(TablePane["JobRow"]):
             return [head, (), text_line("no candidate yet", "dim")]
         top = min(len(detail.probes) + 3, max(6, (height - 2) // 2))
         style = model_style(job.model)
-        chart = bracket_chart(job, detail.probes, width, top, chosen=detail.probe, follows=True, style=style)
+        chart = bracket_chart(
+            job,
+            detail.probes,
+            width,
+            top,
+            chosen=detail.probe,
+            follows=True,
+            style=style,
+            decided=detail.decided,
+        )
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
         name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
         body = loss_plot(job, detail.trials, detail.curves, width, min(24, height - top - 3))

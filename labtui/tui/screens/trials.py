@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, Column, layout, table_lines
 from labtui.views import numbers as figures
+from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
@@ -25,18 +27,21 @@ COLUMNS = (
     Column("job", "job", 6, ">", sort="job"),
     Column("model", "model", 18, rank=3),
     Column("format", "format", 7, rank=4),
-    Column("lengths", "lengths", 9, rank=5),
+    Column("lengths", "lengths", 9, rank=6),
     Column("n", "N", 11, ">", sort="n"),
     Column("lr", "lr", 7, ">", rank=1, sort="lr"),
     Column("seed", "seed", 6, ">", rank=1, sort="seed"),
     Column("best", "best loss", 9, ">", sort="best_loss"),
-    Column("at", "at step", 9, ">", rank=6),
-    Column("steps", "steps", 9, ">", rank=2, sort="steps"),
-    Column("wall", "time", 7, ">", rank=7, sort="wall_s"),
-    Column("gen", "acc 2L", 6, ">", rank=8),
+    Column("loss", "loss", 6, rank=2, grow=1),
+    Column("steps", "steps", 9, ">", rank=5, sort="steps"),
+    Column("at", "at step", 9, ">", rank=7),
+    Column("wall", "time", 7, ">", rank=8, sort="wall_s"),
+    Column("gen", "acc 2L", 6, ">", rank=9),
 )
 WIDE = 180
 """Columns from which the curve is drawn unasked."""
+SIGHT = 60
+"""Rows above and below the window whose losses are read with it."""
 EXAMPLE = "outcome:success  lr<1e-3  model:lstm  n>=1000  job:12"
 
 
@@ -46,6 +51,8 @@ class TrialRowPlus:
 
     trial: TrialRow
     job: JobRow | None
+    curve: Curve | None = None
+    """Read for the rows in sight, and for SIGHT of them above and below."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,11 @@ class TrialsRequest:
     known: array[int] | None = None
     """The ids of the last reading where only another page is wanted."""
 
+    @property
+    def near(self) -> tuple[int, int]:
+        """The first and one past the last row whose losses are read."""
+        return max(0, self.top - SIGHT), self.top + self.height + SIGHT
+
     def __call__(self, lab: Any) -> TrialsData:
         ids = (
             self.known if self.known is not None else lab.trial_ids(self.query.where, self.order, self.study)
@@ -81,7 +93,10 @@ class TrialsRequest:
         wanted = ids[first : (self.top + self.height) // PAGE * PAGE + 2 * PAGE]
         trials = lab.trials_by_id(wanted)
         jobs = {j.id: j for j in lab.jobs(sorted({t.job_id for t in trials}))}
-        rows = tuple(TrialRowPlus(t, jobs.get(t.job_id)) for t in trials)
+        near = set(ids[slice(*self.near)])
+        rows = tuple(
+            TrialRowPlus(t, jobs.get(t.job_id), lab.curve(t.id) if t.id in near else None) for t in trials
+        )
         shown = self.keep if self.keep is not None else (ids[0] if len(ids) else None)
         curve = lab.curve(shown) if self.curve and shown is not None else None
         return TrialsData(ids, rows, curve, shown if self.curve else None, self)
@@ -99,6 +114,7 @@ def cells(row: TrialRowPlus, room: dict[str, int]) -> dict[str, Line]:
         "lr": ((figures.rate(t.lr), ""),),
         "seed": ((str(t.seed), ""),),
         "best": ((figures.loss(t.best_loss), "ok" if good else ""),),
+        "loss": _falls(row, room.get("loss", 0)),
         "at": ((figures.exact(t.best_step), "dim"),),
         "steps": ((figures.exact(t.steps), "dim"),),
         "wall": ((figures.duration(t.wall_s or None), "dim"),),
@@ -109,6 +125,15 @@ def cells(row: TrialRowPlus, room: dict[str, int]) -> dict[str, Line]:
         out["format"] = ((job.format, ""),)
         out["lengths"] = ((figures.lengths(job.distribution, job.length, job.min_length), ""),)
     return out
+
+
+def _falls(row: TrialRowPlus, width: int) -> Line:
+    """The validation loss over the whole budget of steps, in one line: from its highest down to eps."""
+    if row.curve is None or row.job is None:
+        return ()
+    top = max((v for v in row.curve.validation if math.isfinite(v)), default=0.0)
+    text = falling(row.curve, row.job.eps, top, max(1, row.job.steps), min(width, 32), 1)
+    return ((text[0] if text else "", "ok" if row.trial.outcome == "success" else "quiet"),)
 
 
 def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
@@ -153,6 +178,8 @@ class TrialsPane(TablePane[TrialRowPlus]):
         self.request = TrialsRequest()
         self.curve: Curve | None = None
         self.curve_of: int | None = None
+        self.near = (0, 0)
+        """The first and one past the last row whose losses were read."""
         self.curve_wanted: bool | None = None
         """Whether curves are drawn; None: nobody has said so, and they are where there is room."""
 
@@ -180,10 +207,11 @@ class TrialsPane(TablePane[TrialRowPlus]):
             self.window.replace(data.ids)
         self.window.feed((row.trial.id, row) for row in data.rows)
         self.curve, self.curve_of = data.curve, data.curve_of
+        self.near = data.request.near
 
     def moved(self) -> None:
         self.redraw()
-        if self.window.missing() or (self.curve_shown and self.curve_of != self.window.id):
+        if self._unread() or (self.curve_shown and self.curve_of != self.window.id):
             # Only the page is read again, not the ids of 190,000 trials.
             loader = replace(
                 self.request,
@@ -195,6 +223,11 @@ class TrialsPane(TablePane[TrialRowPlus]):
             )
             self.lab_app.poller.turn(self.key, loader, self.loader())
 
+    def _unread(self) -> bool:
+        """Whether a row in sight, or its losses, are not read."""
+        first, last = self.window.top, self.window.top + self.window.height
+        return self.window.missing() or not (self.near[0] <= first and last <= self.near[1])
+
     # Drawing
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
@@ -205,7 +238,8 @@ class TrialsPane(TablePane[TrialRowPlus]):
             plot_room = min(16, room // 2)
         table_width = width if not self.curve_shown or width < 130 else width * 3 // 5
         self.table_top, self.table_width = 1, table_width
-        columns = layout(COLUMNS, table_width - 2)
+        wide = [replace(c, width=12) if c.key == "loss" and table_width >= 110 else c for c in COLUMNS]
+        columns = layout(wide, table_width - 2)
         table = table_lines(
             self.window, columns, table_width, room - plot_room, cells, sort=self.request.order
         )
