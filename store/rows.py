@@ -24,16 +24,21 @@ SupervisorState = Literal["running", "holding", "draining", "waiting", "stopped"
 """holding: starts nothing new; draining: ends after the running probes; waiting: for disk space or memory."""
 
 
-Failure = Literal["failed", "out of memory", "device lost", "lost", "stale"]
+Failure = Literal["failed", "out of memory", "device lost", "lost", "stale", "needs your word"]
 """Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale:
 no sign of it.
 """
+GOALS = ("min", "max")
+"""What the column ``distribution`` holds of a program."""
+NEEDS_WORD = "needs_your_word"
+"""The first line of the reason of a queued job whose program this user has not allowed here."""
 FAILURES: dict[str, Failure] = {
     "failed": "failed",
     "out_of_memory": "out of memory",
     "device": "device lost",
     "lost": "lost",
     "stale": "stale",
+    "needs_your_word": "needs your word",
 }
 """The first line of a job's reason -> what it is called."""
 
@@ -59,11 +64,15 @@ class JobRow:
     """Kind: transformer, lstm, dense_ssm, or a plugin's name."""
     model_label: str
     format: Word
+    """Of a program: its metric."""
     distribution: Word
+    """Of a program: its goal, ``min`` or ``max``; losses of ``max`` are the metric's negative."""
     length: int
+    """0: of a program."""
     min_length: int
     strategy: Word
     eps: float
+    """Of a program: its threshold, in the metric."""
     n_max: int
     trials_per_probe: int
     steps: int
@@ -107,6 +116,16 @@ class JobRow:
     """``paused`` or ``cancelled``: asked for while it runs, and not yet so."""
     failure: Failure | None = None
     """Of a failed job, or of a queued one that is tried again: what ended its last run."""
+
+    @property
+    def program(self) -> bool:
+        """Its trials are a program's."""
+        return self.distribution in GOALS
+
+    @property
+    def needs_word(self) -> bool:
+        """It waits for its user to allow its program here."""
+        return self.state == "queued" and self.failure == FAILURES[NEEDS_WORD]
 
 
 @dataclass(frozen=True)

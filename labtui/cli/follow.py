@@ -81,6 +81,11 @@ class Follower:
                     last_line = self._tell_state(jobs, now, last_line)
             if self._alive():
                 last_alive = now
+            elif asked := [str(job.id) for job in live if job.needs_word]:
+                raise WorkFailed(
+                    f"{len(asked)} searches run a program and wait for your word: labtui allow "
+                    + " ".join(asked[:5])
+                )
             elif now - last_alive > self._lost_s:
                 raise WorkFailed(
                     "the supervisor has ended and work is left; see labtui logs, then labtui daemon start"

@@ -55,6 +55,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
+        if "_ARGCOMPLETE" in os.environ:
+            from labtui.cli.completion import complete  # loads argcomplete, for a shell that asks alone
+
+            complete(os.environ)
         args = parse(argv)
         args.run = args.run or screen.run
         return Context(args).run()

@@ -25,8 +25,11 @@ TAKE_A_WORD = ("--lab", "--screen")
 """Options before the command that take the next word."""
 
 
-def build(words: Sequence[str] | None = None) -> Parser:
-    """Build the parser of the command that ``words`` name; without words that of every command."""
+def build(words: Sequence[str] | None = None, *, names: bool = False) -> Parser:
+    """Build the parser of the command that ``words`` name; without words that of every command.
+
+    ``names``: the other commands too, by their names alone (a shell that completes asks for no more).
+    """
     parser = Parser(
         prog="labtui",
         usage="labtui [OPTION ...] [COMMAND ...]",
@@ -38,16 +41,17 @@ def build(words: Sequence[str] | None = None) -> Parser:
     parser.add_argument("--plain", action="store_true", help="text instead of the screens")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     parser.add_argument("--slow", action="store_true", help="for slow links: fewer updates")
-    names = ", ".join(SCREENS)
-    parser.add_argument("--screen", choices=SCREENS, metavar="NAME", help=f"begin with {names}")
+    screens = ", ".join(SCREENS)
+    parser.add_argument("--screen", choices=SCREENS, metavar="NAME", help=f"begin with {screens}")
     parser.set_defaults(run=None, writes=False)
     commands = parser.add_subparsers(
         metavar="COMMAND", prog="labtui", parser_class=Parser, help=argparse.SUPPRESS
     )
-    for entry in ENTRIES.values() if words is None else _named(words):
-        entry.arguments(
-            commands.add_parser(entry.name, description=sentence(entry.text), parents=[shared(again=True)])
-        )
+    wanted = list(ENTRIES.values()) if words is None else _named(words)
+    for entry in ENTRIES.values() if names else wanted:
+        made = commands.add_parser(entry.name, description=sentence(entry.text), parents=[shared(again=True)])
+        if entry in wanted:
+            entry.arguments(made)
     return parser
 
 

@@ -105,7 +105,7 @@ def refuse_second(context: Context) -> None:
 
 def start(context: Context) -> None:
     """Start the supervisor, detached from the terminal, where none runs."""
-    writing.require_torch()
+    writing.require_torch(context.lab_path)
     words = options(context)
     if alive(context.lab_path) and not client.outdated(context.lab_path):
         told = client.status(context.lab_path)
@@ -134,7 +134,7 @@ class Foreground:
     """
 
     def __init__(self, context: Context, *words: str) -> None:
-        writing.require_torch()
+        writing.require_torch(context.lab_path)
         self._context = context
         self._child: subprocess.Popen[str] | None = None
         self._ended_by = 0

@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 NO_TORCH = "training needs torch, which is not installed; add it with: pip install 'labtui[train]'"
 
 
-def require_torch() -> None:
-    """Raises WorkFailed where torch is missing; looks for it without loading it."""
-    if find_spec("torch") is None:
+def require_torch(path: Path | None = None) -> None:
+    """Raises WorkFailed where torch is missing and wanted; looks for it without loading it.
+
+    Args:
+        path: of a lab: programs need no torch, so one whose jobs to do are all programs wants none.
+    """
+    if find_spec("torch") is None and not (path is not None and _programs_alone(path)):
         raise WorkFailed(NO_TORCH)
+
+
+def _programs_alone(path: Path) -> bool:
+    from store.filters import Condition
+    from store.read import open_lab
+
+    with open_lab(path) as lab:
+        ids = [i for s in ("queued", "running", "paused") for i in lab.job_ids((Condition("state", "=", s),))]
+        return bool(ids) and all(row.program for row in lab.jobs(ids))
 
 
 def create_or_open(path: Path) -> None:

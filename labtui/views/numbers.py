@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from labtui.text import clean
 from runners.verdict import Result, diverged
+from store.rows import GOALS
 
 if TYPE_CHECKING:
     from store.rows import JobRow
@@ -306,7 +307,9 @@ def size_bytes(n: float) -> str:
 
 
 def lengths(distribution: str, length: int, min_length: int) -> str:
-    """Which input lengths: ``n=5``, ``2..7``, ``2..7 s2l``."""
+    """Which input lengths: ``n=5``, ``2..7``, ``2..7 s2l``; a program has none."""
+    if distribution in GOALS:
+        return ""
     if distribution == "fixed":
         return f"n={length}"
     return f"{min_length}..{length}" + (" s2l" if distribution == "short_to_long" else "")

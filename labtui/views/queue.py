@@ -144,6 +144,8 @@ def cells(
     sign, word, style = state_of(job, supervised)
     if job.state == "failed":
         word = SHORT.get(job.failure or "", word)
+    elif job.needs_word:
+        word, style = "your word", "warn"
     elif running and "grid" not in room and job.current_n is not None:
         word = f"{job.progress:.0%}"
     grid: Line = ()
@@ -237,6 +239,8 @@ def state_text(job: JobRow, supervised: bool = True) -> str:
         return f"failed: {lines[-1]}" if lines and lines[-1] != "failed" else "failed"
     if job.state == "failed":
         return f"failed: {job.failure}"
+    if job.needs_word and job.failure is not None:
+        return job.failure
     return (
         f"queued again: {job.failure}"
         if job.state == "queued" and job.failure

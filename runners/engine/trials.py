@@ -120,6 +120,14 @@ class Trials:
                 ended += self._supersede(winner.probe, winner.seed if winner.stop == "seed" else None)
         return ended
 
+    def end(self, i: int, outcome: Outcome) -> list[int]:
+        """End one trial so, and with a success the live ones of its scope; their indices."""
+        self.all[i].outcome = outcome
+        winner = self.all[i].member
+        if outcome is not Outcome.SUCCESS or winner.stop == "never":
+            return [i]
+        return [i, *self._supersede(winner.probe, winner.seed if winner.stop == "seed" else None)]
+
     def drop(self, probes: Iterable[str]) -> list[int]:
         """End all live trials of these probes as superseded."""
         return [i for probe in probes for i in self._supersede(probe, None)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runners.engine.types import Plan, shape_key
 from runners.pool.state import Run, Slot, WorkItem
 from runners.search import speculate
+from runners.spec import Job
 
 
 @dataclass
@@ -37,12 +39,38 @@ def ahead(run: Run, width: int) -> list[WorkItem]:
     return [WorkItem(run, c, True) for c in wanted if c.n not in run.probes and c.n != run.progress.next.n]
 
 
+@dataclass
+class Shares:
+    """How many assignments of a program a device has, where the program says how many it may."""
+
+    taken: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def fits(self, slot: Slot, run: Run) -> bool:
+        """One more may run there."""
+        program = run.job.program
+        return program is None or program.slots is None or self.taken[_share(slot, run.job)] < program.slots
+
+    def take(self, slot: Slot, job: Job) -> None:
+        """One more runs there."""
+        if job.program is not None and job.program.slots is not None:
+            self.taken[_share(slot, job)] += 1
+
+
+def _share(slot: Slot, job: Job) -> tuple[str, str]:
+    assert job.program is not None
+    return slot.device.id, repr((job.program.command, job.program.function, job.program.cwd))
+
+
 Capacity = Callable[[Slot, Run], int]
 """Members of a job's shape that a slot trains at once at full profit; 0: not known, nothing is packed."""
 
 
 def allot(
-    free: Sequence[Slot], items: Iterable[WorkItem], extra: Iterable[WorkItem], capacity: Capacity
+    free: Sequence[Slot],
+    items: Iterable[WorkItem],
+    extra: Iterable[WorkItem],
+    capacity: Capacity,
+    shares: Shares | None = None,
 ) -> list[Batch]:
     """Hand the items to the free slots.
 
@@ -55,27 +83,34 @@ def allot(
         items: in the order of the queue.
         extra: speculative ones, most useful first.
         capacity: how many members a slot profits from.
+        shares: what programs have already.
     """
+    shares = shares or Shares()
     slots = list(free)
     batches: list[tuple[Slot, list[WorkItem]]] = []
     left: list[WorkItem] = []
     items = list(items)
     at_home = {id(w.run.slot) for w in items[: len(slots)] if w.run.slot is not None}
     for item in items:
-        if not slots:
+        fit = [s for s in slots if shares.fits(s, item.run)]
+        if not fit:
             left.append(item)
             continue
-        home = next((s for s in slots if s is item.run.slot), None)
+        home = next((s for s in fit if s is item.run.slot), None)
         # A search without a home leaves the others' homes alone while there is another slot.
-        slot = home or next((s for s in slots if id(s) not in at_home), slots[0])
+        slot = home or next((s for s in fit if id(s) not in at_home), fit[0])
         slots.remove(slot)
+        shares.take(slot, item.run.job)
         batches.append((slot, [item]))
     for item in left:
         _join(batches, item, capacity)
     for item in extra:
-        if slots:
-            batches.append((slots.pop(0), [item]))
-        else:
+        fit = [s for s in slots if shares.fits(s, item.run)]
+        if fit:
+            slots.remove(fit[0])
+            shares.take(fit[0], item.run.job)
+            batches.append((fit[0], [item]))
+        elif not slots:
             _join([x for x in batches if x[0].kind != "cpu"], item, capacity)
     return [Batch(slot, pack) for slot, pack in batches]
 

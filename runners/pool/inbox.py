@@ -132,6 +132,6 @@ def give_back(
 
 def _measure(state: SupervisorState, slot: Slot, assignment: Assignment, message: m.Finished) -> None:
     steps = sum(p.steps() for p in assignment.probes.values())
-    if message.train_s > 0.2 and steps and not assignment.resumed:
+    if assignment.job.program is None and message.train_s > 0.2 and steps and not assignment.resumed:
         job = assignment.job
         state.speeds.append((job.model.label, job.lengths.length, slot.plan_key, steps / message.train_s))

@@ -268,7 +268,7 @@ def _progress(state: SupervisorState, tx: Tx, probe: WorkItem) -> None:
         tx,
         probe.id,
         step=max((t.step for t in probe.trials), default=0),
-        fraction=probe.fraction(probe.run.job.training.steps),
+        fraction=probe.fraction(probe.run.job.budget),
         best_loss=best if math.isfinite(best) else None,
         member_steps=probe.steps(),
         wall_s=probe.wall_s(state.clock()),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from runners.engine.types import Member, Plan, shape_key
 from runners.pool import checkpoints
 from runners.pool import protocol as m
-from runners.pool.choose import Batch, ahead, allot, waiting
+from runners.pool.choose import Batch, Shares, ahead, allot, waiting
 from runners.pool.persist import Replayed, adopt, blaming, replay_job
 from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import (
@@ -26,6 +26,7 @@ from runners.pool.state import (
     log,
     members_of,
 )
+from runners.programs import consent
 from runners.search import Candidate
 from runners.spec import Job, PluginModel, SpecError
 from runners.spec.plugins import MODELS, find
@@ -89,7 +90,10 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
             fresh.clear()
             items = _items(state, tx, most + PACK_AHEAD, fresh)
         extra = _extra(state, items, fresh) if state.options.speculate else []
-        batches = allot(free, items, extra, lambda slot, run: _capacity(state, tx, slot, run))
+        shares = Shares()
+        for assignment in state.assignments:
+            shares.take(assignment.slot, assignment.job)
+        batches = allot(free, items, extra, lambda slot, run: _capacity(state, tx, slot, run), shares)
         started = {w.run.id: batch.slot.device.id for batch in batches for w in batch.items}
         for run, _ in fresh:
             if run.id in started:
@@ -103,7 +107,7 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
     for batch in batches:
         _hand_out(state, batch)
     taken = {id(w) for batch in batches for w in batch.items}
-    short = sum(1 for w in items if id(w) not in taken)
+    short = sum(1 for w in items if id(w) not in taken and all(shares.fits(s, w.run) for s in state.slots))
     _make_room(state, short)
     left = short + sum(1 for w in extra if id(w) not in taken)
     return min(unstaffed, max(0, len(state.assignments) + left - staffed))
@@ -138,22 +142,41 @@ def _items(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Rep
         item = waiting(run) if run is not None else None
         if item is not None:
             keyed.append(((-row.priority, 0, place), item))
-    for place, row in enumerate(jobs.queued(tx, limit=most)):
-        opened = _open(state, tx, row)
-        if opened is None:
-            continue
-        fresh.append(opened)
-        run, replayed = opened
-        if replayed.progress.next is not None:
-            keyed.append(((-row.priority, 1, place), WorkItem(run, replayed.progress.next)))
+    _ask_again(state, tx)
+    seen: list[int] = []
+    while rows := jobs.queued(tx, limit=most - len(fresh), after=seen):
+        for row in rows:
+            seen.append(row.id)
+            opened = _open(state, tx, row)
+            if opened is None:
+                continue
+            fresh.append(opened)
+            run, replayed = opened
+            if replayed.progress.next is not None:
+                keyed.append(((-row.priority, 1, len(seen)), WorkItem(run, replayed.progress.next)))
+        if len(fresh) >= most:
+            break
     keyed.sort(key=lambda pair: pair[0])
     return [item for _, item in keyed][:most]
+
+
+def _ask_again(state: SupervisorState, tx: Tx) -> None:
+    """Where a person has allowed something since, the jobs that wait for a word are looked at anew."""
+    now = consent.changed_at()
+    if state.unallowed and now != state.allowed_at:
+        jobs.due_now(tx, sorted(state.unallowed))
+        state.unallowed.clear()
+    state.allowed_at = now
 
 
 def _open(state: SupervisorState, tx: Tx, row: QueuedJob) -> tuple[Run, Replayed] | None:
     """A queued job as a run; None if it is over already or cannot be read (then it is done or failed)."""
     try:
         job = Job.from_json(row.spec_json)
+        if job.program is not None and not consent.allowed(job):
+            state.unallowed.add(row.id)
+            jobs.needs_word(tx, row.id)
+            return None
         run = Run(row.id, job, row.attempt, row.crashes, solo=row.crashes > 0)
         replayed = replay_job(tx, run, write=False)
     except (ValidationError, ValueError, Illegal) as error:
@@ -215,7 +238,7 @@ def _extra(
 
 
 def _capacity(state: SupervisorState, tx: Tx, slot: Slot, run: Run) -> int:
-    if not state.options.pack:
+    if not state.options.pack or run.job.program is not None:
         return 0
     plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.calibration_key))
     if plan is None:
@@ -363,7 +386,7 @@ def _holds(members: Sequence[Member], probe: WorkItem) -> bool:
 def _hint(state: SupervisorState, probe: WorkItem, slot: Slot) -> None:
     """Have the data of the likely next candidates made ready while this one trains."""
     run = probe.run
-    if slot.worker is None or run.progress is None:
+    if slot.worker is None or run.progress is None or run.job.program is not None:
         return
     likely: list[Candidate] = [w.candidate for w in ahead(run, HINTS + 1) if w.candidate.seeds is None][
         :HINTS

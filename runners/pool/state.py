@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,8 @@ class WorkItem:
 
     def fraction(self, budget: int) -> float:
         """Share of the grid's steps that is done, an ended trial counting as whole."""
-        done = sum(1.0 if t.over or t.ended is not None else min(1.0, t.step / budget) for t in self.trials)
+        each = budget or math.inf  # a program may not say how many steps it takes
+        done = sum(1.0 if t.over or t.ended is not None else min(1.0, t.step / each) for t in self.trials)
         return done / len(self.trials)
 
     def wall_s(self, now: float) -> float:
@@ -245,7 +247,7 @@ def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[
     if generalise:  # what is tested at twice the length must depend on the spec alone, so nothing ends early
         stop = "never"
     return tuple(
-        Member(probe.key, probe.candidate.n, t.lr, t.seed, search.eps, stop, generalise)  # type: ignore[arg-type]
+        Member(probe.key, probe.candidate.n, t.lr, t.seed, run.job.bound, stop, generalise)  # type: ignore[arg-type]
         for t in sorted(probe.trials, key=lambda t: -wins.get((t.lr, t.seed), 0))
     )
 
@@ -337,6 +339,10 @@ class SupervisorState:
     """Why work stands still: no room, no memory, no worker starts."""
     obstacle: str = ""
     """Why nothing new begins: no checkpoint could be kept."""
+    unallowed: set[int] = field(default_factory=set)
+    """Queued jobs whose program this user has not allowed."""
+    allowed_at: float = 0.0
+    """When what is allowed was last changed."""
     lost: list[Device] = field(default_factory=list)
     """Devices that went, not yet told to the lab."""
     serial: int = 0
@@ -392,7 +398,10 @@ class SupervisorState:
         if assignment.stopping in (mode, "discard") or assignment.slot.worker is None:
             return
         assignment.stopping = mode
-        assignment.stop_by = self.clock() + (self.options.stop_s if patience_s is None else patience_s)
+        patience = self.options.stop_s if patience_s is None else patience_s
+        if assignment.job.program is not None:
+            patience = max(patience, assignment.job.program.grace + 2.0)
+        assignment.stop_by = self.clock() + patience
         assignment.slot.worker.send(m.Stop(assignment.tag, mode))
 
     def forget(self, probe: WorkItem) -> None:

@@ -31,6 +31,7 @@ from runners.engine.types import (
     Checkpointed,
     Control,
     Ended,
+    EngineError,
     EngineEvent,
     Evaluated,
     Member,
@@ -43,6 +44,7 @@ from runners.interrupt import Interrupted, Listener
 from runners.pool import protocol as m
 from runners.pool.protocol import MessageError, encode
 from runners.pool.thinning import ThinCurve
+from runners.programs.trainer import ProgramError, ProgramTrainer
 from runners.spec import Job
 
 BEAT_S = 1.0
@@ -127,6 +129,7 @@ class Worker:
         self._quit = threading.Event()
         self._stops = 0
         self._written = threading.Event()
+        self._grace_s = GRACE_S
         self._go = threading.Event()
         self._go.set()
         self._trainer: type[TrainerLike] | None = None
@@ -136,7 +139,12 @@ class Worker:
         """Until the supervisor says quit or goes away."""
         for target in (self._read, self._write, self._beat):
             threading.Thread(target=target, daemon=True, name=target.__name__).start()
-        self._trainer = load_trainer(self._trainer_name)
+        try:
+            self._trainer = load_trainer(self._trainer_name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            _log("worker: there is no torch here; programs alone can be run")
         gc.collect()
         gc.freeze()  # what was imported stays: a collection between two assignments takes 1 ms instead of 100
         torch = sys.modules.get("torch")
@@ -168,7 +176,7 @@ class Worker:
             if self._control is not None:
                 self._control.stop = "checkpoint"
         self._work.put(None)
-        watchdog = threading.Timer(GRACE_S, os._exit, (3,))
+        watchdog = threading.Timer(self._grace_s, os._exit, (3,))
         watchdog.daemon = True
         watchdog.start()
 
@@ -226,7 +234,8 @@ class Worker:
             assignment = tag.assignment if tag is not None else ""
             rss = 0
             with contextlib.suppress(psutil.Error):
-                rss = int(self._process.memory_info().rss)
+                mine = [self._process, *(self._process.children(recursive=True) if tag is not None else ())]
+                rss = sum(int(p.memory_info().rss) for p in mine)
             self._send(m.Beat(assignment, silent, rss))
             time.sleep(BEAT_S)
 
@@ -257,10 +266,14 @@ class Worker:
                     torch.cuda.empty_cache()
 
     def _train(self, train: m.Train, control: WatchedControl) -> None:
-        assert self._trainer is not None
         began = time.monotonic()
-        trainer = self._trainer(
-            Job.from_json(train.job),
+        job = Job.from_json(train.job)
+        kind: Any = self._trainer if job.program is None else ProgramTrainer
+        if kind is None:
+            raise EngineError("this search trains with torch, which is not installed here")
+        self._grace_s = max(GRACE_S, job.program.grace + 10.0 if job.program is not None else 0.0)
+        trainer = kind(
+            job,
             train.members,
             device=train.device,
             plan=train.plan,
@@ -359,6 +372,8 @@ a job's."""
 
 
 def _failure(tag: m.Tag, error: Exception) -> m.Failed:
+    if isinstance(error, ProgramError):
+        return m.Failed(tag, "failed", str(error)[:1000], error.log[-4000:])
     text = f"{type(error).__name__}: {error}"[:1000]
     names = {c.__name__ for c in type(error).__mro__}
     trace = io.StringIO()

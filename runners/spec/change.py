@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runners.spec.errors import SpecError
-from runners.spec.job import Job
+from runners.spec.job import Job, numbered
 from runners.spec.load import NamedJob
 from runners.spec.plugins import check_models
 from runners.spec.sentences import first_problem
@@ -136,7 +136,13 @@ def _put(holder: dict[str, Any], path: list[str], value: Any, setting: str) -> N
         return
     if path == ["L"] and "lengths" in holder:
         path = ["lengths", "length"]
+    if path[0] == "program":
+        path = ["model", *path[1:]]
+    if path[0] == "grid" and len(path) == 2 and (axes := holder.get("grid", {}).get("axes")):
+        path = ["grid", *(["axes", path[1]] if path[1] in axes else [path[1]])]
+    outer = holder
     for part in path[:-1]:
+        outer = holder
         inner = holder.get(part)
         if isinstance(inner, list) and len(inner) == 1:  # a sweep's axis with one value
             inner = inner[0]
@@ -145,6 +151,8 @@ def _put(holder: dict[str, Any], path: list[str], value: Any, setting: str) -> N
         holder = inner
     old = holder.get(path[-1])
     holder[path[-1]] = [value] if isinstance(old, list) and not isinstance(value, list) else value
+    if path[-2:-1] == ["axes"]:
+        outer["learning_rates"] = list(numbered(holder))
     if path == ["lengths", "length"] or (path[-1] == "length" and holder.get("distribution") == "fixed"):
         if holder.get("distribution") == "fixed":
             holder["min_length"] = value

@@ -28,7 +28,8 @@ from runners.spec.model import (
     PluginModel,
     Transformer,
 )
-from runners.spec.study import Overrides, Study, Sweep
+from runners.spec.program import Program
+from runners.spec.study import Overrides, Sharing, Study, Sweep
 from runners.spec.task import (
     Automaton,
     Dihedral,
@@ -70,6 +71,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ('Model `kind = "mamba"`', Mamba),
     ('Model `kind = "pd_ssm"`', PDSSM),
     ('Model `kind = "plugin"`', PluginModel),
+    ("`[program]`", Program),
+    ("`[sharing]`", Sharing),
 )
 
 

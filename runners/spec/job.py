@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import product
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from runners.spec.base import Spec
 from runners.spec.model import Model
+from runners.spec.program import OWN, Axes, Name, Program, Value, shown
 from runners.spec.space import LengthShare, shares
 from runners.spec.task import Automaton, Task
 from runners.spec.version import SCIENCE_VERSION
@@ -52,8 +56,15 @@ class Lengths(Spec):
         return range(self.min_length, self.length + 1)
 
 
+def numbered(axes: Mapping[str, Sequence[Value]]) -> tuple[float, ...]:
+    """The numbers of a program's settings: 1, 2, ... for every combination of its axes."""
+    return tuple(map(float, range(1, prod(map(len, axes.values())) + 1)))
+
+
 class Grid(Spec):
     """The trials of one candidate N: every learning rate with every seed."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("axes",)
 
     learning_rates: Annotated[
         tuple[Annotated[float, Field(gt=0, le=10)], ...], Field(min_length=1, max_length=64)
@@ -73,13 +84,25 @@ class Grid(Spec):
         50,
     )
     """Each keys five random streams: data, validation split, initial parameters, batch order, dropout."""
+    axes: dict[Name, Annotated[tuple[Value, ...], Field(min_length=1, max_length=64)]] = {}
+    """Of a program: every combination of these values is a setting, told by its number where others have a
+    learning rate."""
 
     @model_validator(mode="after")
     def _check(self) -> Grid:
-        for what, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds)):
+        filled = ((name, tuple(map(shown, values))) for name, values in self.axes.items())
+        for what, values in (("learning_rates", self.learning_rates), ("seeds", self.seeds), *filled):
             if len(set(values)) < len(values):
                 raise ValueError(f"{what} has the same value twice; expected distinct values")
+        if self.axes and self.learning_rates != numbered(self.axes):
+            raise ValueError("learning_rates do not number the axes; expected 1, 2, ... for each combination")
         return self
+
+    def setting(self, number: float) -> dict[str, Value]:
+        """The values of a program's setting, by the number that its trials have as learning rate."""
+        combinations = list(product(*self.axes.values()))
+        chosen = combinations[int(number) - 1] if 1 <= number <= len(combinations) else ()
+        return dict(zip(self.axes, chosen, strict=False))
 
     @property
     def members(self) -> tuple[tuple[float, int], ...]:
@@ -177,18 +200,45 @@ class Job(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Job:
-        if self.task.kind != "plugin":
+        if (self.task.kind == "axes") != (self.model.kind == "program"):
+            raise ValueError("model and task do not fit together; expected a program with axes, or neither")
+        if self.program is not None and self.search.n_max is None:
+            raise ValueError("n_max is missing; expected the most examples that the program can be given")
+        if isinstance(self.task, Axes) and self.program is not None and self.program.command:
+            unfilled = set(self.program.placeholders) - {*OWN, *self.task.values, *self.grid.axes}
+            if unfilled:
+                raise ValueError(f"model wants {{{min(unfilled)}}} filled; expected an axis of that name")
+        if self.task.kind not in ("plugin", "axes"):
             _ = self.shares
         return self
 
+    @property
+    def program(self) -> Program | None:
+        """The program that is its model, if it is one."""
+        return self.model if isinstance(self.model, Program) else None
+
+    @property
+    def bound(self) -> float:
+        """A trial succeeds at the first evaluation with a loss below this."""
+        return self.search.eps if self.program is None else self.program.bound
+
+    @property
+    def budget(self) -> int:
+        """Steps that a trial has; 0: a program that does not say."""
+        return self.training.steps if self.program is None else self.program.steps or 0
+
     @cached_property
     def shares(self) -> tuple[LengthShare, ...]:
-        """The validation split of every length."""
+        """The validation split of every length; none of a program."""
+        if self.program is not None:
+            return ()
         return shares(self.task.n_tokens, self.lengths.range, self.training.validation_size)
 
     @property
     def training_space(self) -> int:
         """How many sequences may train: the largest N that the task allows."""
+        if self.program is not None:
+            return self.n_max_asked
         return sum(s.training for s in self.shares)
 
     @property
@@ -211,6 +261,7 @@ class Job(Spec):
     def coarse(self) -> bool:
         """N* of one digit: one length with few sequences to train on, or a low N_max."""
         few = self.lengths.distribution == "fixed" and self.training_space < COARSE_TRAINING
+        few = few and self.program is None
         return few or self.n_max < COARSE_N_MAX
 
     @property
@@ -231,6 +282,10 @@ class Job(Spec):
         if isinstance(self.task, Automaton):
             kept = ("kind", "table", "start", "output", "shared")
             data["task"] = {key: data["task"][key] for key in kept if key in data["task"]}
+        if self.program is not None:
+            data["model"] = self.program.defining(data["model"])
+            del data["format"], data["lengths"], data["training"], data["generalisation"]
+            del data["search"]["eps"]
         unused = {
             "log": ("multiplier", "relative_width", "seed_budget", "ladder"),
             "paper": ("rtol", "relative_width", "seed_budget", "ladder"),
@@ -249,7 +304,9 @@ class Job(Spec):
 
     @property
     def label(self) -> str:
-        """A short name for a table: ``Z3 acot L=2..7 dense_ssm 16``."""
+        """A short name for a table: ``Z3 acot L=2..7 dense_ssm 16``, or ``digits knn`` of a program."""
+        if self.program is not None:
+            return f"{self.model.label} {self.task.label}".rstrip()
         lengths = (
             f"n={self.lengths.length}"
             if self.lengths.distribution == "fixed"

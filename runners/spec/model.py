@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from runners.spec.base import Spec
+from runners.spec.program import Program
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Scale = Annotated[float, Field(gt=0, le=100)]
@@ -328,7 +329,18 @@ def _param(value: JsonValue) -> str:
 
 
 Model = Annotated[
-    Transformer | LSTM | DenseSSM | RNN | GRU | SLSTM | Diagonal | DeltaNet | Mamba | PDSSM | PluginModel,
+    Transformer
+    | LSTM
+    | DenseSSM
+    | RNN
+    | GRU
+    | SLSTM
+    | Diagonal
+    | DeltaNet
+    | Mamba
+    | PDSSM
+    | PluginModel
+    | Program,
     Field(discriminator="kind"),
 ]
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from runners.spec.base import Spec
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
 from runners.spec.model import Model
+from runners.spec.program import Axes, Name, Value, shown
 from runners.spec.task import Task
 
 Length = Annotated[int, Field(ge=2, le=10_000)]
@@ -26,6 +27,24 @@ class Overrides(Spec):
     """Replaces the sweep's ``search`` as a whole."""
     grid: Grid | None = None
     """Replaces the sweep's ``grid`` as a whole."""
+
+
+class Sharing(Spec):
+    """Of a program: kappa over the values of one axis (docs/programs.md)."""
+
+    over: Name
+    """The axis."""
+    parts: Annotated[tuple[Value, ...], Field(min_length=2, max_length=1000)]
+    """Its values one by one: the N* of the sum."""
+    joint: Value
+    """Its value that stands for all of them together."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Sharing:
+        filled = [*map(shown, self.parts), shown(self.joint)]
+        if len(set(filled)) < len(filled):
+            raise ValueError("parts or joint has the same value twice; expected distinct values")
+        return self
 
 
 class Sweep(Spec):
@@ -57,6 +76,8 @@ class Sweep(Spec):
     """Sections that replace the above for the joint job."""
     generalisation: bool = False
     """Test the joint job at 2L."""
+    sharing: Sharing | None = None
+    """Of a program: what its cells' kappa is over; None: N* alone."""
 
     @model_validator(mode="after")
     def _check(self) -> Sweep:
@@ -75,6 +96,8 @@ class Sweep(Spec):
         cheap, to refuse what is too large.
         """
         each = len(self.task) * len(self.model) * len(self.format)
+        if self.sharing is not None:
+            return each * (len(self.sharing.parts) + 1)
         if self.measure == "joint":
             return each * len(self.distribution) * len(self.L)
         per_l = sum(L - self.min_length + 2 for L in self.L)
@@ -92,7 +115,8 @@ class Sweep(Spec):
 
 @dataclass(frozen=True)
 class Part:
-    """One job of a cell; ``n`` is its length for a term of the sum, None for the joint job."""
+    """One job of a cell; ``n`` is its length for a term of the sum (of a program its place among the parts),
+    None for the joint job."""
 
     job: Job
     n: int | None
@@ -146,6 +170,9 @@ class Study(Spec):
 
 
 def _cells(sweep: Sweep) -> Iterator[Cell]:
+    if sweep.sharing is not None:
+        yield from _sharing_cells(sweep, sweep.sharing)
+        return
     for task, model, fmt, distribution, L in product(
         sweep.task, sweep.model, sweep.format, sweep.distribution, sweep.L
     ):
@@ -175,3 +202,23 @@ def _cells(sweep: Sweep) -> Iterator[Cell]:
                 for n in range(low, L + 1)
             )
         yield Cell(task, model, fmt, L, distribution, low, Part(joint, None), parts)
+
+
+def _sharing_cells(sweep: Sweep, sharing: Sharing) -> Iterator[Cell]:
+    for task, model in product(sweep.task, sweep.model):
+        if not isinstance(task, Axes):
+            raise ValueError("sharing is of a program; expected axes")
+        joint, *parts = (
+            Job(
+                task=Axes(values={**task.values, sharing.over: value}),
+                model=model,
+                format="outcome",
+                lengths=Lengths(distribution="fixed", length=2),
+                grid=sweep.grid,
+                training=sweep.training,
+                search=sweep.search,
+            )
+            for value in (sharing.joint, *sharing.parts)
+        )
+        terms = tuple(Part(job, n) for n, job in enumerate(parts, 1))
+        yield Cell(joint.task, model, "outcome", len(parts), "fixed", 1, Part(joint, None), terms)

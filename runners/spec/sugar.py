@@ -16,6 +16,7 @@ from typing import Any
 from runners.spec.errors import SpecError
 from runners.spec.named_tasks import named_task
 from runners.spec.plugins import resolve_task
+from runners.spec.program_sugar import ProgramSugar
 from runners.spec.sentences import Keys, dotted, line_of
 
 _AXES = ("task", "model", "format", "L", "distribution")
@@ -52,6 +53,8 @@ class Sugar:
         Raises:
             SpecError: a model that is not defined, a table file or plugin that fails, neither sweep nor job.
         """
+        if "program" in data:
+            return ProgramSugar(self._error, self._folder, self._origins).resolve(data)
         data = dict(data)
         models = data.pop("models", {})
         if not isinstance(models, dict):

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from runners.spec.base import Spec
+from runners.spec.program import Axes
 
 MAX_TOKENS = 1_000
 MAX_STATES = 5_040
@@ -223,7 +224,7 @@ class Product(Spec):
     @property
     def _flat(
         self,
-    ) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton | PluginTask, ...]:
+    ) -> tuple[ModularAddition | PermutationComposition | Dihedral | Automaton | PluginTask | Axes, ...]:
         """The factors, those of a factor that is a product in its place."""
         return tuple(part for f in self.factors for part in (f._flat if isinstance(f, Product) else (f,)))
 
@@ -267,7 +268,7 @@ class PluginTask(Spec):
 
 
 Task = Annotated[
-    ModularAddition | PermutationComposition | Dihedral | Automaton | Product | PluginTask,
+    ModularAddition | PermutationComposition | Dihedral | Automaton | Product | PluginTask | Axes,
     Field(discriminator="kind"),
 ]
 Product.model_rebuild()

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import select, update
 
 from store.errors import Illegal, LabError
-from store.rows import JobState
+from store.rows import NEEDS_WORD, JobState
 from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LEGAL: dict[JobState, frozenset[JobState]] = {
@@ -33,6 +33,8 @@ def require_legal(job_id: int, old: str, new: str) -> None:
 
 
 LONGEST_BACKOFF_S = 600.0
+WORD_S = 10.0
+"""Until a job that needs a person's word is looked at again, where none was given."""
 _QUEUED = tuple(JOB_TEXT.c.spec if f.name == "spec_json" else JOB.c[f.name] for f in fields(QueuedJob))
 _LEVEL = {"failed": "error", "cancelled": "warning"}
 _VERDICTS = (
@@ -243,6 +245,26 @@ def stopped(tx: Tx, job_id: int) -> JobState:
     state = cast(JobState, row.wanted if row.wanted in ("paused", "cancelled") else "queued")
     set_job(tx, job_id, state)
     return state
+
+
+def needs_word(tx: Tx, job_id: int) -> None:
+    """A queued job runs a program that this user has not allowed: it waits, and is looked at again later."""
+    moved = tx.run(
+        "UPDATE job SET reason = :reason WHERE id = :job AND reason IS NOT :reason",
+        reason=f"{NEEDS_WORD}\nlabtui allow {job_id} shows what it would run",
+        job=job_id,
+    )
+    tx.run("UPDATE job SET not_before = :at WHERE id = :job", at=tx.now + WORD_S, job=job_id)
+    if moved:
+        tx.event(
+            "job.needs_word", f"it runs a program: labtui allow {job_id}", level="warning", job_id=job_id
+        )
+
+
+def due_now(tx: Tx, ids: Sequence[int]) -> None:
+    """Queued jobs that wait for a time or a word may be looked at now."""
+    for job_id in ids:
+        tx.run("UPDATE job SET not_before = 0 WHERE id = :job AND state = 'queued'", job=job_id)
 
 
 def take_over(tx: Tx) -> list[Requeued]:

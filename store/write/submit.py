@@ -14,10 +14,14 @@ from sqlalchemy import bindparam, insert, select
 from runners.spec import Job as JobSpec
 from runners.spec import ModularAddition, NamedJob, PluginModel
 from runners.spec import Study as StudySpec
+from runners.spec.program import Program
 from store.schema import Cell, Job, Study
 from store.write.lab import create_or_open
 from store.write.tx import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, Tx, row_of
 from store.write.writer import Writer
+
+NO_LENGTH = {"length": 0, "min_length": 0}
+"""Of a program: it has no input lengths."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,13 @@ def _jobs(
         tx.c.execute(
             JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised
         )
+    for job in jobs:  # of a program much is no part of the hash: its folder, its time, its slots
+        if job.program is not None and job.hash in known and known[job.hash]["state"] != "done":
+            tx.run(
+                "UPDATE job_text SET spec = :spec WHERE job_id = :job AND spec <> :spec",
+                spec=job.to_json(),
+                job=known[job.hash]["id"],
+            )
     fresh = [job for job in jobs if job.hash not in known]
     ids = {digest: int(row["id"]) for digest, row in known.items()}
     if fresh:
@@ -161,18 +172,13 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
     first = int(tx.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
     rows, parts = [], []
     for i, cell in enumerate(cells):
+        lengths = {"length": cell.L, "min_length": cell.min_length, "distribution": cell.distribution}
+        lengths = lengths if cell.joint.job.program is None else {}
         made = Cell(
             id=first + i,
             study_id=study_id,
             ordinal=i,
-            task=cell.task.label,
-            m=modulus(cell.task),
-            model=model_kind(cell.model),
-            model_label=cell.model.label,
-            format=cell.format,
-            distribution=cell.distribution,
-            length=cell.L,
-            min_length=cell.min_length,
+            **(axes_row(cell.joint.job) | lengths),
             joint_job_id=ids[cell.joint.job.hash],
         )
         rows.append(row_of(made))
@@ -190,8 +196,22 @@ def modulus(task: object) -> int | None:
 
 
 def model_kind(model: Any) -> str:
-    """transformer, lstm, dense_ssm, or a plugin's name."""
-    return str(model.name if isinstance(model, PluginModel) else model.kind)
+    """transformer, lstm, dense_ssm, or a plugin's or program's name."""
+    return str(model.name if isinstance(model, PluginModel | Program) else model.kind)
+
+
+def axes_row(job: JobSpec) -> dict[str, Any]:
+    """What tells a job from others in lists; of a program metric and goal stand for format and lengths."""
+    row: dict[str, Any] = {"task": job.task.label, "m": modulus(job.task)}
+    row |= {"model": model_kind(job.model), "model_label": job.model.label}
+    if job.program is not None:
+        return row | {"format": job.program.metric, "distribution": job.program.goal} | NO_LENGTH
+    return row | {
+        "format": job.format,
+        "distribution": job.lengths.distribution,
+        "length": job.lengths.length,
+        "min_length": job.lengths.min_length,
+    }
 
 
 def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
@@ -204,19 +224,12 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
         Job(
             hash=job.hash,
             name=job.label,
-            task=job.task.label,
-            m=modulus(job.task),
-            model=model_kind(job.model),
-            model_label=job.model.label,
-            format=job.format,
-            distribution=job.lengths.distribution,
-            length=job.lengths.length,
-            min_length=job.lengths.min_length,
+            **axes_row(job),
             strategy=job.search.strategy,
-            eps=job.search.eps,
+            eps=job.search.eps if job.program is None else job.program.threshold,
             n_max=job.n_max,
             trials_per_probe=len(job.grid.members),
-            steps=job.training.steps,
+            steps=job.budget,
             flags=json.dumps(flags),
             created_at=now,
         )

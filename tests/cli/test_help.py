@@ -61,6 +61,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
     """Every command but those that look; they are tried by test_offline.py."""
     looking = {words[0] for words in COMMANDS} | {
         "help",
+        "completion",
         "models",
         "tasks",
         "snapshot",

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def test_every_command_is_documented() -> None:
     page = (ROOT / "docs/cli.md").read_text("utf-8")
     missing = [name for name in ENTRIES if not re.search(rf"\b{name}\b", page)]
     assert not missing
+
+
+def test_the_pages_of_the_command_line_are_what_the_code_says() -> None:
+    """Else: python docs/make_cli.py."""
+    subprocess.run([sys.executable, "docs/make_cli.py", "--check"], cwd=ROOT, check=True)
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="there is no groff")
+def test_the_manual_page_is_one() -> None:
+    command = ["groff", "-man", "-Tutf8", "-ww", "-z", "docs/labtui.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_links_and_pictures_are_there() -> None:

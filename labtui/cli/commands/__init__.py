@@ -33,6 +33,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
     "begin": (
         Entry("demo", "demo", "train the preset quick for real and show kappa", True),
         Entry("submit", "submit", "queue a study or a job", True),
+        Entry("allow", "allow", "show what a program job would run, and let it run here"),
         Entry("run", "run", "supervise in the foreground until the queue is empty", True),
         Entry("daemon", "daemon", "the supervisor: start, stop, status, run", True),
         Entry("models", "models", "the models that come with labtui, with their equations"),
@@ -90,6 +91,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("merge", "merge", "two labs as one, equal searches once"),
         Entry("db", "db", "the lab file: check, vacuum, backup, upgrade"),
         Entry("config", "config", "every setting with its source; set one"),
+        Entry("completion", "completion", "complete commands and jobs by tab: bash, zsh, fish"),
         Entry("help", "help", "the commands: the ten most needed, all, or one"),
     ),
 }

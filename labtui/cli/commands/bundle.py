@@ -1,4 +1,7 @@
-"""``labtui bundle``: one zip with all that a result rests on, to be opened with ``labtui import``."""
+"""``labtui bundle``: one zip with all that a result rests on, to be opened with ``labtui import``.
+
+A snapshot, specs, provenance, report and a checksum of each.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""``labtui compare``: measured beside published, two jobs side by side, or this lab beside another."""
+"""``labtui compare``: measured beside published, two jobs side by side, or this lab beside another.
+
+``paper``: the paper's eleven statements: confirmed, contradicted, open or not measured, each with numbers,
+intervals and jobs, and at whose settings (the rules: docs/science.md). Two jobs: side by side. A file: this
+lab beside another.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``labtui config``: every setting with its value and where that comes from; set and unset one."""
+"""``labtui config``: every setting with its value and where that comes from; set and unset one.
+
+Files, variables and every setting: docs/settings.md.
+"""
 
 from __future__ import annotations
 

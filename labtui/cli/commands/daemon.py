@@ -1,4 +1,7 @@
-"""``labtui daemon``: the supervisor, detached from the terminal or in the foreground."""
+"""``labtui daemon``: the supervisor, detached from the terminal or in the foreground.
+
+``run`` stays in the foreground (systemd, containers, a batch job).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""``labtui db``: the lab file itself: check, vacuum, backup, restore, upgrade."""
+"""``labtui db``: the lab file itself: check, vacuum, backup, restore, upgrade.
+
+``check`` tests integrity, references and that every bracket is what a replay of its search gives. ``restore``
+checks a backup, ends the supervisor and puts it in the lab's place; the lab as it was stays in
+``lab.db.d/backups``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """``labtui demo``: the preset quick by real training;
 the screen where there is a terminal, else lines, then the tables.
+
+The screens where there is a terminal, else progress lines and then the tables. On a lab that is done: the
+tables at once.
 """
 
 from __future__ import annotations

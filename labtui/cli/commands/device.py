@@ -1,4 +1,7 @@
-"""``labtui device``: the devices; use one or leave it alone."""
+"""``labtui device``: the devices; use one or leave it alone.
+
+``device cuda:0 --state excluded`` leaves a device alone.
+"""
 
 from __future__ import annotations
 

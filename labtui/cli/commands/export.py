@@ -1,4 +1,9 @@
-"""``labtui export``: tables as CSV (safe to open in a spreadsheet), JSON, Parquet, LaTeX or Markdown."""
+"""``labtui export``: tables as CSV (safe to open in a spreadsheet), JSON, Parquet, LaTeX or Markdown.
+
+Each row has its axes and N*. ``.csv`` that no spreadsheet takes for formulas, ``.json``, ``.jsonl``,
+``.parquet`` (the extra ``parquet``); kappa and nstar as ``.tex`` (booktabs) and ``.md`` with what qualifies a
+number as footnotes.
+"""
 
 from __future__ import annotations
 

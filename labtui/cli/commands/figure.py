@@ -1,4 +1,8 @@
-"""``labtui figure``: a figure for a paper, as PDF, SVG or PNG, and what it shows as CSV."""
+"""``labtui figure``: a figure for a paper, as PDF, SVG or PNG, and what it shows as CSV.
+
+Fonts are embedded; ``--data`` writes what was drawn. Needs matplotlib: the extra ``figures``. Each kind is in
+the gallery (docs/gallery.md).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``labtui import``: verify a bundle and write its lab to a new file."""
+"""``labtui import``: verify a bundle and write its lab to a new file.
+
+Names, sizes, checksums and the lab itself are verified before the new file is there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``labtui pause``, ``resume``, ``cancel`` and the other commands that change the state of jobs."""
+"""``labtui pause``, ``resume``, ``cancel`` and the other commands that change the state of jobs.
+
+A verb waits for the supervisor's answer; where none runs it takes effect at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``labtui jobs``: all jobs that a filter leaves, one line each."""
+"""``labtui jobs``: all jobs that a filter leaves, one line each.
+
+Filters like ``state:running model:lstm "L>=10"``. A job that reads like an older one tells in what it
+differs.
+"""
 
 from __future__ import annotations
 

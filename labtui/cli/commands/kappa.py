@@ -1,4 +1,8 @@
-"""``labtui kappa``: the table over any axes; with --json every cell with all that it is made of."""
+"""``labtui kappa``: the table over any axes; with --json every cell with all that it is made of.
+
+Any two axes as rows and columns: ``task m model format L distribution min_length``; ``--details`` shows every
+N*_n.
+"""
 
 from __future__ import annotations
 

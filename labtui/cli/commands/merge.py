@@ -1,4 +1,8 @@
-"""``labtui merge``: two labs as one; a search that both have stands there once."""
+"""``labtui merge``: two labs as one; a search that both have stands there once.
+
+By its content hash; the one that is farther along stays, candidates that the other has alone are kept. Two
+answers that contradict each other are named, and nothing is written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``labtui plot``: drawings as text: scaling, bracket, kappa."""
+"""``labtui plot``: drawings as text: scaling, bracket, kappa.
+
+``scaling``: N* against L, m or a single length n (``--x``) on log axes. ``bracket JOB``: how a bracket
+closed. ``kappa CELL``: N*_n of every length.
+"""
 
 from __future__ import annotations
 

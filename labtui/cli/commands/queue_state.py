@@ -1,4 +1,7 @@
-"""``labtui hold``, ``release``, ``drain``: the whole queue."""
+"""``labtui hold``, ``release``, ``drain``: the whole queue.
+
+``hold``, ``release`` and ``drain`` are for the whole queue.
+"""
 
 from __future__ import annotations
 

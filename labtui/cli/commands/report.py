@@ -1,4 +1,8 @@
-"""``labtui report``: one page of HTML that needs nothing else."""
+"""``labtui report``: one page of HTML that needs nothing else.
+
+It loads nothing and runs nothing: study, kappa, plots, every N*, settings, provenance; for a phone and for
+paper.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 """``labtui rerun JOB --check``: the same search again from nothing but what is stored,
 in a lab of its own, compared.
+
+Tells first what the two ran with that differs (threads, plan, processor, versions), then equal bits, equal
+verdicts or DIFFERENT; exit 1 where bracket, flags or verdicts differ. JOB may be a file that ``show --json``
+wrote.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""``labtui run``: supervise here until the queue is empty; an interrupt checkpoints and ends."""
+"""``labtui run``: supervise here until the queue is empty; an interrupt checkpoints and ends.
+
+What was trained is kept: the next run goes on from there. ``LABTUI_TRAINER=module:Class`` has the workers
+train with another engine.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,10 @@ def arguments(parser: Parser) -> None:
 
 def run(context: Context) -> int:
     """Supervise here until the queue is empty; an interrupt checkpoints and ends."""
-    writing.require_torch()
     _ = supervise.options(context)
     supervise.refuse_second(context)
     lab = supervise.ready(context)
+    writing.require_torch(context.lab_path)
     if handing := client.outdated(context.lab_path):
         context.say(handing)
     code = supervise_and_follow(context)

@@ -1,4 +1,7 @@
-"""``labtui scan``: the whole success curve of a job, every N of a ladder with fresh seeds."""
+"""``labtui scan``: the whole success curve of a job, every N of a ladder with fresh seeds.
+
+The same command shows the curve once it is measured.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 """``labtui show JOB``: everything about a search, with --json enough to run it again; ``labtui show SCREEN``:
 that screen.
+
+A job: bracket, candidates, spec with its defaults, provenance, events; with ``--toml`` the spec that
+``submit`` takes. A screen: ``queue``, ``job``, ``kappa``, ``scaling``, ``trials``, ``new [FILE|PRESET]``,
+``compare [JOB JOB|OTHER.db]``, ``events``.
 """
 
 from __future__ import annotations

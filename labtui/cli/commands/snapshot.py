@@ -1,4 +1,7 @@
-"""``labtui snapshot``: one good file of a lab, even while it is live."""
+"""``labtui snapshot``: one good file of a lab, even while it is live.
+
+It opens anywhere with ``labtui --read-only OUT``.
+"""
 
 from __future__ import annotations
 

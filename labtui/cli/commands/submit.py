@@ -1,11 +1,12 @@
 """``labtui submit``: check a spec, or a job of the lab with other settings; tell its cost; queue it.
 
-What the lab already knows is reused.
+``--dry-run`` tells what it would queue and cost, ``--start`` starts the supervisor too. ``--set`` goes with a
+FILE or PRESET as well as with ``--from``, as often as wanted: ``--set search.eps=0.03 --set m=5``.
 """
 
 from __future__ import annotations
 
-from labtui.cli import supervise, writing
+from labtui.cli import asking, supervise, writing
 from labtui.cli.arguments import SPEC, START, Parser, add_devices
 from labtui.cli.commands.show import named_job
 from labtui.cli.context import Context
@@ -24,6 +25,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print what it would queue and cost; queue nothing"
     )
+    parser.add_argument("--allow", action="store_true", help="its program may run here: do not ask")
     parser.add_argument("--start", **START)
     add_devices(parser)
     parser.runs(run, example="study.toml --start")
@@ -45,10 +47,16 @@ def run(context: Context) -> None:
             context.lines(cost_lines(facts))
         return
     context.will_write()
+    jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
     if args.start:
-        writing.require_torch()
+        if any(job.program is None for job in jobs):
+            writing.require_torch()
         supervise.options(context)  # what is wrong with them is told before anything is queued
+    unasked = asking.waiting(jobs)
+    agreed = asking.allow(context, unasked, sure=args.allow)
     queue(context, spec)
+    if not agreed:
+        context.say(f"{len(unasked)} searches run a program and wait for your word: labtui allow JOB")
     for warning in told:
         context.say(warning)
     if args.start:

@@ -1,4 +1,7 @@
-"""``labtui trials``: the trials of a job, or all that a filter leaves."""
+"""``labtui trials``: the trials of a job, or all that a filter leaves.
+
+``--json --curves`` has their losses too.
+"""
 
 from __future__ import annotations
 
