@@ -10,13 +10,14 @@ LAB ?= lab.db
 # One thread per process: the tests and the workers bring their own parallelism.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all test-faults bench snapshots lint format install
+.PHONY: help demo test test-all test-faults test-ray bench snapshots lint format install
 
 help:
 	@echo "make demo         train the preset quick for real and show kappa (LAB=FILE, default lab.db)"
 	@echo "make test         lint, types and all tests but the slow ones"
 	@echo "make test-all     the slow tests too, and other random draws each time (SEED=N: the same again)"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
+	@echo "make test-ray     the pool on a Ray cluster of this machine (installs the extra ray); FULL=1: 20 rounds"
 	@echo "make bench        the CPU benchmarks, under ten minutes"
 	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
 	@echo "make lint         ruff and mypy alone; make format rewrites"
@@ -43,7 +44,7 @@ demo: $(STAMP)
 	@$(BIN)/labtui demo --lab $(LAB)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not ray"
 
 # What is drawn at random differs from run to run: SEED=N repeats one.
 ifndef SEED
@@ -53,11 +54,20 @@ RANDOM_DRAWS = --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-all: lint
 	@echo "seed $(SEED)"
-	$(BIN)/python -m pytest -n 2 $(RANDOM_DRAWS)
+	$(BIN)/python -m pytest -n 2 -m "not ray" $(RANDOM_DRAWS)
 
 test-faults: $(STAMP)
 	@echo "seed $(SEED)"
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults" $(RANDOM_DRAWS)
+
+RAY_STAMP := $(VENV)/.labtui-ray-installed
+$(RAY_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev,ray]'
+	@touch $(RAY_STAMP)
+
+# One process: a cluster of three nodes is a dozen processes by itself.
+test-ray: $(RAY_STAMP)
+	$(BIN)/python -m pytest tests/ray -m "ray $(if $(FULL),,and not slow)"
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

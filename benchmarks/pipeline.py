@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from runners.pool import inbox
 from runners.pool import protocol as m
 from runners.pool.devices import detect
+from runners.pool.local import LocalPool
 from runners.pool.options import Options
 from runners.pool.state import Assignment, Slot, SupervisorState
 from runners.pool.supervisor import Supervisor
@@ -84,7 +85,7 @@ def run(study: Study, slots: int, devices: tuple[str, ...]) -> dict[str, Any]:
         jobs = len(submit(lab, study).jobs)
         options = Options(lab, slots=slots, devices=devices, until_empty=True)
         lock = SupervisorLock.acquire(LabPaths(lab))
-        supervisor = Supervisor(options, lock, detect(devices))
+        supervisor = Supervisor(options, lock, LocalPool(detect(devices)))
         began, cpu = time.monotonic(), time.process_time()
         wall_zero = time.time() - began
         code = supervisor.run()

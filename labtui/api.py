@@ -99,7 +99,13 @@ class Lab:
         return writing.submit(context.lab_path, found)
 
     def run(
-        self, *, devices: str | None = None, slots: int | None = None, threads: int | None = None
+        self,
+        *,
+        devices: str | None = None,
+        slots: int | None = None,
+        threads: int | None = None,
+        engine: str | None = None,
+        address: str | None = None,
     ) -> None:
         """Train until the queue is empty, as ``labtui run`` does; progress goes to stderr.
 
@@ -109,12 +115,20 @@ class Lab:
             devices: ``cpu`` or ``cuda:0,cuda:1``; else every CUDA device, or the CPU.
             slots: workers on the CPU; else one for each core.
             threads: threads of each worker.
+            engine: ``local``, or ``ray``: the nodes of a Ray cluster.
+            address: of that cluster: ``auto``, ``local`` or ``HOST:PORT``.
 
         Raises:
             RuntimeError: a search failed, or the supervisor could not start.
         """
         self._refuse_read_only("run")
-        options = {"--devices": devices, "--slots": slots, "--threads": threads}
+        options = {
+            "--devices": devices,
+            "--slots": slots,
+            "--threads": threads,
+            "--engine": engine,
+            "--address": address,
+        }
         self._command("run", *(w for name, v in options.items() if v is not None for w in (name, str(v))))
 
     def wait(self, job: int | str | None = None) -> None:

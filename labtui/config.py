@@ -9,6 +9,7 @@ taken from a person's own file and environment alone.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -53,14 +54,28 @@ def _a_theme(name: str) -> str:
     return "" if name in themes() else f"auto or one of {', '.join(themes()[1:])}"
 
 
-def devices_expected(text: str) -> str:
+DEVICE = re.compile(r"cpu|cuda:[0-9]+")
+NODE_DEVICE = re.compile(r"([A-Za-z0-9_-]+/)?(cpu|cuda(:[0-9]+)?)")
+"""How a device is named, here and on the nodes of a cluster."""
+
+
+def devices_expected(text: str, engine: str = "ray") -> str:
     """What was expected in the place of a list of devices; empty where it is one."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        kind, colon, index = name.partition(":")
-        if name != "cpu" and not (kind == "cuda" and colon and index.isdecimal()):
-            return "cpu or cuda:0, by commas"
-    return "" if names else "cpu or cuda:0, by commas"
+    on_nodes = engine == "ray"
+    if names and all((NODE_DEVICE if on_nodes else DEVICE).fullmatch(name) for name in names):
+        return ""
+    return "cpu or cuda:0, by commas" + (", on a cluster also node-3/cuda:1" if on_nodes else "")
+
+
+def address_expected(text: str) -> str:
+    """What was expected in the place of a Ray cluster's address; empty where it is one."""
+    host, colon, port = text.rpartition(":")
+    plain = text in ("auto", "local") or (colon and host and "/" not in host and port.isdecimal())
+    return "" if plain and text.isprintable() else "auto, local or HOST:PORT"
+
+
+ENGINES = ("local", "ray")
 
 
 def _setting(default: Any, kind: Any, text: str, **more: Any) -> Any:
@@ -100,8 +115,14 @@ class Settings:
     )
     slots: int | None = _setting(None, "whole", "workers on the CPU (else one a core)", between=(1, 1024))
     threads: int | None = _setting(None, "whole", "threads of each worker (else 1)", between=(1, 1024))
-    engine: str = _setting("local", "text", "what runs the workers: local, ray", choices=("local", "ray"))
-    address: str = _setting("", "text", "of the Ray cluster: auto, local, HOST:PORT", personal=True)
+    engine: str = _setting("local", "text", "what runs the workers: local, ray", choices=ENGINES)
+    address: str = _setting(
+        "auto",
+        "text",
+        "of the Ray cluster: auto, local, HOST:PORT",
+        check=address_expected,
+        personal=True,
+    )
     trainer: str = _setting("", "text", "another engine, module:Class", personal=True)
     keep_checkpoints_days: float | None = _setting(
         None,

@@ -192,7 +192,11 @@ RULES: dict[str, tuple[str, str]] = {
 
 
 def check(
-    path: str | os.PathLike[str], *, replay: Replay | None = None, read_only: bool = False
+    path: str | os.PathLike[str],
+    *,
+    replay: Replay | None = None,
+    read_only: bool = False,
+    progress: Callable[[float, float], None] | None = None,
 ) -> list[str]:
     """What is wrong with a lab, in words; an empty list where nothing is.
 
@@ -200,6 +204,7 @@ def check(
         replay: the search itself (``runners.search``, which this room does not know):
             feeding it the stored evidence must give the stored bracket of every job.
         read_only: as in :func:`store.read.open_lab`.
+        progress: told how many of the checks are done, of how many.
 
     Raises:
         NotALab: it cannot even be opened as one.
@@ -217,7 +222,10 @@ def check(
         if replay is not None:
             parts.append(partial(_replayed, connection, replay))
         problems: list[str] = []
-        for part in parts:  # where one meets a damaged page, the others still have something to say
+        # Where one meets a damaged page, the others still have something to say.
+        for done, part in enumerate(parts):
+            if progress is not None:
+                progress(done, len(parts))
             try:
                 problems += part()
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ from store.rows import (
     EventRow,
     Failure,
     JobRow,
+    NodeRow,
     ProbeRow,
     StudyRow,
     SupervisorRow,
@@ -204,5 +205,7 @@ STUDIES = RowMap(StudyRow, "study", without=("counts",))
 CELLS = RowMap(CellRow, "cell", {"L": "length"}, without=("joint", "parts"))
 EVENTS = RowMap(EventRow, "event")
 DEVICES = RowMap(DeviceRow, "device")
+NODES = RowMap(NodeRow, "lab")
+"""Kept as JSON, for they change every few seconds and no query asks for one."""
 COMMANDS = RowMap(CommandRow, "command")
 SUPERVISORS = RowMap(SupervisorRow, "supervisor", without=("alive",))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,16 @@ class Merged:
     conflicts: list[str] = field(default_factory=list)
 
 
-def merge(first: str | os.PathLike[str], second: str | os.PathLike[str], out: Path) -> Merged:
+def merge(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    out: Path,
+    progress: Callable[[float, float], None] | None = None,
+) -> Merged:
     """Write both labs as one into ``out``, which is there whole or not at all.
+
+    Args:
+        progress: told how many searches of the second are taken over, of how many.
 
     Raises:
         LabError: a lab cannot be read or is of another schema, or ``out`` is there already.
@@ -67,7 +76,7 @@ def merge(first: str | os.PathLike[str], second: str | os.PathLike[str], out: Pa
                 for statement in _RESTING:
                     for schema in ("main.", "other."):
                         connection.execute(statement.format(schema))
-                _Merge(connection, made).run()
+                _Merge(connection, made).run(progress)
                 connection.execute("COMMIT")
                 connection.execute("DETACH other")
             if not made.conflicts:
@@ -94,8 +103,11 @@ class _Merge:
         self._jobs: dict[int, int] = {}
         self._probes: dict[int, int] = {}
 
-    def run(self) -> None:
-        for job in self._rows("SELECT * FROM other.job ORDER BY position, id"):
+    def run(self, progress: Callable[[float, float], None] | None) -> None:
+        jobs = self._rows("SELECT * FROM other.job ORDER BY position, id")
+        for done, job in enumerate(jobs):
+            if progress is not None:
+                progress(done, len(jobs))
             self._job(job)
         self._studies()
         self._events()

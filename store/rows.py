@@ -282,6 +282,28 @@ class DeviceRow:
     note: str
 
 
+NodeState = Literal["active", "starting", "silent", "refused", "gone"]
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """A machine of a cluster that the supervisor uses, as it was a moment ago."""
+
+    name: str
+    state: NodeState
+    note: str = ""
+    """Why it is refused, or what is unlike the others; in words."""
+    address: str = ""
+    slots: int = 0
+    workers: int = 0
+    """That live."""
+    busy: int = 0
+    """That train."""
+    messages_per_s: float = 0.0
+    versions: str = ""
+    """labtui, Python and torch there."""
+
+
 @dataclass(frozen=True)
 class SupervisorRow:
     """The supervisor that holds, or last held, the lab."""

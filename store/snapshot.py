@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -60,8 +61,16 @@ def snapshot(
     return target
 
 
-def backup(path: str | os.PathLike[str], *, label: str = "manual") -> Path:
+def backup(
+    path: str | os.PathLike[str],
+    *,
+    label: str = "manual",
+    progress: Callable[[float, float], None] | None = None,
+) -> Path:
     """A checked page-by-page copy in ``lab.db.d/backups``; the newest few are kept.
+
+    Args:
+        progress: told how many pages are copied, of how many.
 
     Raises:
         LabError: it cannot be written, or the copy fails its check.
@@ -70,7 +79,7 @@ def backup(path: str | os.PathLike[str], *, label: str = "manual") -> Path:
     opened = open_for_reading(path)
     try:
         paths.make_folder()
-        return _backup(paths, opened.connection, label)
+        return _backup(paths, opened.connection, label, progress)
     finally:
         opened.close()
 
@@ -169,7 +178,16 @@ def _put_aside(paths: LabPaths) -> Path:
     return old
 
 
-def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path:
+def _backup(
+    paths: LabPaths,
+    connection: sqlite3.Connection,
+    label: str,
+    progress: Callable[[float, float], None] | None = None,
+) -> Path:
+    def tell(_status: int, left: int, total: int) -> None:
+        if progress is not None:
+            progress(total - left, total)
+
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}.db"
     number = 1
@@ -181,7 +199,7 @@ def _backup(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path
         temporary.unlink(missing_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
-            connection.backup(copy, pages=_PAGES_AT_ONCE, sleep=0)
+            connection.backup(copy, pages=_PAGES_AT_ONCE, progress=tell, sleep=0)
             copy.execute("PRAGMA journal_mode = DELETE")
             wal.stamp_copy(copy)
         _verify(temporary)

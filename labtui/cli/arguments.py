@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labtui.cli.streams import open_stdout
+from labtui.config import ENGINES
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -28,7 +29,7 @@ JOBS: Options = {"metavar": "JOB", "nargs": "*", "help": "ids, ranges (3-9) or b
 ONE_OR_ALL: Options = {"metavar": "JOB", "nargs": "?", "help": "only this one"}
 STUDY: Options = {"metavar": "ID|NAME", "help": "only this study"}
 WHOLE_STUDY: Options = {"metavar": "ID|NAME", "help": "all jobs of this study"}
-SPEC: Options = {"metavar": "FILE|PRESET", "help": "a TOML file, or quick, demo, paper"}
+SPEC: Options = {"metavar": "FILE|PRESET", "help": "a TOML file, or quick, demo, laptop, paper"}
 FILTER: Options = {"metavar": "FILTER", "nargs": "*", "help": "words like state:running model:lstm L>=10"}
 LIMIT: Options = {"type": int, "metavar": "N", "help": "at most so many rows"}
 FOLLOW: Options = {"action": "store_true", "help": "go on until interrupted"}
@@ -137,7 +138,7 @@ def add_size(parser: Parser) -> None:
 
 
 def add_devices(parser: Parser) -> None:
-    """--devices, --slots and --threads of a supervisor that is started."""
+    """Where a supervisor that is started lets workers run, and how many."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )
@@ -145,3 +146,7 @@ def add_devices(parser: Parser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of each worker (else OMP_NUM_THREADS, or 1)"
     )
+    parser.add_argument(
+        "--engine", choices=ENGINES, metavar="E", help="local, or ray: nodes of a Ray cluster too"
+    )
+    parser.add_argument("--address", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from labtui.cli import writing
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
-from labtui.config import Settings, expected, supervisor_variables, supervisor_words
+from labtui.config import Settings, devices_expected, expected, supervisor_variables, supervisor_words
 from runners.pool import client
 from store.errors import OPENED, refusal
 from store.locks import require_locks, supervisor_alive
@@ -62,25 +63,32 @@ def ready(context: Context) -> Lab:
 
 
 def chosen(context: Context) -> Settings:
-    """The settings of the lab, and what --devices, --slots and --threads say instead.
+    """The settings of the lab, and what --devices, --slots, --threads, --engine and --address say instead.
 
     Raises:
-        BadInput: a device or number that cannot be.
+        BadInput: a device, number or address that cannot be, or Ray is wanted and is not installed.
     """
     settings = context.settings
     for problem in settings.problems:
         context.say(problem)
     given: dict[str, Any] = {}
-    for name in ("devices", "slots", "threads"):
+    for name in ("devices", "slots", "threads", "engine", "address"):
         value = getattr(context.args, name, None)
         if value is None:
             continue
         given[name] = value
         if value == "":
-            raise BadInput(f"--{name} is empty; expected cpu or cuda:0, by commas")
+            raise BadInput(f"--{name} is empty; expected {expected(name, ' ')}")
         if wanted := expected(name, value):
             raise BadInput(f"--{name} is {value!r}; expected {wanted}")
-    return replace(settings, **given)
+    settings = replace(settings, **given)
+    if settings.devices and (wanted := devices_expected(settings.devices, settings.engine)):
+        raise BadInput(f"--devices is {settings.devices!r}; expected {wanted}")
+    if "address" in given and settings.engine != "ray":
+        raise BadInput("--address names a Ray cluster; expected --engine ray with it")
+    if settings.engine == "ray" and find_spec("ray") is None:
+        raise BadInput("Ray is not installed; install it with: pip install 'labtui[ray]'")
+    return settings
 
 
 def options(context: Context) -> list[str]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 from labtui.cli.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from runners.spec import NamedJob, Study
+    from runners.search import Evidence
+    from runners.search import Progress as Standing
+    from runners.spec import Job, NamedJob, Study
     from store.merge import Merged
     from store.write import Submitted as Submitted
 
+Progress = Callable[[float, float], None]
+"""So much is done, of so much."""
 NO_TORCH = "training needs torch, which is not installed; add it with: pip install 'labtui[train]'"
 
 
@@ -61,7 +65,7 @@ def apply_pending(path: Path) -> None:
     apply(path)
 
 
-def check(path: Path, *, read_only: bool = False) -> list[str]:
+def check(path: Path, *, read_only: bool = False, progress: Progress | None = None) -> list[str]:
     """What is wrong with the file, in words; every bracket is compared with a replay of its search."""
     from runners.search import Evidence, replay
     from runners.spec import Job
@@ -74,7 +78,14 @@ def check(path: Path, *, read_only: bool = False) -> list[str]:
         progress = replay(Job.from_json(job_json), verdicts)
         return progress.lo, progress.hi, progress.status
 
-    return examine(path, replay=searched, read_only=read_only)
+    return examine(path, replay=searched, read_only=read_only, progress=progress)
+
+
+def replay(job: Job, evidence: Sequence[Evidence]) -> Standing:
+    """Where a search stands after the evidence."""
+    from runners.search import replay as search
+
+    return search(job, evidence)
 
 
 def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
@@ -84,11 +95,11 @@ def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
     copy(path, out, read_only=read_only)
 
 
-def backup(path: Path) -> Path:
+def backup(path: Path, progress: Progress | None = None) -> Path:
     """A verified copy in the lab's own folder."""
     from store.snapshot import backup as copy
 
-    return copy(path)
+    return copy(path, progress=progress)
 
 
 def restore(path: Path, backup_file: Path) -> tuple[Path, Path]:
@@ -105,8 +116,8 @@ def vacuum(path: Path) -> tuple[int, int]:
     return shrink(path)
 
 
-def merge(first: Path, second: Path, out: Path) -> Merged:
+def merge(first: Path, second: Path, out: Path, progress: Progress | None = None) -> Merged:
     """Two labs as a new one; what became of the second's searches."""
     from store.merge import merge as join
 
-    return join(first, second, out)
+    return join(first, second, out, progress)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -28,36 +27,6 @@ PART = 256
 """Sequences of a member that are evaluated at once;
 the same on every device and for any number of members.
 """
-FULL_SHARE = 0.03
-"""Up to this share of the training's arithmetic every evaluation is exact."""
-EXACT_SHARE = 0.02
-"""Above it, whole evaluations are made so seldom that they cost about this much."""
-
-
-@dataclass(frozen=True)
-class Thoroughness:
-    """How often the whole set is evaluated although its first part has decided;
-    a function of the job and of B alone.
-
-    A training step costs about three times a forward pass,
-    so a full evaluation of V sequences costs V / (3 B interval) of the training between two evaluations.
-    """
-
-    first: int
-    """Sequences in the first part; the whole set where every evaluation is exact."""
-    every: int
-    """Every how many evaluations of a trial the whole set is evaluated in any case."""
-
-    @classmethod
-    def of(cls, validation: int, batch: int, interval: int) -> Thoroughness:
-        share = validation / (3 * batch * interval)
-        if share <= FULL_SHARE:
-            return cls(validation, 1)
-        return cls(min(validation, max(32, min(64, validation // 16))), math.ceil(share / EXACT_SHARE))
-
-    def wanted(self, evaluations: int, last: bool) -> bool:
-        """Whether the evaluation after ``evaluations`` others has to be exact; the last one always is."""
-        return last or (evaluations + 1) % self.every == 0
 
 
 def parts(size: int, first: int) -> list[tuple[int, int]]:

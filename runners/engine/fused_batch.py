@@ -15,12 +15,13 @@ from runners.engine.adam import Adam
 from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
 from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
-from runners.engine.evaluate import Thoroughness, Validation
+from runners.engine.evaluate import Validation
 from runners.engine.loader import Loader
 from runners.engine.types import Member
 from runners.interrupt import check_interrupt
 from runners.models import DropoutKeys, StackedModel, dropout_keys
 from runners.spec import Job
+from runners.verdict import Thoroughness
 
 POLL_S = 0.25
 """A block of steps is kept shorter than this, so that a request is heard within a second."""

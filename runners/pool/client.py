@@ -20,6 +20,8 @@ from store.locks import last_holder, newer, supervisor_alive
 from store.paths import LabPaths
 
 START_S = 30.0
+RAY_START_S = 120.0
+"""The same where a cluster is joined, or started on this machine, first."""
 STOP_S = 40.0
 
 
@@ -92,7 +94,7 @@ def start(
     options: Sequence[str] = (),
     *,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = START_S,
+    timeout_s: float | None = None,
 ) -> Started:
     """Start a supervisor, detached from this terminal, and wait until it holds the lab or says why not.
 
@@ -100,7 +102,9 @@ def start(
         lab: an existing lab.
         options: further ones of ``python -m runners`` (``--slots 2``).
         env: variables of its environment beside those of this process.
+        timeout_s: how long to wait; None: as long as it may take.
     """
+    timeout_s = timeout_s or (RAY_START_S if "--engine" in options else START_S)
     if is_running(lab) and not outdated(lab):
         return Started(True, _who(lab))
     try:

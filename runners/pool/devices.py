@@ -20,12 +20,22 @@ class Device:
     """A device that the supervisor may use."""
 
     id: str
-    """cpu, cuda:0."""
+    """cpu, cuda:0; on a cluster with its node before it: node-3/cuda:1."""
     name: str
 
     @property
+    def node(self) -> str:
+        """Of a cluster; empty: this machine."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def local(self) -> str:
+        """What its node calls it."""
+        return self.id.rpartition("/")[2]
+
+    @property
     def kind(self) -> str:
-        return self.id.partition(":")[0]
+        return self.local.partition(":")[0]
 
 
 def cpu() -> Device:

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
+from runners.pool.local import LocalPool
 from runners.pool.notify import taken_command
 from runners.pool.options import MAX_THREADS, TRAINER, Options
+from runners.pool.protocol import Pool
 from runners.pool.signals import StopSignals
 from store.connect import SCHEMA
 from store.errors import LabError, Supervised
@@ -57,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--devices", default="", metavar="IDS", help="cpu, cuda:0, ... (default: all CUDA devices, else cpu)"
+    )
+    p.add_argument("--engine", choices=("local", "ray"), default="local", help="where workers run")
+    p.add_argument(
+        "--address", default="auto", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT"
     )
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
     p.add_argument(
@@ -98,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)  # of this process and its workers: what they write is the owner's alone
     options = Options(
         lab=args.lab.absolute(),
+        engine=args.engine,
+        address=args.address,
         devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
         slots=args.slots,
         threads=args.threads,
@@ -162,7 +170,7 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     signals = StopSignals()
     signals.listen()
     try:
-        devices = detect(options.devices)
+        devices = detect(options.devices) if options.engine == "local" else []
         if (
             check_header(paths.lab) != SCHEMA
         ):  # upgraded, or refused where it is newer, before "it runs" is told
@@ -170,6 +178,11 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
 
             create_or_open(paths.lab)
         lock = _acquire(paths, caller, signals)
+        try:
+            pool = LocalPool(devices) if options.engine == "local" else _ray(options, signals)
+        except BaseException:
+            lock.release()
+            raise
     except (LabError, ValueError) as error:
         if caller.detached:
             caller.tell(str(error))
@@ -178,9 +191,27 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
     from runners.pool.supervisor import Supervisor
 
-    supervisor = Supervisor(options, lock, devices, signals=signals)
+    supervisor = Supervisor(options, lock, pool, signals=signals)
     caller.tell(UP)
-    return supervisor.run()
+    code = supervisor.run()
+    if pool.lost:  # an orderly exit would wait for the cluster's head
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _ray(options: Options, signals: StopSignals) -> Pool:
+    from runners.pool.ray_pool import RayPool
+
+    pool = RayPool(
+        options.address,
+        devices=options.devices,
+        slots=options.slots,
+        threads=options.threads_of_a_worker(),
+        trainer=options.trainer,
+    )
+    signals.listen()  # Ray has put its own in their place
+    return pool
 
 
 def _acquire(paths: LabPaths, caller: _Caller, signals: StopSignals) -> SupervisorLock:

@@ -1,24 +1,65 @@
-"""A worker process seen from the supervisor: its two pipes, its log, its life."""
+"""Workers on this machine: the pool that starts them, and each one's pipes, log and life."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from runners.machine import cores
+from runners.pool import devices
 from runners.pool import protocol as m
+from runners.pool.devices import Device
 from runners.pool.identity import ProcessId, identify
 from runners.pool.interpreter import environment, module_command
-from runners.pool.protocol import MAX_LINE, MessageError, encode
+from runners.pool.protocol import MAX_LINE, Clock, MessageError, encode
 from store.files import open_own, replace
+from store.rows import NodeRow
 
 LOG_BYTES = 2 << 20
 _CHUNK = 1 << 18
-Clock = Callable[[], float]
+
+
+class LocalPool:
+    """This machine: every worker a child of the supervisor."""
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._devices = list(devices)
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    def devices(self) -> list[Device]:
+        return self._devices
+
+    def slots(self, device: Device) -> int:
+        return cores() if device.kind == "cpu" else 1
+
+    def shortage(self, device: Device, need: int, reserve: float) -> str:
+        return devices.shortage(device, need, reserve)
+
+    def start(
+        self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
+    ) -> LocalWorker:
+        return LocalWorker(slot, trainer, threads, log, clock)
+
+    def free(self, slot: str) -> None:
+        """Nothing is held for a slot without a worker."""
+
+    def news(self) -> list[m.News]:
+        return []
+
+    def nodes(self) -> list[NodeRow]:
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class LocalWorker:
@@ -29,7 +70,13 @@ class LocalWorker:
     """
 
     def __init__(
-        self, name: str, trainer: str, threads: int, log: Path, clock: Clock = time.monotonic
+        self,
+        name: str,
+        trainer: str,
+        threads: int,
+        log: Path,
+        clock: Clock = time.monotonic,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         """Start it.
 
@@ -38,24 +85,21 @@ class LocalWorker:
             trainer: ``module:Class``.
             threads: for the maths libraries.
             log: file that takes its stdout and stderr.
+            env: of it beyond this process's own.
 
         Raises:
             OSError: no process, no pipe or no log file to be had.
         """
-        self.name = name
-        self.clock = clock
+        self.name, self.clock = name, clock
         self.ready: m.Ready | None = None
-        self.rss = 0
-        self.silent_s = 0.0
+        self.rss, self.silent_s = 0, 0.0
         self.heard = self.started = clock()
         self.closed = False
         self.quitting = False
         """It was told to end; its end is no failure."""
         self.holding = False
         """It was told to stand still."""
-        self._in = bytearray()
-        self._out = bytearray()
-        self._log = log
+        self._in, self._out, self._log = bytearray(), bytearray(), log
         trim(log)
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
@@ -72,7 +116,7 @@ class LocalWorker:
                     stdout=out,
                     stderr=out,
                     start_new_session=True,
-                    env=_environment(threads),
+                    env=_environment(threads, env or {}),
                 )
         except OSError:
             os.close(down_write)
@@ -105,6 +149,11 @@ class LocalWorker:
                 self._out.clear()
                 return
             del self._out[:written]
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it says something, or takes more of what is queued for it."""
+        if not self.closed:
+            select.select([self.up], [self._down] if self._out else [], [], timeout_s)
 
     def receive(self) -> Iterator[m.Up]:
         """Every whole message that is there.
@@ -162,12 +211,17 @@ class LocalWorker:
 
     def tail(self, size: int = 2000) -> str:
         """The end of its log."""
-        try:
-            with self._log.open("rb") as f:
-                f.seek(max(0, self._log.stat().st_size - size))
-                return f.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
+        return tail(self._log, size)
+
+
+def tail(log: Path, size: int) -> str:
+    """The end of a log; empty where there is none."""
+    try:
+        with log.open("rb") as f:
+            f.seek(max(0, log.stat().st_size - size))
+            return f.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def trim(log: Path, most: int = LOG_BYTES) -> None:
@@ -183,7 +237,7 @@ def trim(log: Path, most: int = LOG_BYTES) -> None:
                 f.truncate(0)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
     libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's order, so that cuda:0 is the same card for both
-    return environment(**dict.fromkeys(libraries, str(threads)), **order)
+    return environment(**{**dict.fromkeys(libraries, str(threads)), **order, **more})

@@ -15,8 +15,14 @@ class Options:
     """From the command line."""
 
     lab: Path
+    engine: str = "local"
+    """Where workers run: on this machine, or by ``ray`` on the nodes of a cluster."""
+    address: str = "auto"
+    """Of the Ray cluster: auto, local (one of this machine's own) or HOST:PORT."""
     devices: tuple[str, ...] = ()
-    """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none."""
+    """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none.
+    On a cluster also node-3/cuda:1, or cuda for all.
+    """
     slots: int | None = None
     """Slots of the CPU; None: one per core. A CUDA device has one unless the lab says otherwise."""
     threads: int | None = None

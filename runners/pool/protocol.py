@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from runners.engine.types import Ended, Member, Plan
+from runners.pool.devices import Device
 from runners.pool.identity import ProcessId
+from store.rows import NodeRow
 
 Int = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 """One that a column of the lab can hold."""
@@ -232,8 +235,13 @@ Down = Train | Prepare | Drop | Stop | Hold | Quit
 Up = Ready | Beat | Progress | TrialEnded | Planned | Saved | Noted | Halted | Finished | Failed
 
 
+Clock = Callable[[], float]
+
+
 class WorkerProcess(Protocol):
-    """A worker as the supervisor sees it, wherever it runs (on this machine: ``local.LocalWorker``).
+    """A worker as the supervisor sees it, wherever it runs.
+
+    On this machine it is a ``local.LocalWorker``, on a node of a cluster a ``ray_pool.RayWorker``.
 
     Nothing here blocks; a worker that has gone is no error: :meth:`exit_code` tells what became of it.
     """
@@ -244,14 +252,16 @@ class WorkerProcess(Protocol):
     ready: Ready | None
     rss: int
     silent_s: float
-    heard: float
-    """When it last said something, by the supervisor's clock."""
     closed: bool
     """It can be heard no more."""
     quitting: bool
     """It was told to end; its end is no failure."""
     holding: bool
     """It was told to stand still."""
+
+    @property
+    def heard(self) -> float:
+        """When it last said something, by the supervisor's clock."""
 
     @property
     def pid(self) -> int:
@@ -280,6 +290,71 @@ class WorkerProcess(Protocol):
 
     def tail(self, size: int = 2000) -> str:
         """The end of its log."""
+
+
+class Pool(Protocol):
+    """The place where workers run: this machine (``local.LocalPool``) or a cluster (``ray_pool.RayPool``).
+
+    Nothing here blocks.
+    """
+
+    @property
+    def lost(self) -> bool:
+        """It is gone as a whole, and with it every orderly way to leave it."""
+
+    def devices(self) -> list[Device]:
+        """The devices that can be used now.
+
+        Raises:
+            PoolLost: the place is gone as a whole.
+        """
+
+    def slots(self, device: Device) -> int:
+        """How many workers a device has where nobody said otherwise."""
+
+    def shortage(self, device: Device, need: int, reserve: float) -> str:
+        """Why no worker fits on a device now, in words; empty if one fits.
+
+        Args:
+            need: host memory of the worker in bytes.
+            reserve: share of the memory that is left alone.
+
+        Raises:
+            LookupError: the device has gone.
+        """
+
+    def start(
+        self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
+    ) -> WorkerProcess:
+        """Start a worker for a slot.
+
+        Raises:
+            OSError: it cannot be started now.
+        """
+
+    def free(self, slot: str) -> None:
+        """A slot is not used any more."""
+
+    def news(self) -> list[News]:
+        """What has happened since it was last asked, for people."""
+
+    def nodes(self) -> list[NodeRow]:
+        """The machines of a cluster as they are now; none: it is this machine."""
+
+    def close(self) -> None:
+        """Give everything back; no worker is left."""
+
+
+@dataclass(frozen=True)
+class News:
+    """Something a person should know of the place where workers run."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+class PoolLost(Exception):  # noqa: N818 - says what happened
+    """The place where workers run is gone as a whole; ``str(e)`` is one sentence."""
 
 
 MAX_LINE = 32 << 20

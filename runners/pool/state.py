@@ -17,8 +17,8 @@ from typing import Literal
 from runners.engine.types import Member, Plan
 from runners.pool import protocol as m
 from runners.pool.devices import Device
-from runners.pool.local import Clock
 from runners.pool.options import Options
+from runners.pool.protocol import Clock
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
 from runners.spec import Job

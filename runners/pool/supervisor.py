@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 
 from runners.pool import checkpoints, inbox
-from runners.pool.devices import Device
 from runners.pool.identity import Roster, boot_id, start_of, version
-from runners.pool.local import Clock
 from runners.pool.notify import Notifier
 from runners.pool.options import Options
+from runners.pool.protocol import Clock, Pool, PoolLost
 from runners.pool.signals import StopSignals
 from runners.pool.state import SupervisorState, log
 from runners.pool.wal import WalWatch
@@ -36,7 +35,7 @@ from store.locks import SupervisorLock
 from store.paths import LabPaths
 
 if TYPE_CHECKING:
-    from store.rows import DeviceRow
+    from store.rows import DeviceRow, NodeRow
     from store.write import Identity, Requeued
 
 T = TypeVar("T")
@@ -45,6 +44,8 @@ PROGRESS_S = 0.4
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
+DEVICES_S = 0.5
+NODES_S = 2.0
 NOTIFY_S = 1.0
 EXPIRY_S = 3600.0
 CLAIM_S = 60.0
@@ -61,7 +62,7 @@ class Supervisor:
         self,
         options: Options,
         lock: SupervisorLock,
-        devices: list[Device],
+        pool: Pool,
         *,
         clock: Clock = time.monotonic,
         signals: StopSignals | None = None,
@@ -71,11 +72,15 @@ class Supervisor:
         self.options, self.lock, self.clock = options, lock, clock
         self.selector = selectors.DefaultSelector()
         self.roster = Roster(self.paths.folder / "workers.json")
-        self.workers = Workers(self.state, self.selector, self.roster)
-        self._devices = devices
+        self.pool = pool
+        self.workers = Workers(self.state, pool, self.selector, self.roster)
         self._signals = signals or StopSignals()
         self.wal = WalWatch(self.state)
         self._write_retry = WriteRetry(self.state, self._tell)
+        self._rows: list[DeviceRow] | None = None
+        """Of the devices, where the lab does not know them yet."""
+        self._nodes: list[NodeRow] = []
+        """As the lab knows them."""
         self._notifier: Notifier | None = None
         self._faults = 0
         self._due: dict[str, float] = {}
@@ -100,7 +105,7 @@ class Supervisor:
         except Moved as error:
             self._abandon(error)
             code = 1
-        except (LabError, NoWorker) as error:
+        except (LabError, NoWorker, PoolLost) as error:
             log.error("%s", error)
             self._tell(str(error))
             code = 1
@@ -120,7 +125,7 @@ class Supervisor:
         self.workers.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
         waiting, known = self._patiently(self._look)
-        rows = self.workers.create_slots(self._devices, known)
+        rows = self.workers.create_slots(self.pool.devices(), known)
         self.workers.start(min(len(self.state.slots), 2 * waiting))
         from store.write import Identity
 
@@ -178,6 +183,7 @@ class Supervisor:
             self.state.epoch = lab.claim(tx, me)
             back: list[Requeued] = jobs.take_over(tx)
             lab.set_devices(tx, rows)
+            lab.set_nodes(tx, self._nodes)
             self.state.holding = lab.holding(tx)
             # Rather come back than stand still: the pipes are read by this very thread.
             tx.run(f"PRAGMA busy_timeout = {BUSY_MS}")
@@ -228,7 +234,7 @@ class Supervisor:
             self._healthy_turn()
         except (Busy, NoRoom, Moved) as error:
             self._write_retry.begin(error)
-        except (Fenced, NotALab):
+        except (Fenced, NotALab, PoolLost):
             raise
         except Exception as error:
             self._faults += 1
@@ -252,6 +258,8 @@ class Supervisor:
         from runners.pool import commands, persist, schedule
 
         state = self.state
+        if self._is_due("devices", DEVICES_S):
+            self._follow_devices()
         urgent = state.returned or any(p.complete for r in state.runs.values() for p in r.probes.values())
         if urgent or self._is_due("progress", PROGRESS_S):
             persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S))
@@ -332,6 +340,26 @@ class Supervisor:
         self.state.wake = True
         return True
 
+    def _follow_devices(self) -> None:
+        """Nodes of a cluster come and go: their devices are used from now on, or not any more."""
+        from store.write import lab
+
+        for one in self.pool.news():
+            self.state.remark("device", one.text, one.level)
+        there = self.pool.devices()
+        if there != self.workers.devices:
+            rows = self.workers.create_slots(there, {row.id: row for row in self.lab.devices()})
+            self._rows = rows
+            self.state.wake = True
+        nodes = self.pool.nodes() if self._is_due("nodes", NODES_S) else self._nodes
+        if self._rows is None and nodes == self._nodes:
+            return
+        with self.writer.transaction(durable=False) as tx:
+            if self._rows is not None:
+                lab.set_devices(tx, self._rows)
+            lab.set_nodes(tx, nodes)
+        self._rows, self._nodes = None, nodes
+
     def _report_lost(self) -> None:
         from store.write import lab
 
@@ -382,6 +410,7 @@ class Supervisor:
                 slot.worker.kill()
                 slot.worker.close()
                 slot.worker = None
+        self.pool.close()
         with contextlib.suppress(OSError):
             self.roster.write([])
         if self._notifier is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterable
 
-from runners.machine import cores
 from runners.pool import inbox
-from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, shortage
+from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device
 from runners.pool.identity import ProcessId, Roster
-from runners.pool.local import LocalWorker, trim
+from runners.pool.local import trim
+from runners.pool.protocol import Pool
 from runners.pool.state import Slot, SupervisorState, log
 from store.files import UnusableError
-from store.rows import DeviceRow
+from store.rows import DeviceRow, DeviceState
 
 START_FAILURES = 5
 """Workers of one slot that died before they were ready, in a row, until it is given up."""
@@ -28,28 +28,42 @@ class NoWorker(Exception):  # noqa: N818 - says what happened
 class Workers:
     """All workers of a state."""
 
-    def __init__(self, state: SupervisorState, selector: selectors.BaseSelector, roster: Roster) -> None:
+    def __init__(
+        self, state: SupervisorState, pool: Pool, selector: selectors.BaseSelector, roster: Roster
+    ) -> None:
         self.state = state
+        self.pool = pool
         self.selector = selector
         self.roster = roster
         self.devices: list[Device] = []
+        self._failed: set[str] = set()
+        """Ids of devices that are there and were taken out because they failed."""
         self.leftovers: list[ProcessId] = []
         """Workers of the supervisor before, not yet seen dead."""
 
     def create_slots(self, devices: Iterable[Device], rows: dict[str, DeviceRow]) -> list[DeviceRow]:
         """Make the slots; what the lab says about a device (slots, excluded, reserved) counts.
 
+        Those of devices that have gone since the last time go too: what they trained begins elsewhere.
+
         Returns:
             The rows of the devices as they are now.
         """
         out = []
-        self.devices = list(devices)
+        before, self.devices = self.devices, list(devices)
+        there = {device.id for device in self.devices}
+        self._failed &= there
+        for device in before:
+            if device.id not in there:
+                self.drain(device)
         for device in self.devices:
             row = rows.get(device.id)
-            default = (self.state.options.slots or cores()) if device.kind == "cpu" else 1
+            default = self.pool.slots(device)
             asked = self.state.options.slots if device.kind == "cpu" else None
             count = asked or (row.slots if row is not None and row.slots else default)
-            kept = row.state if row is not None and row.state != "lost" else "active"
+            kept: DeviceState = row.state if row is not None and row.state != "lost" else "active"
+            if device.id in self._failed:
+                kept = "lost"
             self.resize(device, count if kept == "active" else 0)
             out.append(DeviceRow(device.id, device.name, count, kept, row.note if row is not None else ""))
         return out
@@ -86,7 +100,7 @@ class Workers:
         need = max(base, *seen) if seen else base
         starting = sum(base for s in self.state.slots if s.worker is not None and s.worker.ready is None)
         try:
-            return shortage(slot.device, need + starting, self.state.options.memory_reserve)
+            return self.pool.shortage(slot.device, need + starting, self.state.options.memory_reserve)
         except LookupError as error:
             self.lose(slot.device, str(error))
             return str(error)
@@ -95,7 +109,9 @@ class Workers:
         options, paths = self.state.options, self.state.paths
         log_file = paths.worker_log(slot.name)
         try:
-            worker = LocalWorker(slot.name, options.trainer, slot.threads, log_file, self.state.clock)
+            worker = self.pool.start(
+                slot.name, slot.device, options.trainer, slot.threads, log_file, self.state.clock
+            )
         except UnusableError as error:
             raise NoWorker(f"no worker can be started: {log_file} {error.strerror}") from None
         except OSError as error:
@@ -142,6 +158,8 @@ class Workers:
                 self._reap(slot)
             elif slot.retired and assignment is None and not worker.quitting:
                 worker.quit()
+        for slot in [s for s in self.state.slots if s.retired and s.worker is None]:
+            self.pool.free(slot.name)
         self.state.slots[:] = [s for s in self.state.slots if not (s.retired and s.worker is None)]
 
     def _kill(self, slot: Slot, reason: str, text: str) -> None:
@@ -197,6 +215,7 @@ class Workers:
                 "device", f"{device.id} is lost and taken out: {text.splitlines()[0][:300]}", "error"
             )
             self.state.lost.append(device)
+            self._failed.add(device.id)
             self.drain(device)
 
     def drain(self, device: Device) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from store import curves, wal
 from store import decode as d
 from store.connect import SCHEMA, TABLES, Opened, open_for_reading
-from store.decode import COMMANDS, DEVICES, EVENTS, JOBS, PROBES, STUDIES, SUPERVISORS, TRIALS
+from store.decode import COMMANDS, DEVICES, EVENTS, JOBS, NODES, PROBES, STUDIES, SUPERVISORS, TRIALS
 from store.errors import LabError, NotALab, from_sqlite
 from store.filters import (
     JOB_FIELDS,
@@ -30,6 +30,7 @@ from store.filters import (
     compile_conditions,
     compile_order,
 )
+from store.json import document
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells
 from store.rows import (
@@ -40,6 +41,7 @@ from store.rows import (
     DeviceRow,
     EventRow,
     JobRow,
+    NodeRow,
     ProbeRow,
     StudyRow,
     SupervisorRow,
@@ -431,6 +433,13 @@ class Lab:
         return DEVICES.make(
             self._rows(f"SELECT {DEVICES.select(self._columns['device'])} FROM device ORDER BY id")
         )
+
+    def nodes(self) -> list[NodeRow]:
+        """The machines of the cluster that trains it, or did last; none: it is one machine."""
+        found = self._rows("SELECT value FROM lab WHERE key = 'nodes'")
+        rows = document(str(found[0][0])) if found else None
+        kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return NODES.make([[row.get(name) for name in NODES.fields] for row in kept])
 
     def supervisor(self) -> SupervisorRow | None:
         """The supervisor that has the lab, or had it last; None where none ever did."""

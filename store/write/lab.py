@@ -25,7 +25,7 @@ from store.header import check_header
 from store.locks import supervisor_alive, write_lock
 from store.migrations import SCRIPTS, migrate
 from store.paths import LabPaths, refuse_place
-from store.rows import DeviceRow
+from store.rows import DeviceRow, NodeRow
 from store.schema import Supervisor
 from store.snapshot import backup_locked
 from store.write.tx import SUPERVISOR, Tx, connect, engine_on, row_of, unwrap
@@ -257,6 +257,11 @@ def set_devices(tx: Tx, devices: Sequence[DeviceRow]) -> None:
             tx.run("UPDATE device SET state = 'lost' WHERE id = :id", id=row.id)
     for d in devices:
         tx.run(upsert, **asdict(d))
+
+
+def set_nodes(tx: Tx, nodes: Sequence[NodeRow]) -> None:
+    """The machines of the cluster that trains this lab, as they are now; none: it is one machine."""
+    set_fact(tx, "nodes", json.dumps([asdict(node) for node in nodes]))
 
 
 def known_devices(tx: Tx) -> list[DeviceRow]:

@@ -70,7 +70,7 @@ def digest(members: Sequence[tuple[float, int]]) -> str:
 
 def kind_of(device: str | None) -> str:
     """cpu, cuda: what a checkpoint can be moved between."""
-    return (device or "").split(":")[0]
+    return (device or "").rpartition("/")[2].split(":")[0]
 
 
 # Long: the refusals come before the first write, in one reading order; a third of it is the contract.

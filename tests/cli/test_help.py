@@ -72,6 +72,7 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         "report",
         "watch",
         "rerun",
+        "refit",
         "compare",
         "scan",
         "logs",

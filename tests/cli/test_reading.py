@@ -34,6 +34,7 @@ READERS = [
     ("fits",),
     ("generalisation",),
     ("compare", "paper"),
+    ("refit", "--eps", "1e-1,1e-3"),
     ("compare", "1", "2"),
     ("plot", "scaling"),
     ("plot", "scaling", "--x", "L", "--width", "60", "--height", "14"),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from runners.engine.data import CACHE, validation_stack
-from runners.engine.evaluate import PART, Thoroughness, Validation, parts
+from runners.engine.evaluate import PART, Validation, parts
 from runners.tasks.data import DataSource
+from runners.verdict import Thoroughness
 from tests.engine.small_runs import tiny
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from runners.pool import client as launcher
 from runners.pool.devices import Device
+from runners.pool.local import LocalPool
 from runners.pool.options import Options
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -208,7 +209,7 @@ def test_a_clock_that_jumps(lab_path: Path, counts: Counter[str], monkeypatch: p
             lab_path, slots=2, trainer=labs.TRAINER, until_empty=True, lease_s=5.0, backoff_s=0.05
         )
         lock = SupervisorLock.acquire(LabPaths(lab_path))
-        assert Supervisor(options, lock, [Device("cpu", "test")]).run() == 0
+        assert Supervisor(options, lock, LocalPool([Device("cpu", "test")])).run() == 0
     finally:
         over.set()
         thread.join()

@@ -14,6 +14,7 @@ import pytest
 
 from runners import machine
 from runners.pool.devices import Device
+from runners.pool.local import LocalPool
 from runners.pool.options import Options
 from runners.pool.supervisor import Supervisor
 from store.locks import SupervisorLock
@@ -34,7 +35,7 @@ def supervise(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     def run(cards: list[Device] = CARDS, **options: object) -> Supervisor:
         made = Options(lab_path, trainer=labs.TRAINER, until_empty=True, backoff_s=0.05, **options)  # type: ignore[arg-type]
-        supervisor = Supervisor(made, SupervisorLock.acquire(LabPaths(lab_path)), cards)
+        supervisor = Supervisor(made, SupervisorLock.acquire(LabPaths(lab_path)), LocalPool(cards))
         assert supervisor.run() == 0
         return supervisor
 

@@ -192,9 +192,8 @@ def test_job_files() -> None:
 
 
 def test_neither_preset_nor_file() -> None:
-    with pytest.raises(
-        SpecError, match="no preset and no file is called 'papr'; expected a TOML file or one of: demo, paper"
-    ):
+    told = "no preset and no file is called 'papr'; expected a TOML file or one of: demo, laptop, paper"
+    with pytest.raises(SpecError, match=told):
         load("papr")
 
 

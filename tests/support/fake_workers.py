@@ -22,6 +22,7 @@ from runners.pool import protocol as m
 from runners.pool import worker as real_worker
 from runners.pool.devices import Device
 from runners.pool.identity import ProcessId
+from runners.pool.local import LocalPool
 from runners.pool.options import Options
 from runners.pool.supervisor import Supervisor
 from runners.pool.workers import NoWorker
@@ -247,6 +248,20 @@ class Board:
         return found
 
 
+class FakePool(LocalPool):
+    """One CPU whose workers the simulation moves."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__([Device("cpu", "test")])
+        self._simulation = simulation
+
+    def shortage(self, device: Device, need: int, reserve: float) -> str:
+        return ""
+
+    def start(self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: m.Clock) -> Any:
+        return self._simulation.spawn()
+
+
 class Simulation:
     """One lab and all that happens to it."""
 
@@ -263,8 +278,6 @@ class Simulation:
         self._stack = ExitStack()
         for patch in (
             mock.patch.dict(os.environ, ENV),
-            mock.patch("runners.pool.workers.LocalWorker", side_effect=self._spawn),
-            mock.patch("runners.pool.workers.shortage", return_value=""),
             mock.patch("runners.pool.worker.PROGRESS_S", 0.0),
             mock.patch.object(ProcessId, "alive", lambda who: self._alive(who)),
             mock.patch.object(ProcessId, "kill", lambda who, *_: self._kill(who)),
@@ -292,7 +305,7 @@ class Simulation:
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def _spawn(self, *_: object) -> FakeWorker:
+    def spawn(self) -> FakeWorker:
         worker = FakeWorker(self, next(self._numbers))
         self.workers.append(worker)
         return worker
@@ -359,7 +372,7 @@ class Simulation:
             self.supervisor = None
         options = Options(self.lab, slots=2, daemon=True)
         lock = SupervisorLock.acquire(LabPaths(self.lab))
-        made = Supervisor(options, lock, [Device("cpu", "test")], clock=lambda: self.now)
+        made = Supervisor(options, lock, FakePool(self), clock=lambda: self.now)
         made.selector = made.workers.selector = Board(self)  # type: ignore[assignment]
         self.supervisor = made
         try:

@@ -91,6 +91,12 @@ def wait(ready: Callable[[], Any], timeout_s: float = 60.0, what: str = "") -> A
     return value
 
 
+def wait_code(worker: Any, timeout_s: float = 60.0) -> int:
+    """The exit code of a worker that is about to end."""
+    wait(lambda: worker.exit_code() is not None, timeout_s, "its exit code")
+    return int(worker.exit_code())
+
+
 def state_of(lab: Path) -> dict[str, int]:
     """Jobs by state."""
     with open_lab(lab) as opened:

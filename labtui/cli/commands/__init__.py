@@ -57,6 +57,7 @@ MENU: dict[str, tuple[Entry, ...]] = {
         Entry("fits", "fits", "scaling exponents N* ~ c L^a m^b, with intervals"),
         Entry("generalisation", "generalisation", "accuracy at 2L beside kappa, and their rank correlation"),
         Entry("compare", "compare", "does the paper hold here? two jobs, or another lab"),
+        Entry("refit", "refit", "N* at another eps, from stored curves; nothing is trained"),
         Entry("rerun", "rerun", "run a job again from what is stored, in a lab of its own"),
         Entry("figure", "figure", "figures for a paper: PDF, SVG or PNG"),
         Entry("report", "report", "one page of HTML that needs nothing else"),

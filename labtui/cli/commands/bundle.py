@@ -15,6 +15,7 @@ from labtui.cli.commands.export import into
 from labtui.cli.commands.report import page
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.waiting import waiting
 from labtui.export import bundle
 from labtui.version import __version__
 from store.json import document
@@ -34,7 +35,7 @@ def run(context: Context) -> None:
         raise BadInput(f"{out} has no ending of a bundle; expected .zip")
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    with tempfile.TemporaryDirectory() as folder:
+    with waiting(context, "packing"), tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / name for name in bundle.NAMES}
         writing.snapshot(context.lab_path, files[bundle.SNAPSHOT], read_only=context.args.read_only)
         with open_lab(files[bundle.SNAPSHOT], read_only=True) as lab:

@@ -14,6 +14,7 @@ from labtui.cli.arguments import Parser
 from labtui.cli.commands.snapshot import tell_written
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
+from labtui.cli.waiting import waiting
 from labtui.text import clean
 from runners.pool import client
 from store.paths import LabPaths
@@ -34,7 +35,8 @@ def arguments(parser: Parser) -> None:
 
 def check(context: Context) -> int:
     """Integrity, foreign keys, invariants; exit 1 where something is wrong."""
-    problems = writing.check(context.lab_path, read_only=context.args.read_only)
+    with waiting(context, "checking") as bar:
+        problems = writing.check(context.lab_path, read_only=context.args.read_only, progress=bar.at)
     if context.json:
         context.emit({"lab": str(context.lab_path), "problems": problems})
     else:
@@ -47,7 +49,8 @@ def check(context: Context) -> int:
 def vacuum(context: Context) -> None:
     """Give unused space back."""
     path = context.lab_path
-    before, after = writing.vacuum(path)
+    with waiting(context, "giving space back"):
+        before, after = writing.vacuum(path)
     if context.json:
         context.emit({"path": str(path), "bytes_before": before, "bytes": after})
     else:
@@ -56,7 +59,9 @@ def vacuum(context: Context) -> None:
 
 def backup(context: Context) -> None:
     """A verified copy beside the lab."""
-    tell_written(context, writing.backup(context.lab_path))
+    with waiting(context, "copying") as bar:
+        copy = writing.backup(context.lab_path, bar.at)
+    tell_written(context, copy)
 
 
 def restore(context: Context) -> None:
@@ -68,7 +73,8 @@ def restore(context: Context) -> None:
         if not stopped.ok:
             raise WorkFailed(stopped.text)
         context.say(stopped.text)
-    old, _ = writing.restore(path, chosen)
+    with waiting(context, "restoring"):
+        old, _ = writing.restore(path, chosen)
     if context.json:
         context.emit({"lab": str(path), "restored": str(chosen), "before": str(old)})
     else:
@@ -81,7 +87,8 @@ def upgrade(context: Context) -> None:
     with context.lab as lab:
         before = lab.schema
     context.close()
-    writing.create_or_open(path)
+    with waiting(context, "upgrading"):
+        writing.create_or_open(path)
     after = context.lab.schema
     if context.json:
         context.emit({"path": str(path), "schema_before": before, "schema": after})

@@ -7,11 +7,11 @@ number as footnotes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from labtui.analysis.table import tables
 from labtui.cli.arguments import STUDY, Parser
@@ -19,9 +19,13 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
 from labtui.cli.output import line_of, pages, write_csv, write_json
 from labtui.cli.selection import study_id
+from labtui.cli.waiting import Bar, waiting
 from labtui.export import papers, parquet
 from labtui.export.records import RECORDS, TABLES, Record
 from labtui.views.kappa import choose_axes
+
+if TYPE_CHECKING:
+    from store.read import Lab
 
 NSTAR = "nstar"
 NAMES = (*TABLES, NSTAR)
@@ -50,23 +54,36 @@ def run(context: Context) -> None:
     study = study_id(context, args.study)
     table = "jobs" if args.table == NSTAR else args.table
     rows = TABLES[table](context.lab, study)
-    if kind == ".parquet":
-        if parquet.missing():
-            raise WorkFailed(parquet.missing())
-        into(Path(args.out), lambda path: parquet.write(rows, RECORDS[table], str(path)))
-        context.say(f"wrote {args.out}")
-        return
-    write = writer(context, kind, args.table, rows, study)
     if args.out is None:
-        write(context.out)
+        writer(context, kind, args.table, rows, study)(context.out)
         return
+    if kind == ".parquet" and parquet.missing():
+        raise WorkFailed(parquet.missing())
+    with waiting(context, "writing") as bar:
+        rows = _along(bar, rows, context.lab)
 
-    def to(path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write(file)
+        def to(path: Path) -> None:
+            if kind == ".parquet":
+                parquet.write(rows, RECORDS[table], str(path))
+                return
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer(context, kind, args.table, rows, study)(file)
 
-    into(Path(args.out), to)
+        into(Path(args.out), to)
     context.say(f"wrote {args.out}")
+
+
+def _along(bar: Bar, rows: Iterable[Record], lab: Lab) -> Iterator[Record]:
+    """The rows, which come search by search, while the bar moves with them."""
+    ids = lab.job_ids(order="id", archived=None)
+    place = {job_id: i for i, job_id in enumerate(ids)}
+    before = None
+    for row in rows:
+        job_id = getattr(row, "job_id", getattr(row, "id", None))
+        if job_id != before and job_id in place:
+            before = job_id
+            bar.at(place[job_id], len(ids))
+        yield row
 
 
 def writer(

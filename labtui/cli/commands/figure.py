@@ -18,6 +18,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
 from labtui.cli.output import write_csv
 from labtui.cli.selection import measured_points, study_id
+from labtui.cli.waiting import waiting
 from labtui.export import figures
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def run(context: Context) -> None:
             raise BadInput(f"{getattr(args, name)} is there already; expected a new file")
     if figures.missing():
         raise WorkFailed(figures.missing())
-    found = picture(context, figures.Look(args.width, args.dark))
-    into(Path(args.out), lambda path: found.save(str(path), kind))
+    with waiting(context, "drawing"):
+        found = picture(context, figures.Look(args.width, args.dark))
+        into(Path(args.out), lambda path: found.save(str(path), kind))
     context.say(f"wrote {args.out}")
     if args.data is not None:
         into(Path(args.data), lambda path: _write_data(found, path))

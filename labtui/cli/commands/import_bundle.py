@@ -12,6 +12,7 @@ from labtui.cli.arguments import Parser
 from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.waiting import waiting
 from labtui.export import bundle
 
 
@@ -37,5 +38,6 @@ def run(context: Context) -> None:
         if problems:
             raise WorkFailed(f"{source} holds a lab with {len(problems)} problems: {problems[0]}")
 
-    into(out, write)
+    with waiting(context, "verifying"):
+        into(out, write)
     context.say(f"wrote {out}: checksums agree, no problem found; look at it with: labtui --read-only {out}")

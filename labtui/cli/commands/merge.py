@@ -12,6 +12,7 @@ from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.waiting import waiting
 
 SHOWN = 8
 """Conflicts that are named; the others are counted."""
@@ -31,12 +32,14 @@ def run(context: Context) -> None:
     out = Path(args.out)
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    made = writing.merge(Path(args.first), Path(args.second), out)
+    with waiting(context, "merging") as bar:
+        made = writing.merge(Path(args.first), Path(args.second), out, bar.at)
     if made.conflicts:
         for conflict in made.conflicts[:SHOWN]:
             context.say(conflict)
         raise WorkFailed(f"{len(made.conflicts)} conflicts between the two labs; nothing was written")
-    problems = writing.check(out, read_only=True)
+    with waiting(context, "checking the new lab") as bar:
+        problems = writing.check(out, read_only=True, progress=bar.at)
     if problems:
         out.unlink()
         raise WorkFailed(f"the merged lab has {len(problems)} problems and was not kept: {problems[0]}")

@@ -13,6 +13,7 @@ from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.selection import study_id
+from labtui.cli.waiting import waiting
 from labtui.export.report import report
 from labtui.version import __version__
 
@@ -31,7 +32,8 @@ def run(context: Context) -> None:
         raise BadInput(f"{out} has no ending of a page; expected .html")
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    text = page(context, context.args.study)
+    with waiting(context, "drawing"):
+        text = page(context, context.args.study)
 
     def write(path: Path) -> None:
         path.write_text(text, "utf-8")

@@ -11,6 +11,7 @@ from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.waiting import waiting
 from labtui.text import clean
 
 
@@ -25,7 +26,8 @@ def run(context: Context) -> None:
     out = Path(context.args.out)
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")
-    writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
+    with waiting(context, "copying"):
+        writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
     tell_written(context, out)
 
 

@@ -11,6 +11,7 @@ from labtui.cli.arguments import SPEC, START, Parser, add_devices
 from labtui.cli.commands.show import named_job
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.waiting import waiting
 from labtui.views.cost import cost_lines, describe
 from runners.spec import NamedJob, Study, advice, differences, load, with_keys
 
@@ -95,7 +96,8 @@ def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
     """Write it into the lab and tell what happened; the ids of its jobs."""
     if not context.lab_path.exists():
         context.say(f"new lab {context.lab_path}")
-    done = writing.submit(context.lab_path, spec)
+    with waiting(context, "queueing"):
+        done = writing.submit(context.lab_path, spec)
     if context.json:
         context.emit(done)
     else:
