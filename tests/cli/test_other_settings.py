@@ -124,8 +124,7 @@ def test_every_fault_of_the_settings_is_told_at_once_and_by_doctor(tmp_path: Pat
         "\ufefftheme = 'nosuch'\nslots = -1\npoll_s = 'x'\nbogus = 1\n"
         "[keys]\npause = ['Ctl+Space']\nfly = ['f']\nresume = ['e']\ncancel = ['e']\n"
     )
-    env = {"LABTUI_CONFIG": str(own), "LABTUI_SLOW": "1"}
-    told = labtui(tmp_path, "doctor", "--json", code=1, **env).stdout
+    told = labtui(tmp_path, "doctor", "--json", code=1, LABTUI_CONFIG=str(own)).stdout
     found = [check["text"] for check in json.loads(told) if check["check"] == "settings"]
     for words in (
         "theme is nosuch", "slots is -1", "poll_s is x", "unknown key bogus", "keys.pause has 'Ctl+Space'",
@@ -133,7 +132,7 @@ def test_every_fault_of_the_settings_is_told_at_once_and_by_doctor(tmp_path: Pat
     ):  # fmt: skip
         assert sum(words in text and text.startswith(str(own)) for text in found) == 1, words
     assert len(found) == 7
-    shown = labtui(tmp_path, "config", **env)
+    shown = labtui(tmp_path, "config", LABTUI_CONFIG=str(own))
     assert all(text in shown.stderr for text in found)
 
 
