@@ -22,7 +22,8 @@ class LSTM(nn.Module):
         self.head = nn.Linear(h, S)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.lstm(self.embedding(x))[0])
+        logits: Tensor = self.head(self.lstm(self.embedding(x))[0])
+        return logits
 
 
 class Recurrent(nn.Module):
@@ -67,7 +68,8 @@ class DenseSSM(nn.Module):
             )
             state = torch.bmm(state, A_t)
             states.append(state)
-        return self.head(torch.cat(states, 1))
+        logits: Tensor = self.head(torch.cat(states, 1))
+        return logits
 
 
 class Block(nn.Module):

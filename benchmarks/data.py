@@ -13,7 +13,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runners.spec import Job
+    from runners.spec.job import Distribution, Format
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET_SECONDS, TARGET_GB = 30.0, 2.0
@@ -35,7 +41,9 @@ STEPS = [  # (what, m, L, shortest, format, seeds, N)
 ]
 
 
-def _job(m: int, length: int, shortest: int, distribution: str, form: str, steps: int = 250_000):  # type: ignore[no-untyped-def]
+def _job(
+    m: int, length: int, shortest: int, distribution: Distribution, form: Format, steps: int = 250_000
+) -> Job:
     from runners.spec import DenseSSM, Job, Lengths, ModularAddition, Training
 
     return Job(
@@ -47,7 +55,7 @@ def _job(m: int, length: int, shortest: int, distribution: str, form: str, steps
     )
 
 
-def _layout(case: list, n: int, device: str) -> dict[str, float]:
+def _layout(case: Sequence[Any], n: int, device: str) -> dict[str, float]:
     import torch
 
     from runners.tasks import DataSource
@@ -65,7 +73,7 @@ def _layout(case: list, n: int, device: str) -> dict[str, float]:
     return {"seconds": seconds, "tokens_gb": tokens.numel() * tokens.itemsize / 1e9, "gpu_gb": gpu}
 
 
-def _steps(case: list, device: str) -> dict[str, float]:
+def _steps(case: Sequence[Any], device: str) -> dict[str, float]:
     import torch
 
     from runners.tasks import BatchOrder, BatchStream, DataSource
@@ -133,11 +141,12 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="two small sets and one batch, to show that it works"
     )
-    parser.add_argument("--child", nargs=2)
+    parser.add_argument("--child", nargs=2, metavar=("KIND", "CASE"))
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.child:
-        _child(*arguments.child, arguments.sequences, arguments.device)
+        kind, case = arguments.child
+        _child(kind, case, arguments.sequences, arguments.device)
         return
     import torch
 

@@ -29,6 +29,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import TypeAdapter
+
 from runners.engine.types import Ended
 from runners.pool import inbox as intake
 from runners.pool import persist as ledger
@@ -83,7 +85,7 @@ class Answering:
 
     def send(self, message: m.Down) -> None:
         if isinstance(message, m.Train):
-            tag = encode(message.tag).partition(b",")[2].strip()
+            tag = _TAGS.dump_json(message.tag)
             self._lines = [
                 line.replace(_TAG, tag) for line in _answer(len(message.members), self._rng.randrange(8))
             ]
@@ -97,7 +99,8 @@ class Answering:
 
 
 NOBODY = m.Tag("@", 0, 0)
-_TAG = encode(NOBODY).partition(b",")[2].strip()
+_TAGS = TypeAdapter(m.Tag)
+_TAG = _TAGS.dump_json(NOBODY)
 """What stands for the tag in an answer that is kept."""
 
 

@@ -36,6 +36,8 @@ class LabReader(Protocol):
     def close(self) -> None: ...
 
 
+STUDIES_S = 2.0
+"""Seconds for which the studies' counts serve while no event is written."""
 Loader = Callable[[Any], Any]
 """Reads what one screen shows; runs in the poller's thread, touches no widget."""
 
@@ -87,8 +89,10 @@ class Poller:
     deliver: Callable[[Snapshot], None]
     """Called in the poller's thread; must hand over to the screen and call :meth:`taken` when it is shown."""
     interval: float = 0.2
-    heartbeat: float = 2.0
-    """Seconds after which the supervisor is looked at although nothing was written."""
+    heartbeat: float = 0.5
+    """Seconds after which the supervisor is looked at although nothing was written: one that was killed
+    writes nothing.
+    """
     _wanted: _Wanted = field(default_factory=_Wanted)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -204,7 +208,7 @@ class Poller:
     def _common(self, lab: LabReader, last_event: int | None) -> Common:
         newest = lab.last_event_id()
         now = time.monotonic()
-        if last_event is None or newest != self._studies_at[1] or now - self._studies_at[0] > self.heartbeat:
+        if last_event is None or newest != self._studies_at[1] or now - self._studies_at[0] > STUDIES_S:
             # To count each study's searches costs most of all this; what changes a state writes an event.
             self._studies, self._studies_at = tuple(lab.studies()), (now, newest)
         fresh: tuple[EventRow, ...] = ()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
@@ -98,7 +99,7 @@ class Writer:
         self._progress = wal.progress(self.paths)
         self._places = {p: wal.identity(p) for p in (self.paths.lab, self.paths.wal, self.paths.write_lock)}
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

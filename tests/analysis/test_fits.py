@@ -143,7 +143,11 @@ def test_the_gradient_is_the_derivative(theta: list[float]) -> None:
     ]
     design = np.column_stack([np.ones(4), [0.0, 1.0, 2.0, 0.5]])
     f = objective(data, design)
-    numeric = approx_fprime(np.array(theta), lambda x: f(x)[0], 1e-6)
+
+    def value(x: Any) -> float:
+        return float(f(x)[0])
+
+    numeric = approx_fprime(np.array(theta), value, 1e-6)
     assert f(np.array(theta))[1] == pytest.approx(numeric, rel=2e-3, abs=1e-3)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,7 @@ def test_two_supervisors_started_together(tmp_path: Path, counts: Counter[str]) 
             for _ in range(2)
         ]
         try:
-            labs.wait(
-                lambda pair=pair: any(p.poll() is not None for p in pair), 40, "one of two to step back"
-            )
+            labs.wait(partial(_one_ended, pair), 40, "one of two to step back")
             loser, winner = sorted(pair, key=lambda p: p.poll() is None)
             assert loser.returncode == 2
             assert winner.poll() is None
@@ -57,6 +56,14 @@ def test_two_supervisors_started_together(tmp_path: Path, counts: Counter[str]) 
     labs.verify(lab)
 
 
+def _one_ended(pair: list[subprocess.Popen[str]]) -> bool:
+    return any(p.poll() is not None for p in pair)
+
+
+def _runs(lab: Path) -> bool:
+    return labs.state_of(lab).get("running", 0) > 0
+
+
 def _events(lab: Path) -> list[str]:
     with open_lab(lab) as opened:
         return [e.kind for e in opened.events(limit=10_000)]
@@ -69,7 +76,7 @@ def test_workers_stopped_past_the_lease(tmp_path: Path, counts: Counter[str]) ->
         lab.parent.mkdir()
         labs.make(lab, labs.study(3, eps=(1e-4 * (turn + 1),)), max_attempts=100)
         with labs.supervisor(lab, "--lease", "2.5", env={"STANDIN_EVAL_S": "0.03"}) as running:
-            labs.wait(lambda lab=lab: labs.state_of(lab).get("running"), 30)
+            labs.wait(partial(_runs, lab), 30)
             for process in Roster(LabPaths(lab).folder / "workers.json").read():
                 counts["workers stopped"] += process.kill(signal.SIGSTOP)
             assert running.ended() == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from runners.spec import Study
 from store.check import check
 from store.paths import LabPaths
 from store.read import open_lab
+from tests.support import labs
 from tests.support.faults import long
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -76,11 +78,10 @@ def damage(lab: Path, rng: random.Random, counts: Counter[str]) -> None:
 
 @pytest.mark.parametrize("broken", [False, True], ids=["whole checkpoints", "broken checkpoints"])
 def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter[str], broken: bool) -> None:
-    labs = [tmp_path / name / "lab.db" for name in ("calm", "storm")]
-    for lab in labs:
+    calm, storm = (tmp_path / name / "lab.db" for name in ("calm", "storm"))
+    for lab in (calm, storm):
         lab.parent.mkdir()
         labs.make(lab, study(), max_attempts=1000)
-    calm, storm = labs
     assert labs.spawn(calm, trainer=TRAINER).ended(600) == 0
     rng = random.Random(3)
     for turn in range(long(4, 12)):
@@ -88,7 +89,7 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
         with open_lab(storm) as opened:
             last = opened.last_event_id()
         labs.wait(
-            lambda last=last, running=running: _began(storm, last) or running.process.poll() is not None,
+            partial(_began_or_ended, storm, last, running),
             60,
             "training",
         )
@@ -112,8 +113,12 @@ def test_real_training_ends_the_same_after_kills(tmp_path: Path, counts: Counter
     assert results(storm) == results(calm)
     if broken:
         assert counts["real checkpoints broken"]
-    for lab in labs:
+    for lab in (calm, storm):
         assert check(lab, replay=labs.replay_stored) == []
+
+
+def _began_or_ended(lab: Path, last: int, running: labs.Supervised) -> bool:
+    return _began(lab, last) or running.process.poll() is not None
 
 
 def _began(lab: Path, last: int) -> bool:

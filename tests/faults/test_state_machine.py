@@ -53,7 +53,7 @@ class SearchStateMachine(RuleBasedStateMachine):
     @initialize(packed=st.booleans(), strategy=st.sampled_from(["log", "paper", "scan"]))
     def begin(self, packed: bool, strategy: str) -> None:
         self.simulation.pack(packed)
-        more = {"ladder": (2, 4, 8, 16)} if strategy == "scan" else {}
+        more: dict[str, Any] = {"ladder": (2, 4, 8, 16)} if strategy == "scan" else {}
         labs.make(self.lab, labs.study(4, strategy=strategy, **more))
         single = labs.study(5, strategy=strategy, eps=(2e-4,), **more).jobs()[-1]
         commands.enqueue(self.lab, NamedJob(name="single", job=single).model_dump_json())

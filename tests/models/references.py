@@ -4,6 +4,8 @@ differentiable in one member's parameters [P].
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -57,9 +59,11 @@ def gpt2(p: dict[str, Tensor], tokens: Tensor, heads: int) -> Tensor:
     layers = len({name.split(".")[1] for name in p if name.startswith("h.")})
     config = GPT2Config(
         vocab_size=V, n_positions=positions, n_embd=d, n_layer=layers, n_head=heads,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, attn_implementation="eager", use_cache=False,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
     )  # fmt: skip
-    model = GPT2Model(config).to(p["wte"].dtype).eval()
+    config._attn_implementation = "eager"
+    model: Any = GPT2Model(config)
+    model = model.to(p["wte"].dtype).eval()
     weights = {
         f"{name}.weight" if name in ("wte", "wpe") else name: v for name, v in p.items() if name != "head"
     }
@@ -128,7 +132,8 @@ def _matrix(model: DenseSSM | Diagonal, p: dict[str, Tensor], e: Tensor) -> Tens
         case "full":
             return u.view(h, h).T + identity
         case "block":
-            return torch.block_diag(*[block.T for block in u.view(-1, model.block, model.block)]) + identity
+            blocks: Tensor = torch.block_diag(*[b.T for b in u.view(-1, model.block, model.block)])
+            return blocks + identity
         case "diagonal":
             return torch.diag(u) + identity
         case "factored":

@@ -114,8 +114,9 @@ def test_padding_contributes_nothing(kind: str, form: str) -> None:
     T = tokens.shape[-1]
     last = ((targets >= 0) * torch.arange(T)).amax(-1, keepdim=True)
     noisy[(torch.arange(T) > last) & (last > 0)] = 1
-    wider = [torch.cat([x, torch.full((2, 6, 2), fill)], 2) for x, fill in ((noisy, 2), (targets, -1))]
-    torch.testing.assert_close(model.step(params, *wider, other), loss, rtol=1e-12, atol=0)
+    wider = torch.cat([noisy, torch.full((2, 6, 2), 2)], 2)
+    unread = torch.cat([targets, torch.full((2, 6, 2), -1)], 2)
+    torch.testing.assert_close(model.step(params, wider, unread, other), loss, rtol=1e-12, atol=0)
     torch.testing.assert_close(grad, other, rtol=1e-10, atol=1e-14)
 
 

@@ -120,8 +120,9 @@ def test_the_delta_rule_is_that_of_qwen3_next() -> None:
     value, gate, beta = torch.randn(B, T, H, v), -torch.rand(B, T, H), torch.rand(B, T, H) * 2
     theirs, _ = torch_recurrent_gated_delta_rule(query * k**0.5, key, value, gate, beta)
     ours = delta_rule(
-        *(x.transpose(1, 2) for x in (query,)),
-        *(x.transpose(1, 2).unsqueeze(-2) for x in (key, value)),
+        query.transpose(1, 2),
+        key.transpose(1, 2).unsqueeze(-2),
+        value.transpose(1, 2).unsqueeze(-2),
         beta.transpose(1, 2).unsqueeze(-1),
         gate.transpose(1, 2),
     )

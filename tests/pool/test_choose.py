@@ -54,7 +54,7 @@ def test_no_wish_twice_no_slot_twice_and_the_first_come_first(
     free = [slot(i, kind) for i in range(slots)]
     runs = [run(n) for n in numbers]
     for made in runs:
-        if free and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and free:
             made.slot = data.draw(st.sampled_from(free))
     wishes = [wish(r) for r in runs]
     loads = allot(free, wishes, [], lambda s, r: capacity)

@@ -158,7 +158,7 @@ def test_the_app_and_the_supervisor_that_it_starts(trap: Path, tmp_path: Path) -
     try:
         terminal.until(lambda text: "dense_ssm" in text)
         terminal.type("S")
-        labs.wait(lambda: (terminal.read(), not labs.no_supervisor(trap / "lab.db"))[1])
+        terminal.until(lambda _: not labs.no_supervisor(trap / "lab.db"))
     finally:
         terminal.close()
     nothing_was_run(trap)

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from runners.pool import persist
+from runners import search
 from runners.spec import Job
 from store.read import open_lab
 from tests.support import labs
@@ -19,7 +19,7 @@ def test_one_job_cannot_hold_up_the_others(lab_path: Path, where: str) -> None:
     labs.make(lab_path, labs.study(4))
     with open_lab(lab_path) as opened:
         poisoned = Job.from_json(opened.job_spec(1)).hash
-    real = persist.replay
+    real = search.replay
 
     def replay(job: Job, evidence: object) -> object:
         if job.hash == poisoned and evidence:

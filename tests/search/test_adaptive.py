@@ -83,11 +83,11 @@ def test_the_posterior_is_bayes_rule_on_the_grid() -> None:
     low, middle, high = post.quantiles(0.05, 0.5, 0.95)
     below = np.cumsum(post.marginal)
     step = post.t[1] - post.t[0]
-    for x, level in ((low, 0.05), (middle, 0.5), (high, 0.95)):
+    for limit, level in ((low, 0.05), (middle, 0.5), (high, 0.95)):
         assert (
-            below[np.searchsorted(post.t + step / 2, x) - 1]
+            below[np.searchsorted(post.t + step / 2, limit) - 1]
             <= level
-            <= below[np.searchsorted(post.t - step / 2, x) - 1]
+            <= below[np.searchsorted(post.t - step / 2, limit) - 1]
         )
     estimate = post.n_star()
     assert estimate.low < estimate.value < estimate.high

@@ -82,8 +82,8 @@ def make(lab: Path, spec: Study, max_attempts: int | None = None) -> None:
             tx.run("UPDATE job SET max_attempts = :m", m=max_attempts)
 
 
-def wait(ready: Callable[[], Any], timeout_s: float = 60.0, what: str = "") -> Any:
-    """Wait for a condition; its value."""
+def wait(ready: Callable[..., Any], timeout_s: float = 60.0, what: str = "") -> Any:
+    """Wait until ``ready()``; its value. Arguments of it have defaults, as a lambda's in a loop."""
     end = time.monotonic() + timeout_s
     while not (value := ready()):
         assert time.monotonic() < end, f"waited {timeout_s} s for {what or ready}"

@@ -39,13 +39,13 @@ from runners.engine.types import (
     Evaluated,
     Member,
     Note,
-    Outcome,
     Plan,
     Planned,
     Stopped,
     shape_key,
 )
 from runners.spec import Job
+from runners.verdict import Outcome
 
 time.sleep(float(os.environ.get("STANDIN_IMPORT_S", "0")))
 

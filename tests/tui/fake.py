@@ -19,8 +19,11 @@ from store.rows import (
     JobRow,
     NStar,
     ProbeRow,
+    ProbeState,
+    Status,
     StudyRow,
     SupervisorRow,
+    TrialOutcome,
     TrialRow,
 )
 
@@ -215,19 +218,20 @@ def _holds(row: Any, condition: Any) -> bool:
     }.get(condition.field, condition.field)  # fmt: skip
     have, want = getattr(row, name, None), condition.value
     if isinstance(want, tuple):
-        return (have in want) == (condition.op == "=")
+        return bool((have in want) == (condition.op == "="))
     if condition.op == "~":
         return str(want).lower() in str(have).lower()
     if have is None:
         return False
-    return {
+    answers: dict[str, bool] = {
         "=": have == want,
         "!=": have != want,
         "<": have < want if not isinstance(have, str) else False,
         "<=": have <= want if not isinstance(have, str) else False,
         ">": have > want if not isinstance(have, str) else False,
         ">=": have >= want if not isinstance(have, str) else False,
-    }[str(condition.op)]
+    }
+    return answers[str(condition.op)]
 
 
 @dataclass
@@ -266,7 +270,7 @@ class _Maker:
             n = n // 2 if (lo == 0 or hi is None) else min(hi - 1, max(lo + 1, round(math.sqrt(lo * hi))))
             n = max(1, n)
         finished = job.state == "done"
-        status = ("bracket" if hi is not None else "censored") if finished else "open"
+        status: Status = ("bracket" if hi is not None else "censored") if finished else "open"
         progress = 0.0
         if not finished:
             progress = round(self.rng.uniform(0.15, 0.85), 2)
@@ -295,6 +299,7 @@ class _Maker:
         winner = self.rng.randrange(len(grid)) if verdict else None
         for i, (lr, seed) in enumerate(grid):
             tid = len(self.lab.trial_rows) + 1
+            outcome: TrialOutcome
             if not done:
                 outcome, best = "running", 10 ** self.rng.uniform(-2.6, -0.5)
             elif verdict:
@@ -308,7 +313,7 @@ class _Maker:
             xs = tuple(range(25, max(50, step) + 1, max(25, step // 20 // 25 * 25 or 25)))
             va = tuple(best * 10 ** (1.6 * (1 - x / xs[-1])) * self.rng.uniform(0.85, 1.2) for x in xs)
             self.lab.curve_rows[tid] = Curve(xs, tuple(v * 0.8 for v in va), va)
-        state = "done" if done else ("interrupted" if paused else "running")
+        state: ProbeState = "done" if done else ("interrupted" if paused else "running")
         best = min(t.best_loss or 9 for t in self.lab.trial_rows[-len(grid) :])
         self.lab.probe_rows.append(
             ProbeRow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ async def test_an_empty_lab_says_what_to_press(opened: Opened) -> None:
             await until(pilot, lambda: bool(app.front.text().strip()))
 
 
+def _noted(sent: list[tuple[str, Any]], pane: Any, *regions: Any, **_: Any) -> Any:
+    sent.append((pane.key, regions))
+    return pane
+
+
 async def test_nothing_equal_is_drawn_again_and_nothing_hidden(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +62,7 @@ async def test_nothing_equal_is_drawn_again_and_nothing_hidden(
         await until(pilot, lambda: app.front.key == "kappa" and not app.front.fresh)
         sent: list[tuple[str, Any]] = []
         for pane in app.panes.values():
-            monkeypatch.setattr(pane, "refresh", lambda *r, p=pane, **_: sent.append((p.key, r)) or p)
+            monkeypatch.setattr(pane, "refresh", partial(_noted, sent, pane))
         reads = len(lab.reads)
         lab.touch()
         app.poller.poke()
@@ -72,7 +78,12 @@ async def test_a_commit_changes_its_cells_only(opened: Opened, monkeypatch: pyte
         running = next(r for r in lab.rows if r.state == "running")
         regions: list[Any] = []
         real = pane.refresh
-        monkeypatch.setattr(pane, "refresh", lambda *r, **k: regions.extend(r) or real(*r, **k))
+
+        def refresh(*r: Any, **k: Any) -> Any:
+            regions.extend(r)
+            return real(*r, **k)
+
+        monkeypatch.setattr(pane, "refresh", refresh)
         lab.change(running.id, progress=0.99)
         await until(pilot, lambda: " 99%" in pane.text())
         assert 1 <= len(regions) <= 4
@@ -111,6 +122,9 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
             sent.append((verb, list(ids), *args))
             app.commands.sent(verb, list(ids), said)
 
+        def last() -> tuple[Any, ...]:
+            return sent[-1]
+
         monkeypatch.setattr(app.commands, "command", command)
         pane = queue(app)
         first = pane.window.ids[0]
@@ -120,11 +134,11 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
         assert isinstance(app.overlays[-1], Confirm)
         assert "Cancel 3 jobs?" in seen(app).splitlines()[-2]
         await pilot.press("y")
-        assert sent[-1] == ("cancel", list(pane.window.ids[:3]))
+        assert last() == ("cancel", list(pane.window.ids[:3]))
         await pilot.press("u")
-        assert sent[-1][0] == "undo_cancel"
+        assert last()[0] == "undo_cancel"
         await pilot.press("g", "+")
-        assert sent[-1] == ("priority", [first], 1)
+        assert last() == ("priority", [first], 1)
         await pilot.press("R")  # nothing failed here: not valid, not sent
         assert sent[-1][0] == "priority"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -162,10 +163,13 @@ def test_the_themes_of_textual_can_be_read_too() -> None:
             assert _contrast(colour.triplet, back.triplet) >= min(least, own), (name, word)
 
 
-def _contrast(a, b) -> float:  # type: ignore[no-untyped-def]
-    def light(colour) -> float:  # type: ignore[no-untyped-def]
+def _contrast(a: Iterable[int] | None, b: Iterable[int] | None) -> float:
+    assert a is not None
+    assert b is not None
+
+    def light(colour: Iterable[int]) -> float:
         parts = [c / 255 for c in colour]
-        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        red, green, blue = (c / 12.92 if c <= 0.04045 else float(((c + 0.055) / 1.055) ** 2.4) for c in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     dark, bright = sorted((light(a), light(b)))
