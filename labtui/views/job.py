@@ -265,6 +265,7 @@ def loss_plot(
     hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
     series: list[Series] = []
+    estimates = 0
     lows: list[float] = [job.eps]
     last = 1.0
     for trial in trials:
@@ -273,6 +274,7 @@ def loss_plot(
             continue
         points = tuple(zip(map(float, curve.steps), curve.validation, strict=False))
         lows += [v for v in curve.validation if v > 0]
+        estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
     if not series:
@@ -280,6 +282,8 @@ def loss_plot(
     marks: list[Span] = []
     for i, lr in enumerate(rates):
         marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
+    if estimates:
+        marks.append((f"{estimates} of a part of the set", "quiet"))
     legend: Line = (("lr  ", "dim"), *marks)
     body = plot(
         series,
