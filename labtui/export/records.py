@@ -178,8 +178,9 @@ class CurveRecord:
     train: float
     validation: float
     exact: bool | None
-    """False: ``validation`` is that of a first part of the set, enough to show that it is not below eps; None:
-    not known, in a lab of an earlier labtui.
+    """False: ``validation`` is that of a first part of the set, enough to show that it is not below eps.
+
+    None: not known, in a lab of an earlier labtui.
     """
 
 
