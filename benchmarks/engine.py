@@ -263,22 +263,16 @@ def jax_columns(row: Row, top: float) -> str:
 
 
 def geometric_means(rows: list[Row]) -> dict[str, float]:
-    """Print and return the means over T up to 20: each shape against eager PyTorch,
-    and each kind of model against JAX.
-    """
-    print("\ngeometric mean over T up to 20")
+    """The means over T up to 20: each shape against eager PyTorch, and each kind of model against JAX."""
     means: dict[str, float] = {}
     short = [r for r in rows if r["T"] <= 20]
     for model, B in dict.fromkeys((r["model"], r["batch"]) for r in short):
-        name = f"{model}, batch {B}"
-        means[name] = statistics.geometric_mean(
+        means[f"{model}, batch {B}"] = statistics.geometric_mean(
             r["ratio"] for r in short if (r["model"], r["batch"]) == (model, B)
         )
-        print(f"{model:18} batch {B:3} {means[name]:6.2f}")
     for kind in dict.fromkeys(r["model"].split()[0] for r in short if r["ahead_of_jax"]):
         chosen = [r["ahead_of_jax"] for r in short if r["ahead_of_jax"] and r["model"].split()[0] == kind]
         means[f"{kind}, ahead of JAX"] = statistics.geometric_mean(chosen)
-        print(f"{kind:18} of JAX    {means[f'{kind}, ahead of JAX']:6.2f}")
     return means
 
 
@@ -332,6 +326,8 @@ def main() -> None:
     columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
     columns += f" {'calls':>5}" + (f" {'JAX':>10} {'ahead':>6} {'of FLOP/s':>9}" if args.jax != "no" else "")
     print(f"{'model':18} {'T':>3} {'B':>3} {columns}")
+    about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
+    about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
     for kind, variants in FULL:
         for sizes in variants[:1] if args.quick else variants:
@@ -342,6 +338,9 @@ def main() -> None:
                         continue
                     row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax)
                     rows.append(row)
+                    if args.json:  # after each: who runs out of time keeps what was measured
+                        told = {**about, "rows": rows, "geometric_means": geometric_means(rows)}
+                        Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
                     gc.collect()
                     print(
                         f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
@@ -351,11 +350,9 @@ def main() -> None:
                         + jax_columns(row, top),
                         flush=True,
                     )
-    means = geometric_means(rows)
-    if args.json:
-        result = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
-        result |= {"ceiling_flops": top, "ceiling_bytes": widest, "rows": rows, "geometric_means": means}
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+    print("\ngeometric mean over T up to 20")
+    for title, ratio in geometric_means(rows).items():
+        print(f"{title:28} {ratio:6.2f}")
 
 
 if __name__ == "__main__":

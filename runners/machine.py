@@ -37,6 +37,7 @@ class Gpu:
     """One card."""
 
     index: int
+    """Its place in torch's order: that of ``cuda:N``."""
     name: str
     use: float
     """0..1"""
@@ -245,11 +246,77 @@ def card_free(index: int) -> int | None:
         return None
 
 
+def card_refusal(index: int) -> str:
+    """Why no new process can compute on a card (its place in torch's order), in words; empty where one can.
+
+    A card in exclusive mode takes one process: this process and its children are no hindrance to themselves.
+    """
+    nvml = _nvml()
+    if nvml is None or (handle := _at(nvml, index)) is None:
+        return ""
+    mode = _maybe(lambda: nvml.nvmlDeviceGetComputeMode(handle))
+    if mode == _PROHIBITED:
+        return f"cuda:{index} is in the compute mode 'prohibited'"
+    if mode not in _EXCLUSIVE:
+        return ""
+    users = _users(nvml, handle, 0.0, os.getpid())
+    others = [u for u in users if not u.ours]
+    if not others:
+        return ""
+    return f"cuda:{index} is in exclusive mode and process {others[0].pid} computes on it"
+
+
+def card_is_exclusive(index: int) -> bool:
+    """Whether a card (its place in torch's order) takes one process at a time."""
+    nvml = _nvml()
+    if nvml is None or (handle := _at(nvml, index)) is None:
+        return False
+    return _maybe(lambda: nvml.nvmlDeviceGetComputeMode(handle)) in _EXCLUSIVE
+
+
+_EXCLUSIVE, _PROHIBITED = (1, 3), 2
+"""NVML's compute modes: one thread, one process; none."""
+
+
+def _at(nvml: Any, index: int) -> Any:
+    """The handle of a card by its place in torch's order; None if NVML tells nothing of it."""
+    try:
+        return _visible(nvml)[index]
+    except (IndexError, nvml.NVMLError):
+        return None
+
+
 def _visible(nvml: Any) -> list[Any]:
     """Handles of the cards that CUDA shows, in its order.
 
-    As CUDA reads its setting: nothing counts from the first entry on that names no card, a UUID may be cut
-    short as long as one card alone begins so, and where a card is named twice there is none.
+    Where a card among them is cut into slices (MIG), CUDA shows a process the first slice and nothing else.
+    """
+    named = _named(nvml)
+    for handle in named:
+        if slices := _slices(nvml, handle):
+            return slices[:1]
+    return [handle for handle in named if not _is_cut(nvml, handle)]
+
+
+def _is_cut(nvml: Any, handle: Any) -> bool:
+    mode = _maybe(lambda: nvml.nvmlDeviceGetMigMode(handle))
+    return mode is not None and mode[0] == 1
+
+
+def _slices(nvml: Any, handle: Any) -> list[Any]:
+    """The slices of a card in NVML's order; none where it is whole."""
+    if not _is_cut(nvml, handle):
+        return []
+    most = _maybe(lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0
+    found = [_maybe(lambda i=i: nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, i)) for i in range(most)]
+    return [one for one in found if one is not None]
+
+
+def _named(nvml: Any) -> list[Any]:
+    """Handles of the cards that CUDA_VISIBLE_DEVICES names, in its order.
+
+    As CUDA reads it: nothing counts from the first entry on that names no card, a UUID may be cut short as
+    long as one card alone begins so, and where a card is named twice there is none.
     """
     every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -298,18 +365,15 @@ def _gpus(supervisor: int | None) -> tuple[Gpu, ...]:
     if nvml is None:
         return ()
     try:
-        return tuple(_card(nvml, i, supervisor) for i in range(nvml.nvmlDeviceGetCount()))
+        return tuple(_card(nvml, i, handle, supervisor) for i, handle in enumerate(_visible(nvml)))
     except Exception:  # a card that fell off the bus: perhaps the next look finds it
         return ()
 
 
-def _card(nvml: Any, index: int, supervisor: int | None) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def _card(nvml: Any, index: int, handle: Any, supervisor: int | None) -> Gpu:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     milliwatts = _maybe(nvml.nvmlDeviceGetPowerUsage, handle)
     usage = _maybe(nvml.nvmlDeviceGetUtilizationRates, handle)
-    found = {p.pid: p for p in _maybe(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()}
-    ours = _family(supervisor) if found and supervisor is not None else frozenset()
     return Gpu(
         index,
         _text(nvml.nvmlDeviceGetName(handle)),
@@ -318,8 +382,14 @@ def _card(nvml: Any, index: int, supervisor: int | None) -> Gpu:
         float(memory.total),
         _maybe(nvml.nvmlDeviceGetTemperature, handle, 0),
         milliwatts / 1000 if milliwatts is not None else None,
-        tuple(_user(process, float(memory.total), process.pid in ours) for process in found.values()),
+        _users(nvml, handle, float(memory.total), supervisor),
     )
+
+
+def _users(nvml: Any, handle: Any, total: float, supervisor: int | None) -> tuple[CardUser, ...]:
+    found = {p.pid: p for p in _maybe(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()}
+    ours = _family(supervisor) if found and supervisor is not None else frozenset()
+    return tuple(_user(process, total, process.pid in ours) for process in found.values())
 
 
 def _user(process: Any, total: float, ours: bool) -> CardUser:

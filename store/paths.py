@@ -32,6 +32,12 @@ _NETWORK_FUSE = (
     "beegfs",
     "moosefs",
 )
+NETWORK_WAY_OUT = (
+    "give --lab a local path, and take copies out with `labtui snapshot`; "
+    "several batch jobs take a lab each, by `labtui submit --part 1/8`, "
+    "and `labtui merge` puts them together (docs/clusters.md)"
+)
+"""What to do where a lab would lie on a network disk."""
 SCHEMES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 
 
@@ -192,6 +198,5 @@ def refuse_network(paths: LabPaths) -> None:
     if kind is not None:
         raise LabError(
             f"{paths.lab} lies on a network disk ({kind}), where a live lab loses data; "
-            "expected a local disk: "
-            f"give --lab a local path, and take copies out with `labtui snapshot`"
+            f"expected a local disk: {NETWORK_WAY_OUT}"
         )

@@ -229,6 +229,8 @@ class NStar(NamedTuple):
     estimate: tuple[float, float, float] | None = None
     generalisation: float | None = None
     """Joint job: rescaled accuracy at 2L of the trial with the lowest validation loss at N_max."""
+    name: str = ""
+    """Of a program's part: its value on the axis of the sum."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,15 @@ class CellRow:
     min_length: int
     joint: NStar
     parts: tuple[NStar, ...]
+    over: str = ""
+    """Of a program: the axis that its sum is over."""
+    axes: tuple[tuple[str, str], ...] = ()
+    """Of a program: its other axes and their values."""
+
+    @property
+    def program(self) -> bool:
+        """Its searches are a program's."""
+        return self.distribution in GOALS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ with what its brackets leave open (docs/science.md).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from labtui.text import spelled
@@ -34,6 +36,13 @@ class Term:
     n_max: int
     flags: tuple[str, ...]
     estimate: tuple[float, float, float] | None
+    name: str = ""
+    """Of a program: its value on the axis of the sum."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in a table: its length, or its name."""
+        return self.name or str(self.n)
 
     @property
     def is_in(self) -> bool:
@@ -95,9 +104,15 @@ class Kappa:
             return f"pending {self.have + self.joint_in}/{self.want + 1}"
         return self.status
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form: the cell's axes, kappa, and every N* that it is made of."""
+    def to_dict(self, floors: Mapping[int, float] = MappingProxyType({})) -> dict[str, Any]:
+        """JSON form: the cell's axes, kappa, and every N* that it is made of, each with its coverage floor
+        where ``floors`` has it by job.
+        """
         cell = self.cell
+
+        def told(part: NStar | Term) -> dict[str, Any]:
+            return _nstar_dict(part) | {"floor": floors.get(part.job_id)}
+
         return {
             "id": cell.id,
             "study_id": cell.study_id,
@@ -109,6 +124,8 @@ class Kappa:
             "distribution": cell.distribution,
             "L": cell.L,
             "min_length": cell.min_length,
+            "over": cell.over,
+            "axes": dict(cell.axes),
             "kappa": {
                 "status": self.status,
                 "value": self.value,
@@ -122,8 +139,8 @@ class Kappa:
             },
             "flags": list(self.flags),
             "notes": list(self.notes),
-            "joint": _nstar_dict(cell.joint) | {"generalisation": cell.joint.generalisation},
-            "parts": [{"n": term.n} | _nstar_dict(term) for term in self.terms],
+            "joint": told(cell.joint) | {"generalisation": cell.joint.generalisation},
+            "parts": [{"n": term.n, "name": term.label} | told(term) for term in self.terms],
         }
 
 
@@ -163,7 +180,7 @@ def kappa(cell: CellRow) -> Kappa:
             notes.insert(0, f"N*_joint > {joint.n_max}")
         elif censored:
             status, low = "lower_bound", sum(_bottom(t) for t in terms) / _top(joint)
-            notes.insert(0, ", ".join(f"N*_{t.n} > {t.n_max}" for t in censored))
+            notes.insert(0, ", ".join(f"{_name(t)} > {t.n_max}" for t in censored))
         else:
             status = "complete"
             value, low, high, kind = _complete(terms, joint)
@@ -201,8 +218,9 @@ def _term(part: NStar) -> Term:
     if part.n is None:
         raise ValueError(f"job {part.job_id} is a part of a sum without its length; expected n")
     return Term(
-        part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate
-    )
+        part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate,
+        part.name,
+    )  # fmt: skip
 
 
 def _is_in(part: NStar | Term) -> bool:
@@ -219,7 +237,7 @@ def _why_lost(part: NStar | Term) -> str:
 
 
 def _name(part: NStar | Term) -> str:
-    return "N*_joint" if part.n is None else f"N*_{part.n}"
+    return "N*_joint" if part.n is None else f"N*_{part.name or part.n}"
 
 
 def _point(part: NStar | Term) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
+from labtui.analysis.floor import floors
 from runners.verdict import diverged
 from store.rows import CellRow, JobRow
+
+if TYPE_CHECKING:
+    from store.read import Lab
 
 Censoring = Literal["none", "right", "left"]
 
@@ -45,6 +49,9 @@ class Point:
     """``adaptive``: N* and its 90 % interval."""
     job_id: int = 0
     flags: tuple[str, ...] = ()
+    floor: float | None = None
+    """Sequences after which a table of transitions would do (analysis/floor.py); None where that is not
+    known."""
 
     @property
     def censoring(self) -> Censoring:
@@ -52,6 +59,13 @@ class Point:
         if self.hi is None:
             return "right"
         return "left" if self.lo == 0 and self.estimate is None else "none"
+
+
+def with_floors(found: Iterable[Point], lab: Lab) -> tuple[Point, ...]:
+    """The same points, each with its coverage floor; reads the specs of the searches with acot."""
+    every = tuple(found)
+    known = floors(lab, (p.job_id for p in every if p.series.format == "acot"))
+    return tuple(replace(p, floor=known.get(p.job_id)) for p in every)
 
 
 def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:

@@ -104,7 +104,7 @@ def answer_of(trial: TrialRow, job: Job, eps: float, curve: Curve | None) -> Ans
         return Answer(None, STOPPED)
     if trial.outcome not in (Outcome.FAILURE, Outcome.DIVERGED):
         return Answer(None, "not at its end")
-    if eps <= job.search.eps:
+    if eps <= job.bound:
         return Answer(False)
     validation = sum(share.validation for share in job.shares)
     policy = Thoroughness.of(validation, min(job.training.batch_size, trial.n), job.training.eval_every)

@@ -72,7 +72,9 @@ def varying(cells: Iterable[CellRow]) -> tuple[str, ...]:
     the short one.
     """
     cells = list(cells)
-    found = [axis for axis in AXES if len(_values(cells, axis)) > 1]
+    found = [axis for axis in axes_of(cells) if len(_values(cells, axis)) > 1]
+    if "task" in found and any(c.axes for c in cells) and all(c.program for c in cells):
+        found.remove("task")  # a program's axes tell it
     for long, short in (("task", "m"), ("model_label", "model")):
         if {long, short} <= set(found):
             # the long one determines the short one, so they tell the same where they have as many values
@@ -97,12 +99,13 @@ def tables(
         ValueError: an axis that does not exist, or stands twice.
     """
     row_axes, column_axes = _axes(rows), _axes(columns)
+    cells = [c for c in cells if c.parts]
+    known = axes_of(cells)
     for axis in row_axes + column_axes:
-        if axis not in AXES:
-            raise ValueError(f"the axis {axis!r} does not exist; expected one of {', '.join(AXES)}")
+        if axis not in known:
+            raise ValueError(f"the axis {axis!r} does not exist; expected one of {', '.join(known)}")
     if len(set(row_axes + column_axes)) < len(row_axes + column_axes):
         raise ValueError(f"an axis stands twice in {', '.join(row_axes + column_axes)}; expected each once")
-    cells = [c for c in cells if c.parts]
     told = _implied(cells, row_axes + column_axes)
     rest = tuple(a for a in varying(cells) if a not in told)
     pages: dict[Key, dict[tuple[Key, Key], list[Kappa]]] = {}
@@ -119,12 +122,25 @@ def tables(
     return tuple(out)
 
 
+def axes_of(cells: Iterable[CellRow]) -> tuple[str, ...]:
+    """The axes that cells are told by: :data:`AXES`, and those of programs."""
+    return (*AXES, *dict.fromkeys(name for c in cells for name, _ in c.axes if name not in AXES))
+
+
+def value_of(cell: CellRow, axis: str) -> Value:
+    """The value of a cell on an axis; None where it has none."""
+    if axis in AXES:
+        found: Value = getattr(cell, axis)
+        return found
+    return dict(cell.axes).get(axis)
+
+
 def _axes(axes: str | Sequence[str]) -> tuple[str, ...]:
     return (axes,) if isinstance(axes, str) else tuple(axes)
 
 
 def _key(cell: CellRow, axes: Sequence[str]) -> Key:
-    return tuple(getattr(cell, axis) for axis in axes)
+    return tuple(value_of(cell, axis) for axis in axes)
 
 
 def _values(cells: Iterable[CellRow], *axes: str) -> set[Key]:
@@ -133,7 +149,7 @@ def _values(cells: Iterable[CellRow], *axes: str) -> set[Key]:
 
 def _implied(cells: Sequence[CellRow], axes: tuple[str, ...]) -> set[str]:
     """The axes whose value follows from the given ones in these cells: they need no page of their own."""
-    return {a for a in AXES if len(_values(cells, *axes, a)) == len(_values(cells, *axes))}
+    return {a for a in axes_of(cells) if len(_values(cells, *axes, a)) == len(_values(cells, *axes))}
 
 
 def _sort_key(axes: Sequence[str], key: Key) -> tuple[tuple[int, float, str], ...]:

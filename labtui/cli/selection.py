@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from labtui.analysis.points import Point, points
+from labtui.analysis.points import Point, points, with_floors
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.filters import parse
@@ -51,4 +51,5 @@ def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
 
 def measured_points(context: Context, study: int | None) -> tuple[Point, ...]:
     """N* of every search of a study, or of the whole lab, the archive included."""
-    return points(context.lab.jobs(context.lab.job_ids(study=study, archived=None)))
+    found = points(context.lab.jobs(context.lab.job_ids(study=study, archived=None)))
+    return with_floors(found, context.lab)

@@ -136,9 +136,9 @@ def command(context: Context, *words: str) -> list[str]:
 class Foreground:
     """The supervisor as a child of this process; what it says goes aside and is told only where it fails.
 
-    It never outlives this process: SIGTERM and SIGHUP (of a scheduler, a terminal that closes) end both, what
-    trains checkpointed first, and the end of a pipe tells it of any other death. A signal that is ignored
-    (nohup) stays so.
+    It never outlives this process: SIGTERM, SIGUSR1 and SIGHUP (of a scheduler, a terminal that closes) end
+    both, what trains checkpointed first, and the end of a pipe tells it of any other death. A signal that is
+    ignored (nohup) stays so.
     """
 
     def __init__(self, context: Context, *words: str) -> None:
@@ -146,7 +146,7 @@ class Foreground:
         self._context = context
         self._child: subprocess.Popen[str] | None = None
         self._ended_by = 0
-        self._before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+        self._before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)}
         for number, handler in self._before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, self._signalled)
@@ -171,7 +171,7 @@ class Foreground:
             self._child.terminate()
         if not self._ended_by:
             self._ended_by = number
-            raise SystemExit(128 + number)
+            raise SystemExit(client.REQUEUE if client.requeues(number, os.environ) else 128 + number)
 
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None

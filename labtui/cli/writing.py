@@ -50,12 +50,14 @@ def create_or_open(path: Path) -> None:
     create(path)
 
 
-def submit(path: Path, spec: Study | NamedJob, *, jobs_only: bool = False) -> Submitted:
+def submit(
+    path: Path, spec: Study | NamedJob, *, jobs_only: bool = False, only: frozenset[str] | None = None
+) -> Submitted:
     """Queue a study or a job; what the lab already knows is reused."""
     from store.write import submit as queue
 
     create_or_open(path)
-    return queue(path, spec, jobs_only=jobs_only)
+    return queue(path, spec, jobs_only=jobs_only, only=only)
 
 
 def apply_pending(path: Path) -> None:

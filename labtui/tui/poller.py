@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from store.rows import EventRow, JobRow, StudyRow, SupervisorRow
+    from store.rows import DeviceRow, EventRow, JobRow, NodeRow, StudyRow, SupervisorRow
 
 
 class LabReader(Protocol):
@@ -33,6 +33,8 @@ class LabReader(Protocol):
     def last_event_id(self) -> int: ...
     def events(self, after: int = 0, job_id: int | None = None, limit: int = 200) -> list[EventRow]: ...
     def jobs(self, ids: Any = None) -> list[JobRow]: ...
+    def nodes(self) -> list[NodeRow]: ...
+    def devices(self) -> list[DeviceRow]: ...
     def close(self) -> None: ...
 
 
@@ -57,6 +59,10 @@ class Common:
     """The jobs that these events say are over."""
     read_only: bool
     notice: str
+    nodes: tuple[NodeRow, ...] = ()
+    """Of the cluster that trains it; none: one machine."""
+    devices: tuple[DeviceRow, ...] = ()
+    """Where there are nodes."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +222,10 @@ class Poller:
             fresh = tuple(lab.events(after=last_event, limit=50))
         over = {e.job_id for e in fresh if e.kind in ("job.done", "job.failed") and e.job_id is not None}
         ended = tuple(lab.jobs(sorted(over))) if over else ()
+        nodes = tuple(lab.nodes())
         return Common(
             lab.counts(), lab.supervisor(), self._studies, lab.pending_commands(), newest, fresh,
-            ended, lab.read_only, lab.notice,
+            ended, lab.read_only, lab.notice, nodes, tuple(lab.devices()) if nodes else (),
         )  # fmt: skip
 
 

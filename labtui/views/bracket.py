@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, linked, thin_bar
+from labtui.views.metric import metric
 from labtui.views.plot import Axis, ticks
 from runners import verdict
 from store.rows import JobRow, ProbeRow, TrialRow
@@ -188,8 +189,9 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
     if tail:
         line = (*line, ("  ", ""), *_progress(job, probe, decided))
     if tail > 9:
-        best = figures.loss(probe.best_loss)
-        good = probe.best_loss is not None and probe.best_loss < job.eps
+        shown_as = metric(job)
+        best = shown_as.text(probe.best_loss)
+        good = probe.best_loss is not None and shown_as.gap(probe.best_loss) < shown_as.eps
         line = (
             *line,
             (fit(best, 9, ">"), "ok" if good else "dim"),

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import LEVELS, Line, Span
+from labtui.views.metric import Metric
 from labtui.views.plot import steps_axis
 from labtui.views.signs import OUTCOME_SIGN
 from store.rows import Curve, TrialRow
@@ -29,18 +31,21 @@ def heat_level(best: float | None, eps: float) -> int:
 
 def heat_map(
     trials: Sequence[TrialRow],
-    eps: float,
+    shown_as: Metric,
     width: int,
     height: int,
     curves: Mapping[int, Curve] | None = None,
     budget: int = 0,
+    names: Mapping[float, str] | None = None,
 ) -> list[Line]:
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
     validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
     cell is eps.
+    Of a program ``names`` are of its settings, which stand where others have learning rates.
     """
-    top = max((v for c in (curves or {}).values() for v in c.validation if math.isfinite(v)), default=0.0)
-    last = max((c.steps[-1] for c in (curves or {}).values() if c.steps), default=0)
+    curves, eps = {i: _gaps(c, shown_as) for i, c in (curves or {}).items()}, shown_as.eps
+    top = max((v for c in curves.values() for v in c.validation if math.isfinite(v)), default=0.0)
+    last = max((c.steps[-1] for c in curves.values() if c.steps), default=0)
     span = steps_axis(last, budget).high
     rates = sorted({t.lr for t in trials}, reverse=True)
     seeds = sorted({t.seed for t in trials})
@@ -54,7 +59,7 @@ def heat_map(
     by_place = {(t.lr, t.seed): t for t in trials}
     step = 3 if height >= len(rates) * 3 + 1 and cell >= 9 else 2 if height >= len(rates) * 2 + 1 else 1
     more = len(seeds) - len(shown)
-    head: list[Span] = [(fit("lr", LABEL - 1), "dim"), (" ", "")]
+    head: list[Span] = [(fit("grid" if shown_as.program else "lr", LABEL - 1), "dim"), (" ", "")]
     head += [(fit(f"{s}", cell, "^") if cell >= 4 else fit(str(s)[-2:], cell, "^"), "dim") for s in shown]
     if more > 0:
         head.append((f" +{more}", "dim"))
@@ -62,20 +67,20 @@ def heat_map(
     for rate in rates:
         block: list[list[Span]] = [[(" " * LABEL, "")] for _ in range(step)]
         middle = 0 if curves else step // 2 if step == 3 else 0
-        block[middle][0] = (fit(figures.rate(rate), LABEL - 1, ">") + " ", "dim")
+        block[middle][0] = (fit(_label(rate, shown_as, names or {}), LABEL - 1, ">") + " ", "dim")
         for seed in shown:
             trial = by_place.get((rate, seed))
-            curve = (curves or {}).get(trial.id) if trial is not None else None
+            curve = curves.get(trial.id) if trial is not None else None
             fall = (
                 falling(curve, eps, top, span, cell - 1, step - 1) if curve is not None and step > 1 else []
             )
             for i, spans in enumerate(block):
                 if trial is not None and i and fall:
-                    spans.append((fall[i - 1], "ok" if heat_level(trial.best_loss, eps) == 0 else "quiet"))
+                    spans.append((fall[i - 1], "ok" if _level(trial, shown_as) == 0 else "quiet"))
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
-                    spans.extend(_cell(trial, eps, cell - 1, i == middle))
+                    spans.extend(_cell(trial, shown_as, cell - 1, i == middle))
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
@@ -101,15 +106,33 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
 
 
-def _cell(trial: TrialRow | None, eps: float, width: int, middle: bool) -> list[Span]:
+def _gaps(curve: Curve, shown_as: Metric) -> Curve:
+    return replace(curve, validation=tuple(map(shown_as.gap, curve.validation)))
+
+
+def _label(rate: float, shown_as: Metric, names: Mapping[float, str]) -> str:
+    """A learning rate; of a program its setting, as much of it as there is room for."""
+    if not shown_as.program:
+        return figures.rate(rate)
+    name = names.get(rate, "")
+    value = name.partition(" ")[2] if "  " not in name else ""
+    return next((text for text in (name, value) if text and len(text) < LABEL), f"#{rate:.0f}")
+
+
+def _level(trial: TrialRow, shown_as: Metric) -> int:
+    return heat_level(None if trial.best_loss is None else shown_as.gap(trial.best_loss), shown_as.eps)
+
+
+def _cell(trial: TrialRow | None, shown_as: Metric, width: int, middle: bool) -> list[Span]:
     if trial is None:
         return [(" " * width, "track")]
-    ground = f"heat.{heat_level(trial.best_loss, eps)}"
+    level = _level(trial, shown_as)
+    ground = f"heat.{level}"
     if not middle:
         return [(" " * width, ground)]
     sign = OUTCOME_SIGN.get(trial.outcome, "?")
     if width < 5:  # no room for the loss: how far it is above eps, as a column
-        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[heat_level(trial.best_loss, eps)]
+        far = "" if trial.best_loss is None else " ▂▃▅▆▇"[level]
         return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]
-    text = figures.loss(trial.best_loss)
+    text = shown_as.text(trial.best_loss)
     return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.eta import candidates_left, job_eta
@@ -12,6 +12,7 @@ from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
+from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
 from store.json import mapping
@@ -46,7 +47,7 @@ def remarks(job: JobRow) -> str:
         else:
             told.append(_REMARKS.get(flag, flag.replace("_", " ")))
     if job.status == "censored":
-        loss = f": best loss {figures.loss(job.best_loss)}" if job.best_loss is not None else ""
+        loss = f": {_best(job)}" if job.best_loss is not None else ""
         told.insert(0, f"N* lies beyond N_max {figures.exact(job.n_max)}{loss}")
     return "; ".join(told)
 
@@ -59,6 +60,15 @@ _REMARKS = {
     "tf32": "trained in tf32",
     "bf16": "trained in bf16",
 }
+
+
+def _best(job: JobRow) -> str:
+    return f"best {metric(job).name} {metric(job).text(job.best_loss)}"
+
+
+def _best_and_aim(job: JobRow) -> str:
+    aim = metric(job).aim if job.program else f"eps {figures.rate(job.eps)}"
+    return f"{metric(job).text(job.best_loss)} ({aim})"
 
 
 def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
@@ -91,7 +101,7 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     if job.status == "censored":
         spans.append((f"> {figures.exact(job.n_max)}", "warn bold"))
         if job.best_loss is not None:
-            spans.append((f"  best loss {figures.loss(job.best_loss)}", "dim"))
+            spans.append((f"  {_best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
         spans += [(figures.nstar_exact(job), "strong"), (f"  {figures.left_open(job)}", "")]
     elif job.lo:
@@ -145,13 +155,13 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
             ("flags", " ".join(job.flags)),
             ("meaning", remarks(job)),
             (
-                "best loss",
-                figures.loss(job.best_loss) + f" (eps {figures.rate(job.eps)})" if job.best_loss else None,
+                f"best {metric(job).name}",
+                _best_and_aim(job) if job.best_loss else None,
             ),
             (
                 "strategy",
-                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials of "
-                f"{figures.exact(job.steps)} steps for each N",
+                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
+                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
             ),
             ("candidates", job.candidates),
             (
@@ -195,8 +205,11 @@ def differing_lines(found: Differing) -> list[str]:
     return grid(["setting", "here", f"job {found.other}"], [list(map(clean, s)) for s in found.settings])
 
 
-def probe_lines(probes: Sequence[ProbeRow], trials: Sequence[TrialRow]) -> list[str]:
-    """The candidates in the order in which they were begun."""
+def probe_lines(
+    probes: Sequence[ProbeRow], trials: Sequence[TrialRow], job: JobRow | None = None
+) -> list[str]:
+    """The candidates in the order in which they were begun; ``job``: theirs, for its metric."""
+    best = "best loss" if job is None else f"best {metric(job).name}"
     early = stopped_early(trials)
     rows = [
         [
@@ -205,7 +218,7 @@ def probe_lines(probes: Sequence[ProbeRow], trials: Sequence[TrialRow]) -> list[
             (VERDICTS[p.verdict] or p.state) + (" (speculative)" if p.speculative else ""),
             f"{p.trials_ended - early.get(p.id, 0)}/{p.trials}",
             f"{p.successes}/{p.seeds}" if p.seeds else "",
-            "" if p.best_loss is None else figures.loss(p.best_loss),
+            _told(job, p.best_loss),
             figures.exact(p.step),
             figures.duration(p.wall_s),
             p.device,
@@ -213,24 +226,43 @@ def probe_lines(probes: Sequence[ProbeRow], trials: Sequence[TrialRow]) -> list[
         for p in probes
     ]
     return grid(
-        ["#", "N", "verdict", "trials", "seeds", "best loss", "step", "time", "device"],
+        ["#", "N", "verdict", "trials", "seeds", best, "step", "time", "device"],
         rows,
         right="# N trials seeds step",
     )
 
 
-def trial_lines(trials: Sequence[TrialRow]) -> list[str]:
-    """Trials, one line each."""
+def _told(job: JobRow | None, loss: float | None) -> str:
+    if loss is None:
+        return ""
+    return figures.loss(loss) if job is None else metric(job).text(loss)
+
+
+def trial_lines(
+    trials: Sequence[TrialRow],
+    jobs: Mapping[int, JobRow] | None = None,
+    names: Mapping[int, Mapping[float, str]] | None = None,
+) -> list[str]:
+    """Trials, one line each.
+
+    Args:
+        jobs: theirs, by id, for their metrics.
+        names: of the settings of programs, by job.
+    """
     heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
+    jobs, names = jobs or {}, names or {}
+    programs = [job.program for job in jobs.values()]
+    if programs and all(programs):
+        heads[3], heads[6] = "setting", "best"
     rows = [
         [
             t.id,
             t.job_id,
             figures.exact(t.n),
-            figures.rate(t.lr),
+            setting(jobs.get(t.job_id), t.lr, names.get(t.job_id)),
             t.seed,
             t.outcome,
-            "" if t.best_loss is None else figures.loss(t.best_loss),
+            _told(jobs.get(t.job_id), t.best_loss),
             figures.exact(t.best_step),
             figures.exact(t.steps),
             figures.duration(t.wall_s),
@@ -256,24 +288,31 @@ def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
 
 
 def loss_plot(
-    job: JobRow, trials: Sequence[TrialRow], curves: dict[int, Curve], width: int, height: int
+    job: JobRow,
+    trials: Sequence[TrialRow],
+    curves: dict[int, Curve],
+    width: int,
+    height: int,
+    names: Mapping[float, str] | None = None,
 ) -> list[Line]:
     """Validation losses over steps, one colour per learning rate, eps marked;
-    only what is finite is drawn.
+    only what is finite is drawn. Of a program its metric, a colour for each setting, and its threshold.
     """
+    shown_as = metric(job)
     rates = sorted({t.lr for t in trials}, reverse=True)
     hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
     series: list[Series] = []
     estimates = 0
-    lows: list[float] = [job.eps]
+    lows: list[float] = [shown_as.level]
     last = 1.0
     for trial in trials:
         curve = curves.get(trial.id)
         if curve is None or not curve.steps:
             continue
-        points = tuple(zip(map(float, curve.steps), curve.validation, strict=False))
-        lows += [v for v in curve.validation if v > 0]
+        values = tuple(map(shown_as.value, curve.validation))
+        points = tuple(zip(map(float, curve.steps), values, strict=False))
+        lows += [v for v in values if v > 0 or shown_as.program]
         estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
@@ -281,17 +320,17 @@ def loss_plot(
         return []
     marks: list[Span] = []
     for i, lr in enumerate(rates):
-        marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
+        marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{setting(job, lr, names)}  ", "dim")]
     if estimates:
         marks.append((f"{estimates} of a part of the set", "quiet"))
-    legend: Line = (("lr  ", "dim"), *marks)
+    legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
     body = plot(
         series,
         width,
         height - 1,
         steps_axis(last, job.steps),
-        span(lows, log=True),
-        levels=[Level(job.eps, f"ε {figures.rate(job.eps)}")],
+        span(lows, log=not shown_as.program),
+        levels=[Level(shown_as.level, shown_as.aim)],
         x_label="step",
     )
     return [legend, *body] if body else []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from labtui.filters import holds
@@ -36,6 +37,8 @@ LIKED: tuple[tuple[Axes, Axes], ...] = (
 """The pairs that answer most, in the order in which one key goes through them."""
 FULL = 0.6
 """A table with a smaller share of its places filled is not the first to be shown."""
+NOT_OF_PROGRAMS = ("task", "distribution", "L", "min_length")
+"""Axes that say nothing of a program: its own axes do."""
 NAMES = {"model_label": "model", "min_length": "shortest"}
 
 
@@ -97,19 +100,24 @@ def best(found: Sequence[Layout]) -> Layout:
 
 
 @lru_cache(maxsize=16)
-def layouts(cells: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Layout, ...], int]:
-    """Every layout of cells, each given by its values of ``analysis.table.AXES``,
-    and how many of them are liked.
-    """
+def layouts(axes: Axes, cells: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Layout, ...], int]:
+    """Every layout of cells, each given by its values of ``axes``, and how many of them are liked."""
     from labtui.analysis.table import AXES
 
-    columns = {axis: tuple(c[i] for c in cells) for i, axis in enumerate(AXES)}
-    differ = [axis for axis in AXES if len(set(columns[axis])) > 1]
+    columns = {axis: tuple(c[i] for c in cells) for i, axis in enumerate(axes)}
+    differ = [axis for axis in axes if len(set(columns[axis])) > 1]
+    own = [axis for axis in differ if axis not in AXES]
+    if own and "task" in differ:
+        differ.remove("task")  # a program's axes tell it
     told = [a for a in differ if a != "model"]  # the label tells the model
     if "m" in told and "task" in told and len(set(columns["m"])) == len(set(columns["task"])):
         told.remove("task")  # the modulus tells the task
     usable = {*told, "model_label"}
     liked = [pair for pair in LIKED if set(pair[1]) <= usable and set(pair[0]) <= usable | {"format"}]
+    if own:
+        pairs: list[tuple[Axes, Axes]] = [((a,), (b,)) for a, b in permutations(own, 2)]
+        pairs = pairs or [((own[0],), ("format",))]
+        liked = pairs if "model_label" not in differ else [((own[0],), ("model_label",)), *pairs]
     liked = liked or [(("model_label",), ("format",))]
     free = ["model_label", *(a for a in told if a != "model_label")]
     others: list[tuple[Axes, Axes]] = [((a,), (b,)) for a, b in permutations(free, 2)]
@@ -212,7 +220,15 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
     cursor = next(((n, y) for n, y in places if n == chosen), None)
     y = span(values, log=True)
     return plot(
-        [*drawn, series], width, height, x, y, levels=levels, x_label="n", y_format="count", cursor=cursor
+        [*drawn, series],
+        width,
+        height,
+        x,
+        y,
+        levels=levels,
+        x_label=clean(kappa.cell.over) or "n",
+        y_format="count",
+        cursor=cursor,
     )
 
 
@@ -227,6 +243,14 @@ LEGEND = (
 )
 
 
+def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
+    """Every layout of cells, and how many of them are liked."""
+    from labtui.analysis.table import axes_of, value_of
+
+    axes = axes_of(cells)
+    return layouts(axes, tuple(tuple(value_of(c, axis) for axis in axes) for c in cells))
+
+
 def choose_axes(
     cells: Sequence[CellRow], rows: str | None, columns: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -235,20 +259,22 @@ def choose_axes(
     Raises:
         ValueError: an axis that does not exist.
     """
-    from labtui.analysis.table import AXES, varying
+    from labtui.analysis.table import axes_of, varying
 
+    known = axes_of(cells)
     if not rows and not columns:
-        found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+        found, liked = laid_out(cells)
         return best(found[:liked] or found).axes
     chosen_rows = tuple(w.strip() for w in rows.split(",") if w.strip()) if rows else ()
     chosen_columns = tuple(w.strip() for w in columns.split(",") if w.strip()) if columns else ()
     for axis in chosen_rows + chosen_columns:
-        if axis not in AXES:
-            raise ValueError(f"the axis {axis!r} does not exist; expected one of {', '.join(AXES)}")
+        if axis not in known:
+            raise ValueError(f"the axis {axis!r} does not exist; expected one of {', '.join(known)}")
     free = [a for a in varying([c for c in cells if c.parts]) if a not in chosen_rows + chosen_columns]
     model = "model_label" if "model_label" in free else "model"
     if not chosen_rows:
-        first = [a for a in (model, "m", "task", "L") if a in free] or [
+        own = [a for a in free if a in known[8:]]
+        first = [*own, *(a for a in (model, "m", "task", "L") if a in free)] or [
             a for a in ("model_label",) if a not in chosen_columns
         ]
         chosen_rows = (first[0],) if first else ("task",)
@@ -258,16 +284,28 @@ def choose_axes(
         if a not in chosen_rows and not (a in ("model", "model_label") and "model" in chosen_rows[0])
     ]
     if not chosen_columns:
-        second = [a for a in ("format", "L", "m", "task", "distribution", "min_length") if a in free]
+        second: list[str] = [
+            a for a in ("format", "L", "m", "task", "distribution", "min_length") if a in free
+        ]
+        second = second or list(free)
         second = second or [a for a in ("format", "L") if a not in chosen_rows]
         chosen_columns = (second[0],)
     return chosen_rows, chosen_columns
 
 
 def kappa_lines(
-    cells: Sequence[CellRow], rows: str | None = None, columns: str | None = None, *, details: bool = False
+    cells: Sequence[CellRow],
+    rows: str | None = None,
+    columns: str | None = None,
+    *,
+    details: bool = False,
+    floors: Mapping[int, float] = MappingProxyType({}),
 ) -> list[str]:
-    """The tables, a legend, the notes that qualify a cell, and with ``details`` every N*_n."""
+    """The tables, a legend, the notes that qualify a cell, and with ``details`` every N*_n.
+
+    Args:
+        floors: the coverage floor of each search that has one, in sequences.
+    """
     from labtui.analysis.table import tables
 
     with_sum = [c for c in cells if c.parts]
@@ -281,20 +319,23 @@ def kappa_lines(
     lines += _notes([sharing(c) for c in with_sum])
     if details:
         for cell in with_sum:
-            lines += ["", *cell_lines(sharing(cell))]
+            lines += ["", *cell_lines(sharing(cell), floors)]
     return lines
 
 
 def _heading(cells: Sequence[CellRow], page: KappaTable) -> list[str]:
     """What all cells of a page have in common."""
-    from labtui.analysis.table import AXES
+    from labtui.analysis.table import axes_of, value_of
 
     told = {*page.row_axes, *page.column_axes, *page.fixed}
     common = [
-        f"{NAMES.get(axis, axis)} {getattr(cells[0], axis)}"
-        for axis in AXES
+        f"{NAMES.get(axis, axis)} {value_of(cells[0], axis)}"
+        for axis in axes_of(cells)
         if axis not in told and axis not in ("m", "model") and _same(cells, axis)
-    ]
+        and not (cells[0].program and axis in NOT_OF_PROGRAMS)
+    ]  # fmt: skip
+    overs = dict.fromkeys(c.over for c in cells if c.over)
+    common += [f"over {', '.join(overs)}"] if overs else []
     words = [
         f"{NAMES.get(axis, axis)} {'-' if value is None else value}" for axis, value in page.fixed.items()
     ]
@@ -302,7 +343,9 @@ def _heading(cells: Sequence[CellRow], page: KappaTable) -> list[str]:
 
 
 def _same(cells: Sequence[CellRow], axis: str) -> bool:
-    return len({getattr(c, axis) for c in cells}) == 1
+    from labtui.analysis.table import value_of
+
+    return len({value_of(c, axis) for c in cells}) == 1
 
 
 def page_lines(page: KappaTable) -> list[str]:
@@ -371,15 +414,29 @@ def proof(k: Kappa) -> tuple[str, str]:
     return f"Σ {total}", f"κ {sign} {total} / {numbers.exact(below)} {'=' if sign == '=' else sign} {value}"
 
 
-def cell_lines(k: Kappa) -> list[str]:
-    """The drill-down: every N*_n, their sum, N*_joint."""
-    heads = ["n", "N*_n", "known", "N_max", "state", "job", "flags"]
-    rows = [[t.n, *_row(t)] for t in k.terms]
+def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> list[str]:
+    """The drill-down: every N*_n, their sum, N*_joint; with ``floors`` the coverage floor beside each."""
+    heads = [
+        k.cell.over or "n",
+        "N*_n" if not k.cell.over else "N*",
+        "known",
+        "N_max",
+        "state",
+        "job",
+        "flags",
+    ]
+    rows: list[list[object]] = [[clean(t.label), *_row(t)] for t in k.terms]
     rows.append(["joint", *_row(k.cell.joint)])
+    parts: list[NStar | Term] = [*k.terms, k.cell.joint]
+    if any(part.job_id in floors for part in parts):
+        heads.insert(3, "floor")
+        for row, part in zip(rows, parts, strict=True):
+            floor = floors.get(part.job_id)
+            row.insert(3, numbers.count(floor) if floor is not None else numbers.NONE)
     head = f"cell {k.cell.id}: {name(k.cell)}, kappa {k.text()}"
     if k.cell.joint.generalisation is not None:
         head += f", accuracy at 2L {k.cell.joint.generalisation:.2f}"
-    lines = [clean(head), *grid(heads, rows, right="N*_n N_max job")]
+    lines = [clean(head), *grid(heads, rows, right="N*_n N* floor N_max job")]
     return [*lines, *filter(None, proof(k))]
 
 
@@ -398,7 +455,7 @@ def terms_lines(k: Kappa, width: int = 96) -> list[str]:
     """N*_n of every length as bars on a log axis, N*_joint below."""
     from math import log
 
-    parts: list[tuple[str, NStar | Term]] = [(str(t.n), t) for t in k.terms]
+    parts: list[tuple[str, NStar | Term]] = [(clean(t.label), t) for t in k.terms]
     parts.append(("joint", k.cell.joint))
     top = max([2, *(p.hi or p.n_max for _, p in parts)])
     room = max(10, width - 26)

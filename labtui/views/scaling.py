@@ -37,6 +37,9 @@ FILLS = {
 SAMPLES = {"acot": "━━", "cot": "╍╍", "outcome": "┄┄"}
 
 
+FLOOR = "the coverage floor: a table of transitions would do"
+
+
 @dataclass(frozen=True)
 class Curve:
     """One line of the plot."""
@@ -111,6 +114,8 @@ def scaling_lines(
         lines.append(clean(f"{words}   ({len(group)} point{'s' if len(group) > 1 else ''})", limit=400))
     if any(p.hi is None for g in groups.values() for p in g):
         lines.append(f"{'^' if ascii else '↑'} N* is larger: nothing succeeded up to N_max")
+    if any(p.floor is not None for g in groups.values() for p in g):
+        lines.append(f"- {FLOOR}")
     return lines
 
 
@@ -140,9 +145,12 @@ def _plot(
     figure.clear()
     figure.plot_size(width, height)
     every = [p for g in groups.values() for p in g]
-    low = floor(min(log10(max(1, p.lo + 1)) for p in every))
+    low = floor(min(log10(max(1, p.lo + 1, min(p.floor or p.lo + 1, p.lo + 1))) for p in every))
     high = ceil(max(log10(p.hi or p.n_max) for p in every) + 1e-9)
     high = max(high, low + 1)
+    for at_x, value in sorted({(at(p, x) or 1, p.floor) for p in every if p.floor is not None}):
+        if low <= log10(max(1.0, value)) <= high:
+            figure.draw(figure.signal([log10(at_x)], [log10(max(1.0, value))], marker="-"))
     for key, group in groups.items():
         for p in group:
             column = log10(at(p, x) or 1)
@@ -260,6 +268,12 @@ def curve_sign(curve: Curve) -> str:
     """
     fill = FILLS.get(model_sign(curve.kind))
     return fill.get(curve.format, fill["outcome"]) if fill else model_sign(curve.kind)
+
+
+def floor_series(curves: Sequence[Curve], axis: str) -> tuple[Drawn, ...]:
+    """The coverage floors of the lines as dashed lines, each once: it is the task's, whatever the model."""
+    found = {tuple((c.x(p, axis), p.floor) for p in c.points if p.floor is not None) for c in curves}
+    return tuple(Drawn(line, "dim", dash=(3, 3)) for line in sorted(found) if line)
 
 
 def drawn_series(curve: Curve, axis: str) -> Drawn:

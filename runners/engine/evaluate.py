@@ -43,12 +43,16 @@ class Validation:
     Args:
         tokens, targets: int64 [D, V, T], one set per seed, each with as many supervised positions.
         first: sequences in the first part.
+        whole: count the sequences with an error in place of the cross-entropy of positions: the mean loss is
+            the share of sequences that are wrong.
     """
 
-    def __init__(self, tokens: Tensor, targets: Tensor, first: int) -> None:
-        self.tokens, self.targets = tokens, targets
+    whole = False
+
+    def __init__(self, tokens: Tensor, targets: Tensor, first: int, *, whole: bool = False) -> None:
+        self.tokens, self.targets, self.whole = tokens, targets, whole
         self.parts = parts(tokens.shape[1], first)
-        supervised = (targets[0] >= 0).sum(1).cpu()
+        supervised = torch.ones(tokens.shape[1]) if whole else (targets[0] >= 0).sum(1).cpu()
         self.positions = int(supervised.sum())
         """Supervised positions of a whole set."""
         a, b = self.parts[0]
@@ -62,6 +66,8 @@ class Validation:
         tokens, targets = self.tokens[:, a:b], self.targets[:, a:b]
         if len(self.tokens) > 1:
             tokens, targets = tokens.index_select(0, sets), targets.index_select(0, sets)
+        if self.whole:
+            return wrong_sequences(model, params, tokens, targets)
         return model.loss_sums(params, tokens, targets)[0]
 
     def full(self, model: StackedModel, params: Tensor, sets: Tensor) -> Tensor:
@@ -109,6 +115,14 @@ class Validation:
         for e, value in zip(rest, (total / self.positions).tolist(), strict=True):
             out[e], exact[e] = value, True
         return out, exact
+
+
+def wrong_sequences(model: StackedModel, params: Tensor, tokens: Tensor, targets: Tensor) -> Tensor:
+    """float64 [E]: sequences of which not every supervised position is the most likely one. With cot that is
+    the same as decoding: the first error of either is the first error of both."""
+    logits = model.logits(params, tokens)
+    right = (logits.argmax(-1) == targets) & torch.isfinite(logits).all(-1)
+    return (~(right | (targets < 0)).all(-1)).sum(-1).to(torch.float64)
 
 
 TESTED_AT_ONCE = 250

@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from runners.engine.adam import Adam
+from runners.engine.adamw import optimiser
 from runners.engine.cuda_graphs import CudaGraphs
 from runners.engine.data import validation_stack
 from runners.engine.device import give_stream, is_gpu, new_event, take_stream, tf32
@@ -21,6 +21,7 @@ from runners.engine.types import Member
 from runners.interrupt import check_interrupt
 from runners.models import DropoutKeys, StackedModel, dropout_keys
 from runners.spec import Job
+from runners.tasks import FreshSequences
 from runners.verdict import Thoroughness
 
 POLL_S = 0.25
@@ -164,7 +165,7 @@ class FusedBatch:
         job, device = shape.job, shape.device
         self.slots, self.live = list(rows.slots), list(rows.live)
         self.steps, self.marks = list(rows.steps), list(rows.marks)
-        self.adam = Adam(rows.params, [m.lr for m in members], rows.mean, rows.square)
+        self.adam = optimiser(job.training, rows.params, [m.lr for m in members], rows.mean, rows.square)
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
         self.loss, self.best = rows.loss, rows.best
         supply = supply or Supply.of(shape, members, rows.steps, batch)
@@ -175,12 +176,21 @@ class FusedBatch:
             position = torch.tensor(rows.steps, dtype=torch.int64, device=device)
             self.dropout = DropoutKeys(dropout_keys([m.seed for m in members], device), position)
         interval = min(job.training.eval_every, job.training.steps)
-        size = supply.tokens.shape[1]
+        tokens, targets = supply.tokens, supply.targets
+        self.fresh = FreshSequences(job, device) if job.search.fresh is not None else None
+        if self.fresh is not None:  # a set of its own for each row, overwritten at each evaluation
+            drawn = [self.fresh.draw(m.seed, 0) for m in members]
+            tokens, targets = (torch.stack(every) for every in zip(*drawn, strict=True))
+        size = tokens.shape[1]
         self.thorough = Thoroughness.of(size, batch, interval)
         self.validation = Validation(
-            supply.tokens, supply.targets, size if shape.cuda else self.thorough.first
+            tokens,
+            targets,
+            size if shape.cuda else self.thorough.first,
+            whole=job.search.criterion == "accuracy",
         )
-        self.sets = torch.tensor([supply.seeds.index(m.seed) for m in members], device=device)
+        own = [supply.seeds.index(m.seed) for m in members] if self.fresh is None else range(len(members))
+        self.sets = torch.tensor(own, device=device)
         self.stream = take_stream(device) if shape.cuda else None
         self.graphs = CudaGraphs(device) if shape.graph else None
         self._precision = tf32() if shape.cuda and job.training.precision == "tf32" else nullcontext()
@@ -313,6 +323,8 @@ class FusedBatch:
         """
         budget = self.shape.job.training.steps
         done = [self.steps[e] - self.marks[e] for e in rows]
+        with torch.cuda.stream(self.stream):
+            self._draw(rows)
         if self.stream is not None:
             with torch.cuda.stream(self.stream):
                 validation = self.graphs.evaluate(self.full) if self.graphs is not None else self.full()
@@ -349,6 +361,17 @@ class FusedBatch:
                 with torch.cuda.stream(self.stream):
                     self.best[e].copy_(self.params[e])
         return [s / d for s, d in zip(sums, done, strict=True)], losses, exact, sound
+
+    def _draw(self, rows: Sequence[int]) -> None:
+        """Sequences for the evaluation of these rows, where they are drawn anew; in place, for a graph knows
+        the address.
+        """
+        if self.fresh is None:
+            return
+        for e in rows:
+            tokens, targets = self.fresh.draw(self.members[e].seed, self.steps[e])
+            self.validation.tokens[e].copy_(tokens)
+            self.validation.targets[e].copy_(targets)
 
     def _exact(self, row: int) -> float:
         one = self.params[row : row + 1]

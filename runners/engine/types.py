@@ -20,11 +20,14 @@ class EngineError(RuntimeError):
 def shape_key(job: Job) -> str:
     """What two jobs must share for their trials to train in one fused batch: 32 hex digits.
 
-    Task, format, lengths, model, budget, batch, validation set and precision; not the grid, not the search.
+    Task, format, lengths, model, budget, batch, validation set, precision and what is
+    judged; not the grid, not the search.
     """
     data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
-    if job.training.threads is None:  # came later: older plans and checkpoints keep their key
-        del data["training"]["threads"]
+    # Fields that came later: older plans and checkpoints keep their key.
+    data["training"] = job.training.without_later(data["training"])
+    if job.search.criterion != "loss" or job.search.fresh is not None:
+        data["judged"] = [job.search.criterion, job.search.fresh]
     data["science_version"] = SCIENCE_VERSION
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 

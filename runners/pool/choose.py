@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from runners.engine.types import Plan, shape_key
+from runners.engine.types import Plan
 from runners.pool.state import Run, Slot, WorkItem
 from runners.search import speculate
 from runners.spec import Job
@@ -118,10 +118,10 @@ def allot(
 def _join(batches: Sequence[tuple[Slot, list[WorkItem]]], item: WorkItem, capacity: Capacity) -> bool:
     if item.run.solo:
         return False
-    shape = shape_key(item.run.job)
+    shape = item.run.shape
     for slot, pack in batches:
         fits = sum(w.size for w in pack) + item.size <= capacity(slot, item.run)
-        if fits and not any(w.run.solo or shape_key(w.run.job) != shape for w in pack):
+        if fits and not any(w.run.solo or w.run.shape != shape for w in pack):
             pack.append(item)
             return True
     return False

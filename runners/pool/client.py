@@ -16,6 +16,8 @@ from pathlib import Path
 from runners.pool.identity import version
 from runners.pool.interpreter import environment as environment
 from runners.pool.interpreter import module_command
+from runners.pool.signals import REQUEUE as REQUEUE
+from runners.pool.signals import requeues as requeues
 from store.locks import last_holder, newer, supervisor_alive
 from store.paths import LabPaths
 

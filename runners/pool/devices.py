@@ -88,7 +88,15 @@ def shortage(device: Device, need: int, reserve: float) -> str:
         return f"a worker needs {need // MIB} MiB of memory, {max(0, left) // MIB} MiB can be taken"
     if device.kind != "cuda":
         return ""
-    free = machine.card_free(int(device.id.partition(":")[2]))
+    index = int(device.id.partition(":")[2])
+    free = machine.card_free(index)
     if free is not None and free < CUDA_FREE:
         return f"{device.id} has {free // MIB} MiB free, a worker needs {CUDA_FREE // MIB} MiB"
-    return ""
+    return machine.card_refusal(index)
+
+
+def most_slots(device: Device) -> int | None:
+    """How many slots a device of this machine may have; None: as many as somebody likes."""
+    if device.kind != "cuda" or device.node:
+        return None
+    return 1 if machine.card_is_exclusive(int(device.id.partition(":")[2])) else None

@@ -109,6 +109,8 @@ def _over(
         if (message.reason == "device" or message.broken) and slot.worker is not None:
             slot.ending = (message.reason, message.text)
             slot.worker.kill()  # a broken context heals only with its process
+        elif message.reason == "out_of_memory" and slot.kind != "cpu" and slot.worker is not None:
+            slot.worker.quit()  # others took the card's memory: the next worker waits until it is free
 
 
 def give_back(

@@ -194,6 +194,8 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
     supervisor = Supervisor(options, lock, pool, signals=signals)
     caller.tell(UP)
     code = supervisor.run()
+    if code == 0 and terminal and not options.until_empty:
+        code = signals.code
     if pool.lost:  # an orderly exit would wait for the cluster's head
         logging.shutdown()
         os._exit(code)

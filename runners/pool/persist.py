@@ -130,7 +130,7 @@ def adopt(run: Run, replayed: Replayed) -> None:
     run.evidence, run.known, run.progress = replayed.evidence, dict(replayed.known), replayed.progress
 
 
-def flush(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
+def flush(state: SupervisorState, writer: Writer, *, live: bool, patience_s: float = math.inf) -> bool:
     """Write what has come in: events, plans, progress, ends of trials, verdicts;
     True if anything was written.
 
@@ -138,13 +138,17 @@ def flush(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
 
     Args:
         live: also the curves of running trials, for the screens.
+        patience_s: after so long the rest is left for the next turn, for somebody may wait for an answer.
 
     Raises:
         FailingJob: one job's verdict cannot be written; nothing of its transaction was.
     """
     wrote = False
+    until = state.clock() + patience_s
     while _write(state, writer, live=live and not wrote):
         wrote = True
+        if state.clock() >= until:
+            break
     return wrote
 
 

@@ -17,6 +17,7 @@ import os
 import queue
 import re
 import resource
+import secrets
 import shutil
 import socket
 import tempfile
@@ -234,6 +235,9 @@ class RayPool:
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "labtui"}
         if address == "local":
             self._folder = Path(tempfile.mkdtemp(prefix="labtui-ray-"))
+            # Others on this machine reach its ports: only what knows the token is heard.
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             options |= {
                 "num_cpus": self._slots or machine.cores(),
                 "include_dashboard": False,

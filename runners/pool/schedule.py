@@ -8,10 +8,10 @@ from functools import cache
 
 from pydantic import ValidationError
 
-from runners.engine.types import Member, Plan, shape_key
+from runners.engine.types import Member, Plan
 from runners.pool import checkpoints
 from runners.pool import protocol as m
-from runners.pool.choose import Batch, Shares, ahead, allot, waiting
+from runners.pool.choose import Batch, Capacity, Shares, ahead, allot, waiting
 from runners.pool.persist import Replayed, adopt, blaming, replay_job
 from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import (
@@ -39,6 +39,8 @@ CUDA_PACK = 64
 PACK_AHEAD = 8
 """How far beyond the slots the queue is read for searches that could share a batch."""
 HINTS = 2
+AT_ONCE = 64
+"""Free slots that one transaction gives work."""
 
 
 def free_slots(state: SupervisorState) -> list[Slot]:
@@ -68,6 +70,8 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
     if state.holding or state.draining:
         return 0
     free = free_slots(state)
+    if len(free) > AT_ONCE:  # a transaction for a thousand slots would keep verbs and screens waiting
+        free, state.wake = free[:AT_ONCE], True
     guesses = sum(1 for a in state.assignments if a.speculative and not a.stopping)
     staffed = sum(1 for s in state.slots if s.worker is not None)
     unstaffed = sum(1 for s in state.slots if s.worker is None and not s.retired)
@@ -84,16 +88,16 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
     # Not durable on its own: a power cut would take back a beginning, never a verdict.
     with writer.transaction(durable=False) as tx:
         items = _items(state, tx, most, fresh)
-        if len(items) == most and any(
-            _capacity(state, tx, s, w.run) >= 2 * w.size for s in free for w in items
-        ):
+        capacity = _capacities(state, tx)
+        kinds = {s.calibration_key: s for s in free}.values()
+        if len(items) == most and any(capacity(s, w.run) >= 2 * w.size for s in kinds for w in items):
             fresh.clear()
             items = _items(state, tx, most + PACK_AHEAD, fresh)
         extra = _extra(state, items, fresh) if state.options.speculate else []
         shares = Shares()
         for assignment in state.assignments:
             shares.take(assignment.slot, assignment.job)
-        batches = allot(free, items, extra, lambda slot, run: _capacity(state, tx, slot, run), shares)
+        batches = allot(free, items, extra, capacity, shares)
         started = {w.run.id: batch.slot.device.id for batch in batches for w in batch.items}
         for run, _ in fresh:
             if run.id in started:
@@ -237,15 +241,26 @@ def _extra(
     return out
 
 
-def _capacity(state: SupervisorState, tx: Tx, slot: Slot, run: Run) -> int:
-    if not state.options.pack or run.job.program is not None:
-        return 0
-    plan = _plan_of(lab.calibration(tx, shape_key(run.job), slot.calibration_key))
-    if plan is None:
-        return 0
-    if slot.kind == "cpu":
-        return plan.members_at_once
-    return CUDA_PACK if plan.members_at_once * plan.streams >= run.grid else 0
+def _capacities(state: SupervisorState, tx: Tx) -> Capacity:
+    """What slots profit from in this transaction; each plan is read once, for slots and searches are many and
+    kinds of devices and shapes few.
+    """
+    plans: dict[tuple[str, str], Plan | None] = {}
+
+    def capacity(slot: Slot, run: Run) -> int:
+        if not state.options.pack or run.job.program is not None:
+            return 0
+        key = run.shape, slot.calibration_key
+        if key not in plans:
+            plans[key] = _plan_of(lab.calibration(tx, *key))
+        plan = plans[key]
+        if plan is None:
+            return 0
+        if slot.kind == "cpu":
+            return plan.members_at_once
+        return CUDA_PACK if plan.members_at_once * plan.streams >= run.grid else 0
+
+    return capacity
 
 
 def _plan_of(text: str | None) -> Plan | None:
@@ -293,7 +308,7 @@ def _begin(state: SupervisorState, tx: Tx, batch: Batch) -> None:
         key = slot.calibration_key
         if slot.kind != "cpu":
             key += f"/{sum(item.size for item in batch.items)}"
-        stored = _plan_of(lab.calibration(tx, shape_key(first.run.job), key))
+        stored = _plan_of(lab.calibration(tx, first.run.shape, key))
     batch.plan = replace(stored, device=slot.device.id) if stored else None
 
 
@@ -391,8 +406,8 @@ def _hint(state: SupervisorState, probe: WorkItem, slot: Slot) -> None:
     likely: list[Candidate] = [w.candidate for w in ahead(run, HINTS + 1) if w.candidate.seeds is None][
         :HINTS
     ]
-    eps = run.job.search.eps
-    members = tuple(Member("hint", c.n, lr, seed, eps) for c in likely for lr, seed in grid_of(run.job, c))
+    bound = run.job.bound
+    members = tuple(Member("hint", c.n, lr, seed, bound) for c in likely for lr, seed in grid_of(run.job, c))
     if members:
         slot.worker.send(m.Prepare(run.job.to_json(), members, slot.device.id))
 

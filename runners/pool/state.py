@@ -11,10 +11,11 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from runners.engine.types import Member, Plan
+from runners.engine.types import Member, Plan, shape_key
 from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.options import Options
@@ -228,6 +229,11 @@ class Run:
     @property
     def grid(self) -> int:
         return len(self.job.grid.members)
+
+    @cached_property
+    def shape(self) -> str:
+        """What the trials of two searches must share to train in one batch."""
+        return shape_key(self.job)
 
 
 def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[Member, ...]:

@@ -10,6 +10,7 @@ is acted on before it is stored.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import socket
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 COMMANDS_S = 0.2
 PROGRESS_S = 0.4
+FLUSH_S = 0.3
+"""How long verbs wait for what a thousand slots have told, until the next turn."""
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0
 CHORES_S = 10.0
@@ -262,7 +265,9 @@ class Supervisor:
             self._follow_devices()
         urgent = state.returned or any(p.complete for r in state.runs.values() for p in r.probes.values())
         if urgent or self._is_due("progress", PROGRESS_S):
-            persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S))
+            # What came back without its end is settled only when all that it told is written.
+            patience_s = math.inf if state.returned or state.draining or self._stop else FLUSH_S
+            persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S), patience_s=patience_s)
         if state.returned or any(r.leaving for r in state.runs.values()):
             persist.settle(state, self.writer)
         if self._is_due("commands", COMMANDS_S) and self.lab.pending_commands():

@@ -377,7 +377,8 @@ def _failure(tag: m.Tag, error: Exception) -> m.Failed:
     names = {c.__name__ for c in type(error).__mro__}
     trace = io.StringIO()
     traceback.print_exception(error, file=trace)
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "out of memory" in text.lower():
+    full = any(words in text.lower() for words in ("out of memory", "fit into the memory"))
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or full:
         return m.Failed(tag, "out_of_memory", text, trace.getvalue()[-4000:])
     broken = "AcceleratorError" in names or "CUDA error" in text or "cudaError" in text
     lost = broken and any(word in text.lower() for word in LOST_CARD)

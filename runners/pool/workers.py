@@ -6,7 +6,7 @@ import selectors
 from collections.abc import Iterable
 
 from runners.pool import inbox
-from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device
+from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, most_slots
 from runners.pool.identity import ProcessId, Roster
 from runners.pool.local import trim
 from runners.pool.protocol import Pool
@@ -69,8 +69,10 @@ class Workers:
         return out
 
     def resize(self, device: Device, count: int) -> None:
-        """Give a device so many slots; those too many take nothing new and go when they are free."""
+        """Give a device so many slots, as far as it takes them; those too many take nothing new and go when
+        they are free."""
         mine = [s for s in self.state.slots if s.device.id == device.id]
+        count = min(count, most_slots(device) or count)
         threads = self.state.options.threads_of_a_worker()
         for index, slot in enumerate(mine):
             slot.retired = index >= count

@@ -23,7 +23,7 @@ from runners.spec.model import (
     Transformer,
 )
 from runners.spec.space import LengthShare, shares
-from runners.spec.study import Cell, Part, Study, Sweep
+from runners.spec.study import Cell, Part, Study, Sweep, searches_of_part
 from runners.spec.task import (
     Automaton,
     Dihedral,
@@ -76,6 +76,7 @@ __all__ = [
     "parse",
     "parse_data",
     "presets",
+    "searches_of_part",
     "shares",
     "to_toml",
     "with_keys",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import floor, prod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -22,6 +22,8 @@ from runners.spec.version import SCIENCE_VERSION
 Format = Literal["outcome", "cot", "acot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
 MAX_LENGTH = 10_000
+SCHEDULED = 1 << 24
+"""Steps that a schedule can count: a trial's are kept as a float32."""
 COARSE_TRAINING, COARSE_N_MAX = 20, 10
 """Below these a bracket of one sequence is no certainty: the result is flagged ``coarse``."""
 
@@ -113,7 +115,9 @@ class Grid(Spec):
 class Training(Spec):
     """One trial's budget and batches."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("threads",)
+    LATER: ClassVar[tuple[str, ...]] = (
+        "threads", "weight_decay", "clip", "schedule", "warmup", "final_rate",
+    )  # fmt: skip
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
     """Sequences in a batch; min(batch_size, N) are used."""
@@ -124,20 +128,56 @@ class Training(Spec):
     validation_size: Annotated[int, Field(ge=1, le=1 << 20)] = 2_000
     """Validation sequences in all, shared evenly among the lengths."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Anything but fp32 marks the result."""
+    """Anything but fp32 marks the result. ``bf16``: operands of products are rounded to bfloat16, sums are
+    float32; on a CPU each product is rounded once more."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of a trial on a CPU, on which last bits depend; None: those of the worker (``--threads``, else
     ``OMP_NUM_THREADS``, else 1)."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """AdamW: before each update every parameter is shortened by the learning rate times this."""
+    clip: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """A trial's gradient is shortened to this norm where it is longer; None: never."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """``cosine``: the learning rate falls by half a cosine from the end of the warm-up to the last step."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps over which the learning rate rises from 0 in a straight line."""
+    final_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """``cosine``: share of the learning rate that is left at the last step."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Training:
+        if (self.schedule != "constant" or self.warmup) and self.steps > SCHEDULED:
+            raise ValueError(
+                f"steps is {self.steps}; expected at most {SCHEDULED} with a schedule or warm-up"
+            )
+        if self.final_rate and self.schedule == "constant":
+            raise ValueError("final_rate is set; expected schedule = 'cosine' with it")
+        return self
+
+    @property
+    def plain_adam(self) -> bool:
+        """Adam as the paper has it, with nothing added."""
+        return not (self.weight_decay or self.clip or self.warmup or self.schedule != "constant")
 
 
 class Search(Spec):
     """How N is searched (docs/science.md, N* and the search)."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("criterion", "accuracy", "fresh")
 
     strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
     """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``:
     an interval from fresh seeds; ``scan``: every N of the ladder."""
     eps: Annotated[float, Field(gt=0)] = 1e-4
     """A trial succeeds at the first evaluation with a validation loss below this."""
+    criterion: Literal["loss", "accuracy"] = "loss"
+    """``accuracy``: a trial succeeds where this share of whole sequences is right; what is stored and shown
+    as validation loss is then the share that is wrong."""
+    accuracy: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """The share of whole sequences that have to be right, for the criterion ``accuracy``."""
+    fresh: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    """With ``accuracy``: judge by so many random sequences, drawn anew at each evaluation; None: by the
+    validation set."""
     n_max: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
     """The largest candidate; None: batch_size * steps. Capped by the task's training space."""
     multiplier: Annotated[int, Field(ge=2)] = 1000
@@ -165,6 +205,12 @@ class Search(Spec):
             raise ValueError(
                 f"max_candidates is {self.max_candidates}; expected at most 20 for the strategy 'paper'"
             )
+        if self.criterion == "accuracy" and self.eps != type(self).model_fields["eps"].default:
+            raise ValueError("eps is of the criterion 'loss'; expected accuracy in its place")
+        if self.criterion == "loss" and self.accuracy != type(self).model_fields["accuracy"].default:
+            raise ValueError("accuracy is set; expected criterion = 'accuracy' with it")
+        if self.criterion == "loss" and self.fresh is not None:
+            raise ValueError("fresh is set; expected criterion = 'accuracy' with it")
         if len(set(self.ladder)) < len(self.ladder):
             raise ValueError("ladder has the same value twice; expected distinct values")
         return self
@@ -219,8 +265,16 @@ class Job(Spec):
 
     @property
     def bound(self) -> float:
-        """A trial succeeds at the first evaluation with a loss below this."""
-        return self.search.eps if self.program is None else self.program.bound
+        """A trial succeeds at the first evaluation with a loss below this. With the criterion ``accuracy``
+        the loss is the share of sequences that are wrong, and this lies half a sequence above the last
+        share that will do.
+        """
+        if self.program is not None:
+            return self.program.bound
+        if self.search.criterion == "loss":
+            return self.search.eps
+        judged = self.search.fresh or sum(s.validation for s in self.shares)
+        return (floor((1 - self.search.accuracy) * judged + 1e-9) + 0.5) / judged
 
     @property
     def budget(self) -> int:
@@ -285,6 +339,8 @@ class Job(Spec):
         if self.program is not None:
             data["model"] = self.program.defining(data["model"])
             del data["format"], data["lengths"], data["training"], data["generalisation"]
+            del data["search"]["eps"]
+        elif self.search.criterion == "accuracy":
             del data["search"]["eps"]
         unused = {
             "log": ("multiplier", "relative_width", "seed_budget", "ladder"),

@@ -169,6 +169,34 @@ class Study(Spec):
         return tuple({job.hash: job for cell in self.cells() for job in cell.jobs}.values())
 
 
+def searches_of_part(study: Study, number: int, of: int) -> frozenset[str]:
+    """The hashes of the searches of one part of a study that is cut into ``of`` parts by whole cells.
+
+    Cells that share searches stay together where there are enough of them that do not; the parts have about
+    as many searches each, and the same spec is cut the same way everywhere.
+
+    Args:
+        number: from 1.
+
+    Raises:
+        ValueError: there is no such part, or there are fewer cells than parts.
+    """
+    if not 1 <= number <= of:
+        raise ValueError(f"there is no part {number} of {of}; expected 1 to {of}")
+    cells = [frozenset(job.hash for job in cell.jobs) for cell in study.cells()]
+    if len(cells) < of:
+        raise ValueError(f"the study has {len(cells)} cells; expected at most as many parts, and not {of}")
+    groups: list[set[str]] = []
+    for cell in cells:
+        shared = [g for g in groups if g & cell]
+        groups = [g for g in groups if not g & cell] + [set(cell).union(*shared)]
+    pieces: list[frozenset[str]] = [frozenset(g) for g in groups] if len(groups) >= of else cells
+    parts: list[set[str]] = [set() for _ in range(of)]
+    for piece in sorted(pieces, key=len, reverse=True):
+        min(parts, key=len).update(piece)
+    return frozenset(parts[number - 1])
+
+
 def _cells(sweep: Sweep) -> Iterator[Cell]:
     if sweep.sharing is not None:
         yield from _sharing_cells(sweep, sweep.sharing)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, get_args
 
 from store import decode as d
+from store.json import mapping
 from store.rows import CellRow, JobState, NStar, Status
 
 _STATE, _STATUS = d.decoder("JobState"), d.decoder("Status")
 _STATES, _STATUSES = frozenset(get_args(JobState)), frozenset(get_args(Status))
 _JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
+_CHUNK = 500
 _ID = itemgetter(0)
 _LENGTH = itemgetter(1)
 
@@ -21,8 +23,8 @@ class _Asked(NamedTuple):
 
     mark: tuple[Any, ...]
     """The study, and how many cells there were in the lab."""
-    cells: list[tuple[CellRow, Any, tuple[int, ...]]]
-    """A cell without its results, joint job, jobs of the sum."""
+    cells: list[tuple[CellRow, Any, tuple[int, ...], tuple[str, ...]]]
+    """A cell without its results, joint job, jobs of the sum, and of a program their names."""
 
 
 class KappaCells:
@@ -73,29 +75,69 @@ class KappaCells:
                 if ids not in known:
                     known[ids] = _numbers(ids)
             bare = d.CELLS.make(cell[1:] for cell in cells)
-            self._asked = _Asked(
-                mark,
-                [
-                    (made, cell[0], known.get(parts.get(made.id), ()))
-                    for made, cell in zip(bare, cells, strict=True)
-                ],
-            )
+            asked: list[tuple[CellRow, Any, tuple[int, ...], tuple[str, ...]]] = [
+                (made, cell[0], known.get(parts.get(made.id), ()), ())
+                for made, cell in zip(bare, cells, strict=True)
+            ]
+            self._asked = _Asked(mark, self._with_axes(asked))
         return self._asked
+
+    def _with_axes(
+        self, cells: list[tuple[CellRow, Any, tuple[int, ...], tuple[str, ...]]]
+    ) -> list[tuple[CellRow, Any, tuple[int, ...], tuple[str, ...]]]:
+        """Of programs the axes and the names of the parts, which their searches' specs tell."""
+        wanted = {i for made, joint, ids, _ in cells if made.program for i in (joint, *ids)}
+        if not wanted:
+            return cells
+        values = axes_of(self._rows, wanted)
+        out = []
+        for made, joint, ids, names in cells:
+            if made.program:
+                mine = values.get(joint, {})
+                first = values.get(ids[0], {}) if ids else {}
+                over = next((k for k in mine if first and first.get(k) != mine[k]), "")
+                names = tuple(values.get(i, {}).get(over, "?") for i in ids)
+                made.__dict__.update(over=over, axes=tuple((k, v) for k, v in mine.items() if k != over))
+            out.append((made, joint, ids, names))
+        return out
+
+
+def axes_of(rows: Callable[[str, Sequence[Any]], list[Any]], ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """The values of programs' axes as texts, by job; a spec that cannot be read has none."""
+    out: dict[int, dict[str, str]] = {}
+    wanted = sorted(i for i in set(ids) if isinstance(i, int))
+    for start in range(0, len(wanted), _CHUNK):
+        part = wanted[start : start + _CHUNK]
+        marks = ",".join("?" * len(part))
+        for job_id, spec in rows(f"SELECT job_id, spec FROM job_text WHERE job_id IN ({marks})", part):
+            task = mapping(d.text(spec)).get("task")
+            values = task.get("values") if isinstance(task, dict) else None
+            if isinstance(values, dict):
+                out[job_id] = {str(k): _word(v) for k, v in values.items()}
+    return out
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _assemble(asked: _Asked, stars: dict[int, NStar]) -> list[CellRow]:
     sums: dict[tuple[int, ...], tuple[NStar, ...]] = {}
     out: list[CellRow] = []
-    for bare, joint_id, ids in asked.cells:
+    for bare, joint_id, ids, names in asked.cells:
         joint = stars.get(joint_id)
         if joint is None:
             continue
-        if ids not in sums:
-            sums[ids] = _sum(ids, stars)
+        if names:
+            parts = _parts(ids, names, stars)
+        elif ids not in sums:
+            parts = sums[ids] = _sum(ids, stars)
+        else:
+            parts = sums[ids]
         # a frozen dataclass is filled through __dict__, as in store/decode.py
         made = object.__new__(CellRow)
         made.__dict__.update(
-            bare.__dict__, joint=joint if joint.n is None else joint._replace(n=None), parts=sums[ids]
+            bare.__dict__, joint=joint if joint.n is None else joint._replace(n=None), parts=parts
         )
         out.append(made)
     return out
@@ -116,6 +158,12 @@ def _sum(ids: tuple[int, ...], stars: dict[int, NStar]) -> tuple[NStar, ...]:
     return tuple(found)
 
 
+def _parts(ids: tuple[int, ...], names: tuple[str, ...], stars: dict[int, NStar]) -> tuple[NStar, ...]:
+    """A program's parts, numbered in the order of the spec."""
+    found = enumerate(zip(ids, names, strict=True), 1)
+    return tuple(stars[i]._replace(n=n, name=name) for n, (i, name) in found if i in stars)
+
+
 def _n_stars(jobs: list[Any]) -> list[NStar]:
     """Each job's N*, with its length where it has but one.
 
@@ -134,7 +182,7 @@ def _n_stars(jobs: list[Any]) -> list[NStar]:
             and (type(hi) is whole or (hi is None and status != "bracket"))
             and (n is None or type(n) is whole)
         ):
-            out.append(new(NStar, (job_id, n, state, status, lo, hi, n_max, (), None, None)))
+            out.append(new(NStar, (job_id, n, state, status, lo, hi, n_max, (), None, None, "")))
         else:
             out.append(_n_star(*row))
     return out

@@ -32,7 +32,7 @@ from store.filters import (
 )
 from store.json import document
 from store.locks import last_holder, supervisor_alive
-from store.read.kappa import KappaCells
+from store.read.kappa import KappaCells, axes_of
 from store.rows import (
     LIVE_STATES,
     CellRow,
@@ -342,6 +342,10 @@ class Lab:
         if not rows:
             raise self._missing("job", job_id)
         return d.text(rows[0][0])
+
+    def axes(self, ids: Iterable[int]) -> dict[int, dict[str, str]]:
+        """Of the jobs that run programs the values of their axes as texts, by id; others are left out."""
+        return axes_of(self._rows, ids)
 
     def provenance(self, job_id: int) -> dict[str, Any]:
         """Versions, commit, device, precision and times that a job ran with; empty before it ran."""

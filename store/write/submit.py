@@ -39,11 +39,14 @@ class Submitted:
     """Their ids in the order of the spec."""
 
 
-def queue_spec(tx: Tx, spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
+def queue_spec(
+    tx: Tx, spec: StudySpec | NamedJob, *, jobs_only: bool = False, only: frozenset[str] | None = None
+) -> Submitted:
     """Queue a study or a job; an identical job is reused, whatever its state.
 
     Args:
         jobs_only: no study row and no cells.
+        only: hashes of the jobs that are to train here; new ones beside these are paused. None: all.
     """
     if isinstance(spec, NamedJob):
         found = _jobs(
@@ -52,7 +55,7 @@ def queue_spec(tx: Tx, spec: StudySpec | NamedJob, *, jobs_only: bool = False) -
         return Submitted(None, *found[1:], tuple(found[0].values()))
     cells = spec.cells()
     distinct = list({job.hash: job for cell in cells for job in cell.jobs}.values())
-    ids, new, reused, requeued = _jobs(tx, distinct, priority=spec.priority)
+    ids, new, reused, requeued = _jobs(tx, distinct, priority=spec.priority, only=only)
     study_id = None if jobs_only else _study(tx, spec, cells, ids)
     if study_id is not None:
         tx.event(
@@ -71,6 +74,7 @@ def _jobs(
     name: str = "",
     notes: str = "",
     tags: Sequence[str] = (),
+    only: frozenset[str] | None = None,
 ) -> tuple[dict[str, int], int, int, int]:
     known = _known(tx, [job.hash for job in jobs])
     again = [
@@ -106,6 +110,7 @@ def _jobs(
             row = job_row(job, now=tx.now)
             row |= {"id": first + i, "position": position + i + 1, "priority": priority, "notes": notes}
             row |= {"tags": json.dumps(list(tags))} | ({"name": name} if name else {})
+            row |= {"state": "paused"} if only is not None and job.hash not in only else {}
             rows.append(row)
             texts.append({"job_id": first + i, "spec": job.to_json(), "provenance": "{}"})
             ids[job.hash] = first + i
@@ -114,7 +119,7 @@ def _jobs(
         tx.run(
             "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', "
             "id, "
-            "name || ': queued', '{}' FROM job WHERE id >= :first",
+            "name || ': ' || state, '{}' FROM job WHERE id >= :first",
             now=tx.now,
             first=first,
         )
@@ -226,7 +231,7 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
             name=job.label,
             **axes_row(job),
             strategy=job.search.strategy,
-            eps=job.search.eps if job.program is None else job.program.threshold,
+            eps=job.bound if job.program is None else job.program.threshold,
             n_max=job.n_max,
             trials_per_probe=len(job.grid.members),
             steps=job.budget,
@@ -236,12 +241,21 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
     )
 
 
-def submit(path: str | os.PathLike[str], spec: StudySpec | NamedJob, *, jobs_only: bool = False) -> Submitted:
+def submit(
+    path: str | os.PathLike[str],
+    spec: StudySpec | NamedJob,
+    *,
+    jobs_only: bool = False,
+    only: frozenset[str] | None = None,
+) -> Submitted:
     """Queue a study or a job in the lab at ``path``, which is made where there is none.
+
+    Args:
+        jobs_only, only: see :func:`queue_spec`.
 
     Raises:
         LabError: the lab cannot be written; nothing was.
     """
     create_or_open(path)
     with Writer(path) as writer, writer.transaction() as tx:
-        return queue_spec(tx, spec, jobs_only=jobs_only)
+        return queue_spec(tx, spec, jobs_only=jobs_only, only=only)

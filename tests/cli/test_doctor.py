@@ -158,7 +158,7 @@ def test_a_machine_without_faults(room: Room) -> None:
             {"mounts": "srv:/x / nfs4 rw 0 0\n"},
             1,
             "lies on a network disk (nfs4), where",
-            "a path on a local disk",
+            "give --lab a local path",
         ),
     ],
 )

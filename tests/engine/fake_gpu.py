@@ -8,18 +8,20 @@ replaced between two replays, makes the training another one than without a grap
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
-import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from runners.engine import device as real
+from runners.engine.loader import Loader
 from runners.models.matmul import Matmul
 
 HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
@@ -28,6 +30,47 @@ HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", 
 
 TOTAL = 8 << 30
 """Bytes of the stand-in's memory."""
+
+
+class Patch(Protocol):
+    """pytest's MonkeyPatch, or what stands in its place where there is no pytest."""
+
+    def setattr(self, target: object, name: str, value: object, /) -> None: ...
+
+
+class Memory:
+    """What the blocks of batches take, which grows with the members; more than the limit is refused."""
+
+    def __init__(self) -> None:
+        self.held = self.peak = 0
+        self.limit = TOTAL
+
+    def take(self, size: int) -> None:
+        if self.held + size > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate what is not there")
+        self.held += size
+        self.peak = max(self.peak, self.held)
+
+    def give(self, size: int) -> None:
+        self.held -= size
+
+    def forget_peak(self) -> None:
+        self.peak = self.held
+
+    def share(self, fraction: float) -> None:
+        self.limit = int(TOTAL * fraction)
+
+    def watch(self, patch: Patch) -> None:
+        """Count what loaders allocate, until it is freed."""
+        allocate = Loader.allocate
+
+        def counted(loader: Loader) -> None:
+            size = 16 * torch.Size(loader._shape).numel()
+            self.take(size)
+            weakref.finalize(loader, self.give, size)
+            allocate(loader)
+
+        patch.setattr(Loader, "allocate", counted)
 
 
 class _Tape(TorchDispatchMode):
@@ -74,7 +117,7 @@ class Stream:
     def wait_event(self, *_: object) -> None: ...
 
 
-def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda: None) -> None:
+def install(monkeypatch: Patch, refuse: Callable[[], None] = lambda: None) -> None:
     """Make ``cpu`` a GPU for the engine; ``refuse`` is called by each capture and may raise."""
 
     @contextmanager
@@ -84,6 +127,8 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
         with _Tape(graph.calls):
             yield
 
+    memory = Memory()
+    memory.watch(monkeypatch)
     # What numpy does is no operation of torch's, and no card does it.
     monkeypatch.setattr(Matmul, "_by_numpy", lambda *_: False)
     monkeypatch.setattr(Graph, "captured", 0)
@@ -100,6 +145,9 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
         "synchronize": lambda *_: None,
         "empty_cache": lambda: None,
         "set_device": lambda _: None,
+        "reset_peak_memory_stats": memory.forget_peak,
+        "max_memory_reserved": lambda: memory.peak,
+        "set_per_process_memory_fraction": memory.share,
         "get_device_name": lambda _: "none",
         "get_device_properties": lambda _: SimpleNamespace(total_memory=TOTAL),
         "mem_get_info": lambda _: (TOTAL, TOTAL),
@@ -108,4 +156,4 @@ def install(monkeypatch: pytest.MonkeyPatch, refuse: Callable[[], None] = lambda
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as it is wherever there is a card

@@ -16,12 +16,13 @@ import torch
 from runners.engine import data
 from runners.engine.calibrate import calibrate
 from runners.engine.cuda_graphs import CaptureRefusedError, CudaGraphs
-from runners.engine.device import is_out_of_memory
+from runners.engine.device import is_out_of_memory, tf32
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.loader import Loader as Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Plan, Planned, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
+from runners.models.matmul import Matmul
 from tests.engine import fake_gpu
 from tests.engine.small_runs import FORMATS, MODELS, Seen, grid, run, tiny
 
@@ -279,6 +280,54 @@ def test_memory_that_runs_out_while_capturing_halves_the_members(monkeypatch: py
     assert all(p.graph for p in plans(seen))
     assert all("out of memory" in note for note in seen.notes)
     assert len(seen.ended) == 4
+
+
+def test_who_waits_for_a_gpu_leaves_the_processor_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that blocks costs no core; and no other event is made."""
+    fake_gpu.install(monkeypatch)
+    made: list[dict[str, object]] = []
+
+    def event(**how: object) -> fake_gpu.Stream:
+        made.append(how)
+        return fake_gpu.Stream()
+
+    monkeypatch.setattr(torch.cuda, "Event", event)
+    run(tiny(), grid(eps=0.0), plan=plan(2))
+    assert made
+    assert all(how == {"blocking": True} for how in made)
+
+
+def test_tf32_holds_within_and_what_was_before_comes_back() -> None:
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        for outside in ("ieee", "tf32"):
+            matmul.fp32_precision = outside
+            context = tf32()
+            for _ in range(2):  # a fused batch enters the same one again and again
+                with context:
+                    assert matmul.fp32_precision == "tf32"
+                assert matmul.fp32_precision == outside
+    finally:
+        matmul.fp32_precision = before
+
+
+def test_sums_of_bf16_are_float32_on_a_gpu() -> None:
+    product = Matmul(half=True)(torch.zeros(2, 3, 4, device="meta"), torch.zeros(2, 4, 5, device="meta"))
+    assert product.dtype == torch.float32
+    calls: list[torch.dtype | None] = []
+    real = torch.bmm
+
+    def bmm(a: torch.Tensor, b: torch.Tensor, **how: torch.dtype) -> torch.Tensor:
+        assert a.dtype == b.dtype == torch.bfloat16
+        calls.append(how.get("out_dtype"))
+        return real(a, b, **how)  # type: ignore[call-overload, no-any-return, unused-ignore]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "bmm", bmm)
+        Matmul(half=True)(torch.zeros(2, 3, 4, device="meta"), torch.zeros(2, 4, 5, device="meta"))
+        Matmul(half=True)(torch.zeros(2, 3, 4), torch.zeros(2, 4, 5))
+    assert calls == [torch.float32, None], "a CPU has no such product, and rounds once more"
 
 
 def test_a_plan_is_calibrated_with_graphs_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:

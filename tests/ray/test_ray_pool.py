@@ -34,3 +34,8 @@ class TestRay(PoolContract):
 
         with pytest.raises(OSError, match="two is not there"):
             pool.start("two/cpu.0", Device("two/cpu", ""), labs.TRAINER, 1, tmp_path / "log", lambda: 0.0)
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
+        RayPool("127.0.0.1:1")

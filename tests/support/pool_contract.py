@@ -20,7 +20,7 @@ from tests.support import labs, standin
 
 JOB = labs.study(3).jobs()[1]
 TAG = m.Tag("1.1", 1, 1)
-ENV = {"STANDIN_EVAL_S": "0.02", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVERY": "2"}
+ENV = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVERY": "2"}
 FAILS = next(
     n for n in range(1, JOB.n_max) if not any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members)
 )

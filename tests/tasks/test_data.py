@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import product
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -204,6 +205,33 @@ def test_shares_are_exact_integers(k: int, low: int, count: int, size: int) -> N
         assert s.validation >= 1
         assert s.validation * 5 <= s.total or (s.total <= 4 and s.validation == 1)
         assert s.training + s.validation == s.total
+
+
+def test_a_stream_of_a_gpu_is_whole_before_anybody_else_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made on one of a GPU's streams and read on another: waited for once, and its memory stays as long as a
+    source reads it."""
+    done: list[str] = []
+
+    class Made:
+        def __init__(self, *key: object) -> None:
+            done.append("made")
+
+    class Current:
+        def synchronize(self) -> None:
+            done.append("waited")
+
+    monkeypatch.setattr(data, "LengthStream", Made)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Current())
+    monkeypatch.setattr(data, "_streams", WeakValueDictionary())
+    card = torch.device("cuda:0")
+    first = data._length_stream(3, 5, 7, 10, card)
+    assert data._length_stream(3, 5, 7, 10, card) is first
+    assert done == ["made", "waited"]
+    others = [data._length_stream(3, 5, 7, seed, card) for seed in range(11, 400)]
+    assert data._length_stream(3, 5, 7, 10, card) is first, "many others take no place from it"
+    assert len(others) == 389
+    del first
+    assert (3, 5, 7, 10, card) not in data._streams
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

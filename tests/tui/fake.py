@@ -17,6 +17,7 @@ from store.rows import (
     DeviceRow,
     EventRow,
     JobRow,
+    NodeRow,
     NStar,
     ProbeRow,
     ProbeState,
@@ -109,6 +110,9 @@ class FakeLab:
 
     def study(self, id: int) -> StudyRow:
         return next(s for s in self.study_rows if s.id == id)
+
+    def nodes(self) -> list[NodeRow]:
+        return []
 
     def last_event_id(self) -> int:
         return self.event_rows[-1].id if self.event_rows else 0

@@ -19,6 +19,7 @@ from labtui.views.heat import heat_level, heat_map
 from labtui.views.job import telling
 from labtui.views.kappa import cell_spans, level, sharing
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
+from labtui.views.metric import loss_below
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style
@@ -167,12 +168,12 @@ def test_the_heat_map_says_what_colour_says() -> None:
         5,
     ]
     trials = [trial(1e-2, 10, 5e-4, "success"), trial(1e-2, 20, 0.5), trial(1e-3, 10, math.inf, "diverged")]
-    text = "\n".join(map(plain, heat_map(trials, 1e-3, 40, 8)))
+    text = "\n".join(map(plain, heat_map(trials, loss_below(1e-3), 40, 8)))
     assert "✓ 5.0e-4" in text
     assert "✗ 0.5000" in text
     assert "∞" in text
     many = [trial(1e-2, s, 0.1) for s in range(40)]
-    assert "+" in plain(heat_map(many, 1e-3, 40, 8)[0])
+    assert "+" in plain(heat_map(many, loss_below(1e-3), 40, 8)[0])
 
 
 def test_every_kind_of_kappa_has_its_look() -> None:

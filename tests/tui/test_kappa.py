@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labtui.analysis.table import AXES, tables
+from labtui.analysis.table import tables
 from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
-from labtui.views.kappa import best, choose_axes, layouts, proof, sharing
+from labtui.views.kappa import best, choose_axes, laid_out, proof, sharing
 from labtui.views.lines import plain, size
 from labtui.views.numbers import ratio
 from store.rows import CellRow, NStar
@@ -49,7 +49,7 @@ def test_a_layout_counts_the_pages_and_places_that_its_tables_have(
     rows: list[tuple[int, str, str, int]],
 ) -> None:
     cells = [cell(i, *row) for i, row in enumerate(rows)]
-    found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+    found, liked = laid_out(cells)
     assert 1 <= liked <= len(found)
     assert len({one.axes for one in found}) == len(found)
     for one in found:
@@ -65,7 +65,7 @@ def test_any_two_axes_that_differ_can_be_rows_and_columns() -> None:
         cell(i, m, model, "cot", 5 + i)
         for i, (m, model) in enumerate((m, k) for m in (2, 3) for k in ("lstm", "gru"))
     ]
-    found, _ = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+    found, _ = laid_out(cells)
     pairs = {one.axes for one in found if len(one.rows) == 1}
     wanted = {"model_label", "m", "L"}
     assert {((a,), (b,)) for a in wanted for b in wanted - {a}} <= pairs

@@ -6,6 +6,7 @@ from labtui.views.bracket import bracket_chart
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
 from labtui.views.lines import plain, size
+from labtui.views.metric import metric
 from store.rows import Curve
 from tests.tui.fake import small_lab
 
@@ -42,7 +43,7 @@ def test_each_cell_of_the_grid_draws_its_own_loss() -> None:
     job = next(r for r in lab.rows if r.state == "running")
     probe = lab.probes(job.id)[-1]
     trials = lab.trials(probe_id=probe.id)
-    lines = heat_map(trials, job.eps, 60, 20, lab.curves(probe.id))
+    lines = heat_map(trials, metric(job), 60, 20, lab.curves(probe.id))
     rates = {t.lr for t in trials}
     assert len(lines) == 1 + 3 * len(rates)
     assert sum(any(c in plain(line) for c in "▁▂▃▄▅▆▇█") for line in lines) >= len(rates)

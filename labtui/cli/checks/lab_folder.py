@@ -12,7 +12,7 @@ from labtui.cli.checks.check import Check
 from labtui.config import config_file, state_folder
 from labtui.views.queue import count_line, supervisor_line
 from store.errors import LabError
-from store.paths import LabPaths, network_filesystem
+from store.paths import NETWORK_WAY_OUT, LabPaths, network_filesystem
 from store.read import open_lab
 
 MIN_FREE = 1 << 30
@@ -32,9 +32,11 @@ def disk(path: Path, mounts: str | None) -> Iterator[Check]:
     """Its kind and its room."""
     kind = network_filesystem(path, mounts)
     if kind is not None:
-        remedy = "give --lab a path on a local disk, and take copies out with labtui snapshot"
         yield Check(
-            "disk", "problem", f"{path} lies on a network disk ({kind}), where a live lab loses data", remedy
+            "disk",
+            "problem",
+            f"{path} lies on a network disk ({kind}), where a live lab loses data",
+            NETWORK_WAY_OUT,
         )
     try:
         free = shutil.disk_usage(next(p for p in path.absolute().parents if p.exists())).free

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from labtui.cli.arguments import Parser
 from labtui.cli.checks.check import Check, lines
+from labtui.cli.checks.cluster import cluster
 from labtui.cli.checks.lab_folder import lab_folder
 from labtui.cli.checks.login_session import LoginSession
 from labtui.cli.context import Context
@@ -42,6 +43,7 @@ def run(context: Context, machine: Machine | None = None) -> int:
     found = [
         *_software(machine.sqlite),
         *_devices(),
+        *cluster(context.lab_path, context.env),
         *machine.session.ends(),
         *_terminal(context),
         *_settings(context),

@@ -6,12 +6,16 @@ N*_n.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from labtui.analysis.floor import floors
 from labtui.analysis.kappa import kappa as measure
 from labtui.cli.arguments import STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.selection import study_id
 from labtui.views.kappa import kappa_lines
+from store.rows import CellRow
 
 
 def arguments(parser: Parser) -> None:
@@ -30,9 +34,17 @@ def run(context: Context) -> None:
     args = context.args
     study = study_id(context, args.study)
     if context.json:
-        context.emit([measure(cell).to_dict() for cell in context.lab.cells(study)])
+        cells = context.lab.cells(study)
+        known = cell_floors(context, cells)
+        context.emit([measure(cell).to_dict(known) for cell in cells])
         return
     context.lines(kappa_text(context, study, args.rows, args.columns, details=args.details))
+
+
+def cell_floors(context: Context, cells: Sequence[CellRow]) -> dict[int, float]:
+    """The coverage floor of each search of these cells that has one."""
+    every = (part.job_id for c in cells if c.format == "acot" for part in (c.joint, *c.parts))
+    return floors(context.lab, every)
 
 
 def kappa_text(
@@ -44,7 +56,9 @@ def kappa_text(
     details: bool = False,
 ) -> list[str]:
     """The kappa table of a study, or of the whole lab."""
+    cells = context.lab.cells(study)
+    known = cell_floors(context, cells) if details else {}
     try:
-        return kappa_lines(context.lab.cells(study), rows, columns, details=details)
+        return kappa_lines(cells, rows, columns, details=details, floors=known)
     except ValueError as error:
         raise BadInput(str(error)) from None

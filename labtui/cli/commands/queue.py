@@ -7,6 +7,8 @@ from labtui.cli.arguments import LIMIT, STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.selection import limited, study_id, tell_limit
 from labtui.views import queue as text
+from labtui.views.lines import plain
+from labtui.views.nodes import node_lines
 from store.filters import Condition
 
 
@@ -41,7 +43,9 @@ def run(context: Context) -> None:
         return
     context.line(f"{context.lab_path}: {text.count_line(lab.counts())}")
     context.line(text.supervisor_line(lab.supervisor(), lab.holding()))
-    if lab.devices():
+    if nodes := lab.nodes():
+        context.lines(["", *(plain(line) for line in node_lines(nodes, lab.devices()))])
+    elif lab.devices():
         context.lines(["", *text.device_lines(lab.devices())])
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])

@@ -100,7 +100,7 @@ def job(context: Context, reference: str) -> None:
         trials = lab.trials(row.id)
         drawn = bracket_lines(row, probes, trials, context.args.width)
         context.lines(["", "How the bracket closed", "", *drawn])
-        context.lines(["", "Candidates", "", *probe_lines(probes, trials)])
+        context.lines(["", "Candidates", "", *probe_lines(probes, trials, row)])
     if row.strategy == "scan":
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
     context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])

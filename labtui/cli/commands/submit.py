@@ -13,7 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.waiting import waiting
 from labtui.views.cost import cost_lines, describe
-from runners.spec import NamedJob, Study, advice, differences, load, with_keys
+from runners.spec import NamedJob, Study, advice, differences, load, searches_of_part, with_keys
 
 
 def arguments(parser: Parser) -> None:
@@ -26,6 +26,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print what it would queue and cost; queue nothing"
     )
+    parser.add_argument("--part", metavar="K/N", help="train cells of part K of N; the rest is paused")
     parser.add_argument("--allow", action="store_true", help="its program may run here: do not ask")
     parser.add_argument("--start", **START)
     add_devices(parser)
@@ -37,6 +38,9 @@ def run(context: Context) -> None:
     args = context.args
     spec = chosen(context)
     told = advice(spec)
+    only = part_of(spec, args.part) if args.part is not None else None
+    if only is not None and isinstance(spec, Study):
+        context.say(f"part {args.part}: {len(only)} of {len(spec.jobs())} searches")
     if args.dry_run:
         for warning in told:
             context.say(warning)
@@ -55,7 +59,7 @@ def run(context: Context) -> None:
         supervise.options(context)  # what is wrong with them is told before anything is queued
     unasked = asking.waiting(jobs)
     agreed = asking.allow(context, unasked, sure=args.allow)
-    queue(context, spec)
+    queue(context, spec, only)
     if not agreed:
         context.say(f"{len(unasked)} searches run a program and wait for your word: labtui allow JOB")
     for warning in told:
@@ -92,12 +96,33 @@ def chosen(context: Context) -> Study | NamedJob:
     return new
 
 
-def queue(context: Context, spec: Study | NamedJob) -> tuple[int, ...]:
-    """Write it into the lab and tell what happened; the ids of its jobs."""
+def part_of(spec: Study | NamedJob, text: str) -> frozenset[str]:
+    """The hashes of the searches that ``K/N`` names.
+
+    Raises:
+        BadInput: there is no such part.
+    """
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise BadInput(f"--part is {text!r}; expected K/N, such as 2/8")
+    if not isinstance(spec, Study):
+        raise BadInput("--part cuts a study by its cells, and this is one search; expected a study")
+    try:
+        return searches_of_part(spec, int(number), int(of))
+    except ValueError as error:
+        raise BadInput(f"--part {text}: {error}") from None
+
+
+def queue(context: Context, spec: Study | NamedJob, only: frozenset[str] | None = None) -> tuple[int, ...]:
+    """Write it into the lab and tell what happened; the ids of its jobs.
+
+    Args:
+        only: hashes of those that are to train here; the others are paused.
+    """
     if not context.lab_path.exists():
         context.say(f"new lab {context.lab_path}")
     with waiting(context, "queueing"):
-        done = writing.submit(context.lab_path, spec)
+        done = writing.submit(context.lab_path, spec, only=only)
     if context.json:
         context.emit(done)
     else:

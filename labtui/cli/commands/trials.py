@@ -10,6 +10,7 @@ from labtui.cli.context import Context
 from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.job import trial_lines
+from labtui.views.metric import settings
 from store.filters import TRIAL_FIELDS, Condition
 
 
@@ -43,7 +44,10 @@ def run(context: Context) -> None:
             (vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows
         )
         return
-    context.lines(trial_lines(list(rows)))
+    shown = list(rows)
+    jobs = {job.id: job for job in context.lab.jobs(sorted({t.job_id for t in shown}))}
+    names = {i: settings(context.lab.job_spec(i)) for i, job in jobs.items() if job.program}
+    context.lines(trial_lines(shown, jobs, names))
     tell_limit(context, ids, args.limit)
 
 

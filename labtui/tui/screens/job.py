@@ -18,6 +18,7 @@ from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
 from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
 from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
+from labtui.views.metric import metric, settings
 from labtui.views.signs import model_style
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
@@ -249,8 +250,10 @@ class JobPane(ScreenPane):
         return 1 + 3 * len({t.lr for t in data.trials})
 
     def _grid(self, data: JobData, width: int, height: int) -> list[Line]:
-        head = rule(f"grid {self._shown(data)}", width, self._others("grid") or "best loss")
-        cells = heat_map(data.trials, data.job.eps, width, height - 2, data.curves, data.job.steps)
+        shown_as = metric(data.job)
+        head = rule(f"grid {self._shown(data)}", width, self._others("grid") or f"best {shown_as.name}")
+        named = settings(data.spec) if data.job.program else None
+        cells = heat_map(data.trials, shown_as, width, height - 2, data.curves, data.job.steps, names=named)
         early = data.decided.get(data.probe or 0, 0)
         if early:
             told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
@@ -258,8 +261,10 @@ class JobPane(ScreenPane):
         return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:
-        head = rule(f"validation loss {self._shown(data)}", width, self._others("loss"))
-        body = loss_plot(data.job, data.trials, data.curves, width, height - 1)
+        what = metric(data.job).name if data.job.program else "validation loss"
+        head = rule(f"{what} {self._shown(data)}", width, self._others("loss"))
+        named = settings(data.spec) if data.job.program else None
+        body = loss_plot(data.job, data.trials, data.curves, width, height - 1, named)
         return [head, *(body or [(), ((" no evaluation yet", "dim"),)])]
 
     def _tab_panel(self, data: JobData, width: int, height: int) -> list[Line]:

@@ -19,7 +19,7 @@ from labtui.views.kappa import (
     arrows,
     best,
     cell_spans,
-    layouts,
+    laid_out,
     name,
     named,
     proof,
@@ -57,10 +57,10 @@ class KappaRequest:
     """Rows and columns; None: the pair that shows most."""
 
     def __call__(self, lab: Any) -> KappaData:
-        from labtui.analysis.table import AXES, tables
+        from labtui.analysis.table import tables
 
         cells = [c for c in lab.cells(self.study) if c.parts]
-        found, liked = layouts(tuple(tuple(getattr(c, axis) for axis in AXES) for c in cells))
+        found, liked = laid_out(cells)
         chosen = next((one for one in found if one.axes == self.axes), None) or best(found[:liked] or found)
         return KappaData(
             tables(cells, *chosen.axes) if cells else (), found, liked, replace(self, axes=chosen.axes)
@@ -297,7 +297,7 @@ class KappaPane(ScreenPane):
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
-                (fit(f"n={term.n}" if term else "joint", 6), "" if term else "mark"),
+                (fit(_called(term) if term else "joint", 6), "" if term else "mark"),
                 (fit(value, 13, ">"), style),
                 self._state(part.state),
                 (f"  {figures.flags(part.flags)}", "warn"),
@@ -504,3 +504,8 @@ def _labels(axes: Sequence[str], key: Key) -> list[str]:
         text = "–" if value is None else clean(str(value))
         out.append(f"  {text}" if axis == "model_label" else f"{axis} {text}" if axis in ("L", "m") else text)
     return out
+
+
+def _called(term: Term) -> str:
+    """``n=5``, or the name of a program's part."""
+    return clean(term.name) or f"n={term.n}"

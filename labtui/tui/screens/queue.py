@@ -28,6 +28,7 @@ from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
+from labtui.views.nodes import node_lines
 from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
 from labtui.views.signs import model_style
 
@@ -443,7 +444,14 @@ class QueuePane(TablePane["JobRow"]):
     def do_devices(self) -> None:
         """Who uses the cards, as of a moment ago."""
         self.lab_app.machine.look()
-        self.lab_app.push(Listing("Devices", lambda: users_lines(self.lab_app.machine.gauges.last)))
+        self.lab_app.push(Listing("Devices", self._device_lines))
+
+    def _device_lines(self) -> list[Line]:
+        """The nodes of a cluster, and who uses the cards of this machine."""
+        common = self.lab_app.common
+        nodes = node_lines(common.nodes, common.devices) if common is not None else []
+        here = users_lines(self.lab_app.machine.gauges.last)
+        return [*nodes, (), (("this machine", "title"),), *here] if nodes else here
 
     def do_filter(self) -> None:
         def check(text: str) -> str:

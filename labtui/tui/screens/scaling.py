@@ -19,6 +19,7 @@ from labtui.views.scaling import (
     curve_sign,
     curves_of,
     drawn_series,
+    floor_series,
     known,
     middle,
     tail,
@@ -48,15 +49,18 @@ class ScalingRequest:
     axis: str = ""
     """L, m or n; empty: the one that shows most."""
     laws: bool = False
-    """Fit them too: the points come first, since the first fit of a process loads scipy (1 s)."""
+    """Fit them too, and find the coverage floors: the points come first, since the first fit of a process
+    loads scipy (1 s)."""
 
     def __call__(self, lab: Any) -> ScalingData:
-        from labtui.analysis.points import points
+        from labtui.analysis.points import points, with_floors
 
         cells = lab.cells(self.study)
         kinds = {c.model_label: c.model for c in cells}
         joint = points(cells)
         alone = self._alone(lab, kinds)
+        if self.laws:
+            joint, alone = with_floors(joint, lab), with_floors(alone, lab)
         curves = {axis: curves_of(alone if axis == "n" else joint, axis, kinds) for axis in AXES}
         lines = {a: sum(len({c.x(p, a) for p in c.points}) > 1 for c in found) for a, found in curves.items()}
         axes = tuple(
@@ -153,6 +157,7 @@ class ScalingPane(ScreenPane):
         for curve in shown:
             for p in curve.points:
                 ys += [float(p.n_max)] if p.hi is None else [max(0.7, float(p.lo + 1)), float(p.hi)]
+                ys += [p.floor] if p.floor is not None else []
         x, y = span(xs, log=True), span(ys, log=True)
         x = Axis(x.low, x.high, True, True)
         found = self._here()
@@ -172,8 +177,9 @@ class ScalingPane(ScreenPane):
         order += [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i == self.at]
         found = self._here()
         cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
+        drawn = [replace(drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},") for c in order]
         return plot(
-            [replace(drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},") for c in order],
+            [*floor_series(order, axis), *drawn],
             width,
             height,
             x,

@@ -17,6 +17,7 @@ from labtui.tui.table import PAGE, Column, layout, table_lines
 from labtui.views import numbers as figures
 from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
+from labtui.views.metric import metric, setting
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
 from store.rows import Curve, JobRow, TrialRow
@@ -106,14 +107,15 @@ def cells(row: TrialRowPlus, room: dict[str, int]) -> dict[str, Line]:
     """A trial's row."""
     t, job = row.trial, row.job
     good = t.outcome == "success"
+    best = figures.loss(t.best_loss) if job is None else metric(job).text(t.best_loss)
     out: dict[str, Line] = {
         "id": ((str(t.id), "dim"),),
         "outcome": ((f"{OUTCOME_SIGN.get(t.outcome, '?')} {clean(t.outcome)}", state_style(t.outcome)),),
         "job": ((str(t.job_id), "dim"),),
         "n": ((figures.exact(t.n), ""),),
-        "lr": ((figures.rate(t.lr), ""),),
+        "lr": ((setting(job, t.lr), ""),),
         "seed": ((str(t.seed), ""),),
-        "best": ((figures.loss(t.best_loss), "ok" if good else ""),),
+        "best": ((best, "ok" if good else ""),),
         "loss": _falls(row, room.get("loss", 0)),
         "at": ((figures.exact(t.best_step), "dim"),),
         "steps": ((figures.exact(t.steps), "dim"),),
@@ -131,30 +133,37 @@ def _falls(row: TrialRowPlus, width: int) -> Line:
     """The validation loss over the whole budget of steps, in one line: from its highest down to eps."""
     if row.curve is None or row.job is None:
         return ()
-    top = max((v for v in row.curve.validation if math.isfinite(v)), default=0.0)
-    text = falling(row.curve, row.job.eps, top, max(1, row.job.steps), min(width, 32), 1)
+    shown_as = metric(row.job)
+    curve = replace(row.curve, validation=tuple(map(shown_as.gap, row.curve.validation)))
+    top = max((v for v in curve.validation if math.isfinite(v)), default=0.0)
+    budget = row.job.steps or max(curve.steps, default=1)
+    text = falling(curve, shown_as.eps, top, max(1, budget), min(width, 32), 1)
     return ((text[0] if text else "", "ok" if row.trial.outcome == "success" else "quiet"),)
 
 
 def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
     """Training and validation loss of one trial, with eps."""
     steps = [float(s) for s in curve.steps]
-    eps = row.job.eps if row.job else None
-    values = [*curve.validation, *curve.train] + ([eps] if eps else [])
+    shown_as = metric(row.job) if row.job else None
+    validation = [v if shown_as is None else shown_as.value(v) for v in curve.validation]
+    values = [*validation, *curve.train] + ([shown_as.level] if shown_as else [])
+    program = shown_as is not None and shown_as.program
     style = model_style(row.job.model) if row.job else "accent"
     series = [
         Series(tuple(zip(steps, curve.train, strict=False)), "dim", dash=(2, 4)),
-        Series(tuple(zip(steps, curve.validation, strict=False)), style),
+        Series(tuple(zip(steps, validation, strict=False)), style),
     ]
     legend: Line = (("━ ", style), ("validation  ", "dim"), ("┄ ", "dim"), ("training", "dim"))
     if estimates := tuple((float(step), loss) for step, loss in curve.estimates()):
         series.append(Series(estimates, style, "○", joined=False))
         legend += (("  ○ ", style), ("of a part of the set, enough to be above ε", "dim"))
+    if shown_as is not None and program:
+        legend = (("━ ", style), (shown_as.name, "dim"))
     x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
-    levels = [Level(eps, f"ε {figures.rate(eps)}")] if eps else []
+    levels = [Level(shown_as.level, shown_as.aim)] if shown_as else []
     return [
         legend,
-        *plot(series, width, height - 1, x, span(values, log=True), levels=levels, x_label="step"),
+        *plot(series, width, height - 1, x, span(values, log=not program), levels=levels, x_label="step"),
     ]
 
 

@@ -1,0 +1,65 @@
+"""What ``labtui doctor`` says of Ray: its version, the cluster that trains the lab, and each odd node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from labtui.cli.checks.check import Check
+from labtui.config import read_settings
+from labtui.views.nodes import summary
+from store.errors import LabError
+from store.read import open_lab
+from store.rows import NodeRow
+
+SLOW = 0.5
+"""A node whose slots say so much less than those of the others in the middle is told as slow."""
+LEAST_RATE = 0.2
+"""Messages a second and slot below which no node is compared."""
+
+
+def cluster(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
+    """Nothing where Ray is neither installed nor asked for."""
+    settings = read_settings(env, path)
+    try:
+        ray = version("ray")
+    except PackageNotFoundError:
+        if settings.engine == "ray":
+            yield Check("ray", "problem", "not installed, and engine = ray", "pip install 'labtui[ray]'")
+        return
+    wanted = settings.engine == "ray"
+    yield Check(
+        "ray", "ok", f"{ray}, address {settings.address}" if wanted else f"{ray}, not used (engine = local)"
+    )
+    if env.get("RAY_AUTH_MODE") != "token" and wanted and settings.address != "local":
+        text = "whoever reaches the ports of the cluster can run code as you (RAY_AUTH_MODE is not token)"
+        yield Check("ray", "note", text, "docs/clusters.md: a private network, and Ray's token")
+    try:
+        with open_lab(path) as lab:
+            row = lab.supervisor()
+            nodes = lab.nodes() if row is not None and row.alive else []
+    except LabError:  # told by the check of the lab
+        return
+    if nodes:
+        yield Check("nodes", "ok", summary(nodes))
+        yield from odd(nodes)
+
+
+def odd(nodes: list[NodeRow]) -> Iterator[Check]:
+    """Nodes that are not used, are unlike the others, or are slow."""
+    rates = {n.name: n.messages_per_s / n.busy for n in nodes if n.state == "active" and n.busy}
+    middle = sorted(rates.values())[len(rates) // 2] if rates else 0.0
+    for node in nodes:
+        if node.state == "refused":
+            yield Check(
+                node.name, "problem", f"not used: {node.note}", "install the same there, then restart Ray"
+            )
+        elif node.state in ("gone", "silent"):
+            yield Check(node.name, "note", f"the node is {node.state} ({node.address})")
+        elif node.note:
+            yield Check(node.name, "note", node.note)
+        elif middle > LEAST_RATE and rates.get(node.name, middle) < SLOW * middle:
+            told = f"{rates[node.name]:.1f} messages/s from each slot that trains"
+            text = f"slow: {told}, {middle:.1f} from those in the middle"
+            yield Check(node.name, "note", text)

@@ -1,0 +1,89 @@
+"""How a search's losses are shown: as they are, or of a program as its own metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from labtui.text import clean
+from labtui.views import numbers as figures
+from store.json import mapping
+from store.rows import JobRow
+
+NEAR = 0.02
+"""A program's metric that far from its threshold, as a share of it, is one step of the heat map's ground."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Of one search."""
+
+    name: str
+    """``loss``, or the program's metric."""
+    aim: str
+    """What a trial has to reach: ``ε 0.03``, ``≥ 0.95``."""
+    eps: float
+    """What :meth:`gap` has to be below."""
+    level: float
+    """The threshold, in the unit that is shown."""
+    sign: float = 1.0
+    """-1: what is stored is the metric's negative."""
+    program: bool = False
+
+    def value(self, loss: float) -> float:
+        """What is stored, in the unit that is shown."""
+        return loss * self.sign if self.program else loss
+
+    def text(self, loss: float | None) -> str:
+        """The same as text of at most seven cells."""
+        if loss is None or not self.program or not math.isfinite(loss):
+            return figures.loss(loss)
+        value = self.value(loss) + 0.0
+        return f"{value:.4g}" if abs(value) < 99_999 else f"{value:.1e}"
+
+    def gap(self, loss: float) -> float:
+        """How far a loss is off, on a scale whose good values lie below ``eps``."""
+        if not self.program or not math.isfinite(loss):
+            return loss
+        off = loss - self.level * self.sign
+        return self.eps / 2 if off <= 0 else self.eps + off / (NEAR * max(abs(self.level), 1e-9))
+
+
+def loss_below(eps: float) -> Metric:
+    """The metric of a search whose losses have to fall below eps."""
+    return Metric("loss", f"ε {figures.rate(eps)}", eps, eps)
+
+
+def metric(job: JobRow) -> Metric:
+    """The metric of a stored search."""
+    if not job.program:
+        return loss_below(job.eps)
+    sign, least = (-1.0, "≥") if job.distribution == "max" else (1.0, "≤")
+    return Metric(clean(job.format), f"{least} {job.eps:g}", 1.0, job.eps, sign, True)
+
+
+def settings(spec: str) -> Mapping[float, str]:
+    """The settings of a program's grid by their numbers, from its stored spec: ``lr 0.1  width 32``."""
+    grid = mapping(spec).get("grid")
+    axes = grid.get("axes") if isinstance(grid, dict) else None
+    if not isinstance(axes, dict) or not axes or not all(isinstance(v, list) for v in axes.values()):
+        return {}
+    return {
+        float(number): "  ".join(f"{name} {_shown(v)}" for name, v in zip(axes, values, strict=True))
+        for number, values in enumerate(product(*axes.values()), 1)
+        if number <= 64
+    }
+
+
+def _shown(value: Any) -> str:
+    return clean(f"{value:g}" if isinstance(value, float) else str(value), limit=40)
+
+
+def setting(job: JobRow | None, lr: float, names: Mapping[float, str] | None = None) -> str:
+    """A learning rate, or the setting of a program: its values where they are known, else its number."""
+    if job is None or not job.program:
+        return figures.rate(lr)
+    return (names or {}).get(lr, f"#{lr:.0f}")
