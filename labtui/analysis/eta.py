@@ -93,7 +93,7 @@ class Eta:
 
 def work_of(job: JobRow) -> Work:
     """The work of a stored search, by what its row holds."""
-    positions = job.length * (2 if job.format == "cot" else 1)
+    positions = job.length * (2 if job.format in ("cot", "icot") else 1)
     kind = Kind(job.model, job.model_label, job.format, job.task, job.distribution, job.length, job.strategy)
     expected = expected_candidates(job.strategy, job.n_max)
     return Work(

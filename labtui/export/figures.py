@@ -40,7 +40,7 @@ FORMATS = ("pdf", "svg", "png")
 Z90 = 1.6448536269514722
 """5 % of a standard normal lie above it."""
 MARKERS = {"▲": "^", "■": "s", "●": "o", "◆": "D", "★": "*", "✚": "P", "⬟": "p"}
-_LINES = {"outcome": "-", "acot": "--", "cot": ":"}
+_LINES = {"outcome": "-", "acot": "--", "cot": ":", "icot": "-."}
 _SETTINGS: dict[str, Any] = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,

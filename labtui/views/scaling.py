@@ -28,13 +28,13 @@ _ASCII = "toxdabcefghijklmnpqrsuvwyz"
 
 
 AXES = {"L": "longest length L, joint task", "m": "modulus m, joint task", "n": "one length n alone"}
-DASHES = {"acot": (1, 0), "cot": (7, 4), "outcome": (2, 4)}
+DASHES = {"acot": (1, 0), "cot": (7, 4), "icot": (11, 4), "outcome": (2, 4)}
 FILLS = {
-    "▲": {"outcome": "▲", "cot": "◭", "acot": "△"},
-    "■": {"outcome": "■", "cot": "◧", "acot": "□"},
-    "●": {"outcome": "●", "cot": "◐", "acot": "○"},
+    "▲": {"outcome": "▲", "cot": "◭", "icot": "◮", "acot": "△"},
+    "■": {"outcome": "■", "cot": "◧", "icot": "◨", "acot": "□"},
+    "●": {"outcome": "●", "cot": "◐", "icot": "◑", "acot": "○"},
 }
-SAMPLES = {"acot": "━━", "cot": "╍╍", "outcome": "┄┄"}
+SAMPLES = {"acot": "━━", "cot": "╍╍", "icot": "╌╌", "outcome": "┄┄"}
 
 
 FLOOR = "the coverage floor: a table of transitions would do"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from runners.engine.device import is_out_of_memory
+from runners.interrupt import check_interrupt
 from runners.models import StackedModel
 from runners.spec import Job
 from runners.tasks import Vocabulary, generalisation_batch
@@ -154,8 +155,24 @@ def rescaled_accuracy(job: Job, model: StackedModel, params: Tensor, seed: int) 
 
 
 def _final(job: Job, model: StackedModel, params: Tensor, tokens: Tensor, length: int) -> Tensor:
-    if job.format != "cot":
-        return model.logits(params, tokens.unsqueeze(0))[0, :, -1].argmax(-1)
+    """int64 [B]: the state that each sequence ends in, as the model has it."""
     vocabulary = Vocabulary.of(job)
-    ids = torch.arange(vocabulary.n_outputs, device=tokens.device) + vocabulary.state_offset
-    return model.generate(params, tokens.unsqueeze(0), length, ids)[0, :, -1]
+    feed = vocabulary.feed.to(tokens.device)
+    if job.format == "cot":
+        found = model.generate(params, tokens.unsqueeze(0), length, feed)[0, :, -1]
+    elif job.format == "icot":
+        found = _in_turn(model, params, tokens, feed)
+    else:
+        found = model.logits(params, tokens.unsqueeze(0))[0, :, -1].argmax(-1)
+    return found - vocabulary.label_offset
+
+
+def _in_turn(model: StackedModel, params: Tensor, x: Tensor, feed: Tensor) -> Tensor:
+    """The last class of greedy decoding where each token x [B, n] is followed by what was decoded."""
+    read = x[:, :1]
+    for i in range(x.shape[1]):
+        check_interrupt()
+        found = model.logits(params, read.unsqueeze(0))[0, :, -1].argmax(-1)
+        if i + 1 < x.shape[1]:
+            read = torch.cat([read, feed[found].unsqueeze(1), x[:, i + 1 : i + 2]], 1)
+    return found

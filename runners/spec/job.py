@@ -19,7 +19,7 @@ from runners.spec.space import LengthShare, shares
 from runners.spec.task import Automaton, Task
 from runners.spec.version import SCIENCE_VERSION
 
-Format = Literal["outcome", "cot", "acot"]
+Format = Literal["outcome", "cot", "acot", "icot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
 MAX_LENGTH = 10_000
 SCHEDULED = 1 << 24
@@ -320,11 +320,11 @@ class Job(Spec):
 
     @property
     def longest_input(self) -> int:
-        """Positions of the longest input: n, or 2n + 1 with ``cot`` (tokens, separator,
-        states but the last: 2n).
+        """Positions of the longest input: n; 2n with ``cot`` (tokens, separator, states but the last);
+        2n - 1 with ``icot`` (tokens and states but the last, in turn).
         """
         n = self.lengths.length
-        return 2 * n if self.format == "cot" else n
+        return {"cot": 2 * n, "icot": 2 * n - 1}.get(self.format, n)
 
     def canonical(self) -> str:
         """The JSON text that is hashed: every default resolved, keys sorted, no whitespace,

@@ -55,8 +55,8 @@ class Sweep(Spec):
     model: Annotated[tuple[Model, ...], Field(min_length=1)]
     """One model or several, as tables or as names of ``[models.NAME]`` tables."""
     format: Annotated[tuple[Format, ...], Field(min_length=1)]
-    """What is supervised: the final state, the states after a separator (cot),
-    or the state at each token (acot).
+    """What is supervised: the final state, the states after a separator (cot), the state at each token
+    (acot), or that with the states read in between (icot).
     """
     L: Annotated[tuple[Length, ...], Field(min_length=1)]
     """The longest input, in tokens."""

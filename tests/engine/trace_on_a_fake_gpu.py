@@ -99,13 +99,14 @@ def cases(everything: bool) -> Iterator[tuple[str, str, int, bool, str, int]]:
     every format, in two shapes.
     """
     if everything:
-        for name, form in itertools.product(ALL, FORMATS):
+        for name, form in itertools.product(ALL, (*FORMATS, "icot")):
             yield name, form, 6, False, "fp32", 3
             yield name, form, 9, True, "bf16", 1
         return
     names = {name.split()[0]: name for name in FORWARD} | {name: name for name in SMALL}
+    formats = (*FORMATS, "icot")
     for i, name in enumerate(names.values()):
-        yield name, FORMATS[i % len(FORMATS)], 3, False, "fp32", 3
+        yield name, formats[i % len(formats)], 3, False, "fp32", 3
 
 
 def main() -> int:

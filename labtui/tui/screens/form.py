@@ -57,7 +57,7 @@ DEFAULTS: dict[Path, str] = {
     ("search", "rtol"): "0.1",
 }
 """The spec's defaults, as one types them; a test compares them with the spec."""
-_FORMATS = ("outcome", "cot", "acot")
+_FORMATS = ("outcome", "cot", "acot", "icot")
 _DISTRIBUTIONS = ("fixed", "uniform", "short_to_long")
 _HEAD = (
     Field(("name",), "name", "the study's name, as the Queue shows it", words=True),

@@ -12,7 +12,7 @@ from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import HEADS, WIDE, bracket_chart, stopped_early
+from labtui.views.bracket import HEADS, WIDE, bracket_chart, moves, stopped_early
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
@@ -239,6 +239,7 @@ class JobPane(ScreenPane):
             style=style,
             tall=True,
             decided=data.decided,
+            supervised=self.supervised,
         )
         return [head, *chart, ()]
 
@@ -253,7 +254,10 @@ class JobPane(ScreenPane):
         shown_as = metric(data.job)
         head = rule(f"grid {self._shown(data)}", width, self._others("grid") or f"best {shown_as.name}")
         named = settings(data.spec) if data.job.program else None
-        cells = heat_map(data.trials, shown_as, width, height - 2, data.curves, data.job.steps, names=named)
+        moving = moves(data.job, self.supervised)
+        cells = heat_map(
+            data.trials, shown_as, width, height - 2, data.curves, data.job.steps, named, moving=moving
+        )
         early = data.decided.get(data.probe or 0, 0)
         if early:
             told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
