@@ -189,6 +189,11 @@ class CurveRecord:
     train: float
     validation: float
     setting: str
+    exact: bool | None
+    """False: ``validation`` is that of a first part of the set, enough to show that it is not below eps.
+
+    None: not known, in a lab of an earlier labtui.
+    """
 
 
 @dataclass(frozen=True)
@@ -389,8 +394,9 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
         named = _settings(lab, job)
         for row in lab.trials(job_id=job.id):
             curve = lab.curve(row.id)
-            for step, train, loss in (
-                zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ()
+            exact = (curve.exact or (None,) * len(curve.steps)) if curve else ()
+            for step, train, loss, whole in (
+                zip(curve.steps, curve.train, curve.validation, exact, strict=False) if curve else ()
             ):
                 yield CurveRecord(
                     trial_id=row.id,
@@ -402,6 +408,7 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
                     train=train,
                     validation=metric(job).value(loss),
                     setting=named.get(row.lr, "{}"),
+                    exact=whole,
                     **shared,
                 )
 
