@@ -185,6 +185,8 @@ class Curve:
     steps: tuple[int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    by_position: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    """(length, rescaled accuracy at each position) where a trial was tested at further lengths."""
 
 
 @dataclass(frozen=True)
