@@ -129,7 +129,7 @@ class Evidence:
 
     def __init__(self, cells: Sequence[CellRow], specs: Mapping[int, Job]) -> None:
         self.specs = specs
-        known = [c for c in cells if c.m is not None or re.fullmatch(r"S\d+", c.task)]
+        known = [c for c in cells if states(c) >= 2]
         self.cells = [c for c in known if c.model in (TRANSFORMER, *RECURRENT) and c.format in FORMATS]
 
     @cached_property
@@ -163,6 +163,13 @@ class Evidence:
         if f.part.estimate is not None and f.part.status == "bracket":
             return numbers.count_interval(f.part.estimate)
         return numbers.nstar(f.part)
+
+
+def states(c: CellRow) -> int:
+    """How many states a task has that the paper could have asked: addition modulo m, S_k; 0: another task."""
+    if c.m is not None:
+        return c.m
+    return math.factorial(int(c.task[1:])) if re.fullmatch("S[2-8]", c.task) else 0
 
 
 def conditions(job: Job) -> str:
@@ -386,8 +393,7 @@ def _accuracies(evidence: Evidence) -> list[Comparison]:
         silent = c.model in RECURRENT and c.format == "outcome"
         if c.joint.generalisation is None or silent or c.distribution != "uniform":
             continue
-        states = c.m if c.m is not None else math.factorial(int(c.task[1:]))
-        ends = intervals.of_accuracy(c.joint.generalisation, 1 / states, TEST_SEQUENCES)
+        ends = intervals.of_accuracy(c.joint.generalisation, 1 / states(c), TEST_SEQUENCES)
         edge = GENERALISES if generalises else FAILS
         holds = ends.inside(edge, math.inf) if generalises else ends.inside(-math.inf, edge)
         measured = f"accuracy at 2L {c.joint.generalisation:.2f} [{ends.low:.2f}, {ends.high:.2f}]"

@@ -51,7 +51,7 @@ class Reread:
         if self.status == "open" and self.estimate is None:
             return numbers.bracket(self)
         told = numbers.nstar_exact(self) if self.status != "open" else f"≈ {numbers.exact(self.known)}"
-        return f"{told} {numbers.left_open(self)}".rstrip()
+        return f"{told} {numbers.known(self)}".rstrip()
 
     @property
     def known(self) -> float | None:

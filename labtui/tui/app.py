@@ -58,6 +58,7 @@ _PANES = {
     "new": "labtui.tui.screens.new:NewPane",
     "compare": "labtui.tui.screens.compare:ComparePane",
     "events": "labtui.tui.screens.events:EventsPane",
+    "paper": "labtui.tui.screens.paper:PaperPane",
 }
 
 

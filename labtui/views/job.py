@@ -104,6 +104,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
             spans.append((f"  {_best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
         spans += [(figures.nstar_exact(job), "strong"), (f"  {figures.left_open(job)}", "")]
+        if job.n50 is not None:
+            spans.append((f"   N_50 {figures.count_interval(job.n50)}", ""))
     elif job.lo:
         spans.append((f"{figures.bracket(job)} so far", "dim"))
     else:

@@ -261,7 +261,7 @@ class ScalingPane(ScreenPane):
         axis = self.data.request.axis if self.data is not None else "L"
         m = f" m={p.m}" if p.m is not None else ""
         where = f"n={p.L}" if axis == "n" else f"L={p.L}"
-        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
+        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}], {figures.SCATTER}"
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
         if p.estimate is not None:
