@@ -87,16 +87,16 @@ def test_it_comes_through_checkpoints_pipe_and_file(tmp_path: Path) -> None:
         i: e.by_position for i, e in whole.ended.items()
     }
     ended = whole.ended[0]
-    told = m.TrialEnded(m.Tag("a", 1, 1), ended, (1, 2), (1.0, 0.5), (1.0, 0.5), 1.0)
+    told = m.TrialEnded(m.Tag("a", 1, 1), ended, (1, 2), (1.0, 0.5), (1.0, 0.5), (True, True), 1.0)
     assert m.decode_up(m.encode(told)) == told
-    curve = Curve((1, 2), (1.0, 0.5), (1.0, 0.5), ((9, (1.0, 0.5, -0.25)), (12, (0.5,) * 12)))
+    curve = Curve((1, 2), (1.0, 0.5), (1.0, 0.5), (False, True), ((9, (1.0, 0.5, -0.25)), (12, (0.5,) * 12)))
     blob = encode(curve)
     assert decode(blob) == curve
     for cut in range(len(blob)):
         found = decode(blob[:cut])
         assert found is None or len(found.by_position) < 2
-    assert decode(blob[:8] + b"\xff" * 200) is None
-    assert decode(b"\x03\0\0\0\xff\xff\xff\xff") is None
+    assert decode(blob[:1] + b"\xff" * 200) is None
+    assert decode(b"\x05\0\0\0\xff\xff\xff\xff") is None
 
 
 def test_it_is_part_of_hash_and_shape_where_it_is_used() -> None:
@@ -137,7 +137,7 @@ def trial(i: int, lr: float, best: float | None) -> Any:
 
 def test_the_screen_and_the_text_show_them() -> None:
     good, bad = tuple(1.0 for _ in range(20)), tuple(1.0 - i / 20 for i in range(20))
-    curves = {1: Curve((1,), (1.0,), (1.0,), ((20, good),)), 2: Curve((1,), (1.0,), (1.0,), ((20, bad),))}
+    curves = {i: Curve((1,), (1.0,), (1.0,), (), ((20, told),)) for i, told in ((1, good), (2, bad))}
     lab: Any = SimpleNamespace(
         curves=lambda probe: curves, trials=lambda probe_id: [trial(2, 1e-3, 0.5), trial(1, 1e-2, 1e-3)]
     )
