@@ -3,8 +3,8 @@
 Layout, little-endian: one byte of version (1 and 3: steps are uint32, 2 and 4: uint64), three of zeros, then
 all steps, all training losses, all validation losses (float32; what is beyond its range becomes infinite, NaN
 stays NaN); in versions 3 and 4 a byte for each point, 1 where its validation loss is that of the whole set.
-Version 5, of a trial that was tested at further lengths: after the zeros the size of such a blob as uint32 and
-the blob, then for each length the length and the number of positions as uint32 and the accuracy at each as
+Version 5, of a trial that was tested at further lengths: after the zeros the size of such a blob as uint32,
+the blob, and for each length the length and the number of positions as uint32 and the accuracy at each as
 float32.
 """
 
