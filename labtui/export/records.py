@@ -164,12 +164,18 @@ class CurveRecord:
 
     trial_id: int
     job_id: int
+    job_hash: str
     task: str
     model_label: str
     format: str
     distribution: str
     length: int
     min_length: int
+    nstar_kind: Kind
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
     n: int
     lr: float
     seed: int
@@ -368,7 +374,7 @@ def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
 def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
     """The losses of all trials at their evaluations (at most 32 of each are stored)."""
     for job in _rows(lab, study):
-        axes = _Search(job, known_answer(job), ()).axes()
+        shared = _Search(job, known_answer(job), ()).known()
         for row in lab.trials(job_id=job.id):
             curve = lab.curve(row.id)
             for step, train, loss in (
@@ -383,7 +389,7 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
                     step=step,
                     train=train,
                     validation=loss,
-                    **axes,
+                    **shared,
                 )
 
 

@@ -20,6 +20,7 @@ import resource
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -56,6 +57,7 @@ SILENT_S = 8.0
 """A node none of whose workers has been heard for so long is told to be silent."""
 CONNECT_S = 5.0
 CLOSE_S = 3.0
+SHORT = 30
 OBJECT_STORE = 100 << 20
 """Bytes of shared memory of a cluster of our own: checkpoints pass through it."""
 
@@ -227,6 +229,10 @@ class RayPool:
     def _connect(self, address: str) -> Any:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+        if address == "local" and "ray" not in sys.modules:  # it looks at these when it is imported
+            # Others on this machine reach the ports: only what knows the token is heard.
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         try:
             import ray
         except ImportError:
@@ -234,10 +240,9 @@ class RayPool:
         _room_for_files()
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "labtui"}
         if address == "local":
-            self._folder = Path(tempfile.mkdtemp(prefix="labtui-ray-"))
-            # Others on this machine reach its ports: only what knows the token is heard.
-            os.environ["RAY_AUTH_MODE"] = "token"
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            # Its sockets have long names, and a socket's whole path holds 107 bytes.
+            room = None if len(tempfile.gettempdir()) < SHORT else "/tmp"  # noqa: S108 - a folder of our own in it
+            self._folder = Path(tempfile.mkdtemp(prefix="labtui-ray-", dir=room))
             options |= {
                 "num_cpus": self._slots or machine.cores(),
                 "include_dashboard": False,
@@ -251,6 +256,9 @@ class RayPool:
                 ray.init(address=address, **options)
         except Exception as error:
             why = " ".join(str(error).split())[:300]
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise ValueError(f"no Ray cluster can be started on this machine: {why}") from None
             raise ValueError(
                 f"no Ray cluster can be joined at {address!r}: {why}; expected one that `ray start` began, "
                 f"with the same Ray and Python, on this machine too; or --address local"
