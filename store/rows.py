@@ -185,6 +185,15 @@ class Curve:
     steps: tuple[int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    exact: tuple[bool, ...] = ()
+    """Whether a validation loss is that of the whole set; one of a first part, which showed that it is not
+    below eps, is an estimate. Empty: not known.
+    """
+
+    def estimates(self) -> list[tuple[int, float]]:
+        """(step, validation loss) where the loss is one."""
+        rows = zip(self.steps, self.validation, self.exact, strict=False)
+        return [(step, loss) for step, loss, exact in rows if not exact]
 
 
 @dataclass(frozen=True)

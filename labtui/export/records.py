@@ -183,6 +183,11 @@ class CurveRecord:
     step: int
     train: float
     validation: float
+    exact: bool | None
+    """False: ``validation`` is that of a first part of the set, enough to show that it is not below eps.
+
+    None: not known, in a lab of an earlier labtui.
+    """
 
 
 @dataclass(frozen=True)
@@ -377,8 +382,9 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
         shared = _Search(job, known_answer(job), ()).known()
         for row in lab.trials(job_id=job.id):
             curve = lab.curve(row.id)
-            for step, train, loss in (
-                zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ()
+            exact = (curve.exact or (None,) * len(curve.steps)) if curve else ()
+            for step, train, loss, whole in (
+                zip(curve.steps, curve.train, curve.validation, exact, strict=False) if curve else ()
             ):
                 yield CurveRecord(
                     trial_id=row.id,
@@ -389,6 +395,7 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
                     step=step,
                     train=train,
                     validation=loss,
+                    exact=whole,
                     **shared,
                 )
 

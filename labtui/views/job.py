@@ -306,6 +306,7 @@ def loss_plot(
     hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
     series: list[Series] = []
+    estimates = 0
     lows: list[float] = [shown_as.level]
     last = 1.0
     for trial in trials:
@@ -315,6 +316,7 @@ def loss_plot(
         values = tuple(map(shown_as.value, curve.validation))
         points = tuple(zip(map(float, curve.steps), values, strict=False))
         lows += [v for v in values if v > 0 or shown_as.program]
+        estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
     if not series:
@@ -322,6 +324,8 @@ def loss_plot(
     marks: list[Span] = []
     for i, lr in enumerate(rates):
         marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{setting(job, lr, names)}  ", "dim")]
+    if estimates:
+        marks.append((f"{estimates} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
     body = plot(
         series,

@@ -94,6 +94,7 @@ class Lab:
         self.no_room: bool = opened.no_room
         self.outdated: bool = opened.schema < SCHEMA
         self._place, self._written = self._look()
+        self._wal = wal.identity(opened.paths.wal)
         self._origin = wal.marks(self._rows(wal.MARKS))
         self._kappa = KappaCells(self._rows)
         self._columns = {name: self._columns_of(name) for name in TABLES}
@@ -111,16 +112,18 @@ class Lab:
             or is not what was opened where that is all that is seen.
         """
         place, written = self._look()
-        if place != self._place:
+        there = wal.identity(self._opened.paths.wal)
+        if place != self._place or (self._wal and there and there != self._wal and not self._opened.still):
             raise NotALab(
                 f"{self.path} was moved or replaced; expected the file that was opened: open it again"
             )
+        self._wal = self._wal or there
         if written != self._written:
             if self._opened.still:
                 raise LabError(f"{self.path} has been written since it was opened; open it again")
             # the WAL was folded in, or another lab was copied over the file, which SQLite does not notice
             now = wal.origin(self._opened.paths)
-            if now and now != self._origin:
+            if (now and now != self._origin) or wal.foreign(self._opened.paths):
                 raise NotALab(
                     f"{self.path} was overwritten with another lab while it was open; open it again"
                 )

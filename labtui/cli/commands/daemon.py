@@ -38,11 +38,16 @@ def arguments(parser: Parser) -> None:
 
 def start(context: Context) -> None:
     """Detached from the terminal."""
+    _have_lab(context)
+    supervise.ready(context)
+    supervise.start(context)
+
+
+def _have_lab(context: Context) -> None:
+    """A new one is named: its name may be a typing error."""
     if not context.lab_path.exists():
         context.say(f"new lab {context.lab_path}")
         writing.create_or_open(context.lab_path)
-    supervise.ready(context)
-    supervise.start(context)
 
 
 def stop(context: Context) -> None:
@@ -73,8 +78,7 @@ def status(context: Context) -> int:
 def run(context: Context) -> None:
     """For systemd: this process becomes the supervisor, in the foreground, and stays when idle."""
     writing.require_torch()
-    if not context.lab_path.exists():
-        writing.create_or_open(context.lab_path)
+    _have_lab(context)
     supervise.refuse_second(context)
     supervise.ready(context)
     context.close()

@@ -133,6 +133,8 @@ class ScalingPane(ScreenPane):
         keys = self.lab_app.keymap.name
         others = ", ".join(a for a in data.axes if a != data.request.axis)
         note = f"{keys('axes')}: against {others}" if others else ""
+        if not data.request.laws:
+            note = "fitting the laws…"  # a second, the first time in a process
         head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
