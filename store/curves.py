@@ -3,18 +3,23 @@
 Layout, little-endian: one byte of version (1 and 3: steps are uint32, 2 and 4: uint64), three of zeros, then
 all steps, all training losses, all validation losses (float32; what is beyond its range becomes infinite, NaN
 stays NaN); in versions 3 and 4 a byte for each point, 1 where its validation loss is that of the whole set.
+Version 5, of a trial that was tested at further lengths: after the zeros the size of such a blob as uint32,
+the blob, and for each length the length and the number of positions as uint32 and the accuracy at each as
+float32.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 from store.rows import Curve
 
 LIMIT = 32
 _MAX_POINTS = 4096
+_MOST_LENGTHS = 64
 _FLOAT_MAX = 3.4028234663852886e38
 
 
@@ -48,6 +53,7 @@ def thin(curve: Curve, limit: int = LIMIT) -> Curve:
         tuple(curve.train[i] for i in chosen),
         tuple(curve.validation[i] for i in chosen),
         tuple(curve.exact[i] for i in chosen) if curve.exact else (),
+        curve.by_position,
     )
 
 
@@ -59,6 +65,16 @@ def _float(x: float) -> float:
 
 def encode(curve: Curve) -> bytes:
     """The blob of a curve, thinned."""
+    if curve.by_position:
+        losses = encode(replace(curve, by_position=()))
+        return (
+            struct.pack("<B3xI", 5, len(losses))
+            + losses
+            + b"".join(
+                struct.pack(f"<II{len(part)}f", length, len(part), *map(_float, part))
+                for length, part in curve.by_position[:_MOST_LENGTHS]
+            )
+        )
     curve = thin(curve)
     count = len(curve.steps)
     wide = any(s >= 1 << 32 for s in curve.steps)
@@ -70,6 +86,8 @@ def encode(curve: Curve) -> bytes:
 
 def decode(blob: object) -> Curve | None:
     """The curve of a blob; None where it is none (a damaged or hostile file)."""
+    if isinstance(blob, bytes) and len(blob) >= 8 and blob[0] == 5:
+        return _with_positions(blob)
     if not isinstance(blob, bytes) or len(blob) < 4 or blob[0] not in (1, 2, 3, 4):
         return None
     wide, marked = blob[0] in (2, 4), blob[0] > 2
@@ -82,3 +100,20 @@ def decode(blob: object) -> Curve | None:
     if any(b <= a for a, b in pairwise(steps)):
         return None
     return Curve(steps, data[count : 2 * count], data[2 * count :], tuple(b == 1 for b in blob[end:]))
+
+
+def _with_positions(blob: bytes) -> Curve | None:
+    at = 8 + int(struct.unpack_from("<I", blob, 4)[0])
+    inner = blob[8:at]
+    curve = decode(inner) if at <= len(blob) and inner[:1] != b"\5" else None
+    parts: list[tuple[int, tuple[float, ...]]] = []
+    while curve is not None and at < len(blob):
+        if len(parts) == _MOST_LENGTHS or at + 8 > len(blob):
+            return None
+        length, positions = struct.unpack_from("<II", blob, at)
+        at += 8
+        if positions > (len(blob) - at) // 4:
+            return None
+        parts.append((length, struct.unpack_from(f"<{positions}f", blob, at)))
+        at += 4 * positions
+    return curve and replace(curve, by_position=tuple(parts))

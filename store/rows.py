@@ -189,6 +189,8 @@ class Curve:
     """Whether a validation loss is that of the whole set; one of a first part, which showed that it is not
     below eps, is an estimate. Empty: not known.
     """
+    by_position: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    """(length, rescaled accuracy at each position) where a trial was tested at further lengths."""
 
     def estimates(self) -> list[tuple[int, float]]:
         """(step, validation loss) where the loss is one."""

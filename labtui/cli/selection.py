@@ -53,5 +53,6 @@ def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
 
 def measured_points(context: Context, study: int | None) -> tuple[Point, ...]:
     """N* of every search of a study, or of the whole lab, the archive included."""
-    found = points(context.lab.jobs(context.lab.job_ids(study=study, archived=None)))
+    jobs = context.lab.jobs(context.lab.job_ids(study=study, archived=None))
+    found = points(jobs, context.lab.axes(job.id for job in jobs if job.program))
     return with_floors(found, context.lab)

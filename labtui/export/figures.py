@@ -309,9 +309,9 @@ def _at(values: Sequence[float]) -> Any:
     return FixedLocator(list(values)[::step])
 
 
-def _value(x: str, value: int | None, groups: Any) -> str:
+def _value(x: str, value: float | None, groups: Any) -> str:
     several = len({v for _, v in groups}) > 1
-    return f", {'L' if x == 'm' else 'm'} = {value}" if several and value is not None else ""
+    return f", {'L' if x == 'm' else 'm'} = {value:g}" if several and value is not None else ""
 
 
 def _x(p: Point, x: str) -> float:
@@ -365,7 +365,7 @@ def _law(
     law: Fit,
     group: Sequence[Point],
     x: str,
-    value: int | None,
+    value: float | None,
     colour: str,
 ) -> None:
     xs = sorted({_x(p, x) for p in group})

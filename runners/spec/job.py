@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from runners.spec.base import Spec
-from runners.spec.model import Model
+from runners.spec.model import Model, Transformer
 from runners.spec.program import OWN, Axes, Name, Program, Value, shown
 from runners.spec.space import LengthShare, shares
 from runners.spec.task import Automaton, Task
@@ -26,6 +26,9 @@ SCHEDULED = 1 << 24
 """Steps that a schedule can count: a trial's are kept as a float32."""
 COARSE_TRAINING, COARSE_N_MAX = 20, 10
 """Below these a bracket of one sequence is no certainty: the result is flagged ``coarse``."""
+
+
+TestedLengths = Annotated[tuple[Annotated[int, Field(ge=2, le=4096)], ...], Field(max_length=64)]
 
 
 class Lengths(Spec):
@@ -227,6 +230,8 @@ class Job(Spec):
     chaotic, so elsewhere a verdict near eps may turn.
     """
 
+    LATER: ClassVar[tuple[str, ...]] = ("generalisation_lengths",)
+
     task: Task
     """The task; ``m = 3`` in its place means addition modulo 3."""
     format: Format
@@ -243,6 +248,9 @@ class Job(Spec):
     """How N is searched."""
     generalisation: bool = False
     """At N_max also test at twice the length (docs/science.md, Length generalisation)."""
+    generalisation_lengths: TestedLengths = ()
+    """With ``generalisation``: further lengths at which the trials at N_max are tested, with the accuracy at
+    every position."""
 
     @model_validator(mode="after")
     def _check(self) -> Job:
@@ -254,9 +262,21 @@ class Job(Spec):
             unfilled = set(self.program.placeholders) - {*OWN, *self.task.values, *self.grid.axes}
             if unfilled:
                 raise ValueError(f"model wants {{{min(unfilled)}}} filled; expected an axis of that name")
+        if self.generalisation_lengths:
+            self._check_lengths(max(self.generalisation_lengths))
         if self.task.kind not in ("plugin", "axes"):
             _ = self.shares
         return self
+
+    def _check_lengths(self, longest: int) -> None:
+        if not self.generalisation:
+            raise ValueError("generalisation_lengths is set; expected generalisation = true with it")
+        table = isinstance(self.model, Transformer) and self.model.position == "learned"
+        if table and longest > 2 * self.lengths.length:
+            raise ValueError(
+                f"generalisation_lengths has {longest}; expected at most {2 * self.lengths.length} = 2L with "
+                f"learned positions, of which there are no more"
+            )
 
     @property
     def program(self) -> Program | None:
@@ -339,6 +359,7 @@ class Job(Spec):
         if self.program is not None:
             data["model"] = self.program.defining(data["model"])
             del data["format"], data["lengths"], data["training"], data["generalisation"]
+            data.pop("generalisation_lengths", None)
             del data["search"]["eps"]
         elif self.search.criterion == "accuracy":
             del data["search"]["eps"]
