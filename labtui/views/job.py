@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, stopped_early
+from labtui.views.bracket import bracket_chart, moves, outcome_of, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
@@ -131,8 +131,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     return tuple(spans)
 
 
-def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
-    """What is known of a job, as names and values."""
+def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()) -> list[str]:
+    """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones."""
     eta = job_eta(job)
     wanted = f", asked to be {job.wanted}" if job.wanted else ""
     left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
@@ -178,7 +178,7 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
             (
                 "time",
                 f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
-                f"{figures.exact(job.member_steps)} member-steps",
+                f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
             ),
             ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
@@ -188,6 +188,16 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
             ("tags", " ".join(job.tags)),
         ]
     )
+
+
+def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
+    """What was trained of candidates that are not over, over all its stretches."""
+    going = [p for p in probes if p.state in ("running", "interrupted") and p.wall_s > 0]
+    if job.state in ("done", "cancelled", "failed") or not going:
+        return ""
+    wall = figures.duration(sum(p.wall_s for p in going))
+    steps = figures.exact(sum(p.member_steps for p in going))
+    return f"; and {wall}, {steps} in N = {', '.join(figures.exact(p.n) for p in going)}, not over"
 
 
 def bracket_lines(
@@ -245,12 +255,14 @@ def trial_lines(
     trials: Sequence[TrialRow],
     jobs: Mapping[int, JobRow] | None = None,
     names: Mapping[int, Mapping[float, str]] | None = None,
+    supervised: bool = True,
 ) -> list[str]:
     """Trials, one line each.
 
     Args:
         jobs: theirs, by id, for their metrics.
         names: of the settings of programs, by job.
+        supervised: a supervisor lives; else nothing is in training.
     """
     heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
     jobs, names = jobs or {}, names or {}
@@ -264,7 +276,7 @@ def trial_lines(
             figures.exact(t.n),
             setting(jobs.get(t.job_id), t.lr, names.get(t.job_id)),
             t.seed,
-            t.outcome,
+            outcome_of(t, moves(jobs[t.job_id], supervised)) if t.job_id in jobs else t.outcome,
             _told(jobs.get(t.job_id), t.best_loss),
             figures.exact(t.best_step),
             figures.exact(t.steps),

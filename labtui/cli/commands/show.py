@@ -19,6 +19,7 @@ from labtui.cli.output import plain
 from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
 from labtui.version import __version__
+from labtui.views.bracket import standing_probes
 from labtui.views.events import event_line
 from labtui.views.job import bracket_lines, differing_lines, probe_lines, summary_lines
 from labtui.views.numbers import own_name
@@ -93,10 +94,10 @@ def job(context: Context, reference: str) -> None:
     if context.json:
         context.emit(record(context, row.id))
         return
-    probes = lab.probes(row.id)
     supervisor = lab.supervisor()
     alive = supervisor is not None and supervisor.alive
-    context.lines(summary_lines(row, alive))
+    probes = standing_probes(lab.probes(row.id), row, alive)
+    context.lines(summary_lines(row, alive, probes))
     if probes:
         trials = lab.trials(row.id)
         drawn = bracket_lines(row, probes, trials, context.args.width)
