@@ -29,10 +29,11 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
         if n or state in ("running", "queued"):
             style = state_style(state) if n else "dim"
             link = " @next_failed" if state == "failed" else ""
-            right += [
-                (f"{STATE_SIGN[state]} ", style + link),
-                (f"{figures.exact(n)} {state}  " if width >= 100 else f"{figures.exact(n)}  ", style + link),
-            ]
+            sign, word = STATE_SIGN[state], state
+            if state == "running" and n and not (common.supervisor is not None and common.supervisor.alive):
+                sign, word, style = "‖", "stopped", state_style("paused")
+            told = f"{figures.exact(n)} {word}  " if width >= 100 else f"{figures.exact(n)}  "
+            right += [(f"{sign} ", style + link), (told, style + link)]
     right += [*supervisor_spans(common), (" ", "")]
     room = width - size(tuple(right)) - size(flag) - 10
     full, name = clean(str(path)), clean(path.name)
@@ -62,6 +63,7 @@ def tab_line(current: str, keymap: Keymap, width: int, *, typing: bool = False) 
     names = {s: TITLES[s] for s in SCREENS}
     if width < 76:
         names = {s: t if s == current else t[:3] for s, t in names.items()}
+    after = " " if width >= 84 else ""  # nine names in full take 83 cells
     spans: list[Span] = []
     for screen in SCREENS:
         keys = keymap.keys[f"show_{screen}"]
@@ -69,7 +71,7 @@ def tab_line(current: str, keymap: Keymap, width: int, *, typing: bool = False) 
         hot = screen == current
         ink = "dim" if typing else "key"
         spans.append((f" {key} ", f"{'tab ' if hot else ''}{ink} @show_{screen}"))
-        spans.append((f"{names[screen]} ", f"{'tab' if hot else 'dim'} @show_{screen}"))
+        spans.append((f"{names[screen]}{after}", f"{'tab' if hot else 'dim'} @show_{screen}"))
     return crop(tuple(spans), width)
 
 

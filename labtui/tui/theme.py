@@ -190,6 +190,7 @@ def _colours(c: dict[str, str], *, dark: bool) -> dict[str, Style]:
         "state.diverged": on(c["warn"]),
         "state.superseded": on(c["dim"]),
         "state.lost": on(c["bad"]),
+        "state.interrupted": on(c["warn"]),
     }
     names |= {f"model.{kind}": on(c[kind]) for kind in MODEL_SIGN}
     names |= {f"plugin.{i}": on(c[f"plugin{i}"]) for i in range(4)}
@@ -244,7 +245,7 @@ def _ansi() -> dict[str, Style]:
     for state, colour in {
         "queued": "default", "running": "bright_blue bold", "paused": "yellow", "done": "green",
         "failed": "red bold", "cancelled": "dim", "success": "green", "failure": "default",
-        "diverged": "yellow", "superseded": "dim", "lost": "red",
+        "diverged": "yellow", "superseded": "dim", "lost": "red", "interrupted": "yellow",
     }.items():  # fmt: skip
         names[f"state.{state}"] = parse(colour)
     names |= {f"model.{kind}": parse(c[kind]) for kind in MODEL_SIGN}

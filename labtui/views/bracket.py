@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labtui.text import fit
 from labtui.views import numbers as figures
@@ -41,6 +41,22 @@ def steps(probes: Sequence[ProbeRow], n_max: int) -> list[Step]:
     return [Step(p, b.lo, b.hi, n_max) for p, b in zip(probes, verdict.brackets(counted), strict=True)]
 
 
+def moves(job: JobRow, supervised: bool) -> bool:
+    """Whether anything of a job can be in training; what is stored as running was interrupted otherwise."""
+    return supervised and job.state == "running"
+
+
+def standing_probes(probes: Sequence[ProbeRow], job: JobRow, supervised: bool) -> list[ProbeRow]:
+    """Candidates as they stand: none is in training while its job is not."""
+    still = not moves(job, supervised)
+    return [replace(p, state="interrupted") if still and p.state == "running" else p for p in probes]
+
+
+def outcome_of(trial: TrialRow, moving: bool) -> str:
+    """A trial's outcome as it stands, likewise."""
+    return "interrupted" if trial.outcome == "running" and not moving else trial.outcome
+
+
 def stopped_early(trials: Iterable[TrialRow]) -> dict[int, int]:
     """How many trials of each candidate were stopped because it was decided; of none where it was not."""
     return Counter(t.probe_id for t in trials if t.outcome == "superseded")
@@ -65,6 +81,7 @@ def bracket_chart(
     axis: Axis | None = None,
     tall: bool = False,
     decided: Mapping[int, int] = NOTHING,
+    supervised: bool = True,
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -80,6 +97,7 @@ def bracket_chart(
         drawn: draw where N* can be with ``─``, for text that has no ground.
         tall: where there is room, each candidate takes a second line, so that the steps are seen from afar;
             below the last one that was judged the bracket stands with its two numbers.
+        supervised: a supervisor lives; without one nothing is in training.
         decided: id -> trials of a candidate that were stopped because it was decided: they did not end.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
@@ -87,12 +105,12 @@ def bracket_chart(
     if inner < 8 or height < 3:
         return []
     axis = axis or chart_axis(probes, job.n_max)
-    rows = steps(probes, job.n_max)
+    rows = steps(standing_probes(probes, job, supervised), job.n_max)
     room = height - 2
     tall = tall and not drawn and 2 * len(rows) <= room
     hidden = _hidden(rows, room, chosen)
     rows = rows[hidden : hidden + room]
-    decades = {_column(axis, v, inner) for v in ticks(axis, max(2, inner // 9))}
+    decades = {_column(axis, v, inner) for v in ticks(axis, max(3, inner // 9))}
     last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
     lines = []
     for i, step in enumerate(rows):
@@ -218,7 +236,7 @@ def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:
     marks = ["─"] * inner
     text = [" "] * inner
     free = 0
-    for value in ticks(axis, max(2, inner // 9)):
+    for value in ticks(axis, max(3, inner // 9)):
         at = _column(axis, value, inner)
         name = figures.count(value)
         start = min(max(0, at - len(name) // 2), inner - len(name))

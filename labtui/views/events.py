@@ -23,6 +23,11 @@ _WORDS = {
 }
 
 
+def kind_of(event: EventRow) -> str:
+    """What happened, in a word or two: ``done``, ``supervisor started``, ``study submitted``."""
+    return _WORDS.get(event.kind) or clean(event.kind.removeprefix("job.")).replace(".", " ")
+
+
 def words(event: EventRow) -> str:
     """The text of an event as a person reads it, numbers of sequences with their thousands apart."""
     return _N.sub(lambda found: f"N = {int(found[1]):,}", clean(event.text or event.kind))
@@ -54,7 +59,8 @@ def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> L
     if ended and job is not None:
         spans.append((f"  took {figures.duration(job.wall_s)}" if job.wall_s else "", "dim"))
     elif state == "failed" and job is not None and job.state == "failed":
-        spans.append((f", attempt {job.attempt} of {job.max_attempts}: {figures.why(job)}", "bad"))
+        made = max(1, job.attempt - 1)  # the number of the next one is already there
+        spans.append((f", attempt {made} of {max(made, job.max_attempts)}: {figures.why(job)}", "bad"))
     elif rest:
         spans.append((f"  {rest.removeprefix('(').removesuffix(')')}", LEVELS.get(event.level, "dim")))
     return tuple(spans)

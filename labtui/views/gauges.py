@@ -53,9 +53,8 @@ def gauge_lines(gauges: Gauges, width: int, *, short: bool = False, still: bool 
     reading = gauges.last
     if reading is None:
         return [((" cpu", "dim"),)]
-    told = f"{reading.cores} cores" + (
-        f"  as of {figures.clock(gauges.at)[:5]} (labtui idle)" if still else ""
-    )
+    when = f"as of {figures.clock(gauges.at)[:5]}" + ("" if short else " (labtui idle)") if still else ""
+    told = "  ".join(filter(None, (f"{reading.cores} cores", when)))
     lines = [
         _gauge("cpu", reading.cpu, list(gauges.cpu), reading.ram_used, reading.ram_total, told, short, still)
     ]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from labtui.text import fit
 from labtui.views import numbers as figures
+from labtui.views.bracket import outcome_of
 from labtui.views.lines import LEVELS, Line, Span
 from labtui.views.metric import Metric
 from labtui.views.plot import steps_axis
@@ -37,10 +38,12 @@ def heat_map(
     curves: Mapping[int, Curve] | None = None,
     budget: int = 0,
     names: Mapping[float, str] | None = None,
+    *,
+    moving: bool = True,
 ) -> list[Line]:
     """At most ``height`` lines; seeds that do not fit are counted. Where a cell has the room, the trial's
     validation loss stands in it as it falls, over the steps of ``budget`` reached so far: the foot of the
-    cell is eps.
+    cell is eps. ``moving``: a trial that is stored as running is in training.
     Of a program ``names`` are of its settings, which stand where others have learning rates.
     """
     curves, eps = {i: _gaps(c, shown_as) for i, c in (curves or {}).items()}, shown_as.eps
@@ -80,7 +83,7 @@ def heat_map(
                 elif step == 2 and i == 1 and not curves:
                     spans.append((" " * (cell - 1), ""))
                 else:
-                    spans.extend(_cell(trial, shown_as, cell - 1, i == middle))
+                    spans.extend(_cell(trial, shown_as, cell - 1, i == middle, moving))
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
@@ -123,14 +126,14 @@ def _level(trial: TrialRow, shown_as: Metric) -> int:
     return heat_level(None if trial.best_loss is None else shown_as.gap(trial.best_loss), shown_as.eps)
 
 
-def _cell(trial: TrialRow | None, shown_as: Metric, width: int, middle: bool) -> list[Span]:
+def _cell(trial: TrialRow | None, shown_as: Metric, width: int, middle: bool, moving: bool) -> list[Span]:
     if trial is None:
         return [(" " * width, "track")]
     level = _level(trial, shown_as)
     ground = f"heat.{level}"
     if not middle:
         return [(" " * width, ground)]
-    sign = OUTCOME_SIGN.get(trial.outcome, "?")
+    sign = OUTCOME_SIGN.get(outcome_of(trial, moving), "?")
     if width < 5:  # no room for the loss: how far it is above eps, as a column
         far = "" if trial.best_loss is None else " ▂▃▅▆▇"[level]
         return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]

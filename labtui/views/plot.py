@@ -83,6 +83,7 @@ def ticks(axis: Axis, most: int) -> list[float]:
         return [float(i) for i in range(math.ceil(axis.low), math.floor(axis.high) + 1)]
     if axis.log:
         first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
+        best: list[float] = []
         for factors, stride in (
             (_FINE, 1),
             ((1, 2, 5), 1),
@@ -96,9 +97,11 @@ def ticks(axis: Axis, most: int) -> list[float]:
             found = [
                 v for v in found if axis.low * 0.999 <= v <= axis.high * 1.001 and not (axis.whole and v % 1)
             ]
-            if len(found) <= max(2, most) and (len(found) >= 2 or stride > 1):
+            if 2 <= len(found) <= max(2, most):
                 return found
-        return found
+            if found and (not best or len(found) <= max(2, most)):
+                best = found
+        return best  # one tick, or more than were asked for: an axis without any says nothing
     width = (axis.high - axis.low) / max(1, most)
     size = 10.0 ** math.floor(math.log10(width)) if width > 0 else 1.0
     step = next(s * size for s in (1, 2, 5, 10) if s * size >= width * 0.999)

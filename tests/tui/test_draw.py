@@ -313,7 +313,7 @@ def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
     assert plain(what(event, job)) == "✓ done  N* 1,118  dense_ssm 16 Z3 acot 2..7  took 64s"
     failed = replace(event, kind="job.failed", level="error", text="a: b: running to failed (failed)")
     bad = job_row(
-        7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=3
+        7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=4
     )
     told = plain(what(failed, bad, named=False))
     assert told == "✗ failed, attempt 3 of 3: failed: CUDA error: an illegal access"

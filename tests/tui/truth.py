@@ -156,13 +156,18 @@ def claims(text: str, witness: Witness) -> Iterator[Claim]:
 
 
 def _header(line: str) -> Claim:
-    told = {sign: int(n.replace(",", "")) for sign, n in re.findall(r"([▶○‖✗✓]) ([\d,]+) \w+", line)}
+    told = {
+        word: (sign, int(n.replace(",", ""))) for sign, n, word in re.findall(r"(\S) ([\d,]+) (\w+)", line)
+    }
     word = next((w for w in ("no supervisor", "at work", "idle", "holding", "waiting") if w in line), "")
 
     def holds(m: Moment) -> bool:
         counts = m.counts()
-        if any(counts.get(state, 0) != told.get(sign, 0) for sign, state in SIGNS.items() if sign != "⊘"):
-            return False
+        if not m.alive:
+            counts["stopped"] = counts.pop("running", 0)
+        for sign, state in (*SIGNS.items(), ("‖", "stopped")):
+            if state != "cancelled" and told.get(state, (sign, 0)) != (sign, counts.get(state, 0)):
+                return False
         if word in ("at work", "idle"):
             return m.alive and (word == "idle") == (not counts.get("running"))
         return word != "no supervisor" or not m.alive
@@ -206,14 +211,18 @@ def _queue(body: list[str], footer: str) -> Iterator[Claim]:
             yield Claim(
                 f"queue: study {found[0].strip()}", partial(_study, over=int(found[2]), total=int(found[3]))
             )
+    marked: list[int] = []
+    chosen: int | None = None
     for line in body[top + 1 :]:
         found = re.match(r"[▸•  ]+(\d+)  ([▶○‖✓✗⊘]) (\S+)", line)
         if found:
             yield _row(line, int(found[1]), found[2], found[3])
+            if "•" in line[:3]:
+                marked.append(int(found[1]))
             if line.startswith("▸"):
-                yield from _keys(footer, int(found[1]))
+                chosen = int(found[1])
     found = re.search(r"training N = ([\d,]+)", body[-1])
-    chosen = next((int(m[1]) for x in body if (m := re.match(r"▸[• ]*\s*(\d+)  ", x))), None)
+    yield from _keys(footer, marked or [x for x in (chosen,) if x is not None])
     if found and chosen is not None:
         n = int(found[1].replace(",", ""))
         yield Claim(
@@ -256,15 +265,15 @@ KEYS = {
 }
 
 
-def _keys(footer: str, job_id: int) -> Iterator[Claim]:
-    """A key is promised where it acts."""
+def _keys(footer: str, job_ids: list[int]) -> Iterator[Claim]:
+    """A key is promised where it acts on one of these."""
     for key, states in KEYS.items():
         if f" {key}" in footer:
-            yield Claim(f"footer: {key} on job {job_id}", partial(_in, job_id=job_id, states=states))
+            yield Claim(f"footer: {key} on {job_ids}", partial(_in, job_ids=job_ids, states=states))
 
 
-def _in(m: Moment, job_id: int, states: tuple[str, ...]) -> bool:
-    return m.jobs[job_id].state in states
+def _in(m: Moment, job_ids: list[int], states: tuple[str, ...]) -> bool:
+    return any(m.jobs[i].state in states for i in job_ids)
 
 
 def _job(body: list[str], footer: str) -> Iterator[Claim]:
@@ -272,7 +281,7 @@ def _job(body: list[str], footer: str) -> Iterator[Claim]:
     at, head = next((i, found) for i, line in enumerate(body) if (found := named.match(line)))
     job_id = int(head[1])
     yield Claim(f"job {job_id}: {head[3]}", partial(_word, job_id=job_id, word=head[3]))
-    yield from _keys(footer, job_id)
+    yield from _keys(footer, [job_id])
     line = next(x for x in body[at:] if x.startswith(" N* "))
     eta = re.search(r"ETA [~\d]", line) is not None
     yield Claim(f"job {job_id}: {' '.join(line.split())}", partial(_known, job_id=job_id, line=line))
@@ -307,9 +316,9 @@ def _candidate(job_id: int, n: int, sign: str, ended: int) -> Claim:
     def holds(m: Moment) -> bool:
         state, verdict, ahead = m.probes.get((job_id, n), ("", None, False))
         if sign == "●":
-            return state == "running"
+            return state == "running" and m.word(job_id) == "running"
         if sign == "○":
-            return state != "running" and (verdict is None or ahead)
+            return verdict is None or ahead
         return state == "done" and verdict == (sign == "✓") and not ahead and m.ended[job_id, n] == ended
 
     return Claim(f"job {job_id}: N = {n} {sign} {ended} ended", holds)
@@ -373,7 +382,9 @@ def _trials(body: list[str]) -> Iterator[Claim]:
 
 
 def _trial(m: Moment, id: int, told: tuple[int, str]) -> bool:
-    return m.trials.get(id) == told
+    return m.trials.get(id) == (told[0], "running" if told[1] == "interrupted" else told[1]) and (
+        (told[1] == "running") <= (m.word(told[0]) == "running")
+    )
 
 
 def _events(body: list[str], witness: Witness) -> Iterator[Claim]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from labtui.views.bracket import bracket_chart
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
+from labtui.views.job import summary_lines, trial_lines
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
 from store.rows import Curve
-from tests.tui.fake import small_lab
+from tests.tui.fake import job_row, small_lab
 
 
 def test_large_digits_are_one_block_of_equal_lines() -> None:
@@ -48,3 +51,20 @@ def test_each_cell_of_the_grid_draws_its_own_loss() -> None:
     assert len(lines) == 1 + 3 * len(rates)
     assert sum(any(c in plain(line) for c in "▁▂▃▄▅▆▇█") for line in lines) >= len(rates)
     assert all(size(line) <= 60 for line in lines)
+
+
+def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
+    """After a pause or a kill: its time and steps stand beside those of the others, and nothing runs."""
+    lab = small_lab()
+    probe = replace(lab.probe_rows[0], state="interrupted", n=195, wall_s=5.0, member_steps=14_670)
+    job = job_row(probe.job_id, state="queued", wall_s=6.0, device_s=6.0, member_steps=100)
+    (told,) = [line for line in summary_lines(job, False, [probe]) if line.startswith("time")]
+    assert "6.0s wall" in told
+    assert told.endswith("; and 5.0s, 14,670 in N = 195, not over")
+    assert "not over" not in "".join(summary_lines(replace(job, state="done"), False, [probe]))
+    trial = replace(lab.trial_rows[0], job_id=job.id, outcome="running")
+    for state, supervised, outcome in (
+        ("queued", True, "interrupted"), ("running", False, "interrupted"), ("running", True, "running"),
+    ):  # fmt: skip
+        row = trial_lines([trial], {job.id: replace(job, state=state)}, None, supervised)[-1]  # type: ignore[arg-type]
+        assert f" {outcome} " in row

@@ -166,6 +166,7 @@ class ComparePane(ScreenPane):
             (f"{sign} {word}  ", state),
             (f"N* {figures.nstar_exact(job)}", "strong"),
             (f"  {figures.left_open(job)}", "dim"),
+            *((f"  N_50 {figures.count_interval(n)}", "dim") for n in (job.n50,) if n is not None),
             (f"  {job.candidates} tried", "dim"),
             (f"  took {figures.duration(job.wall_s)}", "dim"),
         ]
@@ -174,7 +175,16 @@ class ComparePane(ScreenPane):
         return [
             rule(f"{job.id}  {figures.label(job)}", width),
             crop(tuple(facts), width),
-            *bracket_chart(job, side.probes, width, height - 3, style=style, axis=axis, decided=side.decided),
+            *bracket_chart(
+                job,
+                side.probes,
+                width,
+                height - 3,
+                style=style,
+                axis=axis,
+                decided=side.decided,
+                supervised=self.supervised,
+            ),
         ]
 
     def _labs(self, width: int, height: int) -> list[Line]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from array import array
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import Column, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.events import SIGNS, what
+from labtui.views.events import SIGNS, kind_of, what
 from labtui.views.lines import Line, Span
 from store.json import mapping
 from store.rows import EventRow, JobRow
@@ -115,8 +116,16 @@ class EventsPane(TablePane[EventRow]):
             )
         lines = [self._summary(), ()]
         self.table_top = len(lines)
-        columns = layout(COLUMNS, width - 2)
+        columns = layout(self._columns(width), width - 2)
         return lines + table_lines(self.window, columns, width, height - len(lines), self._cells)
+
+    def _columns(self, width: int) -> Sequence[Column]:
+        """Where there is little room the day of the first row is the heading of the times."""
+        top = self.window.rows.get(self.window.ids[self.window.top]) if self.window.ids else None
+        if width >= 100 or top is None:
+            return COLUMNS
+        narrow = [c for c in COLUMNS if c.key != "date"]
+        return [replace(c, title=figures.day(top.at), width=10) if c.key == "at" else c for c in narrow]
 
     def _summary(self) -> Line:
         fresh = [
@@ -130,12 +139,9 @@ class EventsPane(TablePane[EventRow]):
         if not fresh:
             return (*spans, (" Nothing new since your last visit.", "dim"))
         spans.append((f" Since your last visit: {len(fresh):,} events", "strong"))
-        kinds: dict[str, int] = {}
-        for event in fresh:
-            kinds[event.kind] = kinds.get(event.kind, 0) + 1
-        for kind, n in sorted(kinds.items(), key=lambda kn: -kn[1])[:5]:
-            style = "ok" if kind == "job.done" else "bad" if kind == "job.failed" else "dim"
-            spans.append((f"   {n:,} {clean(kind.removeprefix('job.'))}", style))
+        for kind, n in Counter(map(kind_of, fresh)).most_common(5):
+            style = {"done": "ok", "failed": "bad"}.get(kind, "dim")
+            spans.append((f"   {n:,} {kind}", style))
         return tuple(spans)
 
     def _cells(self, e: EventRow, room: dict[str, int]) -> dict[str, Line]:

@@ -162,8 +162,8 @@ class KappaPane(ScreenPane):
         else:
             top = min(len(table.rows) + 4, max(7, height - 10))
             matrix = self._matrix(table, inner, top)
-            below = self._forest(table, inner, height)
-            if below and len(matrix) + len(below) + DETAIL + 2 <= height:
+            below = self._forest(table, inner, height - len(matrix) - DETAIL - 2)
+            if len(below) >= 5:
                 matrix = [*matrix, (), *below]
             lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
         return inset(lines)
@@ -265,7 +265,8 @@ class KappaPane(ScreenPane):
             return []
         cell = kappa.cell
         title = name(cell)
-        head = rule(title, width, f"κ {kappa.text()}", hot=self.deep)
+        kind = {"resolution": f", {figures.SCATTER}", "credible": " 90 %", "mixed": " 90 % in part"}
+        head = rule(title, width, f"κ {kappa.text()}{kind.get(kappa.interval, '')}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
         if width >= 100 or (width >= 74 and room >= 8):

@@ -310,6 +310,7 @@ class QueuePane(TablePane["JobRow"]):
             follows=True,
             style=style,
             decided=detail.decided,
+            supervised=self.supervised,
         )
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
         name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
@@ -349,7 +350,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  training N = {job.current_n:,}", "accent"))
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
-            parts.append((f"  ETA {guess.text}: {guess.basis}", "dim"))
+            word = "ETA" if job.state == "running" else "takes"
+            parts.append((f"  {word} {guess.text}: {guess.basis}", "dim"))
         more: Line = ()
         if job.reason and job.state in ("failed", "queued", "paused"):
             style = "bad" if job.state == "failed" else "warn"
@@ -363,6 +365,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  {remarks(job)}", "warn"))
         elif job.state == "done":
             parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
+            if job.n50 is not None:
+                parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:

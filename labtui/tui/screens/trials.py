@@ -15,6 +15,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, Column, layout, table_lines
 from labtui.views import numbers as figures
+from labtui.views.bracket import moves, outcome_of
 from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
 from labtui.views.metric import metric, setting
@@ -103,14 +104,15 @@ class TrialsRequest:
         return TrialsData(ids, rows, curve, shown if self.curve else None, self)
 
 
-def cells(row: TrialRowPlus, room: dict[str, int]) -> dict[str, Line]:
+def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> dict[str, Line]:
     """A trial's row."""
     t, job = row.trial, row.job
+    outcome = outcome_of(t, job is None or moves(job, supervised))
     good = t.outcome == "success"
     best = figures.loss(t.best_loss) if job is None else metric(job).text(t.best_loss)
     out: dict[str, Line] = {
         "id": ((str(t.id), "dim"),),
-        "outcome": ((f"{OUTCOME_SIGN.get(t.outcome, '?')} {clean(t.outcome)}", state_style(t.outcome)),),
+        "outcome": ((f"{OUTCOME_SIGN.get(outcome, '?')} {clean(outcome)}", state_style(outcome)),),
         "job": ((str(t.job_id), "dim"),),
         "n": ((figures.exact(t.n), ""),),
         "lr": ((setting(job, t.lr), ""),),
@@ -154,6 +156,9 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
         Series(tuple(zip(steps, validation, strict=False)), style),
     ]
     legend: Line = (("━ ", style), ("validation  ", "dim"), ("┄ ", "dim"), ("training", "dim"))
+    if estimates := tuple((float(step), loss) for step, loss in curve.estimates()):
+        series.append(Series(estimates, style, "○", joined=False))
+        legend += (("  ○ ", style), ("of a part of the set, enough to be above ε", "dim"))
     if shown_as is not None and program:
         legend = (("━ ", style), (shown_as.name, "dim"))
     x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
@@ -250,7 +255,12 @@ class TrialsPane(TablePane[TrialRowPlus]):
         wide = [replace(c, width=12) if c.key == "loss" and table_width >= 110 else c for c in COLUMNS]
         columns = layout(wide, table_width - 2)
         table = table_lines(
-            self.window, columns, table_width, room - plot_room, cells, sort=self.request.order
+            self.window,
+            columns,
+            table_width,
+            room - plot_room,
+            lambda row, w: cells(row, w, self.supervised),
+            sort=self.request.order,
         )
         if self.window.loaded and not self.window.ids:
             name = self.lab_app.keymap.name
