@@ -22,8 +22,9 @@ def stored_job(text: str) -> Job | None:
 
 def measured(
     lab: Lab, study: int | None = None, known: dict[int, Job | None] | None = None
-) -> tuple[list[CellRow], dict[int, Job]]:
-    """The cells of a lab or a study, and the specs of their searches that can be read.
+) -> tuple[list[CellRow], dict[int, Job], dict[int, tuple[float, ...]]]:
+    """The cells of a lab or a study, the specs of their searches that can be read, and by search the accuracy
+    at 2L of each seed.
 
     Args:
         known: specs that were read before (None: cannot be read); those that are read now are added.
@@ -32,4 +33,5 @@ def measured(
     ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
     read = {} if known is None else known
     read.update((i, stored_job(lab.job_spec(i))) for i in sorted(ids - read.keys()))
-    return cells, {i: job for i in sorted(ids) if (job := read[i]) is not None}
+    specs = {i: job for i in sorted(ids) if (job := read[i]) is not None}
+    return cells, specs, lab.accuracies()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -419,6 +420,21 @@ class Lab:
         return {d.integer(i): curve for i, blob in rows if (curve := curves.decode(blob)) is not None}
 
     # what happens
+
+    def accuracies(self) -> dict[int, tuple[float, ...]]:
+        """Job id -> accuracy at 2L of each seed tested at N_max: that of its trial with the lowest loss."""
+        rows = self._rows(
+            "SELECT trial.job_id, trial.seed, trial.best_loss, trial.generalisation FROM trial "
+            "JOIN job ON job.id = trial.job_id AND job.n_max = trial.n "
+            "WHERE trial.generalisation IS NOT NULL AND trial.best_loss IS NOT NULL ORDER BY trial.id"
+        )
+        best: dict[int, dict[int, tuple[float, float]]] = {}
+        for job_id, seed, loss, accuracy in rows:
+            found = d.maybe_real(loss), d.maybe_real(accuracy)
+            if found[0] is not None and found[1] is not None:
+                of_job, key = best.setdefault(d.integer(job_id), {}), d.integer(seed)
+                of_job[key] = min(of_job.get(key, (math.inf, 0.0)), (found[0], found[1]))
+        return {job_id: tuple(a for _, a in seeds.values()) for job_id, seeds in best.items()}
 
     def events(self, after: int = 0, job_id: int | None = None, limit: int = 200) -> list[EventRow]:
         """The newest ``limit`` events after an id, the newest last."""
