@@ -347,6 +347,8 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
         threading.Thread(target=time_it, daemon=True).start()
         began = time.monotonic()
         code = supervisor.run()
+        if len(ends) < 4:
+            raise SystemExit(f"the supervisor ended early (code {code}): see what it said above")
         with open_lab(lab) as opened:
             probes = [p for row in opened.jobs() for p in opened.probes(row.id) if p.state == "done"]
             whole = all(len(opened.trials(probe_id=p.id)) == 4 for p in probes)
