@@ -119,7 +119,7 @@ class Training(Spec):
     """One trial's budget and batches."""
 
     LATER: ClassVar[tuple[str, ...]] = (
-        "threads", "weight_decay", "clip", "schedule", "warmup", "final_rate",
+        "threads", "weight_decay", "decay_embeddings", "clip", "schedule", "warmup", "final_rate",
     )  # fmt: skip
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
@@ -138,6 +138,8 @@ class Training(Spec):
     ``OMP_NUM_THREADS``, else 1)."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
     """AdamW: before each update every parameter is shortened by the learning rate times this."""
+    decay_embeddings: bool = True
+    """Whether that holds for the tables of tokens and positions too."""
     clip: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """A trial's gradient is shortened to this norm where it is longer; None: never."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -153,6 +155,8 @@ class Training(Spec):
             raise ValueError(
                 f"steps is {self.steps}; expected at most {SCHEDULED} with a schedule or warm-up"
             )
+        if not self.decay_embeddings and not self.weight_decay:
+            raise ValueError("decay_embeddings is false; expected weight_decay with it")
         if self.final_rate and self.schedule == "constant":
             raise ValueError("final_rate is set; expected schedule = 'cosine' with it")
         return self
