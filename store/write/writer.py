@@ -236,7 +236,7 @@ class Writer:
             self._seen, self._progress = (
                 seen,
                 progress,
-            )  # folded by another writer of ours: a newer supervisor
+            )  # a newer supervisor of ours folded it
             return False
         return True
 
