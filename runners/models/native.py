@@ -21,8 +21,8 @@ PADDED = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32
 """Columns of a panel, at most."""
-LONG = 2e9
-"""Floating-point operations of one call, after which a request is heard: some hundredths of a second."""
+LONG = 2e8
+"""Floating-point operations of one call, after which a request is heard: some thousandths of a second."""
 
 
 def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:

@@ -27,6 +27,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 WORSE = 2.0
 """Times the error of torch's own float32."""
+LAST_BIT = 1e-7
+"""Of the gradient's norm: torch may be right by chance where few numbers are summed."""
 
 
 def stepped(model: StackedModel, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +71,8 @@ def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bo
     exact, exact_grad = stepped(make_model(job, 5), params.double(), x, y)
     # Of a few losses one may be right by chance: their last bits are granted.
     torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=0)
-    assert (grad - exact_grad).norm() <= WORSE * (grad_t - exact_grad).norm() + 1e-9
+    own, theirs, size = (x.norm() for x in (grad - exact_grad, grad_t - exact_grad, exact_grad))
+    assert own <= WORSE * theirs + LAST_BIT * size
     total, count = model.loss_sums(params, x, y)
     exact_total, exact_count = make_model(job, 5).loss_sums(params.double(), x, y)
     torch.testing.assert_close(total, exact_total, rtol=1e-6, atol=0)
