@@ -3,7 +3,7 @@
 Nothing is trained: a latent threshold tau = c L^a m^b exp(spread z) for each (L, m), N* = ceil(tau), and the
 bracket that a search with rtol 0.1 leaves of it.
 
-    python -m benchmarks.fits [--studies 400]
+    python -m benchmarks.fits [--studies 400] [--first 1000]
 """
 
 from __future__ import annotations
@@ -56,13 +56,18 @@ def study(name: str, seed: int) -> list[Point]:
     ]
 
 
-def coverage(name: str, studies: int) -> dict[str, float]:
-    """Share of studies whose interval holds the truth, bias of the exponents, and the share refused."""
+def coverage(name: str, studies: int, first: int = 0) -> dict[str, float]:
+    """Share of studies whose interval holds the truth, bias of the exponents, and the share fitted.
+
+    ``control`` is the share that the exact interval of the spread holds, of a normal regression on the very
+    thresholds, which no search sees: by how much the draws themselves are off.
+    """
     truth = TRUTH | {"c": DESIGNS[name][0]}
     hits = dict.fromkeys(truth, 0)
     bias = {"a": 0.0, "b": 0.0}
-    fitted = 0
-    for seed in range(studies):
+    fitted = control = 0
+    for seed in range(first, first + studies):
+        control += exact_spread_holds(name, seed)
         law = fit(study(name, seed))
         if not isinstance(law, Fit):
             continue
@@ -74,7 +79,23 @@ def coverage(name: str, studies: int) -> dict[str, float]:
                 bias[key] += found.value - value
     out = {key: hits[key] / max(1, fitted) for key in truth}
     out |= {f"bias of {key}": bias[key] / max(1, fitted) for key in bias}
-    return out | {"fitted": fitted / studies}
+    return out | {"fitted": fitted / studies, "control": control / studies}
+
+
+def exact_spread_holds(name: str, seed: int) -> bool:
+    """Whether the chi-squared interval of the spread holds it, where the thresholds themselves are known."""
+    import numpy as np
+    from scipy.special import gammaincinv
+
+    _, _, points = DESIGNS[name]
+    rng = random.Random(seed)
+    axes = rng.sample(AXES, points)
+    z = np.array([rng.gauss(0, TRUTH["spread"]) for _ in axes])
+    design = np.array([[1.0, math.log(L), math.log(m)] for L, m in axes])
+    left = z - design @ np.linalg.lstsq(design, z, rcond=None)[0]
+    nu, squares = points - 3, float(left @ left) / TRUTH["spread"] ** 2
+    low, high = (2 * float(gammaincinv(nu / 2, level)) for level in (0.05, 0.95))
+    return low <= squares <= high
 
 
 def main() -> None:
@@ -82,21 +103,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=400)
-    studies = parser.parse_args().studies
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first study")
+    args = parser.parse_args()
+    studies = args.studies
     columns = ("c", "a", "b", "spread")
     print(
         f"share of {studies} studies whose 90 % interval holds the truth "
         f"(noise +- {math.sqrt(0.09 / studies):.3f})"
     )
     print(
-        f"{'design':<16}" + "".join(f"{c:>8}" for c in columns) + f"{'bias a':>9}{'bias b':>9}{'fitted':>8}"
+        f"{'design':<16}"
+        + "".join(f"{c:>8}" for c in columns)
+        + f"{'bias a':>9}{'bias b':>9}{'fitted':>8}{'control':>9}"
     )
     for name in DESIGNS:
-        row = coverage(name, studies)
+        row = coverage(name, studies, args.first)
         print(
             f"{name:<16}"
             + "".join(f"{row[c]:>8.3f}" for c in columns)
-            + f"{row['bias of a']:>+9.3f}{row['bias of b']:>+9.3f}{row['fitted']:>8.2f}",
+            + f"{row['bias of a']:>+9.3f}{row['bias of b']:>+9.3f}{row['fitted']:>8.2f}"
+            f"{row['control']:>9.3f}",
             flush=True,
         )
 

@@ -229,7 +229,7 @@ class Stage(LocalPool):
         puppet.say(m.Beat(train.tag.assignment if train is not None else "", 0.0, 1 << 28))
         self.said += 1
         if train is not None:
-            points = tuple(m.Point(i, 1, 1.0, 1.0) for i in range(len(train.members)))
+            points = tuple(m.Point(i, 1, 1.0, 1.0, True) for i in range(len(train.members)))
             puppet.say(m.Progress(train.tag, points))
             self.said += 1
 
@@ -239,7 +239,8 @@ class Stage(LocalPool):
         for index, member in enumerate(train.members):
             outcome = Outcome.SUCCESS if wins(job, member.n) else Outcome.FAILURE
             ended = Ended(index, outcome, 100, 0.5, 50, 0.5, None)
-            puppet.say(m.TrialEnded(train.tag, ended, (50, 100), (1.0, 0.5), (1.0, 0.5), self._trial_s))
+            curve = (50, 100), (1.0, 0.5), (1.0, 0.5), (True, True)
+            puppet.say(m.TrialEnded(train.tag, ended, *curve, self._trial_s))
         puppet.say(m.Finished(train.tag, 0.01, self._trial_s, 0.0))
         self.trials += len(train.members)
         self.said += len(train.members) + 1
@@ -346,6 +347,8 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
         threading.Thread(target=time_it, daemon=True).start()
         began = time.monotonic()
         code = supervisor.run()
+        if len(ends) < 4:
+            raise SystemExit(f"the supervisor ended early (code {code}): see what it said above")
         with open_lab(lab) as opened:
             probes = [p for row in opened.jobs() for p in opened.probes(row.id) if p.state == "done"]
             whole = all(len(opened.trials(probe_id=p.id)) == 4 for p in probes)

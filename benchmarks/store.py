@@ -115,13 +115,15 @@ def _answer(members: int, variant: int) -> tuple[bytes, ...]:
     said: list[m.Up] = []
     for part in range(MESSAGES):
         at = steps[part * EVALUATIONS // MESSAGES : (part + 1) * EVALUATIONS // MESSAGES]
-        said.append(m.Progress(NOBODY, tuple(m.Point(i, s, 0.5, 0.6) for s in at for i in range(members))))
+        said.append(
+            m.Progress(NOBODY, tuple(m.Point(i, s, 0.5, 0.6, True) for s in at for i in range(members)))
+        )
     for i in range(members):
         best = 1e-5 if won and i == 0 else 0.1 + rng.random()
         losses = tuple(best * (EVALUATIONS - k) for k in range(EVALUATIONS))
         outcome = Outcome.SUCCESS if won and i == 0 else Outcome.SUPERSEDED if won else Outcome.FAILURE
         ended = Ended(i, outcome, steps[-1], best, steps[-1], best, None)
-        said.append(m.TrialEnded(NOBODY, ended, steps, losses, losses, 1.0))
+        said.append(m.TrialEnded(NOBODY, ended, steps, losses, losses, (True,) * EVALUATIONS, 1.0))
     return tuple(encode(up) for up in [*said, m.Finished(NOBODY, 0.0, 0.1, 0.0)])
 
 

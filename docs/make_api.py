@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 from labtui import api  # noqa: E402
 from labtui.export import records  # noqa: E402
 
+WIDTH = 100
 PAGE = HERE / "api.md"
 MADE = "<!-- made from docstrings: python docs/make_api.py -->"
 ROWS = (
@@ -37,7 +39,7 @@ def page() -> str:
     out += [f"`{_signature('Lab', api.Lab.__init__)}`", "", _doc(api.Lab), ""]
     for name, method in vars(api.Lab).items():
         if inspect.isfunction(method) and not name.startswith("_"):
-            out += [f"### `{_signature(name, method)}`", "", _doc(method), ""]
+            out += [*_heading(name, _signature(name, method)), "", _doc(method), ""]
     out += ["## Columns", "", _doc(records), ""]
     for row in ROWS:
         out += [f"### `{row.__name__}`", "", _doc(row), ""]
@@ -45,6 +47,14 @@ def page() -> str:
         out += [f"| `{f.name}` | {str(f.type).replace('|', 'or')} |" for f in fields(row)]
         out.append("")
     return "\n".join(out)
+
+
+def _heading(name: str, signature: str) -> list[str]:
+    """The signature as a heading; one that is longer than a line stands below its name."""
+    if len(signature) <= WIDTH:
+        return [f"### `{signature}`"]
+    lines = textwrap.wrap(signature, WIDTH, subsequent_indent="    ")
+    return [f"### `{name}`", "", "```python", *lines, "```"]
 
 
 def _doc(thing: object) -> str:

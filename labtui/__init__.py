@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from labtui.version import __version__
 
-__all__ = ["Lab", "__version__", "report"]
+__all__ = ["Lab", "__version__", "program", "report"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from labtui.api import Lab as Lab
+    from labtui.api import program as program
     from runners.programs.report import report as report
 
 
@@ -21,8 +22,9 @@ def __getattr__(name: str) -> object:
         from runners.programs.report import report
 
         return report
-    if name != "Lab":
+    if name not in ("Lab", "program"):
         raise AttributeError(f"module 'labtui' has no attribute {name!r}")
-    from labtui.api import Lab
+    from labtui import api
 
-    return Lab
+    found: object = getattr(api, name)
+    return found

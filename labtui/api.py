@@ -17,11 +17,14 @@ rates, flags) are JSON texts. Times are ISO 8601 in UTC, losses nats per positio
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +33,27 @@ if TYPE_CHECKING:
     from labtui.cli.writing import Submitted
     from labtui.export.records import Record
     from store.read import Lab as StoredLab
+
+
+def program(function: Callable[..., Any], folder: str | os.PathLike[str] = ".") -> dict[str, str]:
+    """The keys of ``[program]`` for a function that stands in a notebook: its source goes into a file of its
+    own in ``folder``, under a name that its digest is part of. It has to import what it needs inside itself.
+
+    Raises:
+        ValueError: its source cannot be had, or is no plain ``def`` of the top level.
+    """
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError) as error:
+        raise ValueError(f"the source of {function!r} cannot be had ({error}); expected a def") from None
+    if not source.startswith("def "):
+        raise ValueError(f"{function!r} does not begin with def; expected a plain function of the top level")
+    name = f"{function.__name__}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    where = Path(os.path.abspath(os.fspath(folder)))  # noqa: PTH100 - links stay as they are
+    where.mkdir(parents=True, exist_ok=True)
+    (where / f"{name}.py").write_text(source, "utf-8")
+    return {"function": f"{name}:{function.__name__}", "cwd": str(where)}
+
 
 Frames = Literal["auto", "pandas", "polars", "rows"]
 """What tables come as."""
@@ -77,10 +101,13 @@ class Lab:
 
     # work
 
-    def submit(self, spec: str | os.PathLike[str] | Mapping[str, Any]) -> Submitted:
+    def submit(self, spec: str | os.PathLike[str] | Mapping[str, Any], *, allow: bool = False) -> Submitted:
         """Queue a study or a job: a preset's name, a TOML file, or a dict of what such a file holds.
 
         An equal search that the lab has is reused.
+
+        Args:
+            allow: what the spec's program runs may run on this machine, as you (docs/programs.md).
 
         Returns:
             ``study_id``, ``jobs`` (ids), and how many are ``new``, ``reused`` or ``requeued``.
@@ -90,10 +117,14 @@ class Lab:
             LabError: the lab cannot be written.
         """
         from labtui.cli import writing
-        from runners.spec import load, parse_data
+        from runners.programs import consent
+        from runners.spec import NamedJob, load, parse_data
 
         self._refuse_read_only("submit")
         found = parse_data(spec, source="dict") if isinstance(spec, Mapping) else load(os.fspath(spec))
+        if allow:
+            jobs = (found.job,) if isinstance(found, NamedJob) else found.jobs()
+            consent.allow(job for job in jobs if job.program is not None)
         context = self._context("queue")
         self.close()
         return writing.submit(context.lab_path, found)

@@ -314,7 +314,7 @@ class _Reading:
     def _take(self, name: str, value: object, source: str) -> None:
         wanted = expected(name, value) or words_expected(name, value)
         if wanted:
-            self._problems.append(f"{name} is {_shown(value)}; expected {wanted}")
+            self._problems.append(f"{source}: {name} is {_shown(value)}; expected {wanted}")
             return
         if TABLE[name].kind == "words":
             value = tuple(shlex.split(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
@@ -322,7 +322,7 @@ class _Reading:
 
     def settings(self) -> Settings:
         """What holds, with all that does not."""
-        keys = _keys(self._keys, self._problems) if self._keys else {}
+        keys = _keys(self._keys, self._sources, self._problems) if self._keys else {}
         return Settings(
             **self._values, keys=keys, problems=tuple(self._problems), sources=dict(self._sources)
         )
@@ -353,31 +353,36 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _keys(raw: Mapping[str, Any], problems: list[str]) -> dict[str, tuple[str, ...]]:
+def _keys(
+    raw: Mapping[str, Any], sources: Mapping[str, str], problems: list[str]
+) -> dict[str, tuple[str, ...]]:
     from labtui.tui.actions import BY_ID, apart, key_problem
 
     out: dict[str, tuple[str, ...]] = {}
     for name, value in raw.items():
         values = [value] if isinstance(value, str) else value
+        where = sources[f"keys.{name}"]
         if name not in BY_ID:
             problems.append(
-                f"keys.{_shown(name)} is no action; expected one of those that ? shows, "
+                f"{where}: keys.{_shown(name)} is no action; expected one of those that ? shows, "
                 "such as pause or show_queue"
             )
         elif not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-            problems.append(f"keys.{name} is {_shown(value)}; expected a key or a list of keys")
+            problems.append(f"{where}: keys.{name} is {_shown(value)}; expected a key or a list of keys")
         else:
             found = tuple(v.strip() for v in values if v.strip())
             for key in found:
                 told = key_problem(key)
                 if told:
-                    problems.append(f"keys.{name} has {_shown(key)}, {told}")
+                    problems.append(f"{where}: keys.{name} has {_shown(key)}, {told}")
                 problems += [
-                    f"{_shown(key)} is given to both keys.{other} and keys.{name}; expected one"
-                    for other, keys in out.items()
-                    if key in keys and not apart(other, name)
+                    f"{where}: {_shown(key)} is given to both keys.{other} and keys.{name}; expected one"
+                    for other, theirs in out.items()
+                    if key in theirs and not apart(other, name)
                 ]
-            out[name] = tuple(key for key in found if not key_problem(key))
+            keys = tuple(key for key in found if not key_problem(key))
+            if keys or not found:  # where none of them is one, the action keeps those that it has
+                out[name] = keys
     return out
 
 

@@ -29,7 +29,7 @@ _FAILURES = {
     "lost": "lost",
     "stale": "stale",
 }
-_FORMATS = ("outcome", "cot", "acot")
+_FORMATS = ("outcome", "cot", "acot", "icot")
 _CLOSED = {
     "state": _STATES,
     "status": ("open", "bracket", "censored"),

@@ -165,9 +165,12 @@ def writing(path: str | os.PathLike[str], *, timeout_s: float | None = None) -> 
             try:
                 require_schema(validate(connection, paths.lab), paths.lab)
                 connection.execute("PRAGMA foreign_keys = ON")
-                wal.note_owner(paths)
                 if not locks.patiently(lambda: _begun(connection), timeout_s, paths):
                     raise busy(paths, timeout_s)
+                connection.execute("ROLLBACK")
+                wal.begin(connection, paths)
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(wal.COUNT)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:

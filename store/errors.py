@@ -42,6 +42,10 @@ class Moved(LabError):
     """The open file is not the one at its path any more; nothing was written."""
 
 
+class Overwritten(Moved):
+    """Something else was written into the open file itself, which does not come back."""
+
+
 class Supervised(LabError):
     """Another supervisor has the lab."""
 

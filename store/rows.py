@@ -185,6 +185,17 @@ class Curve:
     steps: tuple[int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    exact: tuple[bool, ...] = ()
+    """Whether a validation loss is that of the whole set; one of a first part, which showed that it is not
+    below eps, is an estimate. Empty: not known.
+    """
+    by_position: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    """(length, rescaled accuracy at each position) where a trial was tested at further lengths."""
+
+    def estimates(self) -> list[tuple[int, float]]:
+        """(step, validation loss) where the loss is one."""
+        rows = zip(self.steps, self.validation, self.exact, strict=False)
+        return [(step, loss) for step, loss, exact in rows if not exact]
 
 
 @dataclass(frozen=True)

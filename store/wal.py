@@ -4,6 +4,11 @@ SQLite takes whatever lies at ``lab.db-wal`` for the newest pages of ``lab.db``.
 backup moved or copied over it, another lab put in its place) while its WAL stayed, they would be folded into
 the new file and destroy it. So whoever writes notes whose WAL it is, in ``lab.db.d/wal.json``, and whoever
 opens a lab looks there first.
+
+The same lab as it was earlier (``cp lab.db old.db``, more work, ``cp old.db lab.db``) has neither another
+inode nor another id. So the file says how far it has come: whoever begins a WAL writes a new ``life`` into
+the file at once, and each transaction counts ``changes`` up. What lies at the path belongs to the WAL if it
+is the file as it was noted, or of the WAL's own life and has come as far.
 """
 
 from __future__ import annotations
@@ -25,6 +30,13 @@ from store.paths import LabPaths
 _NOTE_BYTES = 4096
 MARKS = "SELECT key, value FROM lab WHERE key IN ('id', 'copy')"
 """What tells a lab, and a copy of it, from every other; written when the file is made, and never again."""
+COUNT = (
+    "INSERT INTO lab (key, value) VALUES ('changes', '1') "
+    "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+)
+"""Part of every transaction."""
+Progress = tuple[str, int]
+"""The life of the WAL that was last folded into a file, and the count of changes that it then had."""
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -38,12 +50,25 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def origin(paths: LabPaths) -> list[str]:
     """The lab's id and, in a copy, that of the copy, as the file without its WAL has them; else empty."""
+    return marks(_bare(paths, MARKS))
+
+
+def progress(paths: LabPaths) -> Progress | None:
+    """How far the file without its WAL has come; None where it does not say."""
+    found = dict(_bare(paths, "SELECT key, value FROM lab WHERE key IN ('life', 'changes')"))
+    try:
+        return str(found["life"])[:100], int(str(found["changes"])[:20])
+    except (KeyError, ValueError):
+        return None
+
+
+def _bare(paths: LabPaths, query: str) -> list[tuple[object, object]]:
     try:
         with closing(sqlite3.connect(paths.uri(mode="ro", immutable=1), uri=True)) as connection:
             # a fold of the WAL that was cut short is no damage (store.header)
             connection.execute("PRAGMA writable_schema = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
-            return marks(connection.execute(MARKS).fetchall())
+            return connection.execute(query).fetchall()
     except (sqlite3.Error, UnicodeDecodeError):
         return []
 
@@ -61,15 +86,48 @@ def stamp_copy(connection: sqlite3.Connection) -> None:
     )
 
 
-def note_owner(paths: LabPaths) -> None:
-    """Note that the WAL which is there belongs to the lab which is there; the write lock is held."""
+def begin(connection: sqlite3.Connection, paths: LabPaths) -> None:
+    """Note that the WAL which is there belongs to the lab which is there; the write lock is held.
+
+    A WAL that holds nothing yet gets a life, which is folded into the file at once: no earlier copy of the
+    file has it.
+
+    Raises:
+        sqlite3.Error: there is no room for it.
+    """
     lab, wal = identity(paths.lab), identity(paths.wal)
     if lab is None or wal is None:
         return
     noted = _noted(paths)
-    if noted.get("lab") == list(lab) and noted.get("wal") == list(wal):
+    if paths.wal.stat().st_size:
+        if noted.get("lab") != list(lab) or noted.get("wal") != list(wal):
+            _note(paths, {"lab": lab, "wal": wal, "origin": origin(paths)})
         return
-    note = {"lab": lab, "wal": wal, "origin": origin(paths)}
+    life = uuid.uuid4().hex
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("INSERT OR REPLACE INTO lab (key, value) VALUES ('life', ?)", (life,))
+        connection.execute(COUNT)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    _note(
+        paths,
+        {"lab": lab, "wal": wal, "origin": origin(paths), "progress": progress(paths), "life": life},
+    )
+
+
+def note_fold(paths: LabPaths, now: Progress | None) -> None:
+    """Note how far the file has come, after a fold; the write lock is held."""
+    noted = _noted(paths)
+    if noted.get("life") and now is not None:
+        _note(paths, {**noted, "progress": now})
+
+
+def _note(paths: LabPaths, note: dict[str, object]) -> None:
     with suppress(OSError):
         replace(paths.wal_note, json.dumps(note).encode())
 
@@ -88,7 +146,20 @@ def foreign(paths: LabPaths) -> bool:
     if noted.get("lab") != list(lab):
         return True
     was, now = noted.get("origin"), origin(paths)
-    return bool(was and now) and was != now
+    if was and now and was != now:
+        return True
+    return _is_earlier(paths, noted)
+
+
+def _is_earlier(paths: LabPaths, noted: dict[str, object]) -> bool:
+    """Whether the file is known to be the lab as it was before the WAL began, or before a fold of it."""
+    at, life = noted.get("progress"), noted.get("life")
+    now = progress(paths)
+    if not isinstance(at, list) or len(at) != 2 or not isinstance(at[1], int) or list(now or ()) == at:
+        return False
+    if now is None:
+        return bool(origin(paths))  # a lab that was never written so; half of a file says nothing
+    return now[0] != life or (at[0] == life and now[1] < at[1])
 
 
 def put_aside(paths: LabPaths) -> Path:
@@ -108,6 +179,11 @@ def put_aside(paths: LabPaths) -> Path:
         raise LabError(f"{paths.wal} belongs to another file and cannot be moved: {error.strerror}") from None
     locks.tell(f"{paths.wal} belonged to the file that lay at {paths.lab} before; it is {target} now")
     return target
+
+
+def left_behind(paths: LabPaths) -> list[Path]:
+    """The WALs that were put aside."""
+    return sorted(paths.backups.glob("*-left-behind.db-wal"))
 
 
 def _noted(paths: LabPaths) -> dict[str, object]:

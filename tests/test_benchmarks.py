@@ -14,6 +14,7 @@ QUICK = {
     "engine": (["--quick", "--only", "dense_ssm"], "geometric mean"),
     "search": (["--quick", "--only", "dense_ssm"], "dense_ssm 16"),
     "pipeline": (["--quick"], "training_share"),
+    "scale": (["--quick"], "verb_p99_s"),
     "store": (["--quick"], "trials"),
     "data": (["--quick"], "us/step"),
     "costs": (["--quick"], "checkpoints while training"),

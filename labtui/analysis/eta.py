@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,7 +93,7 @@ class Eta:
 
 def work_of(job: JobRow) -> Work:
     """The work of a stored search, by what its row holds."""
-    positions = job.length * (2 if job.format == "cot" else 1)
+    positions = job.length * (2 if job.format in ("cot", "icot") else 1)
     kind = Kind(job.model, job.model_label, job.format, job.task, job.distribution, job.length, job.strategy)
     expected = expected_candidates(job.strategy, job.n_max)
     return Work(
@@ -205,8 +206,8 @@ class Outlook:
         self.devices: set[str] = set()
         """Kinds of device that searches of this lab ran on: cpu, cuda."""
         self._slots = max(1, slots)
-        self._past: list[tuple[Work, float]] = []
-        """(work, log of what it took over what was assumed)."""
+        self._past: list[tuple[Work, float, float]] = []
+        """(work, log of what it took over what was assumed, how much of it is over)."""
         self._labels: dict[str, list[float]] = {}
         spans = []
         for job in finished:
@@ -215,7 +216,7 @@ class Outlook:
             self.devices.add((job.device or "cpu").split(":")[0])
             work = work_of(job)
             if work.assumed_s:
-                self._past.append((work, math.log(job.device_s / work.assumed_s)))
+                self._past.append((work, math.log(job.device_s / work.assumed_s), 1.0))
             self._labels.setdefault(job.model_label, []).append(job.device_s)
             if job.started_at is not None and job.finished_at is not None:
                 spans.append((job.started_at, job.finished_at, job.device_s))
@@ -250,14 +251,14 @@ class Outlook:
                 return Eta(None, "unknown: no search of this model was measured")
             mean = sum(same) / len(same)
             return Eta(mean, f"the mean of {len(same)} of this model", mean / 3, mean * 3)
-        weights = [_likeness(work.kind, past.kind) for past, _ in self._past]
+        weights = [_likeness(work.kind, past.kind) * over for past, _, over in self._past]
         total = sum(weights)
-        mean = sum(w * r for w, (_, r) in zip(weights, self._past, strict=True)) / (total + 0.02)
-        scatter = sum(w * (r - mean) ** 2 for w, (_, r) in zip(weights, self._past, strict=True))
+        mean = sum(w * r for w, (_, r, _) in zip(weights, self._past, strict=True)) / (total + 0.02)
+        scatter = sum(w * (r - mean) ** 2 for w, (_, r, _) in zip(weights, self._past, strict=True))
         spread = math.sqrt((scatter + 0.02 * DOUBT**2 + OWN_DOUBT**2 * min(total, 1.0)) / (total + 0.02))
         alike = sum(
             (p.kind.label, p.kind.format, p.kind.task) == (work.kind.label, work.kind.format, work.kind.task)
-            for p, _ in self._past
+            for p, *_ in self._past
         )
         spread = min(spread, DOUBT) if alike else max(spread, 0.6)
         seconds = assumed * math.exp(mean + min(spread, 0.6) ** 2 / 2)
@@ -306,6 +307,18 @@ class Outlook:
         basis = f"{more:.0f} more candidates at {numbers.duration(each)}, its own pace"
         return Eta(seconds, basis, seconds * math.exp(-1.28 * doubt), seconds * math.exp(1.28 * doubt))
 
+    def _knowing(self, running: Sequence[JobRow]) -> Outlook:
+        """The same, which also takes running searches for what they tell, as far as they are over."""
+        out = copy(self)
+        out._past = list(self._past)
+        for job in running:
+            spent, work = job.device_s or job.wall_s, work_of(job)
+            guess = self.left(job).seconds
+            if job.candidates and spent > 0 and guess is not None and work.assumed_s:
+                whole = spent + guess
+                out._past.append((work, math.log(whole / work.assumed_s), 0.5 * (spent / whole) ** 2))
+        return out
+
     def queue(self, running: Sequence[JobRow], queued: Sequence[JobRow], count: int | None = None) -> Eta:
         """Seconds until nothing runs or waits.
 
@@ -316,7 +329,8 @@ class Outlook:
         """
         times = count / len(queued) if count is not None and queued else 1.0
         now = [self.left(job) for job in running]
-        waiting = [self.left(job) for job in queued]
+        knowing = self._knowing(running)
+        waiting = [knowing.left(job) for job in queued]
         if not (now or waiting) or any(guess.seconds is None for guess in (*now, *waiting)):
             return Eta(None, "unknown: a search's model was never measured" if now or waiting else "")
         total = sum(g.seconds or 0.0 for g in now) + times * sum(g.seconds or 0.0 for g in waiting)

@@ -73,7 +73,7 @@ class Fit:
     def text(self, ascii: bool = False) -> str:
         """``N* ≈ 12 L^1.9 [1.7, 2.1] m^2.2 [2.0, 2.4], spread 0.2, 12 points``."""
         law = f"N* ≈ {numbers.count(self.c.value)}"
-        for name, p in (("L", self.a), ("m", self.b)):
+        for name, p in ((self.series.x, self.a), (self.series.z, self.b)):
             if p is not None:
                 law += f" {name}^{p.value:.2f} [{_end(p.low)}, {_end(p.high)}]"
         tail = f", {self.censored} censored" if self.censored else ""
@@ -84,6 +84,8 @@ class Fit:
         """JSON form."""
         return _series_dict(self.series) | {
             "status": "fitted",
+            "x": self.series.x,
+            "z": self.series.z,
             "c": self.c.to_dict(),
             "a": self.a.to_dict() if self.a else None,
             "b": self.b.to_dict() if self.b else None,
@@ -159,7 +161,8 @@ def _axes(measured: Sequence[Point]) -> tuple[list[str], dict[str, str]]:
         if len(values) > 1:
             columns.append(axis)
         elif values != {None}:
-            left_out[axis] = f"one value, {axis} = {values.pop()}"
+            name = measured[0].series.x if axis == "L" else measured[0].series.z
+            left_out[name] = f"one value, {name} = {values.pop():g}"
     return columns, left_out
 
 
@@ -176,7 +179,9 @@ def _fit(
     design = np.column_stack([np.ones(len(measured)), x - centre])
     if np.linalg.matrix_rank(design, tol=1e-9) < design.shape[1]:
         return Refusal(
-            series, len(measured), "L and m vary together, so their exponents cannot be told apart"
+            series,
+            len(measured),
+            f"{series.x} and {series.z} vary together, so their exponents cannot be told apart",
         )
     middle = np.array([_middle(p) for p in measured])
     start, *_ = np.linalg.lstsq(design, middle, rcond=None)

@@ -98,7 +98,7 @@ def of_kappa(k: Kappa, specs: Mapping[int, Job]) -> Interval:
     if k.status == "complete" and k.low is not None and k.high is not None:
         return Interval(k.low, k.high)
     total = Interval(sum(i.low for _, i in parts), sum(i.high for _, i in parts))
-    return Interval(total.low / joint.high, total.high / joint.low)
+    return Interval(total.low / joint.high, total.high / joint.low if joint.low > 0 else math.inf)
 
 
 def of_accuracy(accuracy: float, chance: float, sequences: int) -> Interval:

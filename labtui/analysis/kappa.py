@@ -184,6 +184,9 @@ def kappa(cell: CellRow) -> Kappa:
         else:
             status = "complete"
             value, low, high, kind = _complete(terms, joint)
+            if kind == "mixed":
+                one = ", ".join(_name(part) for part in everything if part.estimate is None)
+                notes.insert(0, f"one bisection each, {numbers.SCATTER}: {one}")
     return Kappa(cell, status, value, low, high, kind, have, want, _is_in(joint), flags, terms, tuple(notes))
 
 

@@ -127,9 +127,15 @@ class Found(NamedTuple):
 class Evidence:
     """Every N* and kappa of a lab that the statements can be held against."""
 
-    def __init__(self, cells: Sequence[CellRow], specs: Mapping[int, Job]) -> None:
+    def __init__(
+        self,
+        cells: Sequence[CellRow],
+        specs: Mapping[int, Job],
+        accuracies: Mapping[int, tuple[float, ...]],
+    ) -> None:
         self.specs = specs
-        known = [c for c in cells if c.m is not None or re.fullmatch(r"S\d+", c.task)]
+        self.accuracies = accuracies
+        known = [c for c in cells if states(c) >= 2]
         self.cells = [c for c in known if c.model in (TRANSFORMER, *RECURRENT) and c.format in FORMATS]
 
     @cached_property
@@ -165,6 +171,13 @@ class Evidence:
         return numbers.nstar(f.part)
 
 
+def states(c: CellRow) -> int:
+    """How many states a task has that the paper could have asked: addition modulo m, S_k; 0: another task."""
+    if c.m is not None:
+        return c.m
+    return math.factorial(int(c.task[1:])) if re.fullmatch("S[2-8]", c.task) else 0
+
+
 def conditions(job: Job) -> str:
     """What two searches must share to be compared: training, eps and all of the criterion, the rates, k."""
     search = {k: v for k, v in job.search.model_dump(mode="json").items() if k not in _HOW}
@@ -172,15 +185,20 @@ def conditions(job: Job) -> str:
     return json.dumps([job.training.model_dump(mode="json"), search, grid], sort_keys=True)
 
 
-def compare_paper(cells: Sequence[CellRow], specs: Mapping[int, Job] | None = None) -> tuple[Row, ...]:
+def compare_paper(
+    cells: Sequence[CellRow],
+    specs: Mapping[int, Job] | None = None,
+    accuracies: Mapping[int, tuple[float, ...]] | None = None,
+) -> tuple[Row, ...]:
     """Each statement of the paper beside what these cells hold.
 
     Args:
         cells: those over modular addition or S_k, of the paper's three models, can be compared.
         specs: job id -> its spec. Searches are compared with one another only where their specs are at hand
             and equal in task, lengths, training, criterion and grid.
+        accuracies: job id -> accuracy at 2L of each seed that was tested.
     """
-    evidence = Evidence(cells, specs or {})
+    evidence = Evidence(cells, specs or {}, accuracies or {})
     return tuple(_row(s, _RULES[s.number](evidence), evidence) for s in STATEMENTS)
 
 
@@ -375,26 +393,32 @@ def _accuracies(evidence: Evidence) -> list[Comparison]:
         decided = found.rho is not None and found.p is not None and found.p < SIGNIFICANT
         holds = found.rho is not None and found.rho > 0 if decided else None
         counted = {c for c, _, _ in found.points}
-        jobs = tuple(
-            p.job_id for k in evidence.kappas if k.cell.id in counted for p in (*k.cell.parts, k.cell.joint)
-        )
+        behind = [k.cell for k in evidence.kappas if k.cell.id in counted]
+        jobs = tuple(sorted({p.job_id for c in behind for p in (*c.parts, c.joint)}))
         why = "" if decided else found.reason or f"p is not below {SIGNIFICANT}"
-        all_cells = f"{found.n} cells"
-        out.append(Comparison(STATEMENTS[-1].parts[0], all_cells, found.text(), holds, why, jobs))
+        measured = found.text() if found.rho is not None else numbers.NONE
+        out.append(Comparison(STATEMENTS[-1].parts[0], f"{found.n} cells", measured, holds, why, jobs))
     for c in evidence.cells:
         generalises = c.model in RECURRENT and c.format == "acot"
         silent = c.model in RECURRENT and c.format == "outcome"
         if c.joint.generalisation is None or silent or c.distribution != "uniform":
             continue
-        states = c.m if c.m is not None else math.factorial(int(c.task[1:]))
-        ends = intervals.of_accuracy(c.joint.generalisation, 1 / states, TEST_SEQUENCES)
-        edge = GENERALISES if generalises else FAILS
-        holds = ends.inside(edge, math.inf) if generalises else ends.inside(-math.inf, edge)
-        measured = f"accuracy at 2L {c.joint.generalisation:.2f} [{ends.low:.2f}, {ends.high:.2f}]"
-        why = "" if holds is not None else f"the interval reaches across {edge}"
+        region = (GENERALISES, math.inf) if generalises else (-math.inf, FAILS)
+        by_seed = sorted(evidence.accuracies.get(c.joint.job_id, ()))
+        said = {intervals.of_accuracy(a, 1 / states(c), TEST_SEQUENCES).inside(*region) for a in by_seed}
+        holds = said.pop() if len(said) == 1 and len(by_seed) > 1 else None
+        measured = f"accuracy at 2L {c.joint.generalisation:.2f}, by seed {_range(by_seed)}"
+        lone = "one seed" if len(by_seed) == 1 else "its seeds do not agree"
+        why = "" if holds is not None else lone if by_seed else "no seed's accuracy is stored"
         part = f"{c.model}: {c.format} {'generalises' if generalises else 'does not'}"
         out.append(Comparison(part, _where(c), measured, holds, why, (c.joint.job_id,)))
     return out
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return numbers.NONE
+    return f"{values[0]:.2f}" if len(values) == 1 else f"{values[0]:.2f} to {values[-1]:.2f}"
 
 
 _RULES: dict[str, Callable[[Evidence], list[Comparison]]] = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from labtui.analysis.floor import floors
 from runners.verdict import diverged
-from store.rows import CellRow, JobRow
+from store.rows import GOALS, CellRow, JobRow
 
 if TYPE_CHECKING:
     from store.read import Lab
@@ -25,12 +26,16 @@ class Series:
     format: str
     distribution: str
     family: str
-    """``Z_m`` for modular addition, else the task's label."""
+    """``Z_m`` for modular addition, else the task's label; of a program what of its axes is no number."""
+    x: str = "L"
+    """The axis that a point's ``L`` is of: the first numeric one of a program."""
+    z: str = "m"
+    """The same of ``m``."""
 
     @property
     def label(self) -> str:
-        tail = "" if self.distribution == "uniform" else f" {self.distribution}"
-        task = "" if self.family == "Z_m" else f" {self.family}"
+        tail = "" if self.distribution in ("uniform", *GOALS) else f" {self.distribution}"
+        task = "" if self.family in ("Z_m", "") else f" {self.family}"
         return f"{self.model} {self.format}{task}{tail}"
 
 
@@ -39,8 +44,8 @@ class Point:
     """One N*, with what its search left open."""
 
     series: Series
-    L: int
-    m: int | None
+    L: float
+    m: float | None
     lo: int
     hi: int | None
     """None: N* > n_max."""
@@ -68,11 +73,17 @@ def with_floors(found: Iterable[Point], lab: Lab) -> tuple[Point, ...]:
     return tuple(replace(p, floor=known.get(p.job_id)) for p in every)
 
 
-def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:
+def points(
+    rows: Iterable[CellRow] | Iterable[JobRow], axes: Mapping[int, Mapping[str, str]] | None = None
+) -> tuple[Point, ...]:
     """Every N* that is in: of cells their joint tasks, of jobs all;
     a job that serves several cells counts once.
+
+    Args:
+        axes: of the jobs that run programs the values of their axes (``Lab.axes``); of those that have no
+            number among them there is no point.
     """
-    found: dict[int, Point] = {}
+    measured: dict[int, Point] = {}
     for row in rows:
         if isinstance(row, CellRow):
             job, job_id, model = row.joint, row.joint.job_id, row.model_label
@@ -83,6 +94,27 @@ def points(rows: Iterable[CellRow] | Iterable[JobRow]) -> tuple[Point, ...]:
         if job.state != "done" or job.status == "open" or diverged(job):
             continue
         series = Series(model, row.format, row.distribution, "Z_m" if row.m is not None else row.task)
+        m: float | None = row.m
+        x: float = L
+        if row.program:
+            values = dict(row.axes) if isinstance(row, CellRow) else (axes or {}).get(job_id, {})
+            numbers = {name: v for name, text in values.items() if (v := _number(text)) is not None}
+            found = [*numbers.items()][:2]
+            first, x = found[0] if found else ("L", 0.0)
+            second, m = found[1] if len(found) > 1 else ("m", None)
+            told = " ".join(text for name, text in values.items() if name not in (first, second))
+            series = Series(model, row.format, row.distribution, told, first, second)
+            if x <= 0:
+                continue
         hi = None if job.status == "censored" else job.hi
-        found[job_id] = Point(series, L, row.m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags)
-    return tuple(found.values())
+        measured[job_id] = Point(series, x, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags)
+    return tuple(measured.values())
+
+
+def _number(text: str) -> float | None:
+    """The positive number that a value is; None: it is none that a law could be of."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None

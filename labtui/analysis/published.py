@@ -34,7 +34,7 @@ def _recurrent(*words: str) -> tuple[str, ...]:
     return tuple(f"{model}: {word}" for word in words for model in RECURRENT)
 
 
-PAIR = "the 90 % intervals of the two N* do not touch"
+PAIR = "two N* whose 90 % intervals do not touch"
 SLOPE = "the 90 % interval of the exponent of L, from three lengths or more"
 
 STATEMENTS: tuple[Statement, ...] = (
@@ -82,8 +82,8 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "4.5",
         "kappa and accuracy at 2L go together; R generalises with acot and not with cot, T nowhere",
-        "the rank correlation differs from 0 at 10 %; the accuracies' 90 % intervals: at least 0.8, or at "
-        "most 0.2",
+        "a rank correlation that differs from 0 at 10 %, and the accuracies' 90 % intervals, of all seeds: "
+        "at least 0.8, or at most 0.2",
         (
             "kappa and accuracy rise together",
             *_recurrent("acot generalises", "cot does not"),

@@ -51,7 +51,7 @@ class Reread:
         if self.status == "open" and self.estimate is None:
             return numbers.bracket(self)
         told = numbers.nstar_exact(self) if self.status != "open" else f"≈ {numbers.exact(self.known)}"
-        return f"{told} {numbers.left_open(self)}".rstrip()
+        return f"{told} {numbers.known(self)}".rstrip()
 
     @property
     def known(self) -> float | None:
@@ -114,8 +114,8 @@ def answer_of(trial: TrialRow, job: Job, eps: float, curve: Curve | None) -> Ans
         return Answer(None, THINNED)
     shortest = 1.0 if job.format == "outcome" else job.lengths.range[0] / job.lengths.length
     least = policy.first / validation * shortest  # of the whole mean, where the rest has a loss of 0
-    exact = trial.best_loss
-    sure = all(value * least >= eps or value == exact for value in curve.validation)
+    whole = curve.exact or tuple(value == trial.best_loss for value in curve.validation)
+    sure = all(e or value * least >= eps for value, e in zip(curve.validation, whole, strict=True))
     return Answer(False) if sure else Answer(None, IN_PART)
 
 

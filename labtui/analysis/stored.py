@@ -20,8 +20,18 @@ def stored_job(text: str) -> Job | None:
         return None
 
 
-def measured(lab: Lab, study: int | None = None) -> tuple[list[CellRow], dict[int, Job]]:
-    """The cells of a lab or a study, and the specs of their searches that can be read."""
+def measured(
+    lab: Lab, study: int | None = None, known: dict[int, Job | None] | None = None
+) -> tuple[list[CellRow], dict[int, Job], dict[int, tuple[float, ...]]]:
+    """The cells of a lab or a study, the specs of their searches that can be read, and by search the accuracy
+    at 2L of each seed.
+
+    Args:
+        known: specs that were read before (None: cannot be read); those that are read now are added.
+    """
     cells = lab.cells(study)
     ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
-    return cells, {i: job for i in sorted(ids) if (job := stored_job(lab.job_spec(i))) is not None}
+    read = {} if known is None else known
+    read.update((i, stored_job(lab.job_spec(i))) for i in sorted(ids - read.keys()))
+    specs = {i: job for i in sorted(ids) if (job := read[i]) is not None}
+    return cells, specs, lab.accuracies()

@@ -16,7 +16,7 @@ AXES = ("task", "m", "model", "model_label", "format", "distribution", "L", "min
 """What a cell is told by; ``m`` is None where the task is not modular addition."""
 ORDER: dict[str, tuple[str, ...]] = {
     "model": ("transformer", "lstm", "dense_ssm"),
-    "format": ("outcome", "cot", "acot"),
+    "format": ("outcome", "cot", "acot", "icot"),
     "distribution": ("fixed", "uniform", "short_to_long"),
 }
 """The paper's order, before any other name."""

@@ -56,7 +56,9 @@ class Parser(argparse.ArgumentParser):
         label, colon, words = message.partition(": ")
         if label == "unrecognized arguments" and colon:
             unknown = next((w.partition("=")[0] for w in words.split() if w.startswith("-")), "")
-            message += did_you_mean(unknown, self._every_option()) if unknown else ""
+            known = self._every_option()
+            message += "; it stands before the command" * (unknown in known)
+            message += did_you_mean(unknown, known) if unknown and unknown not in known else ""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 

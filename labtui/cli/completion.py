@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 MOST = 200
 """Jobs that are offered, the newest first."""
-PRESETS = ("quick", "demo", "paper")
 Completer = Callable[..., Any]
 
 
@@ -99,7 +98,9 @@ def _words(*known: Iterable[str]) -> Completer:
 
 
 def _specs(prefix: str, **facts: Any) -> list[str]:
-    return [*PRESETS, *FilesCompleter(("toml",))(prefix, **facts)]
+    from runners.spec.load import presets  # loads pydantic, as the command that is completed has
+
+    return [*presets(), *FilesCompleter(("toml",))(prefix, **facts)]
 
 
 FILES = FilesCompleter()

@@ -14,6 +14,7 @@ from labtui.analysis.eta import read_outlook
 from labtui.cli import supervise
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
+from labtui.cli.notebook import NotebookBar, in_notebook
 from labtui.text import to_ascii
 from labtui.views.progress import OVER, ended_line, fraction, left, state_line
 from store.rows import JobRow
@@ -36,6 +37,7 @@ class Follower:
         self._told = {job.id for job in self._jobs() if job.state in OVER}
         self._whole = ids is None
         self._console, self._bar, self._task = self._output()
+        self._notebook = NotebookBar() if in_notebook() else None
 
     def _output(self) -> tuple[Console, Progress | None, TaskID | None]:
         console = Console(file=self._context.err, highlight=False, markup=False, emoji=False)
@@ -76,8 +78,10 @@ class Follower:
                 self._tell_ended(jobs)
                 live = [job for job in jobs if job.state in ("queued", "running")]
                 if not live:
+                    if self._notebook is not None:
+                        self._notebook.update(1.0, f"{len(jobs)} search{'es' * (len(jobs) != 1)}")
                     return self._finish(jobs)
-                if now - last_line >= LINE_EVERY_S or self._bar is not None:
+                if now - last_line >= LINE_EVERY_S or self._bar is not None or self._notebook is not None:
                     last_line = self._tell_state(jobs, now, last_line)
             if self._alive():
                 last_alive = now
@@ -101,6 +105,9 @@ class Follower:
     def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
         found = read_outlook(self._lab)
         words = state_line(jobs, found.eta if self._whole else left(jobs, found.outlook))
+        if self._notebook is not None:
+            self._notebook.update(fraction(jobs, found.outlook), words)
+            return now
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=fraction(jobs, found.outlook), description=words)
             return now

@@ -33,6 +33,7 @@ TEXT_COMMANDS: dict[str, TextCommand] = {
     "new": TextCommand(("submit", "--dry-run"), ("FILE|PRESET",), ("quick",)),
     "compare": TextCommand(("compare",), ("JOB|LAB", "JOB"), ("paper",)),
     "events": TextCommand(("events",), ("JOB",)),
+    "paper": TextCommand(("compare", "paper")),
 }
 _CARRIED = ("lab", "json", "ascii", "read_only", "study", "width", "height")
 """Options of the command that asked which hold for the command that answers."""

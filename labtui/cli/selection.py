@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Sequence
 
 from labtui.analysis.points import Point, points, with_floors
+from labtui.cli.arguments import did_you_mean
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.filters import parse
@@ -22,7 +23,8 @@ def study_id(context: Context, reference: str | None) -> int | None:
     ]
     if not found:
         known = ", ".join(s.name for s in studies[-8:]) or "none in this lab"
-        raise BadInput(f"there is no study {reference!r}; expected an id or one of: {known}")
+        near = did_you_mean(reference, [s.name for s in studies])
+        raise BadInput(f"there is no study {reference!r}; expected an id or one of: {known}{near}")
     return found[-1]
 
 
@@ -51,5 +53,6 @@ def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
 
 def measured_points(context: Context, study: int | None) -> tuple[Point, ...]:
     """N* of every search of a study, or of the whole lab, the archive included."""
-    found = points(context.lab.jobs(context.lab.job_ids(study=study, archived=None)))
+    jobs = context.lab.jobs(context.lab.job_ids(study=study, archived=None))
+    found = points(jobs, context.lab.axes(job.id for job in jobs if job.program))
     return with_floors(found, context.lab)

@@ -40,7 +40,7 @@ FORMATS = ("pdf", "svg", "png")
 Z90 = 1.6448536269514722
 """5 % of a standard normal lie above it."""
 MARKERS = {"▲": "^", "■": "s", "●": "o", "◆": "D", "★": "*", "✚": "P", "⬟": "p"}
-_LINES = {"outcome": "-", "acot": "--", "cot": ":"}
+_LINES = {"outcome": "-", "acot": "--", "cot": ":", "icot": "-."}
 _SETTINGS: dict[str, Any] = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
@@ -309,9 +309,9 @@ def _at(values: Sequence[float]) -> Any:
     return FixedLocator(list(values)[::step])
 
 
-def _value(x: str, value: int | None, groups: Any) -> str:
+def _value(x: str, value: float | None, groups: Any) -> str:
     several = len({v for _, v in groups}) > 1
-    return f", {'L' if x == 'm' else 'm'} = {value}" if several and value is not None else ""
+    return f", {'L' if x == 'm' else 'm'} = {value:g}" if several and value is not None else ""
 
 
 def _x(p: Point, x: str) -> float:
@@ -365,7 +365,7 @@ def _law(
     law: Fit,
     group: Sequence[Point],
     x: str,
-    value: int | None,
+    value: float | None,
     colour: str,
 ) -> None:
     xs = sorted({_x(p, x) for p in group})
@@ -436,11 +436,12 @@ def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Pictu
 
 def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]], look: Look) -> Picture:
     """The validation losses of all trials of one candidate N, a colour for each learning rate, and eps."""
-    columns = ("trial", "lr", "seed", "outcome", "step", "train", "validation")
+    columns = ("trial", "lr", "seed", "outcome", "step", "train", "validation", "exact")
     rates = sorted({trial.lr for trial, _ in curves}, reverse=True)
 
     def draw(axes: Axes, rows: list[dict[str, Any]]) -> None:
         told: set[float] = set()
+        estimated = False
         for trial, curve in curves:
             colour = look.colour(RATES[min(rates.index(trial.lr), len(RATES) - 1)])
             good = [(s, v) for s, v in zip(curve.steps, curve.validation, strict=False) if 0 < v < math.inf]
@@ -453,10 +454,20 @@ def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]],
                     label=label,
                     ls="-" if trial.outcome == "success" else ":",
                 )
-            for step, train, loss in zip(curve.steps, curve.train, curve.validation, strict=False):
+            exact = curve.exact or (None,) * len(curve.steps)
+            for step, train, loss, whole in zip(
+                curve.steps, curve.train, curve.validation, exact, strict=False
+            ):
                 rows.append(
                     {"trial": trial.id, "lr": trial.lr, "seed": trial.seed, "outcome": trial.outcome}
-                    | {"step": step, "train": train, "validation": loss}
+                    | {"step": step, "train": train, "validation": loss, "exact": whole}
+                )
+            parts = [(s, v) for s, v in curve.estimates() if 0 < v < math.inf]
+            if parts:
+                label = "_" if estimated else "of a part of the validation set"
+                estimated = True
+                axes.plot(
+                    *zip(*parts, strict=True), color=colour, label=label, ls="", marker="o", ms=2, mfc="none"
                 )
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: numbers.rate(value))

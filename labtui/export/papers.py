@@ -76,7 +76,7 @@ def kappa_tables(pages: Iterable[KappaTable]) -> list[PaperTable]:
 def _tell_intervals(table: PaperTable, kappas: Sequence[Kappa]) -> None:
     kinds = {k.interval for k in kappas}
     if "resolution" in kinds:
-        table.title += "; in brackets what the searches leave open, no confidence interval"
+        table.title += "; in brackets what one bisection each leaves open, scatter unknown"
     if kinds & {"credible", "mixed"}:
         table.title += "; in brackets 90 % intervals"
 
@@ -84,7 +84,7 @@ def _tell_intervals(table: PaperTable, kappas: Sequence[Kappa]) -> None:
 def nstar_table(jobs: Iterable[JobRow]) -> PaperTable:
     """N* of every search with its bracket, or its 90 % interval, and its flags as footnotes."""
     table = PaperTable(
-        "N*, the smallest training set that works, in sequences",
+        "N*, the smallest training set that works, in sequences; (lo, hi] is one bisection, scatter unknown",
         ["model", "task", "format", "lengths", "N*", "N* lies in", "N_max", "eps"],
         right=(4, 5, 6, 7),
     )
@@ -96,7 +96,7 @@ def nstar_table(jobs: Iterable[JobRow]) -> PaperTable:
                 clean(job.format),
                 numbers.lengths(job.distribution, job.length, job.min_length),
                 numbers.nstar_exact(job),
-                numbers.left_open(job).removeprefix("in ") or numbers.NONE,
+                numbers.known(job) or numbers.NONE,
                 numbers.exact(job.n_max),
                 numbers.rate(job.eps),
             ]

@@ -15,6 +15,7 @@ from labtui.analysis.fits import Fit, Refusal, fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.points import points
 from labtui.cli.output import pages
+from labtui.views.metric import grid_settings, metric
 from labtui.views.numbers import iso
 from runners.verdict import Answer, Result, answer
 from store.errors import LabError
@@ -85,6 +86,8 @@ class JobRecord:
     notes: str
     tags: tuple[str, ...]
     archived: bool
+    axes: str
+    """JSON: of a program the values of its axes. Its losses are its metric, ``eps`` its threshold."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ class TrialRecord:
     steps: int
     wall_s: float
     generalisation: float | None
+    setting: str
+    """JSON: of a program the values of its grid, which ``lr`` numbers."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,18 @@ class CurveRecord:
 
     trial_id: int
     job_id: int
+    job_hash: str
     task: str
     model_label: str
     format: str
     distribution: str
     length: int
     min_length: int
+    nstar_kind: Kind
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
     n: int
     lr: float
     seed: int
@@ -177,6 +188,12 @@ class CurveRecord:
     step: int
     train: float
     validation: float
+    setting: str
+    exact: bool | None
+    """False: ``validation`` is that of a first part of the set, enough to show that it is not below eps.
+
+    None: not known, in a lab of an earlier labtui.
+    """
 
 
 @dataclass(frozen=True)
@@ -339,7 +356,9 @@ def jobs(lab: Lab, study: int | None = None) -> Iterator[JobRecord]:
         grid = _grid(lab, job.id)
         n50 = job.n50 or (None, None, None)
         yield JobRecord(
-            **_same(job, JobRecord, "learning_rates", "seeds", "n50"),
+            **_same(job, JobRecord, "learning_rates", "seeds", "n50", "axes", "best_loss"),
+            best_loss=_shown(job, job.best_loss),
+            axes=json.dumps(lab.axes([job.id]).get(job.id, {})),
             **nstar(known_answer(job)),
             learning_rates=grid[0],
             seeds=grid[1],
@@ -354,25 +373,30 @@ def probes(lab: Lab, study: int | None = None) -> Iterator[ProbeRecord]:
     for search in _searches(lab, study):
         shared = search.known() | {"learning_rates": search.learning_rates}
         for row in lab.probes(search.job.id):
-            yield ProbeRecord(**_same(row, ProbeRecord, *shared) | shared)
+            best = {"best_loss": _shown(search.job, row.best_loss)}
+            yield ProbeRecord(**_same(row, ProbeRecord, *shared) | shared | best)
 
 
 def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
     """All training runs, search by search."""
     for job in _rows(lab, study):
         shared = _Search(job, known_answer(job), ()).known()
+        named = _settings(lab, job)
         for row in lab.trials(job_id=job.id):
-            yield TrialRecord(**vars(row) | shared)
+            shown = {name: _shown(job, getattr(row, name)) for name in ("best_loss", "last_loss")}
+            yield TrialRecord(**vars(row) | shared | shown, setting=named.get(row.lr, "{}"))
 
 
 def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
     """The losses of all trials at their evaluations (at most 32 of each are stored)."""
     for job in _rows(lab, study):
-        axes = _Search(job, known_answer(job), ()).axes()
+        shared = _Search(job, known_answer(job), ()).known()
+        named = _settings(lab, job)
         for row in lab.trials(job_id=job.id):
             curve = lab.curve(row.id)
-            for step, train, loss in (
-                zip(curve.steps, curve.train, curve.validation, strict=False) if curve else ()
+            exact = (curve.exact or (None,) * len(curve.steps)) if curve else ()
+            for step, train, loss, whole in (
+                zip(curve.steps, curve.train, curve.validation, exact, strict=False) if curve else ()
             ):
                 yield CurveRecord(
                     trial_id=row.id,
@@ -382,8 +406,10 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
                     outcome=row.outcome,
                     step=step,
                     train=train,
-                    validation=loss,
-                    **axes,
+                    validation=metric(job).value(loss),
+                    setting=named.get(row.lr, "{}"),
+                    exact=whole,
+                    **shared,
                 )
 
 
@@ -439,7 +465,8 @@ def parts(lab: Lab, study: int | None = None) -> Iterator[PartRecord]:
 
 def fits(lab: Lab, study: int | None = None) -> Iterator[FitRecord]:
     """A scaling law, or the reason why there is none, for each series."""
-    measured = points(lab.jobs(lab.job_ids(study=study, archived=None)))
+    rows = lab.jobs(lab.job_ids(study=study, archived=None))
+    measured = points(rows, lab.axes(job.id for job in rows if job.program))
     for found in fit_all(measured):
         yield _fit(found)
 
@@ -498,6 +525,18 @@ def _grid(lab: Lab, job_id: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
         tuple(x for x in rates if type(x) in (int, float)) if isinstance(rates, list) else (),
         tuple(x for x in seeds if type(x) is int) if isinstance(seeds, list) else (),
     )
+
+
+def _shown(job: JobRow, loss: float | None) -> float | None:
+    """What is stored of a loss as it is told: of a program its metric."""
+    return None if loss is None else metric(job).value(loss)
+
+
+def _settings(lab: Lab, job: JobRow) -> dict[float, str]:
+    """The settings of a program's grid by their numbers, as JSON."""
+    if not job.program:
+        return {}
+    return {number: json.dumps(values) for number, values in grid_settings(lab.job_spec(job.id)).items()}
 
 
 def _same(row: Any, record: type[Record], *but: str) -> dict[str, Any]:

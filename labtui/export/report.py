@@ -8,13 +8,13 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.fits import fit_all
 from labtui.analysis.kappa import kappa
-from labtui.analysis.paper import compare_paper
+from labtui.analysis.paper import Row, compare_paper
 from labtui.analysis.points import points
 from labtui.analysis.stored import measured
 from labtui.analysis.table import tables
@@ -27,7 +27,6 @@ from store.errors import LabError
 from store.json import mapping
 
 if TYPE_CHECKING:
-    from runners.spec import Job
     from store.read import Lab
     from store.rows import CellRow, JobRow, StudyRow
 
@@ -63,13 +62,13 @@ def report(lab: Lab, study: StudyRow | None, version: str) -> str:
         version: labtui's own.
     """
     with lab.consistent():
-        cells, specs = measured(lab, study.id if study else None)
+        cells, specs, tested = measured(lab, study.id if study else None)
         jobs = lab.jobs(lab.job_ids(order="id", study=study.id if study else None, archived=None))
         settings = _settings(lab, jobs)
         origin = _provenance(lab, jobs)
     title = study.name if study else "a lab"
     body = [f"<h1>{_letters(title)}</h1>", *_about(study, jobs), *_kappa(cells), *_plots(cells, jobs)]
-    body += _paper(cells, specs)
+    body += _paper(compare_paper(cells, specs, tested))
     body += ["<h2>N*</h2>", _table(papers.nstar_table(jobs))]
     body += ["<h2>Settings</h2>", _facts(settings), "<h2>Provenance</h2>", _facts(origin)]
     body.append(f'<p class="note">Made by labtui {_letters(version)}.</p>')
@@ -128,9 +127,8 @@ def _plots(cells: Sequence[CellRow], jobs: Sequence[JobRow]) -> list[str]:
     return out if len(out) > 1 else []
 
 
-def _paper(cells: Sequence[CellRow], specs: Mapping[int, Job]) -> list[str]:
+def _paper(rows: Sequence[Row]) -> list[str]:
     """The paper's statements, where the cells say anything of one."""
-    rows = compare_paper(cells, specs)
     if not any(row.comparisons for row in rows):
         return []
     return ["<h2>The paper</h2>", f"<p>{_letters(summary(rows))}.</p>", _table(papers.statement_table(rows))]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"ctrl+b", "ctrl+a"})
 """Prefixes of tmux and screen: never ours by default."""
 
-SCREENS = ("queue", "job", "kappa", "scaling", "trials", "new", "compare", "events")
+SCREENS = ("queue", "job", "kappa", "scaling", "trials", "new", "compare", "events", "paper")
 """The screens, in the order of their keys."""
 
 
@@ -71,6 +71,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_new", ("n", "6"), "new", "New: submit a preset, a study or a search", "Screens", footer=4),
     Action("show_compare", ("7",), "Compare", "Compare: two jobs, or two labs, side by side", "Screens"),
     Action("show_events", ("8",), "Events", "Events: what happened while you were away", "Screens"),
+    Action("show_paper", ("9",), "Paper", "Paper: does it hold?", "Screens"),
     # Moving
     Action("up", ("k", "up"), "up", "one up", "Move", palette=False),
     Action("down", ("j", "down"), "down", "one down", "Move", palette=False),
@@ -103,7 +104,14 @@ ACTIONS: tuple[Action, ...] = (
         "Move",
         footer=1,
         palette=False,
-        labels={"job": "trials", "trials": "job", "kappa": "parts", "scaling": "job", "events": "job"},
+        labels={
+            "job": "trials",
+            "trials": "job",
+            "kappa": "parts",
+            "scaling": "job",
+            "events": "job",
+            "paper": "job",
+        },
     ),
     Action(
         "back",

@@ -39,6 +39,7 @@ from labtui.tui.terminal import hangup
 from labtui.tui.terminal.bursts import in_burst
 from labtui.tui.terminal.screen import LabScreen
 from labtui.tui.theme import THEMES, Palette
+from labtui.tui.typed import typed_path
 from labtui.views import numbers as figures
 from labtui.views.lines import text_line
 from store.locks import tell_waits
@@ -58,6 +59,7 @@ _PANES = {
     "new": "labtui.tui.screens.new:NewPane",
     "compare": "labtui.tui.screens.compare:ComparePane",
     "events": "labtui.tui.screens.events:EventsPane",
+    "paper": "labtui.tui.screens.paper:PaperPane",
 }
 
 
@@ -550,7 +552,7 @@ class LabApp(App[None], inherit_bindings=False):
     def do_write_file(self) -> None:
         def write(name: str) -> None:
             try:
-                path = Path(name).expanduser()
+                path = typed_path(name)
                 with path.open("x", encoding="utf-8") as file:
                     file.write(self.front.export_text().rstrip() + "\n")
             except OSError as error:
@@ -578,18 +580,25 @@ class LabApp(App[None], inherit_bindings=False):
 
     def change_lab(self, path: str) -> None:
         """Close this lab and show another; this one's work goes on."""
-        if not Path(path).expanduser().exists():
-            self.say(f"there is no lab {path}", "bad")
+        try:
+            found = typed_path(path)
+            found.stat()
+        except OSError as error:
+            self.say(f"there is no lab {path}: {error.strerror}", "bad")
             return
         self.poller.stop()
-        self.lab_path = str(Path(path).expanduser())
+        self.lab_path = str(found)
         self.common, self.problem = None, ""
         self.commands.last_undo = None
         self.supervisor.forget()
-        for pane in list(self.panes.values()):
-            pane.remove()
+        self.call_later(self._begin_anew, list(self.panes.values()))
         self.panes.clear()
         self.trail.clear()
+
+    async def _begin_anew(self, panes: list[ScreenPane]) -> None:
+        """The new lab's screens have the names of those before, which have to be gone first."""
+        for pane in panes:
+            await pane.remove()
         self.poller = self._new_poller()
         self.poller.start()
         self.first_pane()

@@ -63,6 +63,7 @@ def tab_line(current: str, keymap: Keymap, width: int, *, typing: bool = False) 
     names = {s: TITLES[s] for s in SCREENS}
     if width < 76:
         names = {s: t if s == current else t[:3] for s, t in names.items()}
+    after = " " if width >= 84 else ""  # nine names in full take 83 cells
     spans: list[Span] = []
     for screen in SCREENS:
         keys = keymap.keys[f"show_{screen}"]
@@ -70,7 +71,7 @@ def tab_line(current: str, keymap: Keymap, width: int, *, typing: bool = False) 
         hot = screen == current
         ink = "dim" if typing else "key"
         spans.append((f" {key} ", f"{'tab ' if hot else ''}{ink} @show_{screen}"))
-        spans.append((f"{names[screen]} ", f"{'tab' if hot else 'dim'} @show_{screen}"))
+        spans.append((f"{names[screen]}{after}", f"{'tab' if hot else 'dim'} @show_{screen}"))
     return crop(tuple(spans), width)
 
 

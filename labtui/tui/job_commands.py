@@ -47,6 +47,8 @@ class JobCommands:
         window = getattr(self.app.front, "window", None)
         if window is not None:
             window.held = True  # the row that was acted on is followed
+        if verb in _UNDO:
+            self.last_undo = None  # an undo that comes before this is done takes nothing else back
 
         def send() -> int:
             from store import commands

@@ -59,15 +59,17 @@ class LineEdit:
 
     def line(self, width: int, style: str = "", *, caret: bool = True) -> Line:
         """``width`` cells of it, the caret always in sight."""
-        signs = [_sign(c) for c in self.text]
         if not caret:
-            return (("".join(signs), style),)
-        start = 0
-        while cell_len("".join(signs[start : self.at])) > max(0, width - 1):
-            start += 1
-        under = "".join(signs[self.at : self.at + 1]) or " "
-        after = "".join(signs[self.at + 1 :])
-        return (("".join(signs[start : self.at]), style), (under, "caret"), (after, style))
+            return (("".join(map(_sign, self.text[:width])), style),)
+        before, room = "", width - 1
+        for sign in map(_sign, reversed(self.text[max(0, self.at - width) : self.at])):
+            room -= cell_len(sign)
+            if room < 0:
+                break
+            before = sign + before
+        under = _sign(self.text[self.at : self.at + 1]) or " "
+        after = "".join(map(_sign, self.text[self.at + 1 : self.at + width]))
+        return ((before, style), (under, "caret"), (after, style))
 
 
 def _sign(character: str) -> str:

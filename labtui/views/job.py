@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, stopped_early
+from labtui.views.bracket import bracket_chart, moves, outcome_of, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
@@ -104,6 +104,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
             spans.append((f"  {_best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
         spans += [(figures.nstar_exact(job), "strong"), (f"  {figures.left_open(job)}", "")]
+        if job.n50 is not None:
+            spans.append((f"   N_50 {figures.count_interval(job.n50)}", ""))
     elif job.lo:
         spans.append((f"{figures.bracket(job)} so far", "dim"))
     else:
@@ -129,8 +131,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     return tuple(spans)
 
 
-def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
-    """What is known of a job, as names and values."""
+def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()) -> list[str]:
+    """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones."""
     eta = job_eta(job)
     wanted = f", asked to be {job.wanted}" if job.wanted else ""
     left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
@@ -176,7 +178,7 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
             (
                 "time",
                 f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
-                f"{figures.exact(job.member_steps)} member-steps",
+                f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
             ),
             ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
@@ -186,6 +188,16 @@ def summary_lines(job: JobRow, supervised: bool = True) -> list[str]:
             ("tags", " ".join(job.tags)),
         ]
     )
+
+
+def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
+    """What was trained of candidates that are not over, over all its stretches."""
+    going = [p for p in probes if p.state in ("running", "interrupted") and p.wall_s > 0]
+    if job.state in ("done", "cancelled", "failed") or not going:
+        return ""
+    wall = figures.duration(sum(p.wall_s for p in going))
+    steps = figures.exact(sum(p.member_steps for p in going))
+    return f"; and {wall}, {steps} in N = {', '.join(figures.exact(p.n) for p in going)}, not over"
 
 
 def bracket_lines(
@@ -243,12 +255,14 @@ def trial_lines(
     trials: Sequence[TrialRow],
     jobs: Mapping[int, JobRow] | None = None,
     names: Mapping[int, Mapping[float, str]] | None = None,
+    supervised: bool = True,
 ) -> list[str]:
     """Trials, one line each.
 
     Args:
         jobs: theirs, by id, for their metrics.
         names: of the settings of programs, by job.
+        supervised: a supervisor lives; else nothing is in training.
     """
     heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
     jobs, names = jobs or {}, names or {}
@@ -262,7 +276,7 @@ def trial_lines(
             figures.exact(t.n),
             setting(jobs.get(t.job_id), t.lr, names.get(t.job_id)),
             t.seed,
-            t.outcome,
+            outcome_of(t, moves(jobs[t.job_id], supervised)) if t.job_id in jobs else t.outcome,
             _told(jobs.get(t.job_id), t.best_loss),
             figures.exact(t.best_step),
             figures.exact(t.steps),
@@ -304,6 +318,7 @@ def loss_plot(
     hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
     dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
     series: list[Series] = []
+    estimates = 0
     lows: list[float] = [shown_as.level]
     last = 1.0
     for trial in trials:
@@ -313,6 +328,7 @@ def loss_plot(
         values = tuple(map(shown_as.value, curve.validation))
         points = tuple(zip(map(float, curve.steps), values, strict=False))
         lows += [v for v in values if v > 0 or shown_as.program]
+        estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
         series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
     if not series:
@@ -320,6 +336,8 @@ def loss_plot(
     marks: list[Span] = []
     for i, lr in enumerate(rates):
         marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{setting(job, lr, names)}  ", "dim")]
+    if estimates:
+        marks.append((f"{estimates} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
     body = plot(
         series,

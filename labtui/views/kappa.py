@@ -237,10 +237,20 @@ def _middle(lo: int, hi: int) -> float:
 
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
-LEGEND = (
-    "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)   "
-    "[ , ]: what the brackets leave open   * see the notes"
-)
+LEGEND = "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)"
+INTERVALS = {
+    "resolution": f"what one bisection each leaves open, {numbers.SCATTER}",
+    "credible": "90 %",
+    "mixed": f"90 %, but for parts from one bisection, {numbers.SCATTER}",
+}
+"""What a kappa's interval is."""
+
+
+def legend(kappas: Sequence[Kappa]) -> str:
+    """What the marks and the intervals of these kappas mean."""
+    kinds = [kind for kind in INTERVALS if any(k.interval == kind for k in kappas)]
+    told = f"   [ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}" if kinds else ""
+    return f"{LEGEND}{told}   * see the notes"
 
 
 def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
@@ -315,7 +325,7 @@ def kappa_lines(
     lines: list[str] = []
     for page in tables(with_sum, row_axes, column_axes):
         lines += [*_heading(with_sum, page), *page_lines(page), ""]
-    lines.append(LEGEND)
+    lines.append(legend([sharing(c) for c in with_sum]))
     lines += _notes([sharing(c) for c in with_sum])
     if details:
         for cell in with_sum:
@@ -443,7 +453,7 @@ def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> 
 def _row(part: NStar | Term) -> list[object]:
     return [
         numbers.nstar(part),
-        numbers.left_open(part).removeprefix("in "),
+        numbers.known(part),
         numbers.exact(part.n_max),
         part.state,
         part.job_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from labtui.text import clean
@@ -13,6 +13,8 @@ from labtui.views import numbers as figures
 from store.json import mapping
 from store.rows import JobRow
 
+MOST = 64
+"""Settings that a grid may have."""
 NEAR = 0.02
 """A program's metric that far from its threshold, as a share of it, is one step of the heat map's ground."""
 
@@ -65,16 +67,21 @@ def metric(job: JobRow) -> Metric:
     return Metric(clean(job.format), f"{least} {job.eps:g}", 1.0, job.eps, sign, True)
 
 
-def settings(spec: str) -> Mapping[float, str]:
-    """The settings of a program's grid by their numbers, from its stored spec: ``lr 0.1  width 32``."""
+def grid_settings(spec: str) -> dict[float, dict[str, Any]]:
+    """The settings of a program's grid by their numbers, from its stored spec."""
     grid = mapping(spec).get("grid")
     axes = grid.get("axes") if isinstance(grid, dict) else None
     if not isinstance(axes, dict) or not axes or not all(isinstance(v, list) for v in axes.values()):
         return {}
+    chosen = enumerate(islice(product(*axes.values()), MOST), 1)
+    return {float(number): dict(zip(axes, values, strict=True)) for number, values in chosen}
+
+
+def settings(spec: str) -> Mapping[float, str]:
+    """The same as text: ``lr 0.1  width 32``."""
     return {
-        float(number): "  ".join(f"{name} {_shown(v)}" for name, v in zip(axes, values, strict=True))
-        for number, values in enumerate(product(*axes.values()), 1)
-        if number <= 64
+        number: "  ".join(f"{clean(name)} {_shown(v)}" for name, v in values.items())
+        for number, values in grid_settings(spec).items()
     }
 
 

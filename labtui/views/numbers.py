@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from store.rows import JobRow
 
 NONE = "–"
+SCATTER = "scatter unknown"
+"""Of a number from one bisection: other seeds give another one, and how far off is not known."""
 DIVERGED = "all trials diverged"
 """In the place of an N* of which nothing is known."""
 _SUFFIXES = ("", "k", "M", "G", "T", "P")
@@ -193,14 +195,22 @@ def nstar_exact(row: Result) -> str:
 
 
 def left_open(row: Result) -> str:
-    """What is known around N*: ``in (940, 1,118]`` from a bisection, ``90 % in [21, 34]`` from the posterior
-    of its seeds.
+    """What is known around N*: ``in (940, 1,118], scatter unknown`` from one bisection, ``90 % in [21, 34]``
+    from the posterior of its seeds.
     """
+    if row.status == "censored" or row.hi is None:
+        return known(row)
+    tail = f", {SCATTER}" if row.status == "bracket" and row.estimate is None else ""
+    return ("in " if row.estimate is None else "") + known(row) + tail
+
+
+def known(row: Result) -> str:
+    """The same in a table's cell: ``(940, 1,118]``, ``90 % in [21, 34]``."""
     if row.status == "censored":
         return ""
     if row.estimate is not None:
         return f"90 % in {count_ends(row.estimate)}"
-    return f"in {bracket(row)}" if row.hi is not None else ""
+    return bracket(row) if row.hi is not None else ""
 
 
 def count_interval(estimate: tuple[float, float, float] | None) -> str:

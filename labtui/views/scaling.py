@@ -28,13 +28,13 @@ _ASCII = "toxdabcefghijklmnpqrsuvwyz"
 
 
 AXES = {"L": "longest length L, joint task", "m": "modulus m, joint task", "n": "one length n alone"}
-DASHES = {"acot": (1, 0), "cot": (7, 4), "outcome": (2, 4)}
+DASHES = {"acot": (1, 0), "cot": (7, 4), "icot": (11, 4), "outcome": (2, 4)}
 FILLS = {
-    "▲": {"outcome": "▲", "cot": "◭", "acot": "△"},
-    "■": {"outcome": "■", "cot": "◧", "acot": "□"},
-    "●": {"outcome": "●", "cot": "◐", "acot": "○"},
+    "▲": {"outcome": "▲", "cot": "◭", "icot": "◮", "acot": "△"},
+    "■": {"outcome": "■", "cot": "◧", "icot": "◨", "acot": "□"},
+    "●": {"outcome": "●", "cot": "◐", "icot": "◑", "acot": "○"},
 }
-SAMPLES = {"acot": "━━", "cot": "╍╍", "outcome": "┄┄"}
+SAMPLES = {"acot": "━━", "cot": "╍╍", "icot": "╌╌", "outcome": "┄┄"}
 
 
 FLOOR = "the coverage floor: a table of transitions would do"
@@ -55,6 +55,11 @@ class Curve:
     def x(self, point: Point, axis: str) -> float:
         return float(point.m or 0) if axis == "m" else float(point.L)
 
+    def axis_name(self, axis: str) -> str:
+        """What an axis is called: of a program as its spec calls it."""
+        first = self.points[0].series if self.points else None
+        return axis if first is None or axis == "n" else first.z if axis == "m" else first.x
+
 
 def axis_of(points: Sequence[Point]) -> str:
     """The axis along which the joint task varies, L before m; where it does not, the single lengths n."""
@@ -65,19 +70,19 @@ def axis_of(points: Sequence[Point]) -> str:
     return "L"
 
 
-def at(point: Point, x: str) -> int | None:
+def at(point: Point, x: str) -> float | None:
     """Where a point stands on the axis."""
     return point.m if x == "m" else point.L
 
 
-def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, int | None], list[Point]]:
+def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, float | None], list[Point]]:
     """Points that belong on one line: of one series, and with one value of the axis that is not drawn.
 
     Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none,
     the lengths).
     """
     found = [p for p in points if (p.series.distribution == "fixed") == (x == "n")] or list(points)
-    groups: dict[tuple[Series, int | None], list[Point]] = {}
+    groups: dict[tuple[Series, float | None], list[Point]] = {}
     for p in found:
         if at(p, x) is not None:
             groups.setdefault((p.series, p.L if x == "m" else p.m), []).append(p)
@@ -119,11 +124,13 @@ def scaling_lines(
     return lines
 
 
-def _markers(keys: Sequence[tuple[Series, int | None]], ascii: bool) -> dict[tuple[Series, int | None], str]:
+def _markers(
+    keys: Sequence[tuple[Series, float | None]], ascii: bool
+) -> dict[tuple[Series, float | None], str]:
     """One marker per line, those of one model alike."""
     if ascii:
         return {key: _ASCII[i % len(_ASCII)] for i, key in enumerate(keys)}
-    out: dict[tuple[Series, int | None], str] = {}
+    out: dict[tuple[Series, float | None], str] = {}
     spare = iter(_SPARE * (len(keys) // len(_SPARE) + 1))
     for key in keys:
         own = MARKERS.get(key[0].model.split(" ")[0], "")
@@ -132,8 +139,8 @@ def _markers(keys: Sequence[tuple[Series, int | None]], ascii: bool) -> dict[tup
 
 
 def _plot(
-    groups: dict[tuple[Series, int | None], list[Point]],
-    markers: dict[tuple[Series, int | None], str],
+    groups: dict[tuple[Series, float | None], list[Point]],
+    markers: dict[tuple[Series, float | None], str],
     x: str,
     width: int,
     height: int,
@@ -176,7 +183,7 @@ def _plot(
 
 
 def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
-    groups: dict[tuple[Any, int | None], list[Point]] = {}
+    groups: dict[tuple[Any, float | None], list[Point]] = {}
     several = {
         "L": len({p.m for p in found}) > 1,
         "n": len({p.m for p in found}) > 1,
@@ -189,7 +196,8 @@ def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple
     out = []
     for (series, other), members in groups.items():
         members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
-        tail = f" {'L' if axis == 'm' else 'm'}={other}" if several[axis] and other is not None else ""
+        which = series.x if axis == "m" else series.z
+        tail = f" {which}={other:g}" if several[axis] and other is not None else ""
         kind = kinds.get(series.model, series.model.split(" ")[0])
         label = series.label.removesuffix(" fixed") if axis == "n" else series.label
         out.append(

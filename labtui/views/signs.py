@@ -50,7 +50,7 @@ _VALUES = (
     ("~", "", "reckoned, not measured"),
     ("≤ ≥", "", "a bound: searches of the sum still run"),
     (">", "warn", "N* lies beyond N_max"),
-    ("[…]", "", "90 % interval"),
+    ("[…]", "", "90 % interval, or what brackets leave open"),
     ("!", "warn", "failed again with more data"),
 )
 _MODELS = (
@@ -94,7 +94,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "scaling": (
         *_MODELS,
-        ("▲◭△", "", "formats: outcome, cot, acot"),
+        ("▲◭◮△", "", "formats: outcome, cot, icot, acot"),
         ("┃", "", "what the bracket leaves open"),
         ("↑", "", "N* beyond N_max"),
         ("┄", "", "the fitted law"),
@@ -102,6 +102,12 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "trials": _OUTCOMES,
     "events": (("•", "mark", "new since your last visit"), *_STATES),
     "compare": (*_VERDICTS, *_MODELS),
+    "paper": (
+        ("✓", "ok", "confirmed; a comparison that holds"),
+        ("✗", "bad", "contradicted; one that does not"),
+        ("?", "warn", "open; undecided by its 90 % intervals"),
+        ("·", "dim", "not measured"),
+    ),
     "new": (),
 }
 """What the signs of each screen say: (sign, style, meaning)."""

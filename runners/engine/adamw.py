@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import cos, pi
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from runners.engine.adam import BETA1, BETA2, EPS, Adam
 from runners.spec import Training
 
+TABLES = ("embedding", "wte", "wpe")
+"""How models call their tables of tokens and positions."""
 FINEST = 1 << 20
 """Values of the learning rate over a training at most; more steps share them."""
 
@@ -21,10 +23,19 @@ def optimiser(
     rates: Sequence[float],
     mean: Tensor | None = None,
     square: Tensor | None = None,
+    *,
+    names: Mapping[str, tuple[slice, tuple[int, ...]]],
 ) -> Adam | AdamW:
-    """What a training asks for; plain Adam where it asks for nothing more."""
+    """What a training asks for; plain Adam where it asks for nothing more.
+
+    Args:
+        names: where each parameter of the model lies in a row.
+    """
     plain = Adam(params, rates, mean, square)
-    return plain if training.plain_adam else AdamW(training, plain, rates)
+    if training.plain_adam:
+        return plain
+    spared = [] if training.decay_embeddings else [at for name, (at, _) in names.items() if name in TABLES]
+    return AdamW(training, plain, rates, spared)
 
 
 def rate_share(training: Training, step: float) -> float:
@@ -45,15 +56,23 @@ class AdamW:
     Args:
         adam: holds parameters, gradient and moments.
         rates: one learning rate per row.
+        spared: parts of a row that do not decay.
     """
 
-    def __init__(self, training: Training, adam: Adam, rates: Sequence[float]) -> None:
+    def __init__(
+        self, training: Training, adam: Adam, rates: Sequence[float], spared: Sequence[slice] = ()
+    ) -> None:
         self._adam = adam
         self.params, self.grad, self.mean, self.square = adam.params, adam.grad, adam.mean, adam.square
         self.steps = adam.steps
         self._clip, self._decay = training.clip, training.weight_decay
         self._budget, self._places = training.steps, min(training.steps, FINEST)
         device = self.params.device
+        self._decaying: Tensor | None = None
+        if spared:
+            self._decaying = torch.ones(self.params.shape[1], device=device)
+            for part in spared:
+                self._decaying[part] = 0.0
         self._rates = torch.tensor(list(rates), dtype=torch.float32, device=device)
         self._now = self._rates.clone()
         self._table: Tensor | None = None
@@ -77,7 +96,8 @@ class AdamW:
             place = torch.div((self.steps + 1).long() * self._places, self._budget, rounding_mode="floor")
             torch.mul(self._rates, self._table.index_select(0, place), out=self._now)
         if self._decay:
-            self.params.mul_((1 - self._now * self._decay).unsqueeze(1))
+            share = (self._now * self._decay).unsqueeze(1)
+            self.params.mul_(1 - (share if self._decaying is None else share * self._decaying))
         if self._table is None:
             self._adam.step()
             return

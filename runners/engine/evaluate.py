@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from runners.engine.device import is_out_of_memory
+from runners.engine.types import ByPosition
+from runners.interrupt import check_interrupt
 from runners.models import StackedModel
 from runners.spec import Job
-from runners.tasks import Vocabulary, generalisation_batch
+from runners.tasks import Generalisation, Vocabulary, generalisation_batch
 
 PART = 256
 """Sequences of a member that are evaluated at once;
@@ -137,25 +139,62 @@ def rescaled_accuracy(job: Job, model: StackedModel, params: Tensor, seed: int) 
             With cot the 2L states are generated greedily.
     """
     test = generalisation_batch(job, seed, params.device)
+    return test.rescaled(float(_right(job, model, params, test)[-1]) / len(test.final))
+
+
+def accuracy_by_position(job: Job, model: StackedModel, params: Tensor, seed: int) -> ByPosition:
+    """The same at each position of the further lengths that the job names.
+
+    Only the longest is run where what is told at a position rests on what was read up to there: then its
+    positions are those of every shorter length too. With cot each length is run.
+    """
+    lengths = sorted(set(job.generalisation_lengths))
+    out = []
+    for length in lengths if job.format == "cot" else lengths[-1:]:
+        test = generalisation_batch(job, seed, params.device, length=length)
+        right = _right(job, model, params, test).tolist()
+        out.append((length, tuple(test.rescaled(x / len(test.final)) for x in right)))
+    return tuple(out)
+
+
+def _right(job: Job, model: StackedModel, params: Tensor, test: Generalisation) -> Tensor:
+    """int64 [n]: how many sequences have the right state at each position."""
     rows = params.unsqueeze(0)
-    right = at = 0
-    part = TESTED_AT_ONCE
+    right = torch.zeros(test.length, dtype=torch.int64)
+    at, part = 0, TESTED_AT_ONCE
     while at < len(test.final):
-        tokens, final = test.tokens[at : at + part], test.final[at : at + part]
+        tokens, states = test.tokens[at : at + part], test.states[at : at + part]
         try:
-            right += int((_final(job, model, rows, tokens, test.length) == final).sum())
+            right += (_decoded(job, model, rows, tokens, test.length) == states).sum(0).cpu()
         except (MemoryError, RuntimeError) as error:
             if part == 1 or not is_out_of_memory(error, str(params.device)):
                 raise
             part = max(1, part // 4)
             continue
-        at += len(final)
-    return test.rescaled(right / len(test.final))
+        at += len(states)
+    return right
 
 
-def _final(job: Job, model: StackedModel, params: Tensor, tokens: Tensor, length: int) -> Tensor:
-    if job.format != "cot":
-        return model.logits(params, tokens.unsqueeze(0))[0, :, -1].argmax(-1)
+def _decoded(job: Job, model: StackedModel, params: Tensor, tokens: Tensor, length: int) -> Tensor:
+    """int64 [B, n]: the state at each position, as the model has it."""
     vocabulary = Vocabulary.of(job)
-    ids = torch.arange(vocabulary.n_outputs, device=tokens.device) + vocabulary.state_offset
-    return model.generate(params, tokens.unsqueeze(0), length, ids)[0, :, -1]
+    feed = vocabulary.feed.to(tokens.device)
+    if job.format == "cot":
+        found = model.generate(params, tokens.unsqueeze(0), length, feed)[0]
+    elif job.format == "icot":
+        found = _in_turn(model, params, tokens, feed)
+    else:
+        found = model.logits(params, tokens.unsqueeze(0))[0].argmax(-1)
+    return found - vocabulary.label_offset
+
+
+def _in_turn(model: StackedModel, params: Tensor, x: Tensor, feed: Tensor) -> Tensor:
+    """int64 [B, n]: the classes of greedy decoding where each token of x [B, n] is followed by what was
+    decoded."""
+    read, made = x[:, :1], []
+    for i in range(x.shape[1]):
+        check_interrupt()
+        made.append(model.logits(params, read.unsqueeze(0))[0, :, -1].argmax(-1))
+        if i + 1 < x.shape[1]:
+            read = torch.cat([read, feed[made[-1]].unsqueeze(1), x[:, i + 1 : i + 2]], 1)
+    return torch.stack(made, 1)

@@ -165,7 +165,14 @@ class FusedBatch:
         job, device = shape.job, shape.device
         self.slots, self.live = list(rows.slots), list(rows.live)
         self.steps, self.marks = list(rows.steps), list(rows.marks)
-        self.adam = optimiser(job.training, rows.params, [m.lr for m in members], rows.mean, rows.square)
+        self.adam = optimiser(
+            job.training,
+            rows.params,
+            [m.lr for m in members],
+            rows.mean,
+            rows.square,
+            names=shape.model.names,
+        )
         self.adam.steps.copy_(torch.tensor(rows.steps, dtype=torch.float32))
         self.loss, self.best = rows.loss, rows.best
         supply = supply or Supply.of(shape, members, rows.steps, batch)

@@ -15,7 +15,7 @@ from runners.engine.calibrate import calibrate
 from runners.engine.checkpoint import Saved, Saver, Snapshot, identity, latest, snapshot
 from runners.engine.cuda_graphs import CaptureRefusedError
 from runners.engine.device import is_gpu, is_out_of_memory, release, set_up, total_bytes
-from runners.engine.evaluate import rescaled_accuracy
+from runners.engine.evaluate import accuracy_by_position, rescaled_accuracy
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.schedule import Schedule
 from runners.engine.trials import Point, Trial, Trials, evaluated
@@ -278,9 +278,10 @@ class Trainer:
         fused.wait()
         try:
             with self._listener, torch.cuda.stream(fused.stream):
-                trial.generalisation = rescaled_accuracy(
-                    self.job, fused.shape.model, fused.best[row], trial.member.seed
-                )
+                asked = self.job, fused.shape.model, fused.best[row], trial.member.seed
+                trial.generalisation = rescaled_accuracy(*asked)
+                if self.job.generalisation_lengths:
+                    trial.by_position = accuracy_by_position(*asked)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error, self.device):
                 raise

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.engine.types import Ended, Evaluated, Member
+from runners.engine.types import ByPosition, Ended, Evaluated, Member
 from runners.verdict import Outcome, trial_outcome
 
 CURVE_POINTS = 64
@@ -35,6 +35,7 @@ class Trial:
     best_step: int = 0
     last_loss: float = math.nan
     generalisation: float | None = None
+    by_position: ByPosition = ()
     curve: list[Point] = field(default_factory=list)
     evaluations: int = 0
 
@@ -150,7 +151,9 @@ class Trials:
         t = self.all[i]
         if t.outcome is None:
             raise ValueError(f"trial {i} is not over")
-        return Ended(i, t.outcome, t.steps, t.best_loss, t.best_step, t.last_loss, t.generalisation)
+        return Ended(
+            i, t.outcome, t.steps, t.best_loss, t.best_step, t.last_loss, t.generalisation, t.by_position
+        )
 
     def history(self) -> list[Evaluated]:
         """The kept curve points as evaluations, in order of step."""
@@ -170,6 +173,7 @@ class Trials:
                 "best_step": t.best_step,
                 "last_loss": _text(t.last_loss),
                 "generalisation": t.generalisation,
+                "by_position": t.by_position,
                 "evaluations": t.evaluations,
                 "curve": [[p.step, _text(p.train), _text(p.validation), p.exact] for p in t.curve],
             }
@@ -195,6 +199,7 @@ def _loaded(member: Member, budget: int, d: dict[str, Any]) -> Trial:
         best_step=int(d["best_step"]),
         last_loss=float(d["last_loss"]),
         generalisation=None if d["generalisation"] is None else float(d["generalisation"]),
+        by_position=tuple((int(n), tuple(map(float, a))) for n, a in d.get("by_position", ())),
         evaluations=int(d["evaluations"]),
         curve=[Point(int(s), float(t), float(v), bool(e)) for s, t, v, e in d["curve"]],
     )

@@ -28,6 +28,8 @@ def shape_key(job: Job) -> str:
     data["training"] = job.training.without_later(data["training"])
     if job.search.criterion != "loss" or job.search.fresh is not None:
         data["judged"] = [job.search.criterion, job.search.fresh]
+    if job.generalisation_lengths:
+        data["tested"] = job.generalisation_lengths
     data["science_version"] = SCIENCE_VERSION
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -101,6 +103,10 @@ class Evaluated:
     such a value is an estimate for the curve and never the trial's best loss."""
 
 
+ByPosition = tuple[tuple[int, tuple[float, ...]], ...]
+"""(length, rescaled accuracy at each position) of sequences of some lengths."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """One trial is over."""
@@ -118,6 +124,8 @@ class Ended:
     """
     generalisation: float | None = None
     """Rescaled accuracy at twice the length, if asked for."""
+    by_position: ByPosition = ()
+    """Likewise at further lengths."""
 
 
 @dataclass(frozen=True)

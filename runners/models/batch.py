@@ -82,7 +82,7 @@ def frame(shape: Shape, tokens: Tensor, targets: Tensor | None) -> Frame:
     if shape.one_length:  # only a row that fills up the batch has nothing supervised at its end
         read = _time_first(tokens).masked_fill_(_time_first(targets[..., -1:] < 0).bool(), -1)
         return Frame(read, False, _time_first(targets[..., T - W :]), W)
-    if W == T:
+    if W == T and not shape.gaps:
         return Frame(_time_first(tokens.masked_fill(targets < 0, -1)), False, _time_first(targets), T)
     at = torch.arange(T, device=tokens.device)
     last = ((targets >= 0) * at).amax(-1, keepdim=True)

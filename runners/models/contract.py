@@ -68,7 +68,7 @@ class StackedModel(Protocol):
             params: [E, P].
             tokens: [E or 1, B, T] of any integer dtype; 1: all members read the same.
             targets: the same shape; -1 where nothing is supervised.
-                The supervised positions of a sequence are one run.
+                The supervised positions of a sequence are one run; with icot every second one of a run.
             grad: [E, P], overwritten with the gradient of each member's mean loss.
             dropout: None turns dropout off.
 

@@ -51,7 +51,7 @@ def build(job: Job, device: str | torch.device, *, n_inputs: int, n_outputs: int
         n_outputs=n_outputs,
         format=job.format,
         one_length=job.lengths.distribution == "fixed",
-        positions=2 * job.longest_input,
+        positions=2 * job.longest_input + (job.format == "icot"),
         half=job.training.precision == "bf16",
     )
     where = torch.device(device)

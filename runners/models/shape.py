@@ -19,10 +19,15 @@ class Shape:
     one_length: bool
     """All sequences of a batch have the same length, so there is no padding."""
     positions: int
-    """Size of a position table: twice the longest input of the job."""
+    """Size of a position table: the longest input of the job at twice its length."""
     half: bool = False
     """bf16: the operands of the training step's matrix products are bfloat16."""
 
     def window(self, T: int) -> int:
         """The most positions of one sequence that can be supervised in an input of T positions."""
-        return {"outcome": 1, "cot": (T + 1) // 2, "acot": T}[self.format]
+        return {"outcome": 1, "cot": (T + 1) // 2}.get(self.format, T)
+
+    @property
+    def gaps(self) -> bool:
+        """Positions that are read and not supervised stand between supervised ones."""
+        return self.format == "icot"

@@ -72,8 +72,8 @@ def _point(assignment: Assignment, point: m.Point, now: float) -> None:
     probe, trial = found
     assignment.trained = True
     trial.step, trial.train, trial.validation = point.step, point.train, point.validation
-    trial.curve.add(point.step, point.train, point.validation)
-    if math.isfinite(point.validation) and point.validation < trial.best:
+    trial.curve.add(point.step, point.train, point.validation, point.exact)
+    if point.exact and math.isfinite(point.validation) and point.validation < trial.best:
         trial.best, trial.best_step = point.validation, point.step
     trial.changed = probe.changed = True
     if trial.heard is None:

@@ -323,7 +323,9 @@ def _end(state: SupervisorState, tx: Tx, probe: WorkItem, trial: Trial) -> None:
         last_loss=_finite(ended.last_loss),
         wall_s=trial.earlier_s + message.wall_s,
         generalisation=ended.generalisation,
-        curve=Curve(message.steps, message.train, message.validation) if message.steps else None,
+        curve=Curve(message.steps, message.train, message.validation, message.exact, ended.by_position)
+        if message.steps
+        else None,
     )
 
 

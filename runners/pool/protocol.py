@@ -141,6 +141,8 @@ class Point:
     step: Int
     train: float
     validation: float
+    exact: bool
+    """False: the validation loss is that of a first part of the set."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class TrialEnded:
     steps: tuple[Int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    exact: tuple[bool, ...]
     wall_s: float
     kind: Literal["TrialEnded"] = "TrialEnded"
 
@@ -401,8 +404,9 @@ def decode_up(line: bytes) -> Up:
         MessageError: it is not a message, or its lists do not fit together.
     """
     message = _read(_UP, line, "a message")
-    if isinstance(message, TrialEnded) and not len(message.steps) == len(message.train) == len(
-        message.validation
+    if (
+        isinstance(message, TrialEnded)
+        and len({len(c) for c in (message.steps, message.train, message.validation, message.exact)}) > 1
     ):
         raise MessageError("TrialEnded has lists of different lengths")
     return message

@@ -34,8 +34,10 @@ from store.files import replace as write_file
 
 POLL_S = 2.0
 """How long a call for news waits where there is none but beats."""
-GATHER_S = 0.25
-"""How long progress waits for company; an end, or what somebody waits for, goes at once."""
+GATHER_S = 1.0
+"""How long progress waits for company, for each call of Ray costs the driver processor time; an end, or what
+somebody waits for, goes at once.
+"""
 ORPHAN_S = 45.0
 """An actor whose driver has not asked for so long ends, its worker with it."""
 END_S = 20.0

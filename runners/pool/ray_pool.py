@@ -20,6 +20,7 @@ import resource
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -49,13 +50,16 @@ log = logging.getLogger("labtui")
 INSTALL = "Ray is not installed; install it with: pip install 'labtui[ray]'"
 WATCH_S = 0.5
 LOST_S = 15.0
-"""The cluster's head has not answered for so long: it is gone. Ray itself ends this process after 60 s."""
+"""The cluster's head has not answered for so long, and nobody listens at its port: it is gone."""
+HUNG_S = 40.0
+"""The same where somebody listens: it may be at its limit. Ray itself ends this process after 60 s."""
 KILL_S = 3.0
 """How long a node may take to end a worker, until its actor is given up."""
 SILENT_S = 8.0
 """A node none of whose workers has been heard for so long is told to be silent."""
 CONNECT_S = 5.0
 CLOSE_S = 3.0
+SHORT = 30
 OBJECT_STORE = 100 << 20
 """Bytes of shared memory of a cluster of our own: checkpoints pass through it."""
 
@@ -74,6 +78,9 @@ class _Node:
     facts: Facts | None = None
     devices: list[Device] = field(default_factory=list)
     messages: int = 0
+    waiting: deque[RayWorker] = field(default_factory=deque)
+    """Workers that are to be started."""
+    starting: int = 0
 
 
 @dataclass
@@ -123,6 +130,8 @@ class RayPool:
         self._counted = self._seen = time.monotonic()
         self._rates: dict[str, float] = {}
         self._closing = threading.Event()
+        self._listens = True
+        """Somebody does at the head's port, where it has been silent for a while."""
         self._done: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         remote = self._ray.remote
         self._facts = remote(num_cpus=0, max_retries=0)(ray_node.facts)
@@ -130,6 +139,7 @@ class RayPool:
         self._threads_of_ours = [
             threading.Thread(target=self._watch, daemon=True, name="ray nodes"),
             threading.Thread(target=self._take_in, daemon=True, name="ray answers"),
+            threading.Thread(target=self._knock, daemon=True, name="ray head"),
         ]
         for thread in self._threads_of_ours:
             thread.start()
@@ -137,7 +147,8 @@ class RayPool:
     # As the supervisor sees it
 
     def devices(self) -> list[Device]:
-        if (silent := time.monotonic() - self._seen) > LOST_S:
+        if self.lost:
+            silent = time.monotonic() - self._seen
             raise PoolLost(
                 f"the Ray cluster ({self.address}) has not answered for {silent:.0f} s: its head is gone; "
                 f"what was trained is kept, and goes on once a cluster is there"
@@ -164,13 +175,31 @@ class RayPool:
             node = self._named(device.node)
             if node is None or node.state != "active":
                 raise OSError(errno.ENODEV, f"{device.node} is not there")
-            actor = self._actors.get(slot)
-            if actor is None:
-                actor = self._actors[slot] = self._new_actor(slot, device, node)
             self._runs += 1
-            worker = RayWorker(self, actor, self._runs, slot, device, log, clock)
+            worker = RayWorker(self, node, self._runs, slot, device, log, clock)
             self._workers.append(worker)
+            node.waiting.append(worker)
+            self._let_in(node)
             return worker
+
+    def _let_in(self, node: _Node) -> None:
+        """Start workers that wait, as many at once as the node has cores: a start takes seconds of one."""
+        most = max(2, node.facts.cores if node.facts is not None else 0)
+        while node.waiting and node.starting < most and node.state == "active":
+            worker = node.waiting.popleft()
+            if worker.exit_code() is not None:
+                continue
+            actor = self._actors.get(worker.slot)
+            if actor is None:
+                actor = self._actors[worker.slot] = self._new_actor(worker.slot, worker.device, node)
+            node.starting += 1
+            worker.launch(actor.handle)
+
+    def started(self, node: _Node) -> None:
+        """A worker is ready, or will never be."""
+        with self._lock:
+            node.starting -= 1
+            self._let_in(node)
 
     def free(self, slot: str) -> None:
         with self._lock:
@@ -199,7 +228,7 @@ class RayPool:
     def close(self) -> None:
         self._closing.set()
         self._done.put(None)
-        lost = time.monotonic() - self._seen > LOST_S
+        lost = self.lost
         with self._lock:
             actors = list(self._actors.values())
             self._actors.clear()
@@ -220,13 +249,18 @@ class RayPool:
     @property
     def lost(self) -> bool:
         """The cluster is gone, and with it every orderly way to leave it."""
-        return time.monotonic() - self._seen > LOST_S
+        silent = time.monotonic() - self._seen
+        return silent > HUNG_S or (silent > LOST_S and not self._listens)
 
     # Joining
 
     def _connect(self, address: str) -> Any:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+        if address == "local" and "ray" not in sys.modules:  # it looks at these when it is imported
+            # Others on this machine reach the ports: only what knows the token is heard.
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         try:
             import ray
         except ImportError:
@@ -234,10 +268,9 @@ class RayPool:
         _room_for_files()
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": "labtui"}
         if address == "local":
-            self._folder = Path(tempfile.mkdtemp(prefix="labtui-ray-"))
-            # Others on this machine reach its ports: only what knows the token is heard.
-            os.environ["RAY_AUTH_MODE"] = "token"
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            # Its sockets have long names, and a socket's whole path holds 107 bytes.
+            room = None if len(tempfile.gettempdir()) < SHORT else "/tmp"  # noqa: S108 - a folder of our own in it
+            self._folder = Path(tempfile.mkdtemp(prefix="labtui-ray-", dir=room))
             options |= {
                 "num_cpus": self._slots or machine.cores(),
                 "include_dashboard": False,
@@ -251,6 +284,9 @@ class RayPool:
                 ray.init(address=address, **options)
         except Exception as error:
             why = " ".join(str(error).split())[:300]
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise ValueError(f"no Ray cluster can be started on this machine: {why}") from None
             raise ValueError(
                 f"no Ray cluster can be joined at {address!r}: {why}; expected one that `ray start` began, "
                 f"with the same Ray and Python, on this machine too; or --address local"
@@ -271,6 +307,17 @@ class RayPool:
                 rows = self._ray.nodes()
                 self._seen = time.monotonic()
                 self._done.put(partial(self._nodes_are, rows))
+
+    def _knock(self) -> None:
+        """Where the head is silent, ask whether anybody listens at its port."""
+        address = str(self._ray.get_runtime_context().gcs_address)
+        while not self._closing.wait(LOST_S / 5):
+            if time.monotonic() - self._seen > LOST_S / 2:
+                try:
+                    _reachable(address)
+                    self._listens = True
+                except ValueError:
+                    self._listens = False
 
     def _nodes_are(self, rows: list[dict[str, Any]]) -> None:
         with self._lock:
@@ -458,16 +505,19 @@ class RayWorker:
     """A worker on a node; see :class:`runners.pool.protocol.WorkerProcess`."""
 
     def __init__(
-        self, pool: RayPool, actor: _Actor, run: int, slot: str, device: Device, log: Path, clock: Clock
+        self, pool: RayPool, node: _Node, run: int, slot: str, device: Device, log: Path, clock: Clock
     ) -> None:
-        self.slot, self.node, self.handle = slot, actor.node, actor.handle
-        self.id = ProcessId(0, slot, f"ray/{actor.node.id}")
+        self.slot, self.node, self.device = slot, node, device
+        self.handle: Any = None
+        """Of its actor, once it was let in."""
+        self.id = ProcessId(0, slot, f"ray/{node.id}")
         self.ready: m.Ready | None = None
         self.rss, self.silent_s, self.pid = 0, 0.0, 0
         self.closed = self.quitting = self.holding = self.training = False
         self.asked_or_heard = time.monotonic()
         self._heard = clock()
-        self._pool, self._device, self._run, self._log, self._clock = pool, device, run, log, clock
+        self._pool, self._run, self._log, self._clock = pool, run, log, clock
+        self._starting = False
         self._lock = threading.RLock()
         self._arrived: deque[m.Up | m.MessageError] = deque()
         self._unheard: dict[int, tuple[bytes, ray_node.Files]] = {}
@@ -481,7 +531,11 @@ class RayWorker:
         self.up, self._wake = os.pipe()
         os.set_blocking(self.up, False)
         os.set_blocking(self._wake, False)
-        pool.when(self.handle.start.remote(run), self._began)
+
+    def launch(self, handle: Any) -> None:
+        """There is room on its node for its start."""
+        self.handle, self._starting = handle, True
+        self._pool.when(handle.start.remote(self._run), self._began)
 
     # As the supervisor sees it
 
@@ -525,7 +579,7 @@ class RayWorker:
             elif isinstance(message, m.Beat):
                 self.rss, self.silent_s = message.rss, message.silent_s
             elif isinstance(message, m.Planned):
-                message = replace(message, plan=replace(message.plan, device=self._device.id))
+                message = replace(message, plan=replace(message.plan, device=self.device.id))
             elif isinstance(message, m.Finished | m.Halted | m.Failed):
                 self.training = False
             yield message
@@ -534,12 +588,22 @@ class RayWorker:
 
     def quit(self) -> None:
         self.quitting = True
+        if self.handle is None:
+            self._end_unborn(0)
         self.send(m.Quit())
+
+    def _end_unborn(self, code: int) -> None:
+        with self._lock:
+            if self._code is None:
+                self._code = code
+                self._notify()
 
     def exit_code(self) -> int | None:
         return self._code
 
     def kill(self) -> None:
+        if self.handle is None:
+            self._end_unborn(-9)
         with self._lock:
             if self._code is None and self._killed_at is None:
                 self._killed_at = time.monotonic()
@@ -554,8 +618,9 @@ class RayWorker:
                 self._stopped = self.closed = True
                 os.close(self.up)
                 os.close(self._wake)
-        if unknown:
+        if unknown and self.handle is not None:
             self._pool.gave_up(self)
+        self._is_started()
         self._pool.forget(self)
 
     def tail(self, size: int = 2000) -> str:
@@ -569,6 +634,7 @@ class RayWorker:
             if self._code is None:
                 self._lost, self._code = why, -9
                 self._notify()
+        self._is_started()
 
     def overdue(self) -> None:
         """See to what should have happened by now."""
@@ -596,6 +662,11 @@ class RayWorker:
                 self._tell(number)
         self._ask()
 
+    def _is_started(self) -> None:
+        if self._starting:
+            self._starting = False
+            self._pool.started(self.node)
+
     def _ask(self) -> None:
         with contextlib.suppress(Exception):
             self._pool.when(self.handle.poll.remote(self._run, self._have), self._came)
@@ -607,6 +678,8 @@ class RayWorker:
         if batch.number > self._have:
             self._have = batch.number
             self._take(batch)
+        if any(isinstance(x, m.Ready) for x in self._arrived) or batch.code is not None:
+            self._is_started()
         with self._lock:
             for number in [n for n in self._unheard if n <= batch.heard]:
                 del self._unheard[number]
@@ -675,7 +748,7 @@ class RayWorker:
     @property
     def _there(self) -> str:
         """What the worker calls its device: it sees one card alone."""
-        return "cpu" if self._device.kind == "cpu" else "cuda:0"
+        return "cpu" if self.device.kind == "cpu" else "cuda:0"
 
     def _plan(self, plan: Plan | None, device: str) -> Plan | None:
         return None if plan is None else replace(plan, device=device)

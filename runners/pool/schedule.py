@@ -39,7 +39,7 @@ CUDA_PACK = 64
 PACK_AHEAD = 8
 """How far beyond the slots the queue is read for searches that could share a batch."""
 HINTS = 2
-AT_ONCE = 64
+AT_ONCE = 32
 """Free slots that one transaction gives work."""
 
 

@@ -250,6 +250,8 @@ def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[
     else:
         stop = "probe" if search.stop_rule == "first_success" else "never"
     generalise = run.job.generalisation and probe.candidate.n == run.job.n_max
+    if search.strategy == "adaptive":  # of all probes at N_max the first, whose seeds the spec alone says
+        generalise = generalise and run.job.grid.seeds[0] in (probe.candidate.seeds or ())
     if generalise:  # what is tested at twice the length must depend on the spec alone, so nothing ends early
         stop = "never"
     return tuple(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 COMMANDS_S = 0.2
 PROGRESS_S = 0.4
-FLUSH_S = 0.3
+FLUSH_S = 0.2
 """How long verbs wait for what a thousand slots have told, until the next turn."""
 CURVES_S = 1.5
 HEARTBEAT_S = 2.0

@@ -314,10 +314,9 @@ class _Report:
             now = time.monotonic()
             for index, member in enumerate(event.members):
                 self._began[member] = self._began[member] or now
-                self._curves[member].add(event.step, event.train[index], event.validation[index])
-                self._points[member] = m.Point(
-                    member, event.step, event.train[index], event.validation[index]
-                )
+                losses = event.train[index], event.validation[index], event.exact[index]
+                self._curves[member].add(event.step, *losses)
+                self._points[member] = m.Point(member, event.step, *losses)
             if now - self._sent >= PROGRESS_S:
                 self.flush()
         elif isinstance(event, Ended):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from runners.pool import protocol as m
 from runners.pool.state import SupervisorState, log
-from store.errors import LabError, Moved, NoRoom
+from store.errors import LabError, Moved, NoRoom, Overwritten
 
 BUSY_S = 0.1
 NO_ROOM_S = 1.0
@@ -43,7 +43,7 @@ class WriteRetry:
         """A turn was refused.
 
         Raises:
-            Moved: the file has not come back to its place for ``missing_s``.
+            Moved: the file has not come back to its place for ``missing_s``, or was overwritten.
         """
         now = self.state.clock()
         if not self.why:
@@ -52,7 +52,8 @@ class WriteRetry:
         self.why = str(error)
         gone = now - self._since
         self.rest(NO_ROOM_S if isinstance(error, NoRoom) else BUSY_S)
-        if isinstance(error, Moved) and gone > self.state.options.missing_s:
+        limit = 0.0 if isinstance(error, Overwritten) else self.state.options.missing_s
+        if isinstance(error, Moved) and gone >= limit:
             raise error
         if isinstance(error, NoRoom | Moved):
             self._hold(True)

@@ -16,10 +16,13 @@ from runners.verdict import Evidence, Status, best_loss, bracket, collect, order
 
 def ladder(job: Job) -> tuple[int, ...]:
     """The N that are measured, largest first; rungs above N_max are measured at N_max; none given: N_max
-    halved to 1.
+    halved to 1. Length generalisation is measured at N_max, which is then a rung, with the last seeds.
     """
     rungs = job.search.ladder or tuple(job.n_max >> i for i in range(job.n_max.bit_length()))
-    return tuple(sorted({min(n, job.n_max) for n in rungs}, reverse=True))[: job.search.candidates]
+    found = sorted({min(n, job.n_max) for n in rungs}, reverse=True)
+    if job.generalisation and job.n_max not in found:
+        return (*found[: max(1, job.search.candidates - 1)], job.n_max)
+    return tuple(found[: job.search.candidates])
 
 
 def open_rungs(

@@ -13,19 +13,22 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from runners.spec.base import Spec
-from runners.spec.model import Model
+from runners.spec.model import Model, Transformer
 from runners.spec.program import OWN, Axes, Name, Program, Value, shown
 from runners.spec.space import LengthShare, shares
 from runners.spec.task import Automaton, Task
 from runners.spec.version import SCIENCE_VERSION
 
-Format = Literal["outcome", "cot", "acot"]
+Format = Literal["outcome", "cot", "acot", "icot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
 MAX_LENGTH = 10_000
 SCHEDULED = 1 << 24
 """Steps that a schedule can count: a trial's are kept as a float32."""
 COARSE_TRAINING, COARSE_N_MAX = 20, 10
 """Below these a bracket of one sequence is no certainty: the result is flagged ``coarse``."""
+
+
+TestedLengths = Annotated[tuple[Annotated[int, Field(ge=2, le=4096)], ...], Field(max_length=64)]
 
 
 class Lengths(Spec):
@@ -116,7 +119,7 @@ class Training(Spec):
     """One trial's budget and batches."""
 
     LATER: ClassVar[tuple[str, ...]] = (
-        "threads", "weight_decay", "clip", "schedule", "warmup", "final_rate",
+        "threads", "weight_decay", "decay_embeddings", "clip", "schedule", "warmup", "final_rate",
     )  # fmt: skip
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 64
@@ -135,6 +138,8 @@ class Training(Spec):
     ``OMP_NUM_THREADS``, else 1)."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
     """AdamW: before each update every parameter is shortened by the learning rate times this."""
+    decay_embeddings: bool = True
+    """Whether that holds for the tables of tokens and positions too."""
     clip: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """A trial's gradient is shortened to this norm where it is longer; None: never."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -150,6 +155,8 @@ class Training(Spec):
             raise ValueError(
                 f"steps is {self.steps}; expected at most {SCHEDULED} with a schedule or warm-up"
             )
+        if not self.decay_embeddings and not self.weight_decay:
+            raise ValueError("decay_embeddings is false; expected weight_decay with it")
         if self.final_rate and self.schedule == "constant":
             raise ValueError("final_rate is set; expected schedule = 'cosine' with it")
         return self
@@ -227,6 +234,8 @@ class Job(Spec):
     chaotic, so elsewhere a verdict near eps may turn.
     """
 
+    LATER: ClassVar[tuple[str, ...]] = ("generalisation_lengths",)
+
     task: Task
     """The task; ``m = 3`` in its place means addition modulo 3."""
     format: Format
@@ -243,6 +252,9 @@ class Job(Spec):
     """How N is searched."""
     generalisation: bool = False
     """At N_max also test at twice the length (docs/science.md, Length generalisation)."""
+    generalisation_lengths: TestedLengths = ()
+    """With ``generalisation``: further lengths at which the trials at N_max are tested, with the accuracy at
+    every position."""
 
     @model_validator(mode="after")
     def _check(self) -> Job:
@@ -254,9 +266,21 @@ class Job(Spec):
             unfilled = set(self.program.placeholders) - {*OWN, *self.task.values, *self.grid.axes}
             if unfilled:
                 raise ValueError(f"model wants {{{min(unfilled)}}} filled; expected an axis of that name")
+        if self.generalisation_lengths:
+            self._check_lengths(max(self.generalisation_lengths))
         if self.task.kind not in ("plugin", "axes"):
             _ = self.shares
         return self
+
+    def _check_lengths(self, longest: int) -> None:
+        if not self.generalisation:
+            raise ValueError("generalisation_lengths is set; expected generalisation = true with it")
+        table = isinstance(self.model, Transformer) and self.model.position == "learned"
+        if table and longest > 2 * self.lengths.length:
+            raise ValueError(
+                f"generalisation_lengths has {longest}; expected at most {2 * self.lengths.length} = 2L with "
+                f"learned positions, of which there are no more"
+            )
 
     @property
     def program(self) -> Program | None:
@@ -320,11 +344,11 @@ class Job(Spec):
 
     @property
     def longest_input(self) -> int:
-        """Positions of the longest input: n, or 2n + 1 with ``cot`` (tokens, separator,
-        states but the last: 2n).
+        """Positions of the longest input: n; 2n with ``cot`` (tokens, separator, states but the last);
+        2n - 1 with ``icot`` (tokens and states but the last, in turn).
         """
         n = self.lengths.length
-        return 2 * n if self.format == "cot" else n
+        return {"cot": 2 * n, "icot": 2 * n - 1}.get(self.format, n)
 
     def canonical(self) -> str:
         """The JSON text that is hashed: every default resolved, keys sorted, no whitespace,
@@ -339,6 +363,7 @@ class Job(Spec):
         if self.program is not None:
             data["model"] = self.program.defining(data["model"])
             del data["format"], data["lengths"], data["training"], data["generalisation"]
+            data.pop("generalisation_lengths", None)
             del data["search"]["eps"]
         elif self.search.criterion == "accuracy":
             del data["search"]["eps"]

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,8 +71,10 @@ def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
     path = Path(name_or_path)
     if not path.exists():
         known = ", ".join(presets())
+        near = get_close_matches(name_or_path, presets(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise SpecError(
-            f"no preset and no file is called {name_or_path!r}; expected a TOML file or one of: {known}"
+            f"no preset and no file is called {name_or_path!r}; expected a TOML file or one of: {known}{hint}"
         )
     return _read_file(path), str(path), path.parent
 

@@ -30,7 +30,7 @@ class Transformer(Spec):
 
     EQUATION: ClassVar[str] = "x + attention(norm x), x + MLP(norm x), causal"
     SOURCE: ClassVar[str] = "Radford et al. 2019; Su et al. 2021; Press et al. 2022"
-    LATER: ClassVar[tuple[str, ...]] = ("position", "loops")
+    LATER: ClassVar[tuple[str, ...]] = ("position", "loops", "head")
 
     kind: Literal["transformer"] = "transformer"
     layers: Annotated[int, Field(ge=1, le=96)] = 6
@@ -51,6 +51,9 @@ class Transformer(Spec):
     """
     loops: Annotated[int, Field(ge=1, le=64)] = 1
     """How often the stack of blocks is applied, with the same weights."""
+    head: Literal["states", "tokens"] = "states"
+    """The classes that it chooses from: the states, or every input id (tokens, separator, states), as in a
+    language model."""
 
     @model_validator(mode="after")
     def _check(self) -> Transformer:
@@ -76,7 +79,8 @@ class Transformer(Spec):
     def label(self) -> str:
         position = "" if self.position == "learned" else f" {self.position}"
         loops = "" if self.loops == 1 else f" loops {self.loops}"
-        return f"transformer {self.layers}x{self.d}{position}{loops}"
+        head = "" if self.head == "states" else " head tokens"
+        return f"transformer {self.layers}x{self.d}{position}{loops}{head}"
 
 
 class LSTM(Spec):

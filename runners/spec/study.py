@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from runners.spec.base import Spec
-from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
+from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, TestedLengths, Training
 from runners.spec.model import Model
 from runners.spec.program import Axes, Name, Value, shown
 from runners.spec.task import Task
@@ -55,8 +55,8 @@ class Sweep(Spec):
     model: Annotated[tuple[Model, ...], Field(min_length=1)]
     """One model or several, as tables or as names of ``[models.NAME]`` tables."""
     format: Annotated[tuple[Format, ...], Field(min_length=1)]
-    """What is supervised: the final state, the states after a separator (cot),
-    or the state at each token (acot).
+    """What is supervised: the final state, the states after a separator (cot), the state at each token
+    (acot), or that with the states read in between (icot).
     """
     L: Annotated[tuple[Length, ...], Field(min_length=1)]
     """The longest input, in tokens."""
@@ -76,6 +76,9 @@ class Sweep(Spec):
     """Sections that replace the above for the joint job."""
     generalisation: bool = False
     """Test the joint job at 2L."""
+    generalisation_lengths: TestedLengths = ()
+    """With ``generalisation``: further lengths at which the joint job is tested, with the accuracy at every
+    position."""
     sharing: Sharing | None = None
     """Of a program: what its cells' kappa is over; None: N* alone."""
 
@@ -213,6 +216,7 @@ def _cells(sweep: Sweep) -> Iterator[Cell]:
             training=sweep.joint.training or sweep.training,
             search=sweep.joint.search or sweep.search,
             generalisation=sweep.generalisation,
+            generalisation_lengths=sweep.generalisation_lengths,
         )
         parts: tuple[Part, ...] = ()
         if sweep.measure == "kappa" and distribution != "fixed":

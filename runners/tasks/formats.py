@@ -1,4 +1,4 @@
-"""What is read and what is supervised: outcome, cot, acot (docs/science.md, Formats)."""
+"""What is read and what is supervised: outcome, cot, acot, icot (docs/science.md, Formats)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Batch(NamedTuple):
 class Vocabulary:
     """Input ids: the tokens 0..K-1; in cot also a separator, K, and the states.
 
-    The head has one logit per state.
+    The head has one logit per state; of a transformer with ``head = "tokens"`` one
+    per id.
     """
 
     n_inputs: int
@@ -40,20 +41,30 @@ class Vocabulary:
     separator: int | None
     """Input id between the tokens and the states (cot only)."""
     state_offset: int
-    """The state s as an input has the id ``state_offset + s`` (cot):
-    0 where the states are the tokens, else K + 1.
+    """The state s as an input has the id ``state_offset + s`` (cot, icot):
+    0 where the states are the tokens, else behind the tokens and the separator.
     """
+    label_offset: int = 0
+    """The state s is the class ``label_offset + s`` of the head: 0 where the head has the states alone."""
+
+    @property
+    def feed(self) -> torch.Tensor:
+        """int64 [n_outputs]: the input id of each class of the head."""
+        return torch.arange(self.n_outputs) + (self.state_offset - self.label_offset)
 
     @classmethod
     def of(cls, job: Job) -> Vocabulary:
         """The ids of a job: they depend on its task and format only."""
         table = TransitionTable.of(job.task)
         tokens, states = table.n_tokens, table.n_labels
-        if job.format != "cot":
-            return cls(tokens, states, None, 0)
-        return cls(
-            tokens + 1 + (0 if table.shared else states), states, tokens, 0 if table.shared else tokens + 1
-        )
+        separator = tokens if job.format == "cot" else None
+        before = tokens + (separator is not None)
+        offset = 0 if table.shared else before
+        n_ids = before + (0 if table.shared else states)
+        n_inputs = n_ids if job.format in ("cot", "icot") else tokens
+        if getattr(job.model, "head", "states") == "tokens":
+            return cls(n_inputs, n_ids, separator, offset, offset)
+        return cls(n_inputs, states, separator, offset if n_inputs == n_ids else 0)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,10 +107,19 @@ class Formatter:
         states = self.states(x)
         rows, n = x.shape[0], lengths[:, None]
         place = torch.arange(self.length, device=x.device)
+        label = states + self.vocabulary.label_offset
         if self.format == "acot":
-            return x.long(), torch.where(place < n, states, IGNORE)
+            return x.long(), torch.where(place < n, label, IGNORE)
         if self.format == "outcome":
-            return x.long(), torch.where(place == n - 1, states, IGNORE)
+            return x.long(), torch.where(place == n - 1, label, IGNORE)
+        if self.format == "icot":  # x_1 s_1 x_2 s_2 .. x_n; s_i is the target at x_i
+            tokens = torch.zeros(rows, self.positions, dtype=torch.int64, device=x.device)
+            targets = torch.full((rows, self.positions), IGNORE, dtype=torch.int64, device=x.device)
+            tokens[:, ::2] = x
+            read = torch.where(place < n - 1, states + self.vocabulary.state_offset, 0)
+            tokens[:, 1::2] = read[:, :-1]
+            targets[:, ::2] = torch.where(place < n, label, IGNORE)
+            return tokens, targets
         # cot: x_1..x_n, the separator, s_1..s_{n-1}; s_1 is the target at the separator,
         # s_n at the last position
         tokens = torch.zeros(rows, self.positions, dtype=torch.int64, device=x.device)
@@ -112,7 +132,7 @@ class Formatter:
         behind = position - n
         states_due = states.gather(1, behind.clamp(0, self.length - 1))
         supervised = (behind >= 0) & (behind < n)
-        targets = torch.where(supervised, states_due, IGNORE)
-        ids = self.vocabulary.state_offset + targets[:, :-1]
+        targets = torch.where(supervised, states_due + self.vocabulary.label_offset, IGNORE)
+        ids = self.vocabulary.state_offset + states_due[:, :-1]
         tokens[:, 1:] = torch.where(supervised[:, :-1] & (behind[:, 1:] < n), ids, tokens[:, 1:])
         return tokens, targets

@@ -37,13 +37,17 @@ class Generalisation(NamedTuple):
 
 
 def generalisation_batch(
-    job: Job, seed: int, device: str | torch.device = "cpu", count: int = SEQUENCES
+    job: Job,
+    seed: int,
+    device: str | torch.device = "cpu",
+    count: int = SEQUENCES,
+    length: int | None = None,
 ) -> Generalisation:
-    """``count`` sequences of length 2L, every token uniform and independent,
-    from the seed's validation stream.
+    """``count`` sequences of ``length`` (None: 2L), every token uniform and independent, from the seed's
+    validation stream.
     """
     where = torch.device(device)
-    length = 2 * job.lengths.length
+    length = length or 2 * job.lengths.length
     counter = torch.arange(count * length, dtype=torch.int64, device=where).reshape(count, length)
     x = streams.below(streams.key(seed, streams.Stream.VALIDATION, _PART), counter, job.task.n_tokens)
     states = Formatter(job, where).states(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -93,6 +94,7 @@ class Lab:
         self.no_room: bool = opened.no_room
         self.outdated: bool = opened.schema < SCHEMA
         self._place, self._written = self._look()
+        self._wal = wal.identity(opened.paths.wal)
         self._origin = wal.marks(self._rows(wal.MARKS))
         self._kappa = KappaCells(self._rows)
         self._columns = {name: self._columns_of(name) for name in TABLES}
@@ -110,16 +112,18 @@ class Lab:
             or is not what was opened where that is all that is seen.
         """
         place, written = self._look()
-        if place != self._place:
+        there = wal.identity(self._opened.paths.wal)
+        if place != self._place or (self._wal and there and there != self._wal and not self._opened.still):
             raise NotALab(
                 f"{self.path} was moved or replaced; expected the file that was opened: open it again"
             )
+        self._wal = self._wal or there
         if written != self._written:
             if self._opened.still:
                 raise LabError(f"{self.path} has been written since it was opened; open it again")
             # the WAL was folded in, or another lab was copied over the file, which SQLite does not notice
             now = wal.origin(self._opened.paths)
-            if now and now != self._origin:
+            if (now and now != self._origin) or wal.foreign(self._opened.paths):
                 raise NotALab(
                     f"{self.path} was overwritten with another lab while it was open; open it again"
                 )
@@ -416,6 +420,21 @@ class Lab:
         return {d.integer(i): curve for i, blob in rows if (curve := curves.decode(blob)) is not None}
 
     # what happens
+
+    def accuracies(self) -> dict[int, tuple[float, ...]]:
+        """Job id -> accuracy at 2L of each seed tested at N_max: that of its trial with the lowest loss."""
+        rows = self._rows(
+            "SELECT trial.job_id, trial.seed, trial.best_loss, trial.generalisation FROM trial "
+            "JOIN job ON job.id = trial.job_id AND job.n_max = trial.n "
+            "WHERE trial.generalisation IS NOT NULL AND trial.best_loss IS NOT NULL ORDER BY trial.id"
+        )
+        best: dict[int, dict[int, tuple[float, float]]] = {}
+        for job_id, seed, loss, accuracy in rows:
+            found = d.maybe_real(loss), d.maybe_real(accuracy)
+            if found[0] is not None and found[1] is not None:
+                of_job, key = best.setdefault(d.integer(job_id), {}), d.integer(seed)
+                of_job[key] = min(of_job.get(key, (math.inf, 0.0)), (found[0], found[1]))
+        return {job_id: tuple(a for _, a in seeds.values()) for job_id, seeds in best.items()}
 
     def events(self, after: int = 0, job_id: int | None = None, limit: int = 200) -> list[EventRow]:
         """The newest ``limit`` events after an id, the newest last."""

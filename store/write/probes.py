@@ -577,7 +577,8 @@ def _generalisation(tx: Tx, job_id: int, n: int, trials: list[Any]) -> None:
     if tested:
         best = min(tested, key=lambda t: float(t.best_loss))
         tx.run(
-            "UPDATE job SET generalisation = :value WHERE id = :job AND n_max = :n",
+            "UPDATE job SET generalisation = :value "
+            "WHERE id = :job AND n_max = :n AND generalisation IS NULL",
             value=best.generalisation,
             job=job_id,
             n=n,

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from store import files, locks, wal
 from store.connect import require_schema, validate
-from store.errors import Fenced, LabError, Moved, NoRoom, ReadOnlyLab, from_sqlite, refusal
+from store.errors import Fenced, LabError, Moved, NoRoom, Overwritten, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_place
@@ -81,7 +81,7 @@ class Writer:
                 self._connection = connect(self.paths)
                 try:
                     require_schema(validate(self._connection, self.paths.lab), self.paths.lab)
-                    wal.note_owner(self.paths)
+                    wal.begin(self._connection, self.paths)
                     self._connection.execute("PRAGMA synchronous = FULL")
                     self._connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
                 except BaseException:
@@ -95,7 +95,8 @@ class Writer:
             raise
         self._engine = engine_on(self._connection)
         self._origin = wal.origin(self.paths)
-        self._seen = (0, 0)
+        self._seen = self._look()
+        self._progress = wal.progress(self.paths)
         self._places = {p: wal.identity(p) for p in (self.paths.lab, self.paths.wal, self.paths.write_lock)}
 
     def __enter__(self) -> Self:
@@ -132,8 +133,10 @@ class Writer:
                 with self._engine.begin() as connection:
                     tx = Tx(connection, now=self._clock(), epoch=self.epoch)
                     self._fence(tx)
+                    tx.run(wal.COUNT)
                     yield tx
                 self.epoch = tx.epoch
+                self._folded()
             except DBAPIError as error:
                 raise self._refused(unwrap(error, self.paths)) from None
             except sqlite3.Error as error:
@@ -165,6 +168,7 @@ class Writer:
         with self._lock.hold(self._timeout_s):
             self._require_place()
             self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+            self._folded()
 
     def close(self) -> None:
         """Close the connection; the last of all to close folds the WAL into the file,
@@ -186,27 +190,49 @@ class Writer:
 
     def _let_go(self) -> None:
         """Where another file lies in the lab's place, our WAL is not left beside it, nor folded into it."""
-        if wal.identity(self.paths.wal) != self._places[self.paths.wal]:
-            return
         there = wal.identity(self.paths.lab)
-        if there is not None and (there != self._places[self.paths.lab] or self._overwritten()):
+        same = there == self._places[self.paths.lab]
+        if there is None or (same and not self._overwritten()):
+            return
+        aside = self.paths.wal
+        if wal.identity(aside) == self._places[aside]:
             aside = wal.put_aside(self.paths)
-            if there == self._places[self.paths.lab]:
-                # SQLite folds it in when it closes, by its open descriptor: an empty one cannot be
-                files.copy_kept(aside, aside.with_suffix(".copy"))
-                os.truncate(aside, 0)
-                aside.with_suffix(".copy").replace(aside)
+        if same:
+            # SQLite folds it in when it closes, by its open descriptor, wherever somebody moved it to
+            mine = self._places[self.paths.wal]
+            for one in {aside, *wal.left_behind(self.paths)}:
+                if wal.identity(one) == mine:
+                    files.copy_kept(one, one.with_suffix(".copy"))
+                    os.truncate(one, 0)
+                    one.with_suffix(".copy").replace(one)
+
+    def _look(self) -> tuple[int, int]:
+        found = self.paths.lab.stat()
+        return found.st_mtime_ns, found.st_size
+
+    def _folded(self) -> None:
+        """Note that this process has written into the file itself, if it has."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen, self._progress = seen, wal.progress(self.paths)
+            wal.note_fold(self.paths, self._progress)
 
     def _overwritten(self) -> bool:
-        """Another lab was written into the very file (``cp`` over it)."""
-        found = self.paths.lab.stat()
-        seen = found.st_mtime_ns, found.st_size
+        """Another lab, or this one as it was earlier, was written into the very file (``cp`` over it).
+
+        Raises:
+            Moved: half of something is written yet.
+        """
+        seen = self._look()
         if seen == self._seen:
             return False
-        now = wal.origin(self.paths)
-        if now == self._origin:
-            self._seen = seen
-        return bool(self._origin and now) and now != self._origin  # nothing: half of it is written yet
+        now, progress = wal.origin(self.paths), wal.progress(self.paths)
+        if now == self._origin and progress == self._progress and seen[1] == self._seen[1]:
+            self._seen = seen  # the very same was written, or only its time was set
+            return False
+        if not now or (now == self._origin and progress == self._progress):
+            raise Moved(f"{self.paths.lab} is being written by another program")
+        return True
 
     def _require_place(self) -> None:
         for path, mine in self._places.items():
@@ -215,7 +241,7 @@ class Writer:
                 what = "was moved or deleted" if there is None else "was replaced by another file"
                 raise Moved(f"{path} {what} while the lab was open; expected the same file at its place")
         if self._overwritten():
-            raise Moved(f"{self.paths.lab} was overwritten with another lab while it was open")
+            raise Overwritten(f"{self.paths.lab} was overwritten with another lab while it was open")
 
     def _fence(self, tx: Tx) -> None:
         if self.epoch is None:
@@ -243,6 +269,7 @@ class Writer:
         """Where there is no room, what the WAL takes up is given back, so that the next try finds it."""
         if isinstance(error, NoRoom):
             self._checkpoint("TRUNCATE")
+            self._folded()
         return error
 
     def _checkpoint(self, mode: str) -> None:

@@ -15,7 +15,7 @@ from labtui.analysis.cost import cost
 from labtui.analysis.eta import Eta, Outlook, expected_candidates, read_outlook, work_of, work_of_spec
 from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, PluginModel, Search, Study, load
 from store.read import open_lab
-from store.rows import JobRow
+from store.rows import JobRow, ProbeRow
 from tests.tui.fake import job_row
 
 DEMO = Path(__file__).resolve().parents[2] / "docs" / "labs" / "demo.db"
@@ -44,9 +44,24 @@ def simulated(seed: int, count: int = 60) -> list[JobRow]:
     return out
 
 
+def probes_of(job: JobRow) -> list[ProbeRow]:
+    """As many candidates as the row tells, each of the same length."""
+    began, each = job.started_at or 0.0, job.wall_s / job.candidates
+    return [
+        ProbeRow(
+            id=10 * job.id + i, job_id=job.id, ordinal=i, n=2 ** (9 - i), state="done", verdict=i % 2 == 0,
+            speculative=False, attempt=1, device="cpu", slot="cpu.0", started_at=began + i * each,
+            ended_at=began + (i + 1) * each, wall_s=each, member_steps=6000, trials=6, trials_ended=6,
+            step=1000, best_loss=None, plan="{}", seeds=0, successes=0,
+        )
+        for i in range(job.candidates)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_study_is_told_within_half_and_twice(seed: int) -> None:
-    within, rest, count = summary(simulated(seed))
+    jobs = simulated(seed)
+    within, rest, count = summary(jobs, {job.id: probes_of(job) for job in jobs})
     assert count > 50
     assert within >= 0.8
     assert rest >= 0.8
@@ -55,12 +70,15 @@ def test_a_study_is_told_within_half_and_twice(seed: int) -> None:
 def test_the_demo_lab_is_told_within_half_and_twice() -> None:
     with open_lab(DEMO, read_only=True) as lab:
         jobs = lab.jobs()
-    within, rest, count = summary(jobs)
+        probes = {
+            j.id: [p for p in lab.probes(j.id) if p.state == "done" and not p.speculative] for j in jobs
+        }
+    within, rest, count = summary(jobs, probes)
     assert count > 20
     assert within >= 0.8
     assert rest >= 0.9
     assert len(at_submit(jobs)) == len(in_order(jobs))
-    assert of_the_queue(jobs)[-1][0] > 0.8
+    assert of_the_queue(jobs, probes)[-1][0] > 0.8
 
 
 def test_each_strategy_has_its_own_number_of_candidates() -> None:

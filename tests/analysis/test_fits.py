@@ -69,10 +69,15 @@ def test_known_exponents_lie_in_their_intervals_nine_times_in_ten() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("design", benchmark.DESIGNS)
 def test_profile_intervals_hold_the_truth_at_their_level(design: str) -> None:
-    """200 studies: a 90 % interval holds it 180 times +- 4.2; N* is a whole number, as a search finds it."""
-    found = benchmark.coverage(design, 200)
+    """200 studies: a 90 % interval holds it 180 times +- 4.2; N* is a whole number, as a search finds it.
+
+    The draws of the first hundred seeds are off themselves: there the exact interval of the spread, of the
+    thresholds that no search sees (``control``), holds 82 %.
+    """
+    found = benchmark.coverage(design, 200, first=1000)
     assert all(0.85 <= found[name] <= 0.98 for name in ("c", "a", "b")), found
-    assert 0.78 <= found["spread"] <= 0.97
+    assert 0.84 <= found["spread"] <= 0.97
+    assert abs(found["spread"] - found["control"]) < 0.07
     assert abs(found["bias of a"]) < 0.04
     assert abs(found["bias of b"]) < 0.04
     assert found["fitted"] > 0.95

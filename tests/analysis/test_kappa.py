@@ -143,6 +143,7 @@ def test_adaptive_parts_give_a_credible_interval() -> None:
     assert k.high == pytest.approx(3.0 * 1.234, rel=0.02)
     mixed = kappa(cell(nstar(None, 90, 100), parts))
     assert mixed.interval == "mixed"
+    assert mixed.notes == ("one bisection each, scatter unknown: N*_joint",)
     assert mixed.low is not None
     assert mixed.low > k.low
     assert kappa(cell(nstar(None, 90, 100), parts)) == mixed, "the same draws at every call"

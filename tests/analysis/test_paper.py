@@ -94,7 +94,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def made_up(empty: Path, path: Path, places: Places, accuracies: Mapping[Any, float] | None = None) -> Path:
+def made_up(empty: Path, path: Path, places: Places, accuracies: Mapping[Any, Any] | None = None) -> Path:
     """The lab with these results, as if each search were over."""
     shutil.copy(empty, path)
     with sqlite3.connect(path) as lab:
@@ -104,14 +104,37 @@ def made_up(empty: Path, path: Path, places: Places, accuracies: Mapping[Any, fl
             if found is not None:
                 value, low, high = found if isinstance(found, tuple) else (found, found / 1.1, found * 1.1)
                 told = ("bracket", math.floor(low), math.ceil(high), json.dumps([value, low, high]))
+            tested = (accuracies or {}).get((model, fmt, lengths))
+            accuracy = tested[0] if isinstance(tested, tuple) else tested
             done = lab.execute(
                 "UPDATE job SET state = 'done', status = ?, lo = ?, hi = ?, estimate = ?, generalisation = ? "
                 "WHERE model = ? AND format = ? AND distribution = ? AND length = ?",
-                (*told, (accuracies or {}).get((model, fmt, lengths)), model, fmt, kind, int(lengths[1:])),
+                (*told, accuracy, model, fmt, kind, int(lengths[1:])),
             )
             assert done.rowcount == 1
+        for (model, fmt, lengths), found in (accuracies or {}).items():
+            job, n = lab.execute(
+                "SELECT id, n_max FROM job WHERE model = ? AND format = ? AND length = ? "
+                "AND distribution = 'uniform'",
+                (model, fmt, int(lengths[1:])),
+            ).fetchone()
+            values = found if isinstance(found, tuple) else (found, found)
+            lab.execute(PROBE, (job, job, n, len(values)))
+            lab.executemany(TRIAL, [(job, job, n, seed, 0.1 + seed, a) for seed, a in enumerate(values)])
     lab.close()
     return path
+
+
+PROBE = """
+INSERT INTO probe (id, job_id, ordinal, n, members, state, verdict, speculative, epoch, attempt, started_at,
+wall_s, device_s, member_steps, trials, trials_ended, step, fraction, seeds, successes, checkpoint_step, plan)
+VALUES (?, ?, 0, ?, '[]', 'done', 1, 0, 1, 1, 0, 0, 0, 0, ?, 0, 0, 1, 0, 0, 0, '')
+"""
+TRIAL = """
+INSERT INTO trial
+(probe_id, job_id, n, lr, seed, outcome, best_loss, best_step, steps, wall_s, generalisation)
+VALUES (?, ?, ?, 0.01, ?, 'failure', ?, 0, 0, 0, ?)
+"""
 
 
 def rows(path: Path) -> dict[str, Row]:
@@ -152,7 +175,7 @@ GENERALISING = all_of(*(kappas(m, f, k) for (m, f), (k, _) in TOLD.items()))
 ACCURACIES = {(m, f, "u10"): a for (m, f), (_, a) in TOLD.items()}
 """kappa and accuracy at 2L of each."""
 
-CASES: list[tuple[str, str, Places, Mapping[Any, float]]] = [
+CASES: list[tuple[str, str, Places, Mapping[Any, Any]]] = [
     ("3.1", "confirmed", {(T, "cot", "u10"): 100, (T, "acot", "u10"): 900}, {}),
     ("3.1", "confirmed", {(T, "cot", "u10"): 100, (T, "acot", "u10"): None}, {}),
     ("3.1", "contradicted", {(T, "cot", "u10"): 900, (T, "acot", "u10"): 100}, {}),
@@ -202,13 +225,17 @@ CASES: list[tuple[str, str, Places, Mapping[Any, float]]] = [
     ("4.5", "contradicted", GENERALISING, {**ACCURACIES, (T, "cot", "u10"): 0.9}),
     ("4.5", "contradicted", GENERALISING, {k: 1 - a for k, a in ACCURACIES.items()}),
     ("4.5", "open", GENERALISING, {**ACCURACIES, (D, "acot", "u10"): 0.8}),
+    ("4.5", "open", GENERALISING, {**ACCURACIES, (D, "acot", "u10"): (0.98, 0.4)}),
+    ("4.5", "open", GENERALISING, {**ACCURACIES, (T, "cot", "u10"): (0.9,)}),
+    ("4.5", "contradicted", GENERALISING, {**ACCURACIES, (D, "acot", "u10"): (0.98, 0.4), (T, "cot", "u10"):
+                                           (0.5, 0.9, 0.6)}),
     ("4.5", "not measured", GENERALISING, {}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("number", "verdict", "places", "accuracies"), CASES)
 def test_each_answer_of_each_statement(
-    number: str, verdict: str, places: Places, accuracies: Mapping[Any, float], empty: Path, tmp_path: Path
+    number: str, verdict: str, places: Places, accuracies: Mapping[Any, Any], empty: Path, tmp_path: Path
 ) -> None:
     lab = made_up(empty, tmp_path / "lab.db", places, accuracies)
     found = rows(lab)

@@ -40,7 +40,10 @@ ROOT = Path(__file__).resolve().parents[2]
         (("jobs", "--limit", "x"), "invalid int value: 'x'"),
         (("kappa", "--rows", "colour"), "the axis 'colour' does not exist; expected one of task, m, model"),
         (("plot", "kappa", "999"), "there is no cell 999"),
-        (("submit", "papr"), "no preset and no file is called 'papr'"),
+        (
+            ("submit", "papr"),
+            "did you mean paper?",
+        ),
         (
             ("submit", "quick", "--devices", "tpu:0", "--start"),
             "--devices is 'tpu:0'; expected cpu or cuda:0",

@@ -13,6 +13,7 @@ from tests.cli.conftest import Labtui
 
 OTHER = {
     "text": "x", "flag": "0", "whole": "3", "number": "0.5", "words": "notify-send 'a b'",
+    "address": "local",
     "theme": "nord", "glyphs": "ascii", "notify": "bell", "devices": "cpu", "engine": "ray", "mouse": "0",
     "slow": "1",
 }  # fmt: skip

@@ -50,6 +50,8 @@ COMMANDS = [
     *(("export", table) for table in ("jobs", "probes", "trials", "curves", "cells", "events")),
     ("db", "check"),
     ("config",),
+    ("tour",),
+    ("daemon", "unit"),
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 LABTUI = Path(sys.executable).with_name("labtui")
 PLUGIN = """
 name = "mine"
@@ -114,3 +115,30 @@ def test_a_plugin_is_told_apart_by_its_params_and_looked_for_before_anything_sta
     rows = json.loads(labtui(tmp_path, "jobs", "--json").stdout)
     assert {(row["state"], row["crashes"]) for row in rows} == {("failed", 0)}
     assert "labtui retry" in labtui(tmp_path, "show", "1").stdout
+
+
+def test_every_fault_of_the_settings_is_told_at_once_and_by_doctor(tmp_path: Path) -> None:
+    """With a BOM before them, as some editors leave one."""
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "\ufefftheme = 'nosuch'\nslots = -1\npoll_s = 'x'\nbogus = 1\n"
+        "[keys]\npause = ['Ctl+Space']\nfly = ['f']\nresume = ['e']\ncancel = ['e']\n"
+    )
+    told = labtui(tmp_path, "doctor", "--json", code=1, LABTUI_CONFIG=str(own)).stdout
+    found = [check["text"] for check in json.loads(told) if check["check"] == "settings"]
+    for words in (
+        "theme is nosuch", "slots is -1", "poll_s is x", "unknown key bogus", "keys.pause has 'Ctl+Space'",
+        "keys.fly is no action", "e is given to both keys.resume and keys.cancel",
+    ):  # fmt: skip
+        assert sum(words in text and text.startswith(str(own)) for text in found) == 1, words
+    assert len(found) == 7
+    shown = labtui(tmp_path, "config", LABTUI_CONFIG=str(own))
+    assert all(text in shown.stderr for text in found)
+
+
+def test_a_spec_may_begin_with_a_bom(tmp_path: Path) -> None:
+    spec = tmp_path / "study.toml"
+    plain = labtui(tmp_path, "submit", "quick", "--dry-run").stdout
+    spec.write_bytes("\ufeff".encode() + (ROOT / "runners/spec/presets/quick.toml").read_bytes())
+    assert labtui(tmp_path, "submit", str(spec), "--dry-run").stdout == plain
+    assert json.loads(labtui(tmp_path, "submit", str(spec), "--json").stdout)["new"] == 11

@@ -17,6 +17,7 @@ from tests.cli.conftest import Labtui
 SAYS = {
     "queue": "supervisor", "job": "Spec, defaults resolved", "kappa": "N*_n", "scaling": "N* against",
     "trials": "best loss", "new": "searches", "compare": "paper", "events": "job 42",
+    "paper": "not measured",
 }  # fmt: skip
 
 

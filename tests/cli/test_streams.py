@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -72,6 +73,32 @@ def test_every_command_where_stdout_takes_nothing(
         elif code == 1:
             assert "labtui: stdout " in said, (words, said)
     assert silent < 30
+
+
+@pytest.mark.parametrize("limit", [0, 700])
+def test_every_command_at_the_limit_of_a_files_size(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], limit: int
+) -> None:
+    """``ulimit -f``, which holds for the lab as well: what cannot be written is told, nothing is broken."""
+    monkeypatch.chdir(tmp_path)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    refused = 0
+    for words in [*examples(), *map(list, COMMANDS), *([name, "--help"] for name in ENTRIES)]:
+        with (tmp_path / "out.txt").open("w") as file:
+            monkeypatch.setattr(sys, "stdout", file)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+            try:
+                code = main(words)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+                monkeypatch.undo()
+                monkeypatch.chdir(tmp_path)
+        said = told(capsys)
+        assert code in (0, 1, 2), words
+        assert code == 0 or "labtui: " in said or str(lab) in said, (words, said)
+        refused += code == 1
+    assert refused > 30
+    assert main(["db", "check"]) == 0, capsys.readouterr()
 
 
 def test_every_command_where_the_lab_has_no_usable_name(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from runners.engine.adam import Adam
-from runners.engine.adamw import AdamW, optimiser, rate_share
+from runners.engine.adamw import TABLES, AdamW, optimiser, rate_share
 from runners.engine.types import Plan
 from runners.spec import Job, Training
 from runners.spec import job as spec_of_a_job
@@ -18,11 +18,13 @@ from runners.spec.load import parse
 from store.read import open_lab
 from tests.engine import fake_gpu
 from tests.engine.small_runs import cpu, grid, in_pieces, run, tiny
+from tests.models.support import ALL, make_job, make_model
 
 DEMO = Path(__file__).resolve().parents[2] / "docs" / "labs" / "demo.db"
 STEPS = 40
 OPTIONS: dict[str, dict[str, Any]] = {
     "decay": {"weight_decay": 0.5},
+    "no tables": {"weight_decay": 0.5, "decay_embeddings": False},
     "clip": {"clip": 0.3},
     "warm-up": {"warmup": 0.25},
     "cosine": {"schedule": "cosine", "final_rate": 0.1},
@@ -40,7 +42,7 @@ def test_is_torchs_adamw_with_clipping_and_a_schedule(options: dict[str, Any]) -
     rates = (1e-2, 3e-3, 1e-2)
     asked = training(**options)
     start = torch.randn(len(rates), 9)
-    ours = optimiser(asked, start.clone(), rates)
+    ours = optimiser(asked, start.clone(), rates, names={})
     theirs = [torch.nn.Parameter(row.clone()) for row in start]
     adams = [
         torch.optim.AdamW([p], lr=rate, weight_decay=asked.weight_decay)
@@ -69,16 +71,31 @@ def test_the_rate_rises_falls_and_ends_where_it_was_told() -> None:
     assert max(shares) == 1.0
 
 
+def test_tables_may_be_left_out_of_the_decay() -> None:
+    names = {"wte": (slice(0, 3), (3,)), "h.0.ln_1.weight": (slice(3, 5), (2,)), "wpe": (slice(5, 6), (1,))}
+    asked = training(weight_decay=0.5, decay_embeddings=False)
+    ours = optimiser(asked, torch.ones(2, 6), (1e-1, 1e-2), names=names)
+    ours.step()  # no gradient: the decay alone
+    expected = torch.tensor([[1.0, 1, 1, 0.95, 0.95, 1], [1, 1, 1, 0.995, 0.995, 1]])
+    torch.testing.assert_close(ours.params, expected)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_models_table_has_a_known_name(name: str) -> None:
+    names = set(make_model(make_job(ALL[name])).names)
+    assert names & set(TABLES) or name == "pd_ssm", "a transition for each token, and no table"
+
+
 def test_nothing_asked_for_is_adam() -> None:
-    assert isinstance(optimiser(training(), torch.zeros(2, 3), (1e-2, 1e-3)), Adam)
+    assert isinstance(optimiser(training(), torch.zeros(2, 3), (1e-2, 1e-3), names={}), Adam)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_row_never_sees_another(options: dict[str, Any]) -> None:
     asked = training(**options)
     start = torch.randn(5, 1003)
-    together = optimiser(asked, start.clone(), (1e-2, 3e-3, 1e-2, 1e-3, 3e-3))
-    alone = optimiser(asked, start[3:4].clone(), (1e-3,))
+    together = optimiser(asked, start.clone(), (1e-2, 3e-3, 1e-2, 1e-3, 3e-3), names={})
+    alone = optimiser(asked, start[3:4].clone(), (1e-3,), names={})
     assert isinstance(together, AdamW)
     together.steps.copy_(torch.tensor([0.0, 3.0, 9.0, 20.0, 30.0]))
     alone.steps.fill_(20.0)
@@ -128,6 +145,7 @@ def test_what_is_asked_for_is_part_of_the_hash() -> None:
     ("line", "why"),
     [
         ("warmup = 1.0", "warmup"),
+        ("decay_embeddings = false", "expected weight_decay with it"),
         ("clip = 0.0", "clip"),
         ("final_rate = 0.5", "expected schedule = 'cosine' with it"),
         ("steps = 20000000\nwarmup = 0.1", "expected at most 16777216 with a schedule or warm-up"),

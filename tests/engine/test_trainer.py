@@ -226,7 +226,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    honest = evaluate._final
+    honest = evaluate._decoded
 
     def few(job: Job, model: object, params: object, tokens: torch.Tensor, length: int) -> torch.Tensor:
         sizes.append(len(tokens))
@@ -236,7 +236,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
 
     members = grid(eps=9.0, generalisation=True)
     whole = run(tiny(), members)
-    monkeypatch.setattr(evaluate, "_final", few)
+    monkeypatch.setattr(evaluate, "_decoded", few)
     seen = run(tiny(), members)
     assert {i: e.generalisation for i, e in seen.ended.items()} == {
         i: e.generalisation for i, e in whole.ended.items()
@@ -246,7 +246,7 @@ def test_memory_that_runs_out_in_the_test_at_twice_the_length_loses_no_verdict(
     def none(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(evaluate, "_final", none)
+    monkeypatch.setattr(evaluate, "_decoded", none)
     seen = run(tiny(), members)
     assert {e.outcome for e in seen.ended.values()} == {Outcome.SUCCESS}
     assert len(seen.ended) == len(seen.notes) == 4

@@ -15,6 +15,7 @@ import itertools
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 if __name__ == "__main__":
     ctypes.CDLL(sys.argv[1])
@@ -26,9 +27,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from runners.engine.adam import Adam
+from runners.engine.adamw import AdamW
 from runners.engine.evaluate import Validation, parts
 from runners.models import DropoutKeys, build
-from runners.spec import Job
+from runners.spec import Job, Training
 from runners.tasks import Vocabulary
 from tests.engine.fake_gpu import HOST_READS
 from tests.models.support import ALL, FORMATS, FORWARD, SMALL, make_job
@@ -59,6 +61,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
         return out
 
 
+def _fused_by_tensor(*columns: list[Tensor], lr: Tensor, **_: object) -> None:
+    """torch's fused Adam with a learning rate on the device, of which fakes know nothing."""
+    assert {x.device.type for column in (*columns, [lr]) for x in column if isinstance(x, Tensor)} == {"cuda"}
+
+
 def trace(job: Job, E: int) -> list[str]:
     """What is wrong with a job's step, evaluation, logits and decoding."""
     names = Vocabulary.of(job)
@@ -79,7 +86,16 @@ def trace(job: Job, E: int) -> list[str]:
                 loss = model.step(adam.params, tokens, targets, adam.grad, dropout)
                 adam.step()
                 losses = validation.full(model, adam.params, sets)
-        bad = list(dict.fromkeys(watch.bad))
+        # What published protocols add.
+        everything = Training(weight_decay=0.1, clip=1.0, schedule="cosine", warmup=0.1, steps=50)
+        adamw = AdamW(everything, adam, [1e-3] * E)
+        with Watch() as asked, mock.patch.object(torch, "_fused_adam_", _fused_by_tensor):
+            adamw.step()
+            validation.whole = True
+            wrong = validation.full(model, adam.params, sets)
+        bad = list(dict.fromkeys(watch.bad + asked.bad))
+        if (wrong.shape, wrong.dtype) != ((E,), torch.float64):
+            bad.append(f"wrong sequences {tuple(wrong.shape)} of the type {wrong.dtype}")
         if (loss.shape, losses.shape) != ((E,), (E,)):
             bad.append(f"losses of the shapes {tuple(loss.shape)} and {tuple(losses.shape)}")
         if (loss.dtype, losses.dtype) != (torch.float32, torch.float64):
@@ -99,13 +115,14 @@ def cases(everything: bool) -> Iterator[tuple[str, str, int, bool, str, int]]:
     every format, in two shapes.
     """
     if everything:
-        for name, form in itertools.product(ALL, FORMATS):
+        for name, form in itertools.product(ALL, (*FORMATS, "icot")):
             yield name, form, 6, False, "fp32", 3
             yield name, form, 9, True, "bf16", 1
         return
     names = {name.split()[0]: name for name in FORWARD} | {name: name for name in SMALL}
+    formats = (*FORMATS, "icot")
     for i, name in enumerate(names.values()):
-        yield name, FORMATS[i % len(FORMATS)], 3, False, "fp32", 3
+        yield name, formats[i % len(formats)], 3, False, "fp32", 3
 
 
 def main() -> int:

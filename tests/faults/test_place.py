@@ -36,9 +36,10 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def begun(lab: Path, *options: str) -> labs.Supervised:
+def begun(lab: Path, *options: str, eval_s: str = "0.03") -> labs.Supervised:
     """A supervisor that has finished something and trains."""
-    running = labs.spawn(lab, *options, env={**SLOW, "STANDIN_DIR": str(lab.parent.parent)})
+    env = {**SLOW, "STANDIN_EVAL_S": eval_s, "STANDIN_DIR": str(lab.parent.parent)}
+    running = labs.spawn(lab, *options, env=env)
     labs.wait(lambda: done(lab) and labs.state_of(lab).get("running"), 40)
     return running
 
@@ -93,7 +94,7 @@ def test_gone_for_good(lab: Path, tmp_path: Path, counts: Counter[str], how: str
     assert set(had) <= set(done(copies[0]))
     # Either goes on from where it was: the copy, or the file itself beside the WAL that stayed.
     lab.unlink(missing_ok=True)
-    (copies[0] if how == "deleted" else elsewhere).rename(lab)
+    (elsewhere if how == "moved" else copies[0]).rename(lab)
     assert set(had) <= set(done(lab))
     assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
     labs.verify(lab)
@@ -129,25 +130,32 @@ def test_the_folder_beside_is_deleted(lab: Path, tmp_path: Path, counts: Counter
     counts["folders deleted"] += 1
 
 
-@pytest.mark.slow
-def test_another_lab_is_copied_over_it(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
-    """``cp`` writes into the very file: it stays as it was copied, and who looks on is told."""
+@pytest.mark.parametrize("what", ["earlier", pytest.param("other", marks=pytest.mark.slow)])
+def test_another_lab_is_copied_over_it(lab: Path, tmp_path: Path, counts: Counter[str], what: str) -> None:
+    """``cp`` writes into the very file: it stays as it was copied, and who looks on is told.
+
+    The other lab may be the same one, as it was before the supervisor began.
+    """
     other = tmp_path / "other.db"
-    labs.make(other, labs.study(2))
+    if what == "earlier":
+        shutil.copyfile(lab, other)
+    else:
+        labs.make(other, labs.study(2))
     content = other.read_bytes()
-    running = begun(lab, "--missing", "0.5")
+    running = begun(lab, eval_s="0.2")
     workers = Roster(LabPaths(lab).folder / "workers.json").read()
     with open_lab(lab) as reader:
         reader.data_version()
         shutil.copyfile(other, lab)
-        with pytest.raises(LabError, match="was overwritten with another lab"):
+        with pytest.raises(LabError, match=r"was overwritten with another lab|was moved or replaced"):
             reader.data_version()
-    assert running.ended() == 1
+    assert running.ended() == 1, running.log
     assert not any(p.alive() for p in workers)
     assert lab.read_bytes() == content
     said = launcher.status(lab).message
     assert "was overwritten with another lab" in said
     assert list(LabPaths(lab).backups.glob("*left-behind*"))
+    assert not done(lab)
     assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
     labs.verify(lab)
     counts["files copied over"] += 1

@@ -173,8 +173,8 @@ SAID: tuple[Any, ...] = (
         m.Planned(TAG, Plan("cpu", 1)),
         m.Saved(TAG, 7, 0.1),
     ),
-    m.Progress(TAG, (m.Point(0, 5, 0.5, float("nan")), m.Point(1, 5, 0.1, float("inf")))),
-    m.TrialEnded(TAG, ENDED, (1, 2, 3), (0.3, 0.2, 0.1), (0.3, 0.2, 0.1), 3.5),
+    m.Progress(TAG, (m.Point(0, 5, 0.5, float("nan"), True), m.Point(1, 5, 0.1, float("inf"), False))),
+    m.TrialEnded(TAG, ENDED, (1, 2, 3), (0.3, 0.2, 0.1), (0.3, 0.2, 0.1), (False, True, True), 3.5),
     *(m.Noted(TAG, "why\nnot", "warning"), m.Halted(TAG, False), m.Finished(TAG, 1, 2, 3)),
     m.Failed(TAG, "out_of_memory", "RuntimeError", "Traceback"),
 )

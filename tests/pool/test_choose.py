@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from runners.pool.choose import Batch, ahead, allot, waiting
 from runners.pool.devices import Device
 from runners.pool.state import Run, Slot, WorkItem, grid_of, manifest, members_of, read_manifest
-from runners.search import Candidate, Evidence, replay
+from runners.search import Candidate, Evidence, replay, speculate
+from runners.search.seeds import fresh
 from runners.spec import Job
 from tests.support import labs
 
@@ -140,6 +141,26 @@ def test_a_whole_grid_is_never_cut_short() -> None:
 
     probe = WorkItem(made, Candidate(3, None), id=5, trials=[Trial(0, 0.01, 1, False)])
     assert {m.stop for m in members_of(probe, {})} == {"never"}
+
+
+def test_the_probe_that_is_tested_at_twice_the_length_is_one_that_the_spec_says() -> None:
+    from runners.pool.state import Trial
+
+    for strategy in ("log", "paper", "adaptive", "scan"):
+        job = labs.study(3, strategy=strategy, ladder=(2, 3) if strategy == "scan" else ()).jobs()[-1]
+        job = job.model_copy(update={"generalisation": True})
+        first = replay(job, []).next
+        rungs = [c for c in speculate(job, [], {}, 99) if c.n == job.n_max] if strategy == "scan" else [first]
+        made, trials = Run(1, job, 1, 0), [Trial(0, 0.01, 1, False)]
+        for candidate in rungs:
+            assert candidate is not None
+            assert candidate.n == job.n_max
+            (member,) = members_of(WorkItem(made, candidate, id=5, trials=trials), {})
+            assert (member.generalisation, member.stop) == (True, "never"), strategy
+        if strategy == "adaptive":
+            again = Candidate(job.n_max, fresh(job, 5, 2))
+            (member,) = members_of(WorkItem(made, again, id=6, trials=trials), {})
+            assert (member.generalisation, member.stop) == (False, "seed")
 
 
 @given(st.text(max_size=60) | st.just('{"members": [[1]]}') | st.just('{"members": 3}') | st.just("[" * 5000))

@@ -60,7 +60,9 @@ up = st.one_of(
         m.Progress, tag, st.lists(st.builds(m.Point, integer, integer, number, number), max_size=3).map(tuple)
     ),
     st.builds(
-        lambda t, e, c, w: m.TrialEnded(t, e, column(c, 0), column(c, 1), column(c, 2), w),
+        lambda t, e, c, w: m.TrialEnded(
+            t, e, column(c, 0), column(c, 1), column(c, 2), tuple(p[0] > 5 for p in c), w
+        ),
         tag,
         ended,
         curve,
@@ -179,13 +181,13 @@ def test_a_line_beyond_the_limit_is_refused_unread() -> None:
 
 def test_curves_of_unequal_length_are_refused() -> None:
     end = Ended(0, Outcome.SUCCESS, 1, 0.0, 1, 0.0)
-    line = encode(m.TrialEnded(m.Tag("1", 1, 1), end, (1, 2), (0.1,), (0.1,), 0.0))
+    line = encode(m.TrialEnded(m.Tag("1", 1, 1), end, (1, 2), (0.1,), (0.1,), (True,), 0.0))
     with pytest.raises(MessageError, match="different lengths"):
         m.decode_up(line)
 
 
 def test_losses_that_are_not_finite_travel() -> None:
-    point = m.Point(0, 1, math.inf, math.nan)
+    point = m.Point(0, 1, math.inf, math.nan, True)
     back = m.decode_up(encode(m.Progress(m.Tag("1", 1, 1), (point,))))
     assert isinstance(back, m.Progress)
     assert back.points[0].train == math.inf

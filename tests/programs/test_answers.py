@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from labtui.__main__ import main
+from labtui.analysis.fits import Fit, fit_all
 from labtui.analysis.kappa import kappa
+from labtui.analysis.points import points
+from labtui.export import records
 from labtui.views.kappa import kappa_lines
 from runners.programs import consent
 from runners.spec import Study
@@ -24,11 +28,11 @@ if [ "$1" -ge $t ]; then echo '{"step": 2, "accuracy": 0.95}' >> "$LABTUI_REPORT
 """
 SPEC = (
     'name = "shares"\n'
-    + HEAD.replace('"{seed}", "{lr}"', '"{dataset}", "{size}"')
-    + "[[sweep]]\nsize = [1, 2, 4]\n"
+    + HEAD.replace('"{seed}", "{lr}"', '"{dataset}", "{size}", "{lr}"')
+    + "[[sweep]]\nsize = [1, 2, 4, 8]\n"
     + '[sharing]\nover = "dataset"\nparts = ["a", "b"]\njoint = "a,b"\n'
 )
-TAIL = "[search]\nn_max = 64\nrtol = 0.0\n"
+TAIL = "[grid]\nlr = 0.1\n[search]\nn_max = 128\nrtol = 0.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +53,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kappa_is_the_sum_of_the_parts_over_the_joint_one(shared: Path) -> None:
     with open_lab(shared) as lab:
         cells = lab.cells()
-    assert [(c.over, c.axes) for c in cells] == [("dataset", (("size", s),)) for s in ("1", "2", "4")]
-    assert [[p.name for p in c.parts] for c in cells] == [["a", "b"]] * 3
-    assert [kappa(c).value for c in cells] == [2.0] * 3
+    assert [(c.over, c.axes) for c in cells] == [("dataset", (("size", s),)) for s in ("1", "2", "4", "8")]
+    assert [[p.name for p in c.parts] for c in cells] == [["a", "b"]] * 4
+    assert [kappa(c).value for c in cells] == [2.0] * 4
     assert [t.label for t in kappa(cells[0]).terms] == ["a", "b"]
     assert check(shared, replay=labs.replay_stored) == []
 
@@ -65,7 +69,53 @@ def test_the_table_takes_any_axes(shared: Path) -> None:
     assert any(line.split()[:2] == ["a", "8"] for line in lines)
     assert any(line.split()[:2] == ["joint", "10"] for line in lines)
     turned = kappa_lines(cells, "format", "size")
-    assert turned[1].split() == ["format", "1", "2", "4"]
+    assert turned[1].split() == ["format", "1", "2", "4", "8"]
     with pytest.raises(ValueError, match="min_length, size"):
         kappa_lines(cells, "sizes")
     assert json.loads(json.dumps(kappa(cells[0]).to_dict()))["over"] == "dataset"
+
+
+def test_a_law_is_fitted_over_any_numeric_axis(shared: Path) -> None:
+    with open_lab(shared) as lab:
+        jobs = lab.jobs()
+        measured = points(jobs, lab.axes(job.id for job in jobs))
+        joint = points(lab.cells())
+    assert {(p.series.x, p.L) for p in measured} == {("size", s) for s in (1, 2, 4, 8)}
+    laws = {law.series.family: law for law in fit_all(measured)}
+    assert set(laws) == {"a", "b", "a,b"}
+    law = laws["a"]
+    assert isinstance(law, Fit)
+    assert law.a is not None
+    assert 0.95 < law.a.value < 1.05
+    assert " size^" in law.text()
+    assert [p.series.family for p in joint] == [""] * 4
+
+
+def test_tables_tell_the_metric_and_the_values(shared: Path) -> None:
+    with open_lab(shared) as lab:
+        job = next(records.jobs(lab))
+        trial = next(t for t in records.trials(lab) if t.outcome == "success")
+        point = next(records.curves(lab))
+    assert json.loads(job.axes) == {"size": "1", "dataset": "a"}
+    assert (job.format, job.distribution, job.eps, job.best_loss) == ("accuracy", "max", 0.9, 0.95)
+    assert (trial.best_loss, json.loads(trial.setting)) == (0.95, {"lr": 0.1})
+    assert point.validation in (0.5, 0.95)
+
+
+@pytest.mark.parametrize("screen", ["queue", "job", "kappa", "scaling", "trials", "events"])
+def test_every_screen_shows_programs(screen: str, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--lab", str(shared), "--read-only", "show", screen]) == 0
+    said = capsys.readouterr().out
+    assert screen == "trials" or "shares" in said
+    assert "-0.95" not in said
+    assert "0..0" not in said
+
+
+def test_a_job_is_told_in_its_own_metric(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--lab", str(shared), "--read-only", "show", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "0.95 (≥ 0.9)" in said
+    assert main(["--lab", str(shared), "--read-only", "trials", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "setting" in said
+    assert "lr 0.1" in said

@@ -127,9 +127,11 @@ def test_actor_worker_and_supervisor_are_killed_and_a_node_hangs(course: Course)
     course.ended()
 
 
-def test_the_head_goes_and_the_lab_goes_on_here(lab_path: Path) -> None:
+def test_the_head_goes_and_the_lab_goes_on_here(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors go on without a head, so the work must last longer than its end takes to be noticed."""
     from ray.cluster_utils import Cluster
 
+    monkeypatch.setenv("STANDIN_EVAL_S", "0.4")
     labs.make(lab_path, labs.study(5, ("dense_ssm", "lstm")), max_attempts=100)
     cluster: Any = Cluster(initialize_head=True, head_node_args=SMALL)
     course = Course(lab_path, Nodes(cluster))
@@ -141,6 +143,7 @@ def test_the_head_goes_and_the_lab_goes_on_here(lab_path: Path) -> None:
         assert "its head is gone" in running.log
     finally:
         cluster.shutdown()
+    monkeypatch.setenv("STANDIN_EVAL_S", "0.01")
     course.running = labs.spawn(lab_path)
     course.ended()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +43,21 @@ class TestRay(PoolContract):
 def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
         RayPool("127.0.0.1:1")
+
+
+def test_a_cluster_of_this_machine_comes_and_goes_with_the_run(lab_path: Path, tmp_path: Path) -> None:
+    labs.make(lab_path, labs.study(3))
+    before = set(Path("/tmp").glob("labtui-ray-*"))
+    words = ["--lab", str(lab_path), "run", "--engine", "ray", "--address", "local", "--slots", "2"]
+    env = {"LABTUI_TRAINER": labs.TRAINER, "STANDIN_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "labtui", *words],
+        env={**os.environ, **env, "PYTHONPATH": str(labs.ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    labs.verify(lab_path)
+    assert set(Path("/tmp").glob("labtui-ray-*")) <= before

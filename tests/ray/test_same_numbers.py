@@ -14,7 +14,7 @@ from tests.ray.conftest import Nodes
 from tests.support import labs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
-STUDY = labs.study(3, ("dense_ssm", "lstm"), steps=150, eps=(0.05,))
+STUDY = labs.study(3, steps=120, eps=(0.05,))
 
 
 def numbers(lab: Path) -> list[Any]:

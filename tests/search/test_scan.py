@@ -23,6 +23,21 @@ def test_the_ladder() -> None:
     assert replay(short, []).flags == ("max_candidates",)
 
 
+def test_length_generalisation_has_its_rung_at_n_max() -> None:
+    """With seeds of its own, so that the other rungs are those of the same scan without it."""
+    plain = make_job("scan", 1000, ladder=(10, 20, 40))
+    tested = plain.model_copy(update={"generalisation": True})
+    assert ladder(tested) == (40, 20, 10, 1000)
+    rungs = {c.n: c.seeds for c in speculate(tested, [], {}, 99)}
+    assert {c.n: c.seeds for c in speculate(plain, [], {}, 99)} == {n: rungs[n] for n in (40, 20, 10)}
+    few = make_job("scan", 1000, ladder=(10, 20, 40), max_candidates=2)
+    assert ladder(few.model_copy(update={"generalisation": True})) == (40, 1000)
+    assert ladder(make_job("scan", 30, ladder=(10, 50)).model_copy(update={"generalisation": True})) == (
+        30,
+        10,
+    )
+
+
 @given(st.permutations(range(8)), st.integers(0, 8))
 def test_the_seeds_of_a_rung_do_not_depend_on_the_order(order: list[int], done: int) -> None:
     job = make_job("scan", 1000, ladder=tuple(10 * 2**i for i in range(6)), seeds=3)

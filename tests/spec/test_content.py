@@ -216,6 +216,14 @@ def test_the_reference_in_docs_is_the_code() -> None:
     )
 
 
+def test_the_pages_examples_are_specs() -> None:
+    page = (ROOT / "docs/specs.md").read_text("utf-8")
+    blocks = [b for b in page.split("```toml\n")[1:] if "[job]" in b or "[[sweep]]" in b]
+    assert len(blocks) >= 3
+    for block in blocks:
+        assert parse(block.split("```")[0])
+
+
 def test_every_key_has_a_meaning() -> None:
     for _, model in SECTIONS:
         assert all(f.description for name, f in model.model_fields.items() if name != "kind"), model.__name__

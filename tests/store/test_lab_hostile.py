@@ -256,16 +256,24 @@ def test_any_bytes_are_a_curve_or_none(blob: bytes) -> None:
     found = curves.decode(blob)
     if found is not None:
         assert len(found.steps) == len(found.train) == len(found.validation)
+        assert len(found.exact) in (0, len(found.steps))
         assert list(found.steps) == sorted(set(found.steps))
 
 
 losses = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**50), losses, losses), max_size=200, unique_by=lambda p: p[0]))
-def test_thinning_keeps_first_best_and_last(points: list[tuple[int, float, float]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 2**50), losses, losses), max_size=200, unique_by=lambda p: p[0]),
+    st.booleans(),
+)
+def test_thinning_keeps_first_best_and_last(points: list[tuple[int, float, float]], told: bool) -> None:
+    """``told``: which losses are those of the whole set; the best is looked for among them."""
     points.sort()
-    curve = Curve(tuple(p[0] for p in points), tuple(p[1] for p in points), tuple(p[2] for p in points))
+    exact = tuple(p[0] % 3 > 0 for p in points) if told else ()
+    curve = Curve(
+        tuple(p[0] for p in points), tuple(p[1] for p in points), tuple(p[2] for p in points), exact
+    )
     stored = curves.decode(curves.encode(curve))
     if not points:
         assert stored == Curve((), (), ())
@@ -274,7 +282,10 @@ def test_thinning_keeps_first_best_and_last(points: list[tuple[int, float, float
     assert len(stored.steps) == min(32, len(points))
     assert (stored.steps[0], stored.steps[-1]) == (points[0][0], points[-1][0])
     assert set(stored.steps) <= set(curve.steps)
-    finite = [x for x in curve.validation if not math.isnan(x)]
+    whole = dict(zip(curve.steps, exact, strict=False))
+    assert stored.exact == tuple(whole[s] for s in stored.steps if told)
+    assert [s for s, _ in stored.estimates()] == [s for s in stored.steps if not whole.get(s, True)]
+    finite = [v for s, _, v in points if whole.get(s, True) and not math.isnan(v)]
     if finite:
         assert min(finite) in stored.validation
     kept = {s: (t, v) for s, t, v in zip(stored.steps, stored.train, stored.validation, strict=True)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,25 +36,18 @@ def words(lab: Path) -> set[str]:
 
 
 def killed_writer(lab: Path) -> None:
-    """A process that writes and is killed, so that its WAL stays."""
-    code = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from store.write import Writer
-writer = Writer(sys.argv[1])
-for k in range(30):
-    with writer.transaction() as tx:
-        tx.event("after", "x" * 2000)
-print("written", flush=True)
-sys.stdin.read()
-"""
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(lab)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "written\n"
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    """A process that writes and ends without closing anything, so that its WAL stays."""
+    child = os.fork()
+    if not child:
+        try:
+            writer = Writer(lab)
+            for _ in range(30):
+                with writer.transaction() as tx:
+                    tx.event("after", "x" * 2000)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def move(source: Path, lab: Path) -> None:
@@ -74,10 +66,12 @@ def remove_and_copy(source: Path, lab: Path) -> None:
 HOW = [move, copy_over, remove_and_copy]
 
 
-@pytest.fixture
-def saved(lab: Path, tmp_path: Path) -> Path:
+@pytest.fixture(params=["backup", "raw"])
+def saved(request: pytest.FixtureRequest, lab: Path, tmp_path: Path) -> Path:
+    """A backup, or a copy that ``cp`` made of the lab at rest."""
     write(lab, "before")
-    return Path(shutil.copy(backup(lab), tmp_path / "saved.db"))
+    source = backup(lab) if request.param == "backup" else lab
+    return Path(shutil.copy(source, tmp_path / "saved.db"))
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -139,6 +133,82 @@ def test_a_writer_lets_go_of_a_lab_that_was_replaced(
     assert words(lab) == {"before"}
     write(lab, "later", 3)
     assert_sound(lab)
+
+
+@pytest.mark.parametrize("folds", [0, 1, 2])
+def test_an_earlier_and_a_later_state_of_the_same_lab(lab: Path, tmp_path: Path, folds: int) -> None:
+    """The inode and the id are the lab's own; copied over it back and forth, also between folds."""
+    states = []
+    write(lab, "before", 3)
+    states.append(Path(shutil.copy(lab, tmp_path / "first.db")))
+    write(lab, "after")
+    states.append(Path(shutil.copy(lab, tmp_path / "second.db")))
+    with Writer(lab) as writer:
+        for _ in range(folds):
+            with writer.transaction() as tx:
+                tx.event("later", "x" * 5000)
+            writer.checkpoint()
+            states.append(Path(shutil.copy(lab, tmp_path / f"{len(states)}.db")))
+    for state in [*states, *reversed(states), states[0]]:
+        expected = words(Path(shutil.copy(state, tmp_path / "look.db")))
+        killed_writer(lab)
+        copy_over(state, lab)
+        assert words(lab) == expected
+        write(lab, "other", 3)
+        assert words(lab) == expected | {"other"}
+        assert_sound(lab)
+
+
+@pytest.mark.parametrize("state", ["earlier", "foreign"])
+def test_whoever_looks_first_does_not_let_the_writer_fold_into_what_was_put_there(
+    lab: Path, tmp_path: Path, state: str
+) -> None:
+    write(lab, "before")
+    saved = Path(shutil.copy(lab, tmp_path / "saved.db"))
+    if state == "foreign":
+        saved = tmp_path / "foreign.db"
+        create_or_open(saved)
+        write(saved, "before", 2)
+    content = saved.read_bytes()
+    with open_lab(lab) as reader, Writer(lab) as writer:
+        with writer.transaction() as tx:
+            tx.event("after", "x" * 9000)
+        reader.data_version()
+        copy_over(saved, lab)
+        assert words(lab) == {"before"}
+        with pytest.raises(LabError, match="open it again"):
+            reader.data_version()
+        with pytest.raises(Moved), writer.transaction() as tx:
+            tx.event("never", "")
+    assert lab.read_bytes() == content
+    write(lab, "later", 3)
+    assert words(lab) == {"before", "later"}
+    assert_sound(lab)
+
+
+def test_what_writes_no_other_bytes_is_no_replacement(lab: Path) -> None:
+    """``touch``, ``chmod``, a copy of the very bytes; and half of a file is waited for."""
+    with Writer(lab) as writer, open_lab(lab) as reader:
+        for k in range(4):
+            with writer.transaction() as tx:
+                tx.event("after", "x" * 9000)
+            if k == 1:
+                writer.checkpoint()
+            content = lab.read_bytes()
+            if k == 3:
+                lab.write_bytes(content[: len(content) // 2])
+                with pytest.raises(Moved), writer.transaction() as tx:
+                    tx.event("never", "")
+                lab.write_bytes(content)
+            else:
+                os.utime(lab, (k, k))
+                lab.chmod(0o600)
+            assert reader.data_version()
+    killed_writer(lab)
+    os.utime(lab, (1, 1))
+    assert words(lab) == {"after"}
+    assert_sound(lab)
+    assert not list(LabPaths(lab).backups.glob("*left-behind*"))
 
 
 def test_a_wal_of_its_own_is_kept_after_a_kill_and_in_a_copy_of_the_whole(lab: Path, tmp_path: Path) -> None:

@@ -364,6 +364,14 @@ def test_generalisation_of_the_best_trial_at_n_max(writer: Writer, lab: Path) ->
         probe_rows.end_probe(tx, begun.probe_id, attempt=1)
     with open_lab(lab) as reader:
         assert next(c.joint.generalisation for c in reader.cells()) == 0.5
+    with writer.transaction() as tx:  # of fresh seeds a second one at N_max tells nothing new
+        more = ((0.01, 70), (0.01, 80))
+        begun = probe_rows.begin_probe(tx, joint, n_max, more, device="cpu", slot="cpu.0", attempt=1)
+        for trial in begun.trial_ids:
+            end_trial(tx, trial, "success", best_loss=1e-9, generalisation=0.9)
+        probe_rows.end_probe(tx, begun.probe_id, attempt=1)
+    with open_lab(lab) as reader:
+        assert next(c.joint.generalisation for c in reader.cells()) == 0.5
 
 
 def test_what_the_bench_remembers(writer: Writer, lab: Path) -> None:

@@ -34,6 +34,14 @@ def verdicts(path: Path) -> dict[str, str]:
             "SELECT job_id FROM cell_part WHERE cell_id = ? ORDER BY n", (cell,))], "id": cell}
         for cell, joint in lab.execute("SELECT id, joint_job_id FROM cell ORDER BY id")
     ]  # fmt: skip
+    seeds: dict[int, dict[int, float]] = defaultdict(dict)
+    for number, seed, value in lab.execute(
+        "SELECT t.job_id, t.seed, t.generalisation FROM trial AS t JOIN job AS j ON j.id = t.job_id "
+        "WHERE t.n = j.n_max AND t.generalisation NOT NULL AND t.best_loss NOT NULL ORDER BY t.best_loss DESC"
+    ):
+        seeds[number][seed] = value
+    for number, of_seed in seeds.items():
+        jobs[number]["by_seed"] = list(of_seed.values())
     lab.close()
     joints = list({c["joint"]["id"]: c["joint"] for c in cells if c["joint"]["in"]}.values())
     singles = [p for c in cells for p in c["parts"] if p["in"]]
@@ -231,14 +239,22 @@ def accuracy(answers: Any, joints: list[dict[str, Any]], kappas: list[dict[str, 
     for j in joints:
         if j["accuracy"] is None or j["distribution"] != "uniform":
             continue
-        chance, n, z2 = 1 / j["states"], 2000, 1.645**2
-        p = min(1.0, max(0.0, j["accuracy"] * (1 - chance) + chance))
-        middle, half = p + z2 / 2 / n, 1.645 * math.sqrt(p * (1 - p) / n + z2 / 4 / n / n)
-        ends = tuple((x / (1 + z2 / n) - chance) / (1 - chance) for x in (middle - half, middle + half))
-        if j["kind"] in R and j["format"] == "acot":
-            answers["4.5"][f"{j['kind']} acot"].append(within((ends[0], ends[1]), 0.8, math.inf))
-        elif j["kind"] == "transformer" or j["format"] == "cot":
-            answers["4.5"][f"{j['kind']} {j['format']}"].append(within((ends[0], ends[1]), -math.inf, 0.2))
+        good = j["kind"] in R and j["format"] == "acot"
+        if not good and j["kind"] in R and j["format"] == "outcome":
+            continue
+        region = (0.8, math.inf) if good else (-math.inf, 0.2)
+        said = [within(score(value, 1 / j["states"]), *region) for value in j.get("by_seed", [])]
+        agreed = said[0] if len(said) > 1 and len(set(said)) == 1 else None
+        answers["4.5"][f"{j['kind']} {j['format']}"].append(agreed)
+
+
+def score(value: float, chance: float) -> tuple[float, float]:
+    """Wilson's 90 % interval over 2,000 sequences of an accuracy that is rescaled to chance = 0."""
+    n, z2 = 2000, 1.645**2
+    p = min(1.0, max(0.0, value * (1 - chance) + chance))
+    middle, half = p + z2 / 2 / n, 1.645 * math.sqrt(p * (1 - p) / n + z2 / 4 / n / n)
+    low, high = ((x / (1 + z2 / n) - chance) / (1 - chance) for x in (middle - half, middle + half))
+    return low, high
 
 
 def rank_correlation(points: list[tuple[float, float]]) -> float | None:

@@ -152,6 +152,9 @@ class FakeLab:
                 return r
         raise LabError(f"there is no job {reference}")
 
+    def accuracies(self) -> dict[int, tuple[float, ...]]:
+        return {}
+
     def job_spec(self, id: int) -> str:
         row = self.job(id)
         return json.dumps(

@@ -309,3 +309,16 @@ async def test_themes_turn(opened: Opened) -> None:
         await pilot.press("ctrl+t")
         assert app.theme == "labtui-light"
         assert app.palette.style("").bgcolor != dark
+
+
+async def test_paper_shows_each_statement_and_what_is_behind_it(opened: Opened) -> None:
+    async with opened((100, 30)) as (app, pilot, _):
+        await pilot.press("9")
+        await until(pilot, lambda: not app.front.fresh)
+        text = seen(app)
+        assert "does the paper hold?" in text
+        assert text.count("not measured") + text.count("open") >= 10
+        assert "decided by two N* whose 90 % intervals do not touch" in text
+        await pilot.press(*["down"] * 7)
+        await until(pilot, lambda: "kappa = 0.28" in seen(app))
+        assert "4.2" in app.front.copy_text()

@@ -15,7 +15,7 @@ from tests.cli.test_hostile import VALUES, WORDS, fill, harmless
 from tests.support.fakelab import small_lab
 from tests.tui.conftest import seen, until
 
-SCREENS = ("queue", "job", "kappa", "scaling", "trials", "compare", "events")
+SCREENS = ("queue", "job", "kappa", "scaling", "trials", "compare", "events", "paper")
 ALL_TEXTS = " ".join(WORDS[:6])
 
 

@@ -91,15 +91,22 @@ def test_the_points_come_before_anything_heavy_is_loaded(tmp_path: Path) -> None
 
 
 async def test_a_slow_reading_is_told(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = threading.Event()
+    free, fitted = threading.Event(), threading.Event()
     real = ScalingRequest.__call__
-    monkeypatch.setattr(ScalingRequest, "__call__", lambda self, lab: free.wait(20) and real(self, lab))
+
+    def held(self: ScalingRequest, lab: Any) -> Any:
+        (fitted if self.laws else free).wait(20)
+        return real(self, lab)
+
+    monkeypatch.setattr(ScalingRequest, "__call__", held)
     monkeypatch.setattr(LabApp, "LATE_S", 0.01)
     async with opened() as (app, pilot, _):
         await pilot.press("4")
         await until(pilot, lambda: "reading…" in app.front.text())
         free.set()
-        await until(pilot, lambda: "reading…" not in app.front.text())
+        await until(pilot, lambda: "fitting the laws…" in app.front.text())
+        fitted.set()
+        await until(pilot, lambda: "fitting" not in app.front.text() and "reading…" not in app.front.text())
 
 
 def test_formats_of_one_model_differ_by_fill() -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
+from labtui.views.job import summary_lines, trial_lines
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, steps_axis, ticks
 from store.rows import Curve
-from tests.tui.fake import small_lab
+from tests.tui.fake import job_row, small_lab
 
 
 def test_large_digits_are_one_block_of_equal_lines() -> None:
@@ -90,3 +91,20 @@ def test_the_axis_of_steps_stands_while_a_curve_grows() -> None:
 def test_an_axis_has_a_tick_where_it_has_no_room_for_two() -> None:
     assert ticks(Axis(182, 3_059), 2) == [1000]
     assert ticks(Axis(40, 90), 2)
+
+
+def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
+    """After a pause or a kill: its time and steps stand beside those of the others, and nothing runs."""
+    lab = small_lab()
+    probe = replace(lab.probe_rows[0], state="interrupted", n=195, wall_s=5.0, member_steps=14_670)
+    job = job_row(probe.job_id, state="queued", wall_s=6.0, device_s=6.0, member_steps=100)
+    (told,) = [line for line in summary_lines(job, False, [probe]) if line.startswith("time")]
+    assert "6.0s wall" in told
+    assert told.endswith("; and 5.0s, 14,670 in N = 195, not over")
+    assert "not over" not in "".join(summary_lines(replace(job, state="done"), False, [probe]))
+    trial = replace(lab.trial_rows[0], job_id=job.id, outcome="running")
+    for state, supervised, outcome in (
+        ("queued", True, "interrupted"), ("running", False, "interrupted"), ("running", True, "running"),
+    ):  # fmt: skip
+        row = trial_lines([trial], {job.id: replace(job, state=state)}, None, supervised)[-1]  # type: ignore[arg-type]
+        assert f" {outcome} " in row

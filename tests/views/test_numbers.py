@@ -55,7 +55,9 @@ def test_nstar_and_bracket() -> None:
     assert show.nstar(nstar(None, 1_123, 1_294, status="open")) == "(1.12k,1.29k]"
     assert show.nstar(nstar(None, 0, None, status="open")) == "–"
     assert show.bracket(nstar(None, 940, 1_118)) == "(940, 1,118]"
-    assert show.left_open(nstar(None, 0, 1)) == "in (0, 1]"
+    assert show.left_open(nstar(None, 0, 1)) == "in (0, 1], scatter unknown"
+    assert show.left_open(nstar(None, 8, 10, status="open")) == "in (8, 10]"
+    assert show.known(nstar(None, 0, 1)) == "(0, 1]"
 
 
 def test_an_estimate_is_what_is_told_wherever_the_strategy_makes_one() -> None:

@@ -127,4 +127,4 @@ def agreement(a: JobRow, b: JobRow) -> str:
 
 
 def _result(row: JobRow) -> str:
-    return f"{numbers.nstar(row)} {numbers.left_open(row)}".rstrip() if row.state == "done" else row.state
+    return f"{numbers.nstar(row)} {numbers.known(row)}".rstrip() if row.state == "done" else row.state

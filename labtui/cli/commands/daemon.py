@@ -1,23 +1,28 @@
 """``labtui daemon``: the supervisor, detached from the terminal or in the foreground.
 
-``run`` stays in the foreground (systemd, containers, a batch job).
+``run`` stays in the foreground (systemd, containers, a batch job). ``unit`` prints a unit for systemd:
+``labtui daemon unit > ~/.config/systemd/user/labtui.service``.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 from labtui.cli import supervise, writing
 from labtui.cli.arguments import Parser, add_devices
 from labtui.cli.context import Context
-from labtui.cli.errors import FAILED, WorkFailed
+from labtui.cli.errors import FAILED, BadInput, WorkFailed
 from labtui.config import supervisor_variables
 from labtui.views.queue import supervisor_line
 from runners.pool import client
 
+STOP_S = 90
+"""How long systemd lets it checkpoint before it kills."""
+
 
 def arguments(parser: Parser) -> None:
-    """start, stop, status, run."""
+    """start, stop, status, run, unit."""
     part = parser.part("start", "start it, detached from this terminal")
     add_devices(part)
     part.runs(start, writes=True)
@@ -26,15 +31,23 @@ def arguments(parser: Parser) -> None:
     part = parser.part("run", "run it in the foreground and stay when idle (systemd)")
     add_devices(part)
     part.runs(run, writes=True)
+    part = parser.part("unit", "print a systemd user unit that runs it")
+    add_devices(part)
+    part.runs(unit)
 
 
 def start(context: Context) -> None:
     """Detached from the terminal."""
+    _have_lab(context)
+    supervise.ready(context)
+    supervise.start(context)
+
+
+def _have_lab(context: Context) -> None:
+    """A new one is named: its name may be a typing error."""
     if not context.lab_path.exists():
         context.say(f"new lab {context.lab_path}")
         writing.create_or_open(context.lab_path)
-    supervise.ready(context)
-    supervise.start(context)
 
 
 def stop(context: Context) -> None:
@@ -65,10 +78,53 @@ def status(context: Context) -> int:
 def run(context: Context) -> None:
     """For systemd: this process becomes the supervisor, in the foreground, and stays when idle."""
     writing.require_torch()
-    if not context.lab_path.exists():
-        writing.create_or_open(context.lab_path)
+    _have_lab(context)
     supervise.refuse_second(context)
     supervise.ready(context)
     context.close()
     command = supervise.command(context, "--daemon")
     os.execve(command[0], command, client.environment(**supervisor_variables(context.settings)))
+
+
+def unit(context: Context) -> None:
+    """A systemd user unit that runs ``labtui daemon run`` for this lab, to stdout."""
+    lab = context.lab_path.absolute()
+    words = [sys.executable, "-P", "-m", "labtui", "--lab", str(lab), "daemon", "run"]
+    for name in ("devices", "slots", "threads"):
+        value = getattr(context.args, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    supervise.chosen(context)  # what is wrong with them is told now
+    context.lines(
+        [
+            "[Unit]",
+            f"Description=labtui: the supervisor of {_escaped(str(lab))}",
+            "",
+            "[Service]",
+            f"ExecStart={' '.join(_quoted(word) for word in words)}",
+            "Restart=on-failure",
+            "RestartSec=30",
+            f"TimeoutStopSec={STOP_S}",
+            "Nice=10",
+            "",
+            "[Install]",
+            "WantedBy=default.target",
+        ]
+    )
+    context.say(
+        "keep it as ~/.config/systemd/user/labtui.service; then: systemctl --user enable --now labtui, and "
+        "loginctl enable-linger where it shall go on after you log out"
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text in which systemd expands nothing."""
+    if any(not c.isprintable() for c in text):
+        raise BadInput(f"{text!r} has letters that a unit cannot hold; expected a lab with a plain name")
+    return text.replace("\\", "\\\\").replace("%", "%%")
+
+
+def _quoted(word: str) -> str:
+    """One word of a command line as systemd reads it."""
+    text = _escaped(word).replace('"', '\\"').replace("$", "$$")
+    return f'"{text}"' if any(c in text for c in " \"'\\;") else text

@@ -46,6 +46,7 @@ def run(context: Context, machine: Machine | None = None) -> int:
         *cluster(context.lab_path, context.env),
         *machine.session.ends(),
         *_terminal(context),
+        *_settings(context),
         *lab_folder(
             context.lab_path, read_only=context.args.read_only, env=context.env, mounts=machine.mounts
         ),
@@ -143,3 +144,14 @@ def _terminal(context: Context) -> Iterator[Check]:
         )
     else:
         yield Check("terminal", "ok", text)
+
+
+def _settings(context: Context) -> Iterator[Check]:
+    """Every fault of the settings, whoever gave them."""
+    told = context.settings.problems
+    for problem in told:
+        remedy = "labtui config shows every setting and where it is from" if problem is told[-1] else ""
+        yield Check("settings", "problem", problem, remedy)
+    if not context.settings.problems and context.settings.sources:
+        count = len(context.settings.sources)
+        yield Check("settings", "ok", f"{count} of your own" if count > 1 else "one of your own")

@@ -45,7 +45,7 @@ def run(context: Context) -> None:
     heads = ["job", "search", "eps", "N* there", *(f"at {numbers.rate(x)}" for x in values)]
     table = []
     for row, each in zip(rows, found, strict=True):
-        here = f"{numbers.nstar_exact(row)} {numbers.left_open(row)}".rstrip()
+        here = f"{numbers.nstar_exact(row)} {numbers.known(row)}".rstrip()
         there = [r.text + ("*" if r.lacks else "") for r in each]
         table.append([row.id, numbers.name(row), numbers.rate(row.eps), here, *there])
     context.lines(grid(heads, table, right="job"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labtui.cli.context import Context
-from labtui.cli.parse import build
+from labtui.cli.parse import build, parse
 from labtui.cli.screen_text import screen_text
 
 if TYPE_CHECKING:
@@ -30,6 +31,23 @@ def run(context: Context) -> int | None:
             return 0
         screen_text(context, args.screen or "queue")
         return 0
+    if not (args.lab or args.read_only or context.lab_path.exists() or "lab" in context.settings.sources):
+        return _first_run(context)
+    return show(context)
+
+
+def _first_run(context: Context) -> int | None:
+    """No lab and none was named: the tour, the demo, a new lab, or nothing, as the person likes."""
+    from labtui.cli import first_run
+
+    chosen = first_run.ask(context)
+    if chosen == "leave":
+        return 0
+    if chosen == "tour":
+        context.args.lab, context.args.read_only = str(first_run.tour_lab()), True
+    elif chosen == "demo":
+        args = parse(["--ascii"] * context.ascii + ["demo"])
+        return replace(context, args=args).run()
     return show(context)
 
 

@@ -19,9 +19,11 @@ from labtui.cli.output import plain
 from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
 from labtui.version import __version__
+from labtui.views.bracket import standing_probes
 from labtui.views.events import event_line
 from labtui.views.job import bracket_lines, differing_lines, probe_lines, summary_lines
 from labtui.views.numbers import own_name
+from labtui.views.position import asked_lengths, position_lines, positions_of_trials
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
@@ -92,10 +94,10 @@ def job(context: Context, reference: str) -> None:
     if context.json:
         context.emit(record(context, row.id))
         return
-    probes = lab.probes(row.id)
     supervisor = lab.supervisor()
     alive = supervisor is not None and supervisor.alive
-    context.lines(summary_lines(row, alive))
+    probes = standing_probes(lab.probes(row.id), row, alive)
+    context.lines(summary_lines(row, alive, probes))
     if probes:
         trials = lab.trials(row.id)
         drawn = bracket_lines(row, probes, trials, context.args.width)
@@ -103,7 +105,11 @@ def job(context: Context, reference: str) -> None:
         context.lines(["", "Candidates", "", *probe_lines(probes, trials, row)])
     if row.strategy == "scan":
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])
-    context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(lab.job_spec(row.id)))])
+    spec = lab.job_spec(row.id)
+    if tested := positions_of_trials(lab, row, probes, spec):
+        lines = position_lines(tested, asked_lengths(spec))
+        context.lines(["", "Accuracy at further lengths, 0 is chance and 1 perfection", "", *lines])
+    context.lines(["", "Spec, defaults resolved", "", *spec_lines(mapping(spec))])
     if provenance := lab.provenance(row.id):
         context.lines(["", "Provenance", "", *spec_lines(provenance)])
     if (found := beside_first(lab, row)) is not None:
@@ -126,6 +132,7 @@ def record(context: Context, job_id: int) -> dict[str, Any]:
     ours = (
         job is not None and job.hash == row.hash
     )  # the hash holds the version; the first one is told nowhere else
+    tested = positions_of_trials(lab, row, lab.probes(job_id), spec)
     return {
         "labtui": __version__,
         "science_version": SCIENCE_VERSION if ours else provenance.get("science_version", 1),
@@ -136,5 +143,10 @@ def record(context: Context, job_id: int) -> dict[str, Any]:
         "provenance": plain(provenance),
         "probes": [plain(p) | {"plan": document(p.plan)} for p in lab.probes(job_id)],
         "trials": plain(lab.trials(job_id=job_id)),
+        "accuracy_by_position": [
+            {"trial": t.id, "lr": t.lr, "seed": t.seed, "length": length, "accuracy": list(told)}
+            for t, curve in tested
+            for length, told in curve.by_position
+        ],
         "events": [plain(e) | {"data": document(e.data)} for e in lab.events(job_id=job_id, limit=10_000)],
     }

@@ -47,7 +47,8 @@ def run(context: Context) -> None:
     shown = list(rows)
     jobs = {job.id: job for job in context.lab.jobs(sorted({t.job_id for t in shown}))}
     names = {i: settings(context.lab.job_spec(i)) for i, job in jobs.items() if job.program}
-    context.lines(trial_lines(shown, jobs, names))
+    supervisor = context.lab.supervisor()
+    context.lines(trial_lines(shown, jobs, names, supervisor is not None and supervisor.alive))
     tell_limit(context, ids, args.limit)
 
 

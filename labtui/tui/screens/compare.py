@@ -166,6 +166,7 @@ class ComparePane(ScreenPane):
             (f"{sign} {word}  ", state),
             (f"N* {figures.nstar_exact(job)}", "strong"),
             (f"  {figures.left_open(job)}", "dim"),
+            *((f"  N_50 {figures.count_interval(n)}", "dim") for n in (job.n50,) if n is not None),
             (f"  {job.candidates} tried", "dim"),
             (f"  took {figures.duration(job.wall_s)}", "dim"),
         ]

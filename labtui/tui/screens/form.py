@@ -57,7 +57,7 @@ DEFAULTS: dict[Path, str] = {
     ("search", "rtol"): "0.1",
 }
 """The spec's defaults, as one types them; a test compares them with the spec."""
-_FORMATS = ("outcome", "cot", "acot")
+_FORMATS = ("outcome", "cot", "acot", "icot")
 _DISTRIBUTIONS = ("fixed", "uniform", "short_to_long")
 _HEAD = (
     Field(("name",), "name", "the study's name, as the Queue shows it", words=True),
@@ -251,9 +251,11 @@ def read_value(text: str, field: Field) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return tomllib.loads(text)["x"]
-    except (tomllib.TOMLDecodeError, KeyError, RecursionError):
+        value = tomllib.loads(text)["x"]
+        dump_value(value)
+    except (ValueError, KeyError, RecursionError):  # a number of thousands of digits is a ValueError
         return None
+    return value
 
 
 def _word(text: str) -> Any:
@@ -289,11 +291,23 @@ class Form:
     def of(cls, toml: str) -> Form:
         """
         Raises:
-            tomllib.TOMLDecodeError: the text is no TOML.
+            ValueError: the text is no TOML, or no form can show what it holds.
+            RecursionError: it is nested too deeply.
         """
-        doc = tomllib.loads(toml)
+        try:
+            doc = tomllib.loads(toml.removeprefix("\ufeff"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"not valid TOML: {error}") from None
         if isinstance(doc.get("sweep"), dict):
             doc["sweep"] = [doc["sweep"]]
+        sweeps, models = doc.get("sweep", []), doc.get("models", {})
+        if not isinstance(sweeps, list) or not all(isinstance(sweep, dict) for sweep in sweeps):
+            raise ValueError("sweep is no table; expected [[sweep]]")
+        if not isinstance(models, dict) or not all(isinstance(model, dict) for model in models.values()):
+            raise ValueError("models holds what is no table; expected [models.NAME]")
+        if not isinstance(doc.get("job", {}), dict):
+            raise ValueError("job is no table; expected [job]")
+        dump(doc)
         return cls(doc)
 
     @property

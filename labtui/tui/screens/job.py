@@ -19,6 +19,7 @@ from labtui.views.heat import heat_map
 from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
 from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
 from labtui.views.metric import metric, settings
+from labtui.views.position import Tested, position_plot, positions_of_trials
 from labtui.views.signs import model_style
 from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
 
@@ -45,6 +46,8 @@ class JobData:
     events: tuple[EventRow, ...]
     log: tuple[str, ...]
     studies: tuple[int, ...] = ()
+    tested: Tested = ()
+    """Trials at N_max with their accuracy by position."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,11 @@ class JobRequest:
         curves = lab.curves(probe.id) if probe else {}
         told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
         log = tuple(read_log(lab.path, probe)) if self.log else ()
+        spec = lab.job_spec(job_id)
         return JobData(
             job, probes, probe.id if probe else None, trials, stopped_early(every), curves,
-            lab.job_spec(job_id), told, tuple(lab.events(job_id=job_id, limit=100)), log,
+            spec, told, tuple(lab.events(job_id=job_id, limit=100)), log,
+            tested=positions_of_trials(lab, job, probes, spec),
         )  # fmt: skip
 
 
@@ -148,6 +153,8 @@ class JobPane(ScreenPane):
     def _tabs(self) -> tuple[str, ...]:
         """The panels that the key turns to; of a failed job the log is the next one."""
         tabs = TEXTS if self._wide() else NARROW
+        if self.data is not None and self.data.tested:
+            tabs = ("accuracy", *tabs)
         if self.data is not None and self.data.job.state == "failed":
             return tabs[0], "log", *(t for t in tabs[1:] if t != "log")
         return tabs
@@ -277,6 +284,9 @@ class JobPane(ScreenPane):
             return self._loss(data, width, height)
         if which == "grid":
             return self._grid(data, width, height)
+        if which == "accuracy":
+            head = rule("accuracy by position", width, self._others("accuracy"))
+            return [head, *position_plot(data.tested, data.job.length, width, height - 1)]
         if which == "events":
             return self._panel("events", event_lines(data.events, data.job), width, height)
         if which == "log":

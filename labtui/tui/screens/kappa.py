@@ -265,7 +265,8 @@ class KappaPane(ScreenPane):
             return []
         cell = kappa.cell
         title = name(cell)
-        head = rule(title, width, f"κ {kappa.text()}", hot=self.deep)
+        kind = {"resolution": f", {figures.SCATTER}", "credible": " 90 %", "mixed": " 90 % in part"}
+        head = rule(title, width, f"κ {kappa.text()}{kind.get(kappa.interval, '')}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
         if width >= 100 or (width >= 74 and room >= 8):

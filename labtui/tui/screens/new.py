@@ -5,11 +5,9 @@ its cost before you submit.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from textual import events
@@ -24,6 +22,7 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, read_preset
 from labtui.tui.screens.form import SEARCH_TOML, Form
 from labtui.tui.screens.screen_pane import ScreenPane
+from labtui.tui.typed import read_typed, typed_path
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, based, beside, crop, inset, linked, rule, stack, text_line
 
@@ -272,8 +271,8 @@ class NewPane(ScreenPane):
         """Another document; False where it is none, which is told and changes nothing."""
         try:
             self.form = Form.of(toml)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            self.lab_app.say(f"{source}: not valid TOML: {error}", "bad", 8.0)
+        except (ValueError, RecursionError) as error:
+            self.lab_app.say(f"{source}: {error}", "bad", 8.0)
             return False
         self.source = source
         self.top = 0
@@ -299,16 +298,16 @@ class NewPane(ScreenPane):
     def _load_file(self) -> None:
         def then(name: str) -> None:
             try:
-                self.load(Path(name).expanduser().read_text("utf-8"), name)
-            except (OSError, UnicodeDecodeError) as error:
-                self.lab_app.say(f"{name} cannot be read: {error}", "bad", 8.0)
+                self.load(read_typed(name), name)
+            except OSError as error:
+                self.lab_app.say(f"{name} cannot be read: {error.strerror}", "bad", 8.0)
 
         self.lab_app.ask("file", then, hint="a TOML file that holds a study or a search")
 
     def do_save_toml(self) -> None:
         def then(name: str) -> None:
             try:
-                with Path(name).expanduser().open("x", encoding="utf-8") as file:
+                with typed_path(name).open("x", encoding="utf-8") as file:
                     file.write(self.form.toml())
             except OSError as error:
                 self.lab_app.say(f"{name} was not written: {error.strerror}", "bad", 8.0)

@@ -365,6 +365,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  {remarks(job)}", "warn"))
         elif job.state == "done":
             parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
+            if job.n50 is not None:
+                parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:

@@ -133,6 +133,8 @@ class ScalingPane(ScreenPane):
         keys = self.lab_app.keymap.name
         others = ", ".join(a for a in data.axes if a != data.request.axis)
         note = f"{keys('axes')}: against {others}" if others else ""
+        if not data.request.laws:
+            note = "fitting the laws…"  # a second, the first time in a process
         head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
@@ -184,7 +186,7 @@ class ScalingPane(ScreenPane):
             height,
             x,
             y,
-            x_label=axis,
+            x_label=clean(next((c.axis_name(axis) for c in self.data.curves if c.points), axis)),
             y_format="count",
             cursor=cursor,
         )
@@ -259,9 +261,9 @@ class ScalingPane(ScreenPane):
             return text_line("hidden: " + self.lab_app.keymap.name("toggle_series") + " shows it", "dim")
         curve, p = found
         axis = self.data.request.axis if self.data is not None else "L"
-        m = f" m={p.m}" if p.m is not None else ""
-        where = f"n={p.L}" if axis == "n" else f"L={p.L}"
-        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}]"
+        m = f" {p.series.z}={p.m:g}" if p.m is not None else ""
+        where = f"n={p.L:g}" if axis == "n" else f"{p.series.x}={p.L:g}"
+        told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}], {figures.SCATTER}"
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
         if p.estimate is not None:

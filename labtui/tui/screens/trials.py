@@ -156,6 +156,9 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
         Series(tuple(zip(steps, validation, strict=False)), style),
     ]
     legend: Line = (("━ ", style), ("validation  ", "dim"), ("┄ ", "dim"), ("training", "dim"))
+    if estimates := tuple((float(step), loss) for step, loss in curve.estimates()):
+        series.append(Series(estimates, style, "○", joined=False))
+        legend += (("  ○ ", style), ("of a part of the set, enough to be above ε", "dim"))
     if shown_as is not None and program:
         legend = (("━ ", style), (shown_as.name, "dim"))
     x = Axis(0.0, max(steps, default=1.0) * 1.02, False)

@@ -1,0 +1,89 @@
+"""The wheel and the sdist: what is in them, and the commands out of a clean environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("labtui", "runners", "store")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both, made from this very tree."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def test_the_wheel_has_all_that_is_needed_and_nothing_else(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+        entry = next(wheel.read(n).decode() for n in names if n.endswith("entry_points.txt"))
+    assert "labtui = labtui.__main__:main" in entry
+    inside = {n for n in names if ".dist-info/" not in n and ".data/" not in n}
+    assert {n.split("/")[0] for n in inside} == set(PACKAGES)
+    tracked = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    source = [p for p in tracked if (ROOT / p).exists()]
+    assert source == [] or set(source) <= inside
+    assert {"labtui/py.typed", "runners/py.typed", "store/py.typed", "labtui/tour.db"} <= inside
+    assert "runners/spec/presets/quick.toml" in inside
+    assert any(n.endswith("share/man/man1/labtui.1") for n in names)
+
+
+def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "again")]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    with (
+        zipfile.ZipFile(next(built.glob("*.whl"))) as first,
+        zipfile.ZipFile(next((tmp_path / "again").glob("*.whl"))) as second,
+    ):
+        assert {(i.filename, i.CRC) for i in first.infolist() if not i.filename.endswith("RECORD")} == {
+            (i.filename, i.CRC) for i in second.infolist() if not i.filename.endswith("RECORD")
+        }
+
+
+def run(command: Sequence[str | Path], cwd: Path, code: int = 0) -> str:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "LABTUI_", "VIRTUAL_ENV"))}
+    env |= {"HOME": str(cwd), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([str(w) for w in command], cwd=cwd, capture_output=True, text=True, env=env)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("extra", ["", "[train]"], ids=["reading", "training"])
+def test_a_clean_environment(built: Path, tmp_path: Path, extra: str) -> None:
+    """As a user installs it: it reads a lab, and with ``train`` it trains one."""
+    run([sys.executable, "-m", "venv", tmp_path / "venv"], tmp_path)
+    python, labtui = tmp_path / "venv/bin/python", tmp_path / "venv/bin/labtui"
+    pins: list[str | Path] = ["-c", ROOT / "constraints.txt"]
+    wheel = f"{next(built.glob('*.whl'))}{extra}"
+    run([python, "-m", "pip", "install", "--quiet", *pins, wheel], tmp_path)
+    assert run([labtui, "--version"], tmp_path).startswith("labtui ")
+    assert "dense_ssm 16" in run([labtui, "--read-only", ROOT / "docs/labs/demo.db", "kappa"], tmp_path)
+    assert "done" in run([labtui, "tour"], tmp_path)
+    assert "done" in run([python, "-m", "labtui", "tour", "--json"], tmp_path)
+    small = ["submit", "quick", "--set", "training.steps=20", "--set", "search.n_max=8"]
+    if not extra:
+        assert "pip install 'labtui[train]'" in run([labtui, *small, "--start"], tmp_path, code=1)
+        return
+    run([labtui, *small], tmp_path)
+    run([labtui, "run"], tmp_path)
+    assert "quick" in run([labtui, "studies"], tmp_path)
+    assert run([labtui, "db", "check"], tmp_path).endswith("no problem found\n")
