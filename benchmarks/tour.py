@@ -55,6 +55,7 @@ TOUR: tuple[Picture, ...] = (
     Picture("new", "new", ("down", "down", "down"), "searches"),
     Picture("compare", "queue", ("down",) * 10 + ("m", "m", "C"), "agree", demo=True),
     Picture("events", "events", (), "last visit"),
+    Picture("paper", "paper", ("down",) * 8, "does the paper hold?", demo=True),
     Picture("devices", "queue", ("d",), "this lab"),
     Picture("axes", "kappa", ("a",), "Rows", demo=True),
     Picture("palette", "queue", ("ctrl+p",), "What do you want"),

@@ -148,11 +148,12 @@ def foreign(paths: LabPaths) -> bool:
     was, now = noted.get("origin"), origin(paths)
     if was and now and was != now:
         return True
-    return _is_earlier(paths, noted)
+    return is_earlier(paths)
 
 
-def _is_earlier(paths: LabPaths, noted: dict[str, object]) -> bool:
+def is_earlier(paths: LabPaths) -> bool:
     """Whether the file is known to be the lab as it was before the WAL began, or before a fold of it."""
+    noted = _noted(paths)
     at, life = noted.get("progress"), noted.get("life")
     now = progress(paths)
     if not isinstance(at, list) or len(at) != 2 or not isinstance(at[1], int) or list(now or ()) == at:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from labtui.analysis.kappa import Kappa
+from labtui.views import numbers
 from runners.spec import Job
 from runners.verdict import diverged
 from store.rows import NStar
@@ -21,7 +22,7 @@ WALK = 4
 """Where a search fails at N_max it tries N_max / 2, / 4 and / 8 too (docs/science.md, N* and the search)."""
 OPENING_SEEDS = 3
 """The least that ``adaptive`` tries at each of these."""
-ONE_BISECTION = "one bisection: its scatter over seeds is not known"
+ONE_BISECTION = f"one bisection, {numbers.SCATTER}"
 
 
 @dataclass(frozen=True)

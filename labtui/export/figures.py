@@ -22,6 +22,7 @@ from labtui.analysis.kappa import ABOUT_ONE, Kappa
 from labtui.analysis.points import Point, Series
 from labtui.text import clean
 from labtui.views import numbers
+from labtui.views.metric import metric, setting
 from labtui.views.scaling import axis_of, series_of
 from labtui.views.signs import MODEL_SIGN, RATES, model_sign, model_style
 from runners.verdict import brackets
@@ -420,7 +421,7 @@ def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Pictu
                     "verdict": p.verdict,
                     "lo": b.lo,
                     "hi": b.hi,
-                    "best_loss": p.best_loss,
+                    "best_loss": None if p.best_loss is None else metric(job).value(p.best_loss),
                 }
             )
         axes.set_xlabel("candidate")
@@ -434,19 +435,26 @@ def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Pictu
     return _drawn(look, 2.2, columns, draw)
 
 
+# Long: one curve, one row and one legend entry for each trial, in one loop.
 def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]], look: Look) -> Picture:
     """The validation losses of all trials of one candidate N, a colour for each learning rate, and eps."""
     columns = ("trial", "lr", "seed", "outcome", "step", "train", "validation", "exact")
     rates = sorted({trial.lr for trial, _ in curves}, reverse=True)
+    shown_as = metric(job)
+
+    def fits(value: float) -> bool:
+        return math.isfinite(value) and (shown_as.program or value > 0)
 
     def draw(axes: Axes, rows: list[dict[str, Any]]) -> None:
         told: set[float] = set()
         estimated = False
         for trial, curve in curves:
             colour = look.colour(RATES[min(rates.index(trial.lr), len(RATES) - 1)])
-            good = [(s, v) for s, v in zip(curve.steps, curve.validation, strict=False) if 0 < v < math.inf]
+            values = map(shown_as.value, curve.validation)
+            good = [(s, v) for s, v in zip(curve.steps, values, strict=False) if fits(v)]
             if good:
-                label = "_" if trial.lr in told else f"learning rate {numbers.rate(trial.lr)}"
+                named = f"{'setting' if shown_as.program else 'learning rate'} {setting(job, trial.lr)}"
+                label = "_" if trial.lr in told else named
                 told.add(trial.lr)
                 axes.plot(
                     *zip(*good, strict=True),
@@ -460,7 +468,7 @@ def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]],
             ):
                 rows.append(
                     {"trial": trial.id, "lr": trial.lr, "seed": trial.seed, "outcome": trial.outcome}
-                    | {"step": step, "train": train, "validation": loss, "exact": whole}
+                    | {"step": step, "train": train, "validation": shown_as.value(loss), "exact": whole}
                 )
             parts = [(s, v) for s, v in curve.estimates() if 0 < v < math.inf]
             if parts:
@@ -469,12 +477,14 @@ def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]],
                 axes.plot(
                     *zip(*parts, strict=True), color=colour, label=label, ls="", marker="o", ms=2, mfc="none"
                 )
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: numbers.rate(value))
+        if not shown_as.program:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: numbers.rate(value))
         if job.eps > 0:
-            axes.axhline(job.eps, color=look.ink, lw=0.6, ls="--", label=f"eps {numbers.rate(job.eps)}")
-        axes.set_xlabel("optimiser step")
-        axes.set_ylabel("validation loss, nats per position")
+            aim = shown_as.aim if shown_as.program else f"eps {numbers.rate(job.eps)}"
+            axes.axhline(shown_as.level, color=look.ink, lw=0.6, ls="--", label=aim)
+        axes.set_xlabel("step" if shown_as.program else "optimiser step")
+        axes.set_ylabel(shown_as.name if shown_as.program else "validation loss, nats per position")
         axes.set_title(f"{_word(numbers.label(job))}: N = {numbers.exact(n)}", fontsize=7)
         axes.legend(loc="best")
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from labtui.analysis.alike import Differing
 
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
+STEP = "less sure where success is a step in N"
+"""Of an interval of ``adaptive`` or ``scan``: a step is held 75 to 80 % of the time."""
 DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
 """Dots on and off of a curve, and its sample in a legend: learning rates differ without colour too."""
 
@@ -92,6 +94,8 @@ def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
         lines += [text_line(part, bad) for part in wrap(figures.why(job), max(10, width))[:2]]
     if remarks(job) and job.status != "censored":
         lines.append(text_line(remarks(job), "warn"))
+    if job.estimate is not None:
+        lines.append(text_line(f"90 % interval, {STEP}", "dim"))
     return lines
 
 
@@ -149,8 +153,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
             (
                 "estimate",
-                f"{figures.count_interval(job.estimate)} (90 %; less sure where success is a step in N, "
-                "see docs/science.md)"
+                f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
                 if job.estimate
                 else None,
             ),

@@ -93,4 +93,4 @@ def setting(job: JobRow | None, lr: float, names: Mapping[float, str] | None = N
     """A learning rate, or the setting of a program: its values where they are known, else its number."""
     if job is None or not job.program:
         return figures.rate(lr)
-    return (names or {}).get(lr, f"#{lr:.0f}")
+    return f"#{lr:.0f}" if names is None else names.get(lr, "")

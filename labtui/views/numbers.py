@@ -329,12 +329,14 @@ def label(job: JobRow) -> str:
     """A search by its axes, in the one order that every place has: ``dense_ssm 16 Z3 acot 2..7``."""
     return clean(
         f"{job.model_label} {job.task} {job.format} {lengths(job.distribution, job.length, job.min_length)}"
-    )
+    ).rstrip()
 
 
 def own_name(job: JobRow) -> str:
     """The name that a person gave a job, made harmless; empty where it is only the label made of its axes."""
     name = clean(job.name)
+    if job.program and name == clean(f"{job.model_label} {job.task}").rstrip():
+        return ""
     return "" if job.model_label in name and name.startswith(f"{job.task} {job.format}") else name
 
 

@@ -37,7 +37,7 @@ FILLS = {
 SAMPLES = {"acot": "━━", "cot": "╍╍", "icot": "╌╌", "outcome": "┄┄"}
 
 
-FLOOR = "the coverage floor: a table of transitions would do"
+FLOOR = "coverage floor: a table would do"
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,6 @@ MOST_POINTS = 100
 """That improve, between two words to the worker."""
 LOOK_S = 0.5
 """Between looks at memory and disk."""
-LEAST_DISK = 64 << 20
-"""A program that leaves less room than this beside its checkpoints is ended."""
 _SUBREAPER, _PDEATHSIG = 36, 1
 
 
@@ -339,7 +337,7 @@ class Guard:
         self.peak = max(self.peak, _memory(descendants(os.getpid())))
         with contextlib.suppress(OSError):
             room = os.statvfs(self.asked["folder"])
-            if room.f_bavail * room.f_frsize < LEAST_DISK:
+            if room.f_bavail * room.f_frsize < self.asked["least_disk"]:
                 raise _GivenUp("the disk is full; it was ended to leave the others some room")
 
     def _tell(self, now: float, *, last: bool = False) -> None:

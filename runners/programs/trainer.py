@@ -44,6 +44,8 @@ GUARD = Path(__file__).with_name("guard.py")
 STATE = "trials.json"
 POLL_S = 0.1
 LOG_LINES = 30
+LEAST_DISK = 64 << 20
+"""A program that leaves less room than this beside its checkpoints is ended."""
 
 
 class ProgramError(EngineError):
@@ -263,6 +265,7 @@ class ProgramTrainer:
             "read": program.read,
             "timeout": program.timeout,
             "grace": program.grace,
+            "least_disk": LEAST_DISK,
         }
 
     # What outlives this process

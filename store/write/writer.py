@@ -232,6 +232,12 @@ class Writer:
             return False
         if not now or (now == self._origin and progress == self._progress):
             raise Moved(f"{self.paths.lab} is being written by another program")
+        if now == self._origin and not wal.is_earlier(self.paths):
+            self._seen, self._progress = (
+                seen,
+                progress,
+            )  # a newer supervisor of ours folded it
+            return False
         return True
 
     def _require_place(self) -> None:

@@ -136,7 +136,7 @@ def test_commands_tell_it_and_none_is_told_where_there_is_none() -> None:
     for cell in cells:
         for part in (cell["joint"], *cell["parts"]):
             assert (part["floor"] is not None) == (cell["format"] == "acot")
-    assert "the coverage floor" in labtui("plot", "scaling")
+    assert "coverage floor: a table would do" in labtui("plot", "scaling")
 
 
 def test_the_screen_has_a_dashed_line_of_them() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labtui.analysis.refit import IN_PART, STOPPED, THINNED, answer_of, refit
+from labtui.analysis.refit import IN_PART, STOPPED, THINNED, answer_of, refit, verdict_of
 from labtui.analysis.stored import stored_job
 from runners.search import replay
 from runners.spec import DenseSSM, Grid, Job, Lengths, ModularAddition, Search, Training
@@ -156,6 +156,47 @@ def test_no_eps_is_one_sentence(words: str, told: str, lab: Path, labtui: Labtui
     said = labtui("refit", f"--eps={words}", "--lab", str(lab))
     assert said.code == 2
     assert f"--eps has {told}; expected numbers above 0" in said.err
+
+
+REAL = """
+[job]
+m = 3
+format = "acot"
+lengths = {{ distribution = "fixed", length = 6 }}
+model = {{ kind = "dense_ssm", hidden = 8 }}
+grid = {{ learning_rates = [1e-2, 3e-3], seeds = [10, 20] }}
+training = {{ steps = 300, eval_every = 20, batch_size = 32, validation_size = 240, threads = 1 }}
+search = {{ strategy = "log", eps = {eps} }}
+"""
+
+
+@pytest.mark.slow
+def test_what_is_decided_is_what_training_at_that_eps_gives(labtui: Labtui, tmp_path: Path) -> None:
+    """The same search trained at three eps: each verdict read off another's losses is the trained one."""
+    values = (0.1, 0.02, 0.004)
+    for eps in values:
+        (tmp_path / "job.toml").write_text(REAL.format(eps=eps))
+        assert labtui("submit", "job.toml").code == 0
+    assert labtui("run", "--slots", "1").code == 0
+    compared = {True: 0, False: 0}
+    undecided = 0
+    with open_lab(tmp_path / "lab.db", read_only=True) as found:
+        trained = {eps: {p.n: p.verdict for p in found.probes(i + 1)} for i, eps in enumerate(values)}
+        for number in (1, 2, 3):
+            spec = stored_job(found.job_spec(number))
+            assert spec is not None
+            for probe in found.probes(number):
+                mine = [t for t in found.trials(number) if t.probe_id == probe.id]
+                for eps in values:
+                    told = verdict_of(probe, mine, spec, eps, found.curve)
+                    if told.evidence.success or not told.undecided:
+                        if probe.n in trained[eps]:
+                            compared[told.evidence.success] += 1
+                            assert told.evidence.success == trained[eps][probe.n], (number, probe.n, eps)
+                    else:
+                        undecided += 1
+    assert min(compared.values()) >= 3
+    assert undecided > 0
 
 
 def test_a_curve_is_stored_as_it_is_read_here() -> None:

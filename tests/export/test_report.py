@@ -76,6 +76,8 @@ def test_a_report_is_whole_and_loads_nothing(labtui: Labtui, tmp_path: Path) -> 
         shown = f"&gt; {exact(job.n_max)}" if job.nstar is None else exact(job.nstar)
         assert re.search(rf'<td class="number">{re.escape(shown)}(<sup>[a-z,]+</sup>)?</td>', text)
     assert "1.3 [1.0, 1.6]" in text
+    assert "<h2>The paper</h2>" in text
+    assert "5 open, 6 not measured; at reduced settings" in text
     assert "torch" in text
     assert "training.steps" in text
     assert "@media print" in text

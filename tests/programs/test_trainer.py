@@ -216,6 +216,13 @@ def test_one_that_deletes_its_own_folder_harms_nothing(made: Made, tmp_path: Pat
     assert outcomes(run(job, tmp_path)) == [Outcome.SUCCESS]
 
 
+def test_one_that_fills_the_disk_is_ended_while_there_is_room(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.programs.trainer.LEAST_DISK", 1 << 60)
+    assert "the disk is full" in str(fails(made("sleep 100", tail=ONE), tmp_path))
+
+
 def test_an_expression_that_never_ends_is_given_up(made: Made, tmp_path: Path) -> None:
     job = made("head -c 3000 /dev/zero | tr '\\0' a", 'read = "((?:a+)+)$x"', tail=ONE)
     assert "program.read takes more than" in str(fails(job, tmp_path))

@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.pool_contract import ENV
 
-pytest.importorskip("ray")
 SMALL = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
 @pytest.fixture(scope="session")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The cluster; what its workers get as environment is what this process has now."""
+    pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     os.environ.update({**ENV, "STANDIN_DIR": str(tmp_path_factory.mktemp("standin"))})

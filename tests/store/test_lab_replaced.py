@@ -186,6 +186,19 @@ def test_whoever_looks_first_does_not_let_the_writer_fold_into_what_was_put_ther
     assert_sound(lab)
 
 
+def test_a_fold_by_another_writer_is_no_replacement(lab: Path) -> None:
+    """A supervisor that was fenced off still has the file open: it is told that, and nothing else."""
+    with Writer(lab) as first, Writer(lab) as second:
+        for writer, other in ((first, second), (second, first)):
+            with writer.transaction() as tx:
+                tx.event("after", "x" * 9000)
+            writer.checkpoint()
+            with other.transaction() as tx:
+                tx.event("later", "x" * 9000)
+    assert words(lab) == {"after", "later"}
+    assert_sound(lab)
+
+
 def test_what_writes_no_other_bytes_is_no_replacement(lab: Path) -> None:
     """``touch``, ``chmod``, a copy of the very bytes; and half of a file is waited for."""
     with Writer(lab) as writer, open_lab(lab) as reader:

@@ -14,7 +14,7 @@ def test_every_picture_of_the_tour_is_made_by_its_command() -> None:
     shown = set(re.findall(r"\(pictures/([\w-]+)\.svg\)", (DOCS / "tour.md").read_text("utf-8")))
     assert shown - {"closing"} == {picture.name for picture in TOUR}  # that one: benchmarks.closing
     assert {picture.screen for picture in TOUR} | {"compare"} >= {
-        "queue", "job", "kappa", "scaling", "trials", "new", "compare", "events",
+        "queue", "job", "kappa", "scaling", "trials", "new", "compare", "events", "paper",
     }  # fmt: skip
     for picture in TOUR:
         text = (PICTURES / f"{picture.name}.svg").read_text("utf-8")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
-from labtui.views.job import summary_lines, trial_lines
+from labtui.views.job import facts, summary_lines, trial_lines
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, steps_axis, ticks
@@ -108,3 +108,10 @@ def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
     ):  # fmt: skip
         row = trial_lines([trial], {job.id: replace(job, state=state)}, None, supervised)[-1]  # type: ignore[arg-type]
         assert f" {outcome} " in row
+
+
+def test_an_estimate_says_where_it_is_less_sure() -> None:
+    job = job_row(1, strategy="adaptive", state="done", status="bracket", hi=30, estimate=(28.0, 21.0, 34.0))
+    assert any("less sure where success is a step in N" in plain(line) for line in facts(job, 100))
+    assert any("less sure where success is a step in N" in line for line in summary_lines(job))
+    assert not any("step in N" in plain(line) for line in facts(replace(job, estimate=None), 100))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from labtui.cli.checks.cluster import odd
+from labtui.cli.checks.cluster import _asks_for_token, odd
 from labtui.views.lines import plain
 from labtui.views.nodes import node_lines
 from store.rows import DeviceRow, NodeRow
@@ -71,3 +71,10 @@ def test_doctor_tells_of_odd_and_slow_nodes() -> None:
     assert found["node-2"] == ("problem", "not used: it has Python 3.12, and the supervisor has 3.11")
     assert found["node-3"][0] == "note"
     assert set(found) == {"node-1", "node-2", "node-3"}
+
+
+def test_doctor_knows_when_ray_asks_for_a_token() -> None:
+    assert _asks_for_token("2.60.0", {})
+    assert not _asks_for_token("2.59.1", {})
+    assert _asks_for_token("2.50.0", {"RAY_AUTH_MODE": "token"})
+    assert not _asks_for_token("2.61.0", {"RAY_AUTH_MODE": "disabled"})

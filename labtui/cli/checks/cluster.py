@@ -32,7 +32,7 @@ def cluster(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
     yield Check(
         "ray", "ok", f"{ray}, address {settings.address}" if wanted else f"{ray}, not used (engine = local)"
     )
-    if env.get("RAY_AUTH_MODE") != "token" and wanted and settings.address != "local":
+    if wanted and settings.address != "local" and not _asks_for_token(ray, env):
         text = "whoever reaches the ports of the cluster can run code as you (RAY_AUTH_MODE is not token)"
         yield Check("ray", "note", text, "docs/clusters.md: a private network, and Ray's token")
     try:
@@ -44,6 +44,12 @@ def cluster(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
     if nodes:
         yield Check("nodes", "ok", summary(nodes))
         yield from odd(nodes)
+
+
+def _asks_for_token(ray: str, env: Mapping[str, str]) -> bool:
+    """Ray's own check of who connects: by itself from 2.60 on, before that where it is asked for."""
+    numbers = [int(part) for part in ray.split(".")[:2] if part.isdecimal()]
+    return env.get("RAY_AUTH_MODE", "token" if numbers >= [2, 60] else "") == "token"
 
 
 def odd(nodes: list[NodeRow]) -> Iterator[Check]:

@@ -298,6 +298,8 @@ class Form:
             doc = tomllib.loads(toml.removeprefix("\ufeff"))
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"not valid TOML: {error}") from None
+        if "program" in doc:
+            raise ValueError("no form shows a program; expected: labtui submit FILE, which asks what may run")
         if isinstance(doc.get("sweep"), dict):
             doc["sweep"] = [doc["sweep"]]
         sweeps, models = doc.get("sweep", []), doc.get("models", {})

@@ -72,7 +72,8 @@ class PaperPane(ScreenPane):
         room = max(1, height - len(lines) - 1)
         self.rest = max(0, len(behind) - room)
         self.top = min(self.top, self.rest)
-        more = f"{self.rest - self.top} lines more" if self.rest > self.top else ""
+        left = self.rest - self.top
+        more = f"{left} more line{'s' * (left > 1)}" if left > 0 else ""
         lines.append(rule(row.statement.number, inner, more))
         return inset([*lines, *behind[self.top : self.top + room]])
 

@@ -14,6 +14,7 @@ from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, te
 from labtui.views.plot import Axis, plot, span
 from labtui.views.scaling import (
     AXES,
+    FLOOR,
     SAMPLES,
     Curve,
     curve_sign,
@@ -140,14 +141,15 @@ class ScalingPane(ScreenPane):
         if width >= 110:
             side = min(50, inner * 2 // 5)
             room = height - 2
-            legend = self._legend(side, min(len(data.curves), max(6, room - 8)))
+            legend = [*self._legend(side, min(len(data.curves), max(6, room - 8))), *self._floor(side)]
             right = [*legend, (), *self._points(side, room - len(legend) - 1)]
             body = beside(
                 (self._plot(inner - side - 3, room), inner - side - 3), (right, side), height=room, gap=3
             )
         else:
             rows = min(len(data.curves), max(3, height // 3))
-            body = [*self._plot(inner, height - rows - 2), *self._legend(inner, rows)]
+            floor = self._floor(inner)
+            body = [*self._plot(inner, height - rows - 2 - len(floor)), *self._legend(inner, rows), *floor]
         return inset([head, *body, foot])
 
     def _ranges(self) -> tuple[Axis, Axis]:
@@ -218,6 +220,14 @@ class ScalingPane(ScreenPane):
         if hidden:
             lines.append(text_line(f"  {hidden} more", "warn"))
         return lines
+
+    def _floor(self, width: int) -> list[Line]:
+        """What the dashed line is, where there is one."""
+        assert self.data is not None
+        shown = [c for c in self.data.curves if c.key not in self.hidden]
+        if not floor_series(shown, self.data.request.axis):
+            return []
+        return [crop(text_line(f"  ╌╌╌  {FLOOR}", "dim"), width)]
 
     def _points(self, width: int, height: int) -> list[Line]:
         """The points of the chosen line as numbers, and its law in words."""
