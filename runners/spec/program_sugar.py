@@ -22,6 +22,8 @@ from runners.spec.sentences import Keys
 Fail = Callable[[str, Keys], SpecError]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _SCRIPT = re.compile(r"[\w./-]{1,200}\.(?:py|sh|pl|rb|jl|R|js|lua)")
+_NOT_OF_PROGRAMS = ("eps", "criterion", "accuracy", "fresh")
+"""Keys of a search that say when a model of ours succeeds."""
 _SECTIONS = ("grid", "search")
 MAX_FILES, MAX_CELLS, MAX_SETTINGS = 1000, 10_000, 64
 _CHUNK = 1 << 20

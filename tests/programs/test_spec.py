@@ -100,6 +100,11 @@ def test_set_changes_a_program(tmp_path: Path) -> None:
     assert (spec.job.program.threshold, spec.job.n_max) == (0.8, 50)
 
 
+def test_a_program_is_not_tested_at_twice_its_length(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="generalisation is true"):
+        with_keys(read(HEAD + TAIL, tmp_path), ["generalisation=true"])
+
+
 FUNCTION = HEAD.replace('command = ["sh", "train.sh", "{n}", "{seed}", "{lr}"]', 'function = "model:train"')
 
 

@@ -60,7 +60,7 @@ def problem(text: str, folder: Path | None = None) -> str:
         (
             'format = "acot"',
             'format = "acott"',
-            "sweep[0].format is 'acott'; expected 'outcome', 'cot' or 'acot'",
+            "sweep[0].format is 'acott'; expected 'outcome', 'cot', 'acot' or 'icot'",
         ),
         ('format = "acot"', "format = []", "sweep[0].format has no values; expected at least 1"),
         ("hidden = 16", "hiden = 16", "unknown key models.dense_ssm.hiden; did you mean 'hidden'?"),

@@ -116,7 +116,7 @@ def test_a_key_is_set_and_checked() -> None:
         ("search.eps", "is no KEY=VALUE"),
         ("=3", "is no KEY=VALUE"),
         ("search..eps=3", "is no KEY=VALUE"),
-        ("format=cott", "expected 'outcome', 'cot' or 'acot'"),
+        ("format=cott", "expected 'outcome', 'cot', 'acot' or 'icot'"),
         ("model.hidden.x=3", "no table"),
         ("m=1", "is 1; expected at least 2"),
         ("training.validation_size=0", "expected at least 1"),
