@@ -142,10 +142,11 @@ class ProgramSugar:
             raise self._fail(
                 f"{why}, and the program takes none; expected {{seed}} in its command", ("program",)
             )
-        if "eps" in searched:
-            raise self._fail(
-                "search.eps is not of a program; expected program.threshold", (*search_at, "eps")
-            )
+        for key in _NOT_OF_PROGRAMS:
+            if key in searched:
+                raise self._fail(
+                    f"search.{key} is not of a program; expected program.threshold", (*search_at, key)
+                )
         if (count := prod(map(len, settings.values()))) > MAX_SETTINGS:
             raise self._fail(f"grid has {count} combinations; expected at most {MAX_SETTINGS}", grid_at)
         made: dict[str, Any] = {"learning_rates": list(numbered(settings))}
