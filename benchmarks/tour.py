@@ -38,7 +38,7 @@ class Picture:
     screen: str
     keys: tuple[str, ...] = ()
     sees: str = ""
-    size: tuple[int, int] = (120, 36)
+    size: tuple[int, int] = (120, 40)
     theme: str = "labtui-dark"
     demo: bool = False
     """Of the committed lab, opened read-only; else of a lab in which work is going on."""
@@ -47,7 +47,8 @@ class Picture:
 TOUR: tuple[Picture, ...] = (
     Picture("queue", "queue", ("down",), "lengths"),
     Picture("job", "job", (), "candidates", demo=True),
-    Picture("job-live", "job", (), "candidates", (120, 40)),
+    Picture("job-live", "job", (), "candidates"),
+    Picture("job-80", "job", (), "candidates", (80, 24), demo=True),
     Picture("kappa", "kappa", ("down", "right", "right"), "N*(joint)", demo=True),
     Picture("scaling", "scaling", ("down",) * 6 + ("right",), "N* against", demo=True),
     Picture("trials", "trials", ("slash", *"outcome:success", "enter", "c"), "validation", demo=True),
@@ -59,7 +60,8 @@ TOUR: tuple[Picture, ...] = (
     Picture("axes", "kappa", ("a",), "Rows", demo=True),
     Picture("palette", "queue", ("ctrl+p",), "What do you want"),
     Picture("help", "queue", ("question_mark",), "Queue: keys"),
-    Picture("queue-light", "queue", (), "lengths", (120, 36), "labtui-light"),
+    Picture("queue-light", "queue", (), "lengths", (120, 40), "labtui-light"),
+    Picture("queue-200", "queue", (), "lengths", (200, 50)),
     Picture("kappa-ansi-80", "kappa", ("down", "right", "right"), "N*(joint)", (80, 24), "labtui-ansi", True),
     Picture("kappa-200", "kappa", ("down", "right", "right"), "interferes", (200, 50), "labtui-light", True),
     Picture("job-200", "job", (), "candidates", (200, 50)),
@@ -139,7 +141,7 @@ def _telling_job(lab: Path, *, live: bool = False) -> int:
     """The search with the most candidates: its bracket closes in best; ``live``: one that trains."""
     with _open(lab) as reader:
         jobs = [j for j in reader.jobs() if not live or j.state == "running"]
-        return int(max(jobs, key=lambda j: (j.status == "bracket", j.candidates)).id)
+        return int(max(jobs, key=lambda j: (j.status == "bracket", j.hi is not None, j.candidates)).id)
 
 
 def _seen(app) -> str:  # type: ignore[no-untyped-def]

@@ -116,10 +116,10 @@ def bracket_chart(
     for i, step in enumerate(rows):
         mark = "" if step.probe.id != chosen else "dim" if follows else "accent"
         ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
-        spans = _steps(step, axis, inner, decades, ground, style, drawn)
+        told = i == last and job.status != "censored"
+        spans = _steps(step, axis, inner, decades, ground, style, drawn, told and not tall)
         lines.append(_row(job, step.probe, spans, tail, mark, decided.get(step.probe.id, 0)))
         if tall:
-            told = i == last and job.status != "censored"
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
     foot = _axis_lines(axis, inner, hidden)
@@ -143,15 +143,18 @@ def _column(axis: Axis, n: float, inner: int) -> int:
 
 
 def _steps(
-    step: Step, axis: Axis, inner: int, decades: set[int], ground: str, style: str, drawn: bool
-) -> list[Span]:
-    """The cells of a row: where N* could lie once the candidate was judged, and the candidate's own sign."""
+    step: Step, axis: Axis, inner: int, decades: set[int], ground: str, style: str, drawn: bool,
+    told: bool,
+) -> list[Span]:  # fmt: skip
+    """The cells of a row: where N* could lie once the candidate was judged, and the candidate's own sign;
+    ``told``: the bracket as text beside it, where that is free.
+    """
     probe = step.probe
     left = _column(axis, step.lo, inner) + 1 if step.lo else 0
     right = _column(axis, step.hi, inner) if step.hi is not None else inner - 1
     left = min(left, right)
     own = _column(axis, probe.n, inner)
-    spans: list[Span] = []
+    cells: list[Span] = []
     for x in range(inner):
         inside = left <= x <= right
         if x == own:  # on the plain ground: its colour could not be read on the other
@@ -168,10 +171,23 @@ def _steps(
             one = ("┊", "faint")
         else:
             one = (" ", "")
-        if spans and spans[-1][1] == one[1]:
-            spans[-1] = (spans[-1][0] + one[0], one[1])
+        cells.append(one)
+    if told and not drawn and step.lo and step.hi is not None:
+        text = f"({figures.exact(step.lo)}, {figures.exact(step.hi)}]"
+        for at in (max(right, own) + 2, min(left, own) - 1 - len(text)):
+            if at >= 0 and at + len(text) <= inner:
+                cells[at : at + len(text)] = [(c, "strong") for c in text]
+                break
+    return _joined(cells)
+
+
+def _joined(cells: Iterable[Span]) -> list[Span]:
+    spans: list[Span] = []
+    for text, style in cells:
+        if spans and spans[-1][1] == style:
+            spans[-1] = (spans[-1][0] + text, style)
         else:
-            spans.append(one)
+            spans.append((text, style))
     return spans
 
 
@@ -184,17 +200,13 @@ def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, tol
     cells[left : right + 1] = [("▀", ink)] * (right + 1 - left)
     if told:
         low, high = figures.exact(step.lo), figures.exact(step.hi)
+        beyond = step.hi is not None and right + 2 + len(high) > inner
+        low = f"({low}, {high}]" if beyond else low  # no room at its right end
         if step.lo and left - 1 >= len(low):
             cells[left - 1 - len(low) : left - 1] = [(c, "strong") for c in low]
-        if step.hi is not None and right + 2 + len(high) <= inner:
+        if step.hi is not None and not beyond:
             cells[right + 2 : right + 2 + len(high)] = [(c, "strong") for c in high]
-    spans: list[Span] = [(" " * 11, "")]
-    for text, style in cells:
-        if spans[-1][1] == style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    return tuple(spans)
+    return tuple(_joined([(" " * 11, ""), *cells]))
 
 
 def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str, decided: int) -> Line:

@@ -262,6 +262,8 @@ class Job(Spec):
             raise ValueError("model and task do not fit together; expected a program with axes, or neither")
         if self.program is not None and self.search.n_max is None:
             raise ValueError("n_max is missing; expected the most examples that the program can be given")
+        if self.program is not None and self.generalisation:
+            raise ValueError("generalisation is true; expected false with a program, which has no lengths")
         if isinstance(self.task, Axes) and self.program is not None and self.program.command:
             unfilled = set(self.program.placeholders) - {*OWN, *self.task.values, *self.grid.axes}
             if unfilled:

@@ -12,7 +12,11 @@ from labtui.analysis.fits import Fit, fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.points import points
 from labtui.export import records
+from labtui.views.heat import heat_map
+from labtui.views.job import loss_plot
 from labtui.views.kappa import kappa_lines
+from labtui.views.lines import plain
+from labtui.views.metric import metric, settings
 from runners.programs import consent
 from runners.spec import Study
 from store.check import check
@@ -119,3 +123,17 @@ def test_a_job_is_told_in_its_own_metric(shared: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "setting" in said
     assert "lr 0.1" in said
+
+
+def test_curves_and_grid_are_drawn_in_the_metric(shared: Path) -> None:
+    with open_lab(shared) as lab:
+        job = lab.jobs([1])[0]
+        probe = next(p for p in lab.probes(1) if p.verdict)
+        trials, curves = lab.trials(probe_id=probe.id), lab.curves(probe.id)
+        named = settings(lab.job_spec(1))
+    lines = [plain(line) for line in loss_plot(job, trials, curves, 60, 14, named)]
+    assert "lr 0.1" in lines[0]
+    assert any("≥ 0.9" in line for line in lines)
+    cells = [plain(line) for line in heat_map(trials, metric(job), 40, 6, curves, 0, names=named)]
+    assert cells[0].startswith("grid")
+    assert any("0.95" in line for line in cells)

@@ -100,6 +100,11 @@ def test_set_changes_a_program(tmp_path: Path) -> None:
     assert (spec.job.program.threshold, spec.job.n_max) == (0.8, 50)
 
 
+def test_a_program_is_not_tested_at_twice_its_length(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="generalisation is true"):
+        with_keys(read(HEAD + TAIL, tmp_path), ["generalisation=true"])
+
+
 FUNCTION = HEAD.replace('command = ["sh", "train.sh", "{n}", "{seed}", "{lr}"]', 'function = "model:train"')
 
 
@@ -133,6 +138,7 @@ def test_a_function_takes_its_values_by_name(tmp_path: Path) -> None:
         ),
         (HEAD + TAIL.replace("n_max = 1000", ""), "n_max is missing; expected the most examples"),
         (HEAD + TAIL + "eps = 0.1", "search.eps is not of a program; expected program.threshold"),
+        (HEAD + TAIL + 'criterion = "accuracy"', "search.criterion is not of a program"),
         (HEAD + TAIL.replace("lr =", "n ="), "grid.n is filled by labtui"),
         (HEAD + TAIL.replace("0.1, 0.2", "0.1, 0.1"), "lr has the same value twice"),
         (

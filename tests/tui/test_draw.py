@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
+from labtui.tui.screens.new import _where
+from labtui.tui.screens.trials import TrialRowPlus
+from labtui.tui.screens.trials import cells as cells_of_trial
 from labtui.views.bracket import bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
@@ -319,3 +322,40 @@ def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
     assert told == "✗ failed, attempt 3 of 3: failed: CUDA error: an illegal access"
     assert plain(what(replace(event, kind="probe.done", text="N = 3124: success"))) == "  N = 3,124: success"
     assert what(replace(event, kind="device.lost", level="error", text="cuda:0 is gone"))[0][1] == "bad"
+
+
+def test_a_trial_draws_its_loss_in_its_row() -> None:
+    lab = small_lab()
+    trial = next(t for t in lab.trial_rows if t.id in lab.curve_rows)
+    job = lab.job(trial.job_id)
+    row = TrialRowPlus(trial, job, lab.curve_rows[trial.id])
+    drawn = plain(cells_of_trial(row, {"loss": 12})["loss"])
+    assert set(drawn) <= set(" ▁▂▃▄▅▆▇█")
+    assert drawn[0] == "█"  # from its highest
+    assert cells_of_trial(TrialRowPlus(trial, job), {"loss": 12})["loss"] == ()
+    assert "interrupted" in plain(
+        cells_of_trial(TrialRowPlus(replace(trial, outcome="running"), job), {}, supervised=False)["outcome"]
+    )
+
+
+def test_the_form_counts_sweeps_from_one() -> None:
+    assert _where("sweep[1].m is 1; expected at least 2", 2) == "sweep 2: m is 1; expected at least 2"
+    assert _where("sweep[0].m is 1; expected at least 2", 1) == "m is 1; expected at least 2"
+    assert _where("the file is empty", 1) == "the file is empty"
+
+
+def test_an_idle_gauge_says_when_it_was_read_and_its_history_has_a_track() -> None:
+    gauges = Gauges()
+    gauges.add(Reading(0.5, 8, 4e9, 16e9, ()))
+    wide, short = (plain(gauge_lines(gauges, w, short=w < 110, still=True)[0]) for w in (120, 80))
+    assert "(labtui idle)" in wide
+    assert "·" * 19 in wide
+    assert "as of" in short
+    assert len(short) <= 80
+
+
+def test_how_far_a_kappa_is_from_one_stands_beside_it() -> None:
+    found = next(sharing(c) for c in small_lab().cell_rows if sharing(c).status == "complete")
+    for value, told in ((4.2, "→→→"), (2.4, "→→"), (1.98, "→→"), (1.4, "→"), (1.0, ""), (0.45, "←←")):
+        text = plain(cell_spans([replace(found, value=value, low=None, high=None)], 20))
+        assert text.split()[1:] == ([told] if told else [])

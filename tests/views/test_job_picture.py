@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labtui.views.bracket import bracket_chart
+from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
 from labtui.views.job import facts, summary_lines, trial_lines
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
+from labtui.views.plot import Axis, steps_axis, ticks
 from store.rows import Curve
 from tests.tui.fake import job_row, small_lab
 
@@ -51,6 +52,45 @@ def test_each_cell_of_the_grid_draws_its_own_loss() -> None:
     assert len(lines) == 1 + 3 * len(rates)
     assert sum(any(c in plain(line) for c in "▁▂▃▄▅▆▇█") for line in lines) >= len(rates)
     assert all(size(line) <= 60 for line in lines)
+
+
+def test_a_candidate_that_was_decided_says_how_many_of_its_trials_ended() -> None:
+    lab = small_lab()
+    job = next(r for r in lab.rows if r.status == "bracket")
+    probes = lab.probes(job.id)
+    early = stopped_early(lab.trials(job.id))
+    won = next(p for p in probes if early[p.id])
+    lines = [plain(line) for line in bracket_chart(job, probes, 70, 40, decided=early)]
+    told = next(line for line in lines if line.split()[0] == f"{won.n:,}")
+    assert f" {won.trials - early[won.id]}/{won.trials} " in told
+    assert f" {won.trials}/{won.trials} " not in told
+
+
+def test_nothing_is_in_training_without_a_supervisor_nor_once_its_search_failed() -> None:
+    lab = small_lab()
+    job = next(r for r in lab.rows if r.state == "running")
+    probes = lab.probes(job.id)
+    for one, supervised, running in (
+        (job, True, True), (job, False, False), (replace(job, state="failed"), True, False),
+    ):  # fmt: skip
+        text = "\n".join(plain(x) for x in bracket_chart(one, probes, 70, 40, supervised=supervised))
+        assert ("●" in text) == running
+        assert ("‖" in text) == (not running)
+    trial = next(t for t in lab.trials(job.id) if t.outcome == "running")
+    assert (outcome_of(trial, True), outcome_of(trial, False)) == ("running", "interrupted")
+
+
+def test_the_axis_of_steps_stands_while_a_curve_grows() -> None:
+    ends = [steps_axis(last, 16_000).high for last in range(200, 16_001, 200)]
+    assert ends == sorted(ends)
+    assert len(set(ends)) <= 8
+    assert all(last <= end for last, end in zip(range(200, 16_001, 200), ends, strict=True))
+    assert steps_axis(20_000, 16_000).high == 20_000  # more than its budget
+
+
+def test_an_axis_has_a_tick_where_it_has_no_room_for_two() -> None:
+    assert ticks(Axis(182, 3_059), 2) == [1000]
+    assert ticks(Axis(40, 90), 2)
 
 
 def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
