@@ -28,6 +28,7 @@ FLAGS = {
     "beyond_n_max": "the interval reaches above N_max",
     "tf32": "trained with tf32 products",
     "bf16": "trained with bf16 products",
+    "accuracy": "judged by the accuracy of whole sequences; its losses are the share that is wrong",
 }
 """Every flag of a job and what it means, in the order in which flags are reported."""
 

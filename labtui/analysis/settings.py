@@ -51,6 +51,11 @@ def differences(job: Job) -> tuple[str, ...]:
     check("learning rates", tuple(sorted(g.learning_rates)), tuple(sorted(PAPER.learning_rates)))
     check("seeds", len(g.seeds), PAPER.seeds)
     check("eps", s.eps, PAPER.eps)
+    check("criterion", s.criterion, "loss")
+    check("weight decay", t.weight_decay, 0.0)
+    check("clipping", t.clip or 0.0, 0.0)
+    check("schedule", t.schedule, "constant")
+    check("warm-up", t.warmup, 0.0)
     check("N_max asked for", job.n_max_asked, PAPER.n_max)
     return tuple(found)
 

@@ -60,6 +60,7 @@ _REMARKS = {
     "seed_budget": "its seeds were used up before the interval was narrow",
     "beyond_n_max": "the interval of N* reaches beyond N_max",
     "tf32": "trained in tf32",
+    "accuracy": "judged by the accuracy of whole sequences: losses are the share that is wrong",
     "bf16": "trained in bf16",
 }
 

@@ -24,7 +24,7 @@ class Metric:
     """Of one search."""
 
     name: str
-    """``loss``, or the program's metric."""
+    """``loss``, ``share wrong`` where the accuracy of sequences is judged, or the program's metric."""
     aim: str
     """What a trial has to reach: ``ε 0.03``, ``≥ 0.95``."""
     eps: float
@@ -61,6 +61,8 @@ def loss_below(eps: float) -> Metric:
 
 def metric(job: JobRow) -> Metric:
     """The metric of a stored search."""
+    if not job.program and "accuracy" in job.flags:
+        return Metric("share wrong", f"< {figures.rate(job.eps)}", job.eps, job.eps)
     if not job.program:
         return loss_below(job.eps)
     sign, least = (-1.0, "≥") if job.distribution == "max" else (1.0, "≤")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -46,7 +47,7 @@ def node_lines(nodes: Sequence[NodeRow], devices: Sequence[DeviceRow]) -> list[L
     width = min(NAME, max(4, *(cell_len(clean(n.name)) for n in nodes)))
     lines: list[Line] = [((summary(nodes), "title"),)]
     odd = [n for n in nodes if _trouble(n, mine.get(n.name, []))]
-    for node in sorted(odd, key=lambda n: (ORDER.index(n.state), n.name)):
+    for node in sorted(odd, key=lambda n: (ORDER.index(n.state), _by_number(n.name))):
         lines.append(_line(node, mine.get(node.name, []), width))
         lines += [
             ((f"   {' ' * width}  {clean(device.id)} {device.state}", "warn"),)
@@ -54,7 +55,7 @@ def node_lines(nodes: Sequence[NodeRow], devices: Sequence[DeviceRow]) -> list[L
             if node.state != "gone" and device.state != "active"
         ]
     kinds: dict[str, list[NodeRow]] = {}
-    for node in sorted(nodes, key=lambda n: n.name):
+    for node in sorted(nodes, key=lambda n: _by_number(n.name)):
         if node not in odd:
             kinds.setdefault(_has(mine.get(node.name, [])), []).append(node)
     for has, alike in kinds.items():
@@ -63,6 +64,11 @@ def node_lines(nodes: Sequence[NodeRow], devices: Sequence[DeviceRow]) -> list[L
         else:
             lines.append(_folded(alike, has))
     return lines
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """node-9 stands before node-10."""
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"([0-9]+)", name[:200])]
 
 
 def _trouble(node: NodeRow, devices: Sequence[DeviceRow]) -> bool:

@@ -165,7 +165,14 @@ class Stopped:
     path: str | None
 
 
-EngineEvent = Evaluated | Ended | Checkpointed | Note | Planned | Stopped
+@dataclass(frozen=True)
+class Began:
+    """A trial begins that will be evaluated late, or but once (a program): its time counts from here."""
+
+    member: int
+
+
+EngineEvent = Began | Evaluated | Ended | Checkpointed | Note | Planned | Stopped
 
 
 @dataclass

@@ -28,6 +28,7 @@ from typing import Any, Protocol, cast
 import psutil
 
 from runners.engine.types import (
+    Began,
     Checkpointed,
     Control,
     Ended,
@@ -325,6 +326,8 @@ class _Report:
             began = self._began[event.member]
             wall = time.monotonic() - began if began else 0.0
             self._send(m.TrialEnded(self._tag, event, *self._curves[event.member].columns(), wall))
+        elif isinstance(event, Began):
+            self._began[event.member] = time.monotonic()
         elif isinstance(event, Checkpointed):
             self.blocked_s += event.blocked_s
             self.flush()

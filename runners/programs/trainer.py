@@ -25,6 +25,7 @@ from typing import Any
 
 from runners.engine.trials import Point, Trials, evaluated
 from runners.engine.types import (
+    Began,
     Checkpointed,
     Control,
     EngineError,
@@ -158,6 +159,7 @@ class ProgramTrainer:
             shutil.rmtree(place, ignore_errors=True)
             self.trials.all[i] = trial = type(trial)(trial.member, trial.budget)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield Began(i)
         guard = _Guarded(self._asked(i, place))
         try:
             yield from self._watch(i, guard, control)

@@ -30,4 +30,6 @@ def job_flags(job: Job, evidence: Sequence[Evidence]) -> set[str]:
     own = {name for name, so in (("capped", job.capped), ("coarse", job.coarse)) if so}
     if job.training.precision != "fp32":
         own.add(job.training.precision)
+    if job.search.criterion == "accuracy":
+        own.add("accuracy")
     return flags(evidence, own)

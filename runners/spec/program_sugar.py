@@ -22,6 +22,8 @@ from runners.spec.sentences import Keys
 Fail = Callable[[str, Keys], SpecError]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _SCRIPT = re.compile(r"[\w./-]{1,200}\.(?:py|sh|pl|rb|jl|R|js|lua)")
+_NOT_OF_PROGRAMS = ("eps", "criterion", "accuracy", "fresh")
+"""Keys of a search that say when a model of ours succeeds."""
 _SECTIONS = ("grid", "search")
 MAX_FILES, MAX_CELLS, MAX_SETTINGS = 1000, 10_000, 64
 _CHUNK = 1 << 20
@@ -140,10 +142,11 @@ class ProgramSugar:
             raise self._fail(
                 f"{why}, and the program takes none; expected {{seed}} in its command", ("program",)
             )
-        if "eps" in searched:
-            raise self._fail(
-                "search.eps is not of a program; expected program.threshold", (*search_at, "eps")
-            )
+        for key in _NOT_OF_PROGRAMS:
+            if key in searched:
+                raise self._fail(
+                    f"search.{key} is not of a program; expected program.threshold", (*search_at, key)
+                )
         if (count := prod(map(len, settings.values()))) > MAX_SETTINGS:
             raise self._fail(f"grid has {count} combinations; expected at most {MAX_SETTINGS}", grid_at)
         made: dict[str, Any] = {"learning_rates": list(numbered(settings))}

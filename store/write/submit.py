@@ -224,6 +224,7 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
     flags = [
         *(["capped"] if job.capped else []),
         *([job.training.precision] if job.training.precision != "fp32" else []),
+        *(["accuracy"] if job.search.criterion == "accuracy" else []),
     ]
     return row_of(
         Job(

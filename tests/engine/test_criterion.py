@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+from labtui.views.metric import metric
 from runners.engine.evaluate import wrong_sequences
 from runners.engine.schedule import new_model
 from runners.engine.types import Plan, shape_key
-from runners.spec import Job
+from runners.search import replay
+from runners.spec import Job, NamedJob
 from runners.spec.errors import SpecError
 from runners.spec.load import parse
 from runners.tasks import FreshSequences, TransitionTable, Vocabulary
 from runners.verdict import Outcome
+from store.read import open_lab
+from store.write import create_or_open, submit
 from tests.engine import fake_gpu
 from tests.engine.small_runs import FORMATS, MODELS, cpu, grid, in_pieces, run, tiny
 
@@ -119,6 +123,18 @@ def test_it_is_part_of_the_hash_and_of_the_shape_only_where_it_is_used() -> None
     assert len({plain.hash, *(job.hash for job in others)}) == 4
     assert shape_key(judged()) == shape_key(judged(accuracy=0.9)) != shape_key(plain)
     assert Job.from_json(others[2].to_json()).hash == others[2].hash
+
+
+def test_its_results_are_flagged_and_shown_as_what_they_are(lab_path: Path) -> None:
+    create_or_open(lab_path)
+    submit(lab_path, NamedJob(job=judged(fresh=512)))
+    submit(lab_path, NamedJob(job=tiny()))
+    with open_lab(lab_path) as lab:
+        mine, plain = lab.jobs()
+    assert "accuracy" in mine.flags
+    assert "accuracy" in replay(judged(), []).flags
+    assert (metric(mine).name, metric(mine).aim) == ("share wrong", "< 4.98e-2")
+    assert metric(plain).name == "loss"
 
 
 @pytest.mark.parametrize(

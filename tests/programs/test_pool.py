@@ -210,7 +210,9 @@ def test_every_strategy_runs_a_program(strategy: str, lab_path: Path, made: Made
         assert running.ended() == 0, running.log
     with open_lab(lab_path) as opened:
         [row] = opened.jobs()
+        trials = opened.trials(row.id)
     assert row.state == "done"
+    assert all(0.01 < t.wall_s < 60 for t in trials if t.outcome == "failure")  # from its start to its end
     assert row.estimate is not None
     assert row.estimate[1] / 1.5 <= 10 <= row.estimate[2] * 1.5  # a step in N is its hardest case
 

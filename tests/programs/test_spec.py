@@ -138,6 +138,7 @@ def test_a_function_takes_its_values_by_name(tmp_path: Path) -> None:
         ),
         (HEAD + TAIL.replace("n_max = 1000", ""), "n_max is missing; expected the most examples"),
         (HEAD + TAIL + "eps = 0.1", "search.eps is not of a program; expected program.threshold"),
+        (HEAD + TAIL + 'criterion = "accuracy"', "search.criterion is not of a program"),
         (HEAD + TAIL.replace("lr =", "n ="), "grid.n is filled by labtui"),
         (HEAD + TAIL.replace("0.1, 0.2", "0.1, 0.1"), "lr has the same value twice"),
         (

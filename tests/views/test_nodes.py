@@ -39,7 +39,7 @@ def test_512_slots_fit_a_screen_with_what_is_wrong_on_top() -> None:
     assert lines[2].split()[:2] == ["node-40", "silent"]
     assert lines[3].split()[:2] == ["node-20", "active"]
     assert lines[4].strip() == "node-20/cuda:3 lost"
-    assert lines[5].startswith(" 61 nodes  active  node-0 to node-9: 488 of 488 slots train")
+    assert lines[5].startswith(" 61 nodes  active  node-0 to node-63: 488 of 488 slots train")
     assert "8 × NVIDIA H200" in lines[5]
 
 

@@ -18,6 +18,9 @@ from labtui.views.nodes import node_lines, node_of
 from labtui.views.queue import device_lines
 from store.rows import DeviceRow
 
+LISTED = 24
+"""Devices of a cluster up to which each has a line beside its node's."""
+
 
 def arguments(parser: Parser) -> None:
     """A device, and what becomes of it."""
@@ -67,6 +70,10 @@ def _show(context: Context, rows: Sequence[DeviceRow]) -> None:
         context.emit([*told, *({**nothing, "node": by_name[name]} for name in bare)])
         return
     if nodes:
-        context.lines([*(plain(line) for line in node_lines(nodes, rows)), ""])
+        context.lines(plain(line) for line in node_lines(nodes, rows))
         rows = [row for row in rows if row.state != "lost"]
+        if len(rows) > LISTED:
+            context.say(f"{len(rows)} devices; one a line: labtui device --json")
+            return
+        context.line("")
     context.lines(device_lines(rows))

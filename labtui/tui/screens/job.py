@@ -272,7 +272,8 @@ class JobPane(ScreenPane):
         return stack([head, *cells], width, height)
 
     def _loss(self, data: JobData, width: int, height: int) -> list[Line]:
-        what = metric(data.job).name if data.job.program else "validation loss"
+        what = metric(data.job).name
+        what = "validation loss" if what == "loss" else what
         head = rule(f"{what} {self._shown(data)}", width, self._others("loss"))
         named = settings(data.spec) if data.job.program else None
         body = loss_plot(data.job, data.trials, data.curves, width, height - 1, named)
