@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiling takes seconds: once for all runs of the tests, and never into the home of who runs them.
+os.environ.setdefault("LABTUI_KERNELS", str(Path(__file__).resolve().parents[1] / ".kernels"))
 for name in ("LABTUI_LAB", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 

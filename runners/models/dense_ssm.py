@@ -8,9 +8,11 @@ the product of each state with the transition of its token, in one of two ways: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 
+import torch
 from torch import Tensor
 
 from runners.models import batch as batches
@@ -18,6 +20,7 @@ from runners.models import dense_one_hot, dense_rows
 from runners.models.batch import Frame
 from runners.models.layout import Layout, flat, gaussian
 from runners.models.matmul import Matmul
+from runners.models.native import PADDED, PANEL, Call, kernel_for, lying
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -47,6 +50,41 @@ class DenseSSMModel(Recurrent):
         self._may_group = h >= GROUPED_FROM or 2 * V >= GROUPED_FROM
         super().__init__(shape, h, layout, (V, d), free=self._may_group)
         self.d = d
+
+    def _operations(self) -> float:
+        return 6.0 * self.hidden**2
+
+    def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
+        h, d, V, S = self.hidden, self.d, self.n_inputs, self.n_outputs
+        kernel = None if self.shape.half else kernel_for("dense_ssm", params, h)
+        if kernel is None:
+            return None
+        Et, B, T = shape
+        W, wide, panels = self.shape.window(T), -(-S // PADDED) * PADDED, -(-h // PANEL) * PANEL
+        buffers = self._workspace.group(("kernel", Et, B, T), params)
+
+        def make() -> Call:
+            sizes = [T, B, W, h, V, S, d, Et, self.n_parameters, lying(self.shape, T)]
+            integers = [torch.empty(n, dtype=torch.int64) for n in (T * B, W * B, T * B, T * (V + 2))]
+            scratch = [
+                params.new_empty(n)
+                for n in (
+                    V * h * h,  # transitions
+                    V * panels * h,  # and turned round
+                    V * h * h,  # their gradients
+                    (T + 1) * B * h,  # states
+                    (T + 1) * B * h,  # their gradients
+                    W * B * h,  # of which the head gives these
+                    T * B * h,  # a group
+                    T * B * h,  # what becomes of it
+                    h * wide,  # the head turned round
+                    W * B * wide,  # logits
+                    3 * W * B,
+                )
+            ]
+            return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 13)
+
+        return buffers.views("call", make)
 
     def _parts(self, batch: Frame, params: Tensor, *, training: bool = False) -> list[tuple[int, int, Frame]]:
         T, Et, B = batch.tokens.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from runners.models.batch import Frame, frame, slices
 from runners.models.contract import DropoutKeys
 from runners.models.layout import Layout
 from runners.models.matmul import Matmul, flush_denormals, fold_
+from runners.models.native import EVALUATE, TRAIN, Call, whole
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
 
@@ -67,6 +69,13 @@ class Recurrent(ABC):
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
+        call = self._call(params, tokens.shape)
+        if call is not None:
+            tokens, targets = whole(tokens), whole(targets)
+            made = params.new_empty(params.shape[0])
+            call.fill(params, grad, made, made, tokens, targets)
+            call(TRAIN, params.shape[0], self._operations() * tokens[0].numel())
+            return made
         batch = frame(self.shape, tokens, targets)
         parts = self._parts(batch, params, training=True)
         self.layout.finish(grad)
@@ -77,6 +86,12 @@ class Recurrent(ABC):
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
+            call = self._call(params, x.shape)
+            if call is not None:
+                x, y = whole(x), whole(y)
+                call.fill(params, params, total, count, x, y)
+                call(EVALUATE, params.shape[0], self._operations() / 3 * x[0].numel())
+                continue
             batch = frame(self.shape, x, y)
             for a, b, part in self._parts(batch, params):
                 self._add_loss(params[a:b], part, total[a:b], count[a:b])
@@ -125,6 +140,14 @@ class Recurrent(ABC):
         """Gradients of the recurrence's parameters into ``grads``;
         d_states lies as the states do and may be used up.
         """
+
+    def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
+        """The kernel for batches [Et, B, T] of this shape with its work space; None where there is none."""
+        return None
+
+    def _operations(self) -> float:
+        """Floating-point operations of a training step for one position."""
+        return 0.0
 
     # What they share
 

@@ -9,6 +9,7 @@ and one member's activations stay in its cache. On a GPU all members run at once
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -24,6 +25,7 @@ from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
 from runners.models.layout import Initial, Layout, constant, gaussian, part
 from runners.models.matmul import Matmul, flush_denormals
+from runners.models.native import EVALUATE, PADDED, PANEL, TRAIN, Call, kernel_for, whole
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
 from runners.spec import Transformer
@@ -31,6 +33,8 @@ from runners.spec import Transformer
 EVALUATED_AT_ONCE = 128
 """Sequences of one slice of an evaluation."""
 
+CHUNK = 256
+"""Rows that the kernel takes forward and back at once."""
 Views = dict[str, Tensor]
 
 
@@ -109,6 +113,13 @@ class TransformerModel:
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
+        call = None if dropout is not None and self.uses_dropout else self._call(params, tokens.shape)
+        if call is not None:
+            tokens, targets = whole(tokens), whole(targets)
+            made = params.new_empty(params.shape[0])
+            call.fill(params, grad, made, made, tokens, targets)
+            call(TRAIN, params.shape[0], self._work(tokens))
+            return made
         self.layout.finish(grad)
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
@@ -122,6 +133,14 @@ class TransformerModel:
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
+        call = self._call(params, tokens.shape)
+        if call is not None:
+            tokens, targets = whole(tokens), whole(targets)
+            total = torch.zeros(params.shape[0], dtype=torch.float64)
+            count = torch.zeros_like(total)
+            call.fill(params, params, total, count, tokens, targets)
+            call(EVALUATE, params.shape[0], self._work(tokens) / 3)
+            return total, count
         each = [
             self._loss_sums(w, self._of(tokens, e), self._of(targets, e))
             for e, w in enumerate(self._parts(params))
@@ -137,6 +156,54 @@ class TransformerModel:
         return torch.cat(
             [self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))]
         )
+
+    def _work(self, tokens: Tensor) -> float:
+        """Operations of one member's step."""
+        return 72.0 * self.spec.layers * self.spec.d**2 * tokens[0].numel()
+
+    def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
+        """The kernel for batches [Et, B, T] of this shape with its work space."""
+        d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
+        whole_panels = d % PANEL == 0 and not self.shape.half
+        kernel = kernel_for("transformer", params, d // heads) if whole_panels else None
+        if kernel is None:
+            return None
+        Et, B, T = shape
+        V, S = self.n_inputs, self.n_outputs
+        buffers = self._workspace.group(("kernel", Et, B, T), params)
+
+        def make() -> Call:
+            room, wide, logits = max(CHUNK, T), -(-T // PADDED) * PADDED, -(-S // PADDED) * PADDED
+            sizes = [
+                B,
+                T,
+                V,
+                S,
+                d,
+                heads,
+                layers,
+                self.shape.positions,
+                Et,
+                self.n_parameters,
+                CHUNK,
+                room,
+                wide,
+            ]
+            integers = [torch.empty(n, dtype=torch.int64) for n in (5 * room, B + 1, B + 1, 4)]
+            numbers = [
+                layers * 12 * d * d,  # weights in panels
+                layers * 12 * d * d,  # and turned round
+                layers * room * (19 * d + heads * wide + 4) + room * (3 * d + 2),  # activations
+                room * (18 * d + wide) + d * wide + 2 * d + 64,  # scratch
+                d * logits,  # the head turned round
+                room * logits,
+                3 * room + 2 * d,
+                room * d,
+                room * d,
+            ]
+            return Call(kernel, [*sizes, *[0] * 6, *integers, *(params.new_zeros(n) for n in numbers)], 16)
+
+        return buffers.views("call", make)
 
     def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""

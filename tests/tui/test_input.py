@@ -68,7 +68,9 @@ def opens(t: Terminal, key: str, word: str) -> None:
     while word not in t.text():
         assert time.monotonic() < end, t.text()
         t.type(key)
-        t.read(1.0)
+        again = time.monotonic() + 1.5
+        while word not in t.text() and time.monotonic() < again:
+            t.read(0.05)
 
 
 PASTED = ("Dy", "Dx", "D\r", "xyAy", "pRA", "VD\ry", ":delete\ry", ":archive\r", "Nhello\r", "S")

@@ -1,0 +1,189 @@
+"""The kernels against torch: the same numbers, at the same distance from float64, and each row for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from runners.kernels import library
+from runners.models import StackedModel, native
+from tests.models.support import FORMATS, batch, make_job, make_model, parameters
+
+pytestmark = pytest.mark.skipif(not library.lanes(), reason="no kernels for this processor, or no numba")
+
+MODELS: dict[str, dict[str, Any]] = {
+    "lstm 16": {"kind": "lstm", "hidden": 16},
+    "lstm 48": {"kind": "lstm", "hidden": 48},
+    "dense_ssm 16": {"kind": "dense_ssm", "hidden": 16, "d": 5},
+    "dense_ssm 48": {"kind": "dense_ssm", "hidden": 48, "d": 20},
+    "transformer 1x32": {"kind": "transformer", "layers": 1, "d": 32, "heads": 2, "init_std": 0.3},
+    "transformer 2x64": {"kind": "transformer", "layers": 2, "d": 64, "heads": 2, "init_std": 0.15},
+}
+WORSE = 2.0
+"""Times the error of torch's own float32."""
+LAST_BIT = 1e-7
+"""Of the gradient's norm: torch may be right by chance where few numbers are summed."""
+
+
+def stepped(model: StackedModel, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    grad = torch.full_like(params, torch.nan)
+    return model.step(params, x, y, grad), grad
+
+
+@pytest.fixture
+def by_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that makes a model which uses no kernel."""
+
+    def make(*args: Any) -> StackedModel:
+        model = make_model(*args)
+        whole = model.step, model.loss_sums
+
+        def without(call: Any, *given: Any) -> Any:
+            with monkeypatch.context() as here:
+                here.setattr(library, "kernel", lambda family: None)
+                return call(*given)
+
+        model.step = lambda *given: without(whole[0], *given)  # type: ignore[method-assign]
+        model.loss_sums = lambda *given: without(whole[1], *given)  # type: ignore[method-assign]
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bool, by_torch: Any) -> None:
+    job = make_job(MODELS[name], form, m=5, L=7, fixed=fixed)
+    model, plain = make_model(job, 5), by_torch(job, 5)
+    assert native.kernel_for(job.model.kind, parameters(model, 1)) is not None
+    # As far from the start as keeps the dense SSM's states, and with them its rounding, within bounds.
+    params = parameters(model, 3, moved=0.01)
+    x, y = batch(job, 3, 11, m=5)
+    loss, grad = stepped(model, params, x, y)
+    _, grad_t = stepped(plain, params, x, y)
+    exact, exact_grad = stepped(make_model(job, 5), params.double(), x, y)
+    # Of a few losses one may be right by chance: their last bits are granted.
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=0)
+    own, theirs, size = (x.norm() for x in (grad - exact_grad, grad_t - exact_grad, exact_grad))
+    assert own <= WORSE * theirs + LAST_BIT * size
+    total, count = model.loss_sums(params, x, y)
+    exact_total, exact_count = make_model(job, 5).loss_sums(params.double(), x, y)
+    torch.testing.assert_close(total, exact_total, rtol=1e-6, atol=0)
+    assert torch.equal(count, exact_count)
+    assert torch.equal(count, plain.loss_sums(params, x, y)[1])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_row_depends_on_its_own_row_alone(name: str, form: str) -> None:
+    job = make_job(MODELS[name], form, m=5, L=6)
+    model, other = make_model(job, 5), make_model(job, 5)
+    params = parameters(model, 4)
+    x, y = batch(job, 4, 9, m=5)
+    loss, grad = stepped(model, params, x, y)
+    total, _ = model.loss_sums(params, x, y)
+    for rows in ([0], [3], [1, 2]):
+        own_loss, own_grad = stepped(other, params[rows], x[rows], y[rows])
+        assert torch.equal(loss[rows], own_loss)
+        assert torch.equal(grad[rows], own_grad)
+        assert torch.equal(total[rows], other.loss_sums(params[rows], x[rows], y[rows])[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_not_finite_stays_so_and_in_its_row(name: str) -> None:
+    job = make_job(MODELS[name], m=5)
+    model = make_model(job, 5)
+    params = parameters(model, 3)
+    x, y = batch(job, 3, 6, m=5)
+    loss, grad = stepped(model, params, x, y)
+    params[1] = torch.nan
+    broken_loss, broken_grad = stepped(model, params, x, y)
+    assert broken_loss[1].isnan()
+    assert broken_grad[1].isnan().any()
+    assert torch.equal(broken_loss[[0, 2]], loss[[0, 2]])
+    assert torch.equal(broken_grad[[0, 2]], grad[[0, 2]])
+    assert model.loss_sums(params, x, y)[0][1].isnan()
+
+
+def test_in_float64_with_threads_and_switched_off_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = torch.zeros(1, 16)
+    assert native.kernel_for("lstm", params) is not None
+    assert native.kernel_for("lstm", params.double()) is None
+    assert native.kernel_for("lstm", params, 24) is None
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert native.kernel_for("lstm", params) is None
+    library.lanes.cache_clear()
+    monkeypatch.setenv(library.PLACE, "off")
+    assert library.lanes() == 0
+    library.lanes.cache_clear()
+
+
+class Cache:
+    """A cache of kernels in a folder of the test, in which compiling writes a word."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        monkeypatch.setenv(library.PLACE, str(folder))
+
+    def keep(self, code: bytes) -> Path:
+        library._keep("lstm", code)
+        return library._file("lstm")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    return Cache(tmp_path / "kernels", monkeypatch)
+
+
+def test_a_cache_is_the_users_own(cache: Cache) -> None:
+    file = cache.keep(b"code")
+    assert library._stored("lstm") == b"code"
+    assert cache.folder.stat().st_mode & 0o777 == 0o700
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o750])
+def test_nothing_is_loaded_from_a_folder_that_others_reach(cache: Cache, mode: int) -> None:
+    cache.keep(b"code")
+    cache.folder.chmod(mode)
+    assert library._stored("lstm") is None
+    library._keep("lstm", b"other")
+    cache.folder.chmod(0o700)
+    assert library._stored("lstm") == b"code"
+
+
+def test_nothing_is_loaded_that_others_could_have_written(cache: Cache, tmp_path: Path) -> None:
+    file = cache.keep(b"code")
+    file.chmod(0o622)
+    assert library._stored("lstm") is None
+    file.chmod(0o600)
+    elsewhere = tmp_path / "elsewhere"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    assert library._stored("lstm") is None
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert library._stored("lstm") is None
+
+
+def test_what_is_broken_is_compiled_anew(cache: Cache) -> None:
+    file = cache.keep(b"code")
+    for data in (b"", b"short", hashlib.sha256(b"code").digest() + b"cod", bytes(36)):
+        file.write_bytes(data)
+        assert library._stored("lstm") is None
+    cache.keep(b"new")
+    assert library._stored("lstm") == b"new"
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(cache: Cache, tmp_path: Path) -> None:
+    cache.keep(b"code")
+    real = cache.folder.rename(tmp_path / "real")
+    cache.folder.symlink_to(real)
+    assert library._stored("lstm") is None
