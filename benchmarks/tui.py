@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:<22}" + "  ".join(f"{k} {v:,.2f}" for k, v in out[name].items()), flush=True)
 
         measure("first paint", first_paint, lab, home, 5 if args.quick else 15)
-        measure("Queue", traffic, labtui(lab), b"running", home, lab, seconds, commits)
+        measure("Queue", traffic, labtui(lab), b"lengths", home, lab, seconds, commits)
         measure(
             "Job, plots in sight",
             traffic,

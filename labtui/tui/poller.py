@@ -3,7 +3,8 @@ screen in front.
 
 One connection, owned by the thread (``PRAGMA data_version`` compares only within one). A snapshot is
 delivered by one call and the next is not read before the last was taken, so ticks coalesce and never pile up.
-A read that cost c seconds is not repeated for 5c, so that a huge lab on a slow disk cannot keep a core busy.
+A read that took c seconds of processor time is not repeated for 5c, one that waited for a disk or for other
+programs not for as long as it took: a huge lab keeps no core busy, and a busy machine no screen behind.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ class Poller:
                     dirty = dirty or _word(lab.supervisor()) != told
                 if once is None and not dirty and (seen == version or now < not_before):
                     continue
-                started = time.perf_counter()
+                started, computed = time.perf_counter(), time.thread_time()
                 if once is not None and seen == version and not dirty:
                     self._send(Snapshot(wanted.key, once(lab), None))
                     continue
@@ -186,7 +187,7 @@ class Poller:
                 spent = time.perf_counter() - started
                 version, last_event = seen, common.last_event
                 told = _word(common.supervisor)
-                not_before = time.monotonic() + 5 * spent
+                not_before = time.monotonic() + max(spent, 5 * (time.thread_time() - computed))
                 self._send(Snapshot(wanted.key, data, common, "", spent))
             except (
                 Exception
