@@ -96,7 +96,7 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
     if width < 5 or not 0 < eps < top or not curve.validation:
         return []
     text: list[int] = []
-    at = 0
+    at, floor = 0, math.log(eps)  # logarithms, then the difference: loss / eps may be too large for a float
     for x in range(width):
         if x and curve.steps[-1] <= x * span / width:
             text.append(0)  # not trained so far
@@ -104,7 +104,7 @@ def falling(curve: Curve, eps: float, top: float, span: float, width: int, heigh
         while at + 1 < len(curve.steps) and curve.steps[at + 1] <= (x + 1) * span / width:
             at += 1
         loss = curve.validation[at]
-        share = math.log(loss / eps) / math.log(top / eps) if math.isfinite(loss) and loss > 0 else 1.0
+        share = (math.log(loss) - floor) / (math.log(top) - floor) if 0 < loss < math.inf else 1.0
         text.append(max(0, min(8 * height, round(share * 8 * height))))
     return ["".join(LEVELS[max(0, min(8, n - 8 * (height - 1 - y)))] for n in text) for y in range(height)]
 
