@@ -186,7 +186,12 @@ def _provenance(old: Record, new: Record) -> list[str]:
     plans = _plan(old.get("plan")), _plan(new.get("plan"))
     was, now = plans
     keys = sorted(was.keys() & now.keys() - {"note", "passing", "device", "threads", "precision"})
-    return found + [f"plan's {k}: {was[k]}, now {now[k]}" for k in keys if was[k] != now[k]]
+    return found + [f"plan's {k}: {_told(was[k])}, now {_told(now[k])}" for k in keys if was[k] != now[k]]
+
+
+def _told(value: object) -> object:
+    """A value in words: a long signature is known by its beginning."""
+    return value[:12] or "none" if isinstance(value, str) else value
 
 
 def _plan(stored: object) -> dict[str, Any]:
@@ -196,7 +201,8 @@ def _plan(stored: object) -> dict[str, Any]:
             stored = json.loads(stored)
         except (ValueError, RecursionError):
             return {}
-    return dict(stored) if isinstance(stored, dict) else {}
+    # A plan that says nothing of kernels was made before there were any.
+    return {"kernels": "", **stored} if isinstance(stored, dict) else {}
 
 
 def result_text(job: Record) -> str:

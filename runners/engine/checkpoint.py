@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runners.engine.device import kind
+from runners.engine.device import kernels, kind
 from runners.engine.fused_batch import Rows
 from runners.engine.trials import Trials
 from runners.engine.types import Checkpointed, EngineEvent, Member, Note, Plan, shape_key
@@ -265,6 +265,8 @@ def _check(state: dict[str, Any], wanted: str, device: str) -> None:
         raise CheckpointError("belongs to another job or other trials")
     if state["kind"] != kind(device):
         raise CheckpointError(f"was made on {state['kind']!r:.40}, not on {kind(device)},")
+    if state["plan"].get("kernels", "") != kernels(device, state["plan"]["threads"]):
+        raise CheckpointError("was made with other compiled kernels, whose sums end on other last bits,")
 
 
 def _rows(saved: dict[str, Any], i: int, tensors: dict[str, Tensor], device: str) -> Rows:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from runners.kernels import library
+
 GPU = "cuda"
 
 
@@ -21,6 +23,11 @@ def kind(device: str) -> str:
     if is_gpu(device):
         return f"cuda:{torch.cuda.get_device_name(torch.device(device))}"
     return "cpu"
+
+
+def kernels(device: str, threads: int) -> str:
+    """The signature of the compiled kernels that serve there; empty where torch does it all."""
+    return "" if is_gpu(device) or threads > 1 else library.signature()
 
 
 def set_up(device: str, threads: int) -> None:

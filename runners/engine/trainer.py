@@ -14,7 +14,7 @@ from runners.engine import data
 from runners.engine.calibrate import calibrate
 from runners.engine.checkpoint import Saved, Saver, Snapshot, identity, latest, snapshot
 from runners.engine.cuda_graphs import CaptureRefusedError
-from runners.engine.device import is_gpu, is_out_of_memory, release, set_up, total_bytes
+from runners.engine.device import is_gpu, is_out_of_memory, kernels, release, set_up, total_bytes
 from runners.engine.evaluate import accuracy_by_position, rescaled_accuracy
 from runners.engine.fused_batch import FusedBatch
 from runners.engine.schedule import Schedule
@@ -120,7 +120,7 @@ class Trainer:
             except CaptureRefusedError as error:
                 yield from self._refused(Plan(self.device, 0, precision=self.job.training.precision), error)
                 return
-        plan = replace(plan, device=self.device)
+        plan = replace(plan, device=self.device, kernels=kernels(self.device, plan.threads))
         set_up(self.device, plan.threads)
         yield Planned(plan)
         if saved is not None:

@@ -74,6 +74,8 @@ class Plan:
     """Chunks that run side by side on a GPU."""
     note: str = ""
     """Why this plan and not a faster one, in words (capture refused, out of memory)."""
+    kernels: str = ""
+    """Which compiled kernels there are for it (CPU): their signature, or empty where torch does it all."""
     passing: bool = False
     """Its reason may pass (memory that others held, a capture that was refused): it serves the trials that
     it was

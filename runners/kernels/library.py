@@ -123,14 +123,23 @@ def folder() -> Path:
     return Path(named) if Path(named).is_absolute() else user_cache_path("labtui") / "kernels"
 
 
-def _file(family: str) -> Path:
-    """Its name is a digest of all that the machine code depends on."""
+@cache
+def signature() -> str:
+    """A digest of all that the machine code depends on: sums of another one have other last bits; empty where
+    torch has to do.
+    """
+    if not lanes():
+        return ""
     seen = hashlib.sha256()
     for part in sorted(SOURCES.glob("*.py")):
         seen.update(part.read_bytes())
     for word in (processor(), features(), version("numba"), version("llvmlite"), sys.version):
         seen.update(f"\\0{word}".encode())
-    return folder() / f"{family}-{seen.hexdigest()[:32]}.o"
+    return seen.hexdigest()[:32]
+
+
+def _file(family: str) -> Path:
+    return folder() / f"{family}-{signature()}.o"
 
 
 def _own_folder() -> Path | None:

@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word(tmp_path: Path, damage:
         assert seen.of(i) == whole.of(i)
 
 
-@pytest.mark.parametrize("change", ["member", "job", "kind"])
+@pytest.mark.parametrize("change", ["member", "job", "kind", "kernels"])
 def test_another_runs_checkpoint_is_refused(
     tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +106,8 @@ def test_another_runs_checkpoint_is_refused(
         members = grid(n=21)
     elif change == "job":
         job = tiny(batch_size=7)
+    elif change == "kernels":
+        monkeypatch.setattr("runners.engine.device.library.signature", lambda: "of another processor")
     else:
         monkeypatch.setattr("runners.engine.checkpoint.kind", lambda _: "cuda:another")
     seen = run(job, members, folder=tmp_path, resume=True)
