@@ -33,6 +33,8 @@ from runners.spec import Transformer
 EVALUATED_AT_ONCE = 128
 """Sequences of one slice of an evaluation."""
 
+LONGEST = 1.5e10
+"""Operations of one member's step up to which a kernel makes it."""
 CHUNK = 256
 """Rows that the kernel takes forward and back at once."""
 Views = dict[str, Tensor]
@@ -164,8 +166,10 @@ class TransformerModel:
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         """The kernel for batches [Et, B, T] of this shape with its work space."""
         d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
-        whole_panels = d % PANEL == 0 and not self.shape.half
-        kernel = kernel_for("transformer", params, d // heads) if whole_panels else None
+        # Within a kernel no request is heard: what takes tenths of a second is torch's, block by block.
+        short = 72.0 * layers * d**2 * shape[1] * shape[2] <= LONGEST
+        fits = d % PANEL == 0 and not self.shape.half and short
+        kernel = kernel_for("transformer", params, d // heads) if fits else None
         if kernel is None:
             return None
         Et, B, T = shape

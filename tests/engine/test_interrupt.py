@@ -26,6 +26,7 @@ from runners.engine.trainer import Trainer
 from runners.engine.trials import Trials
 from runners.engine.types import Member, Plan, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
+from runners.kernels import library
 from runners.models.matmul import Matmul
 from runners.spec import Job
 from runners.tasks import generalisation_batch
@@ -90,6 +91,8 @@ def test_between_two_looks_there_is_little_work(name: str, monkeypatch: pytest.M
     monkeypatch.setattr(
         Matmul, "_by_numpy", lambda *_: False
     )  # the same products by torch, where they can be counted
+    # A kernel is one member's step at most, here 2e9.
+    monkeypatch.setattr(library, "kernel", lambda family: None)
     job = large(name, 60)
     member = Member("a", 100, 1e-3, 1, 0.0)
     shape = Schedule(job, "cpu", cpu(1), Trials([member], 1000)).shape()
@@ -262,6 +265,7 @@ def test_many_looks_ask_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_model_stopped_in_a_step_and_in_an_evaluation_ends_the_same(
     name: str, more: int, within: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: None
 ) -> None:
+    monkeypatch.setattr(library, "kernel", lambda family: None)  # which is not left in its middle
     job = large(name, 20)
     job = job.model_copy(update={"training": job.training.model_copy(update={"steps": 3, "eval_every": 2})})
     members = [Member("a", 500, 1e-3, seed, 0.0, stop="never") for seed in (1, 2)]
