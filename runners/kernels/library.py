@@ -25,8 +25,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from runners.interrupt import check_interrupt
 
 SOURCES = Path(__file__).resolve().parent
@@ -74,6 +72,7 @@ def lanes() -> int:
         return 0
     try:
         version("numba")
+        version("platformdirs")
         import llvmlite.binding as llvm
     except (ImportError, PackageNotFoundError, OSError):
         return 0
@@ -119,6 +118,8 @@ def _load(code: bytes) -> Kernel:
 
 def folder() -> Path:
     """Where compiled kernels lie."""
+    from platformdirs import user_cache_path  # the engine is also used where torch, numpy, pydantic are all
+
     named = os.environ.get(PLACE, "")
     return Path(named) if Path(named).is_absolute() else user_cache_path("labtui") / "kernels"
 

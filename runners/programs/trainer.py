@@ -362,7 +362,9 @@ class _Guarded:
 
     def close(self) -> None:
         """End the guard, and with it all that the program started."""
-        self._process.stdin.close() if self._process.stdin is not None else None
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it has gone already
+                self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -16,14 +16,15 @@ from store.rows import FAILURES
 from store.write import Identity, Writer, jobs, submit
 from store.write import lab as lab_rows
 from tests.cli.conftest import Labtui
-from tests.store.lab_steps import study
+from tests.store.lab_steps import lone, study
 
 
 @pytest.fixture
 def failing(tmp_path: Path) -> Path:
-    """Five jobs that used up their attempts, each for another reason, with more text than is kept."""
+    """Jobs that used up their attempts, each for another reason, with more text than is kept."""
     path = tmp_path / "lab.db"
     submit(path, study())
+    submit(path, lone())
     with Writer(path) as writer, writer.transaction() as tx:
         lab_rows.claim(tx, Identity(1, 2.0, "bench", "boot", "0.1.0"))
         for job_id, reason in enumerate(FAILURES, 1):

@@ -54,7 +54,7 @@ def test_every_explanation_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, parser in PARSERS.items():
         rest = parser.format_help().partition("\n\n")[2]
         broken = [line for line in rest.splitlines() if line.startswith(" " * 10)]
-        assert broken == ([] if name != "labtui" else [" " * 17 + "events"]), name
+        assert broken == ([] if name != "labtui" else [" " * 17 + "events, paper"]), name
 
 
 def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> None:

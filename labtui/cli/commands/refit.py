@@ -90,10 +90,13 @@ def reread(context: Context, row: JobRow, values: tuple[float, ...]) -> list[Rer
     """One search at each eps.
 
     Raises:
-        BadInput: its spec cannot be read.
+        BadInput: its spec cannot be read, or its probes are none of this search.
     """
     job = stored_job(context.lab.job_spec(row.id))
     if job is None:
         raise BadInput(f"the spec of job {row.id} cannot be read; see labtui db check")
     probes, trials = context.lab.probes(row.id), context.lab.trials(row.id)
-    return [refit(row, job, eps, probes, trials, context.lab.curve, writing.replay) for eps in values]
+    try:
+        return [refit(row, job, eps, probes, trials, context.lab.curve, writing.replay) for eps in values]
+    except ValueError as error:
+        raise BadInput(f"the probes of job {row.id} make no sense: {error}; see labtui db check") from None
