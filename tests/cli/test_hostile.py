@@ -120,6 +120,7 @@ def check_words(labtui: Labtui, lab: Path, word: str) -> None:
             assert labtui(*words).out.count("\n") == lines, f"{words}: a text made or ate a line"
 
 
+@pytest.mark.slow
 def test_no_text_of_a_lab_reaches_the_terminal_as_more_than_letters(labtui: Labtui, lab: Path) -> None:
     check_words(labtui, lab, " ".join(WORDS[:6]))
 

@@ -13,6 +13,7 @@ from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 
 from labtui.tui.actions import SCREENS
+from labtui.views.gauges import HISTORY, Gauges
 from runners import machine
 from tests.tui.conftest import Opened, until
 
@@ -46,11 +47,21 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ids=["120x40-dark", "80x24-ansi", "200x50-light"],
 )
 async def test_screens(
-    opened: Opened, snapshot: SnapshotAssertion, size: tuple[int, int], theme: str, screens: tuple[str, ...]
+    opened: Opened,
+    snapshot: SnapshotAssertion,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    theme: str,
+    screens: tuple[str, ...],
 ) -> None:
     changed = []
     async with opened(size, theme=theme) as (app, pilot, _):
         await until(pilot, lambda: app.machine.gauges.last is not None)
+        gauges = app.machine.gauges
+        monkeypatch.setattr(gauges, "add", lambda reading: None)  # how many readings there are is the clock's
+        assert gauges.last is not None
+        for _ in range(HISTORY):
+            Gauges.add(gauges, gauges.last)
         for screen in screens:
             app.show_screen(screen)
             await until(

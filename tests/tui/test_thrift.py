@@ -133,5 +133,5 @@ async def test_another_textual_costs_bytes_not_the_app(
             await until(pilot, lambda: not app.front.fresh)
             assert app.front.text().strip() in seen(app)
         await pilot.press("question_mark")
-        assert "Events: keys" in seen(app)
+        assert "Paper: keys" in seen(app)
         app.repaint()

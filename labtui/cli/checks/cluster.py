@@ -19,7 +19,7 @@ LEAST_RATE = 0.2
 """Messages a second and slot below which no node is compared."""
 
 
-def cluster(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
+def cluster(path: Path, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
     """Nothing where Ray is neither installed nor asked for."""
     settings = read_settings(env, path)
     try:
@@ -36,7 +36,7 @@ def cluster(path: Path, env: Mapping[str, str]) -> Iterator[Check]:
         text = "whoever reaches the ports of the cluster can run code as you (RAY_AUTH_MODE is not token)"
         yield Check("ray", "note", text, "docs/clusters.md: a private network, and Ray's token")
     try:
-        with open_lab(path) as lab:
+        with open_lab(path, read_only=read_only) as lab:
             row = lab.supervisor()
             nodes = lab.nodes() if row is not None and row.alive else []
     except LabError:  # told by the check of the lab
