@@ -210,10 +210,10 @@ class Loop:
             updates, moments = adam.update(grad, moments)
             return (jax.tree.map(lambda a, u: a - rate * u, p, updates), moments), value
 
-        def member(state: Any, batches: Any, rate: Any) -> tuple[Any, Any]:
+        def member(state: Any, batches: Any, rate: Any) -> Any:
             return lax.scan(partial(one, rate=rate), state, batches)
 
-        def together(state: Any, batches: Any, rates: Any) -> tuple[Any, Any]:
+        def together(state: Any, batches: Any, rates: Any) -> Any:
             return lax.scan(lambda s, b: jax.vmap(one)(s, b, rates), state, batches)
 
         turns = np.arange(STEPS) % len(x)

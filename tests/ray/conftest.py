@@ -21,9 +21,9 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     os.environ.update({**ENV, "STANDIN_DIR": str(tmp_path_factory.mktemp("standin"))})
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={**SMALL, "num_cpus": 0})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={**SMALL, "num_cpus": 0})
     yield cluster
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    cluster.shutdown()
 
 
 class Nodes:
