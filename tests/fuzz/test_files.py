@@ -13,6 +13,7 @@ import torch
 from hypothesis import strategies as st
 
 from runners.engine import checkpoint
+from runners.engine.device import kernels
 from runners.engine.trials import Trials
 from store import commands
 from tests.fuzz import contracts, walfile
@@ -146,7 +147,7 @@ def run_state() -> dict[str, Any]:
         "version": checkpoint.VERSION,
         "identity": contracts.IDENTITY,
         "kind": "cpu",
-        "plan": {"device": "cpu", "members_at_once": 2},
+        "plan": {"device": "cpu", "members_at_once": 2, "threads": 1, "kernels": kernels("cpu", 1)},
         "batch": 2,
         "trials": Trials(contracts.MEMBERS, 100).dump(),
         "batches": [{"slots": [0, 1], "live": [True, True], "steps": [10, 10], "marks": [20, 20]}],
