@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labtui.cli.context import Context
 from labtui.cli.errors import WorkFailed
@@ -24,15 +24,15 @@ def waiting(jobs: Iterable[Job]) -> list[Job]:
 
 def program_lines(jobs: Sequence[Job]) -> list[str]:
     """What would run: each program once, with its folder, its files and the values that fill it."""
-    groups: dict[str, list[Job]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
         terms = consent.terms(job)
         groups.setdefault(
             repr([terms[k] for k in ("command", "function", "cwd", "env", "files")]), []
-        ).append(job)
+        ).append(terms)
     lines: list[str] = []
     for same in groups.values():
-        terms = consent.terms(same[0])
+        terms = same[0]
         what = " ".join(map(_word, terms["command"])) or f"the Python function {terms['function']}"
         lines += [f"runs      {clean(what, limit=4000)}", f"in        {clean(terms['cwd'], limit=4000)}"]
         lines += [
@@ -41,9 +41,7 @@ def program_lines(jobs: Sequence[Job]) -> list[str]:
         lines += [
             f"with      {clean(name)}={clean(value, limit=4000)}" for name, value in terms["env"].items()
         ]
-        values = dict.fromkeys(
-            _values(consent.terms(job)["values"] | consent.terms(job)["grid"]) for job in same
-        )
+        values = dict.fromkeys(_values(each["values"] | each["grid"]) for each in same)
         told = [f"filled    {line}" for line in values if line]
         more = [f"          and {len(told) - SHOWN} more"] if len(told) > SHOWN + 1 else []
         lines += [*(told if not more else told[:SHOWN]), *more, ""]

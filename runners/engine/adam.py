@@ -15,6 +15,32 @@ from torch import Tensor
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
+def update(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    rate: float | Tensor,
+) -> None:
+    """Update rows that share a learning rate, in place; ``steps`` count this update already."""
+    torch._fused_adam_(
+        params,
+        grads,
+        means,
+        squares,
+        [],
+        steps,
+        lr=rate,
+        beta1=BETA1,
+        beta2=BETA2,
+        weight_decay=0.0,
+        eps=EPS,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
 class Adam:
     """The optimiser of one fused batch.
 
@@ -47,18 +73,4 @@ class Adam:
         """One update of every row from ``grad`` [E, P]."""
         self.steps.add_(1)
         for rate, (params, grads, means, squares, steps) in self._groups:
-            torch._fused_adam_(
-                params,
-                grads,
-                means,
-                squares,
-                [],
-                steps,
-                lr=rate,
-                beta1=BETA1,
-                beta2=BETA2,
-                weight_decay=0.0,
-                eps=EPS,
-                amsgrad=False,
-                maximize=False,
-            )
+            update(params, grads, means, squares, steps, rate)

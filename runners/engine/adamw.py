@@ -8,7 +8,7 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
-from runners.engine.adam import BETA1, BETA2, EPS, Adam
+from runners.engine.adam import Adam, update
 from runners.spec import Training
 
 TABLES = ("embedding", "wte", "wpe")
@@ -103,21 +103,7 @@ class AdamW:
             return
         self.steps.add_(1)
         for params, grad, mean, square, steps, rate in self._rows:
-            torch._fused_adam_(
-                [params],
-                [grad],
-                [mean],
-                [square],
-                [],
-                [steps],
-                lr=rate,
-                beta1=BETA1,
-                beta2=BETA2,
-                weight_decay=0.0,
-                eps=EPS,
-                amsgrad=False,
-                maximize=False,
-            )
+            update([params], [grad], [mean], [square], [steps], rate)
 
     def _shorten(self, most: float) -> None:
         if self.grad.device.type == "cpu":  # one by one: the order of a sum must not depend on company

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runners.kernels.losses import cross_entropy_sum, gradient, head_back, logits_of, turn_head
+from runners.kernels.losses import cross_entropy_sum, gradient, head_back, logits_of, supervised, turn_head
 from runners.kernels.vector import (
     LANES,
     WIDE,
@@ -397,10 +397,8 @@ def run(args):
             to = layer * 12 * d * d
             pack_block(at(blocks, layer * size), d, at(packed, to), at(turned, to))
         turn_head(head, S, d, head_turned)
-        supervised = 0
-        for i in range(own_part * B * T, (own_part + 1) * B * T):
-            supervised += 1 if all_targets[i] >= 0 else 0
-        share = np.float32(1.0 / supervised) if supervised > 0 else np.float32(1.0)
+        count = supervised(at(all_targets, own_part * B * T), B * T)
+        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
         if what == 0:
             zero(grad, stride)
         total = 0.0
@@ -460,6 +458,6 @@ def run(args):
                     place[j] += row[j]
         if what == 1:
             totals[e] += total
-            counts_[e] += np.float64(supervised)
+            counts_[e] += np.float64(count)
         else:
-            losses[e] = np.float32(total / supervised) if supervised > 0 else np.float32(0.0)
+            losses[e] = np.float32(total / count) if count > 0 else np.float32(0.0)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from labtui.cli.checks.check import Check
-from labtui.config import read_settings
+from labtui.config import Settings
 from labtui.views.nodes import summary
 from store.errors import LabError
 from store.read import open_lab
@@ -19,9 +19,8 @@ LEAST_RATE = 0.2
 """Messages a second and slot below which no node is compared."""
 
 
-def cluster(path: Path, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
+def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
     """Nothing where Ray is neither installed nor asked for."""
-    settings = read_settings(env, path)
     try:
         ray = version("ray")
     except PackageNotFoundError:

@@ -43,7 +43,7 @@ def run(context: Context, machine: Machine | None = None) -> int:
     found = [
         *_software(machine.sqlite),
         *_devices(),
-        *cluster(context.lab_path, context.env, read_only=context.args.read_only),
+        *cluster(context.lab_path, context.settings, context.env, read_only=context.args.read_only),
         *machine.session.ends(),
         *_terminal(context),
         *_settings(context),
