@@ -1,9 +1,9 @@
-"""The study that the README shows: ``python -m benchmarks.study [--lab FILE]`` trains the preset demo and
-writes it down.
+"""The studies that the README and docs/labs show: ``python -m benchmarks.study NAME [--lab FILE]``.
 
-It makes docs/labs/demo.db (a snapshot that opens with ``labtui --read-only``), docs/labs/demo.md (what the
-commands print of it) and two pictures. With ``--lab`` a lab that is already trained is taken; else it trains
-for some minutes.
+It trains a preset (or takes a lab in which it is trained), puts a snapshot at docs/labs/NAME.db, which opens
+with ``labtui --read-only``, and writes anew what pages tell of it: each block that stands behind
+``<!-- labtui ... -->`` in README.md and docs/labs, and the pictures. ``python -m benchmarks.study`` alone
+writes the pages anew from the labs that are there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,18 +22,22 @@ from benchmarks.tour import Picture, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "docs" / "labs"
-PICTURES = ROOT / "docs" / "pictures"
-COMMANDS = (
-    ("kappa",),
-    ("kappa", "--details"),
-    ("plot", "scaling", "--height", "30"),
-    ("generalisation",),
-    ("compare", "paper"),
-)
-SHOWN = (
-    Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)),
-    Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
-)
+PAGES = [ROOT / "README.md", *sorted(LABS.glob("*.md"))]
+BLOCK = re.compile(r"^<!-- labtui ([^\n]+) -->\n```\n(.*?)^```$", re.M | re.S)
+"""A command, and what it printed."""
+SHOWN = {
+    "demo": (
+        Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)),
+        Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
+    ),
+    "laptop": (Picture("laptop-paper", "paper", (), "statement", (120, 40)),),
+}
+FIGURES = {
+    "laptop": (
+        "figure kappa docs/figures/laptop-kappa.svg --width 6.75",
+        "figure scaling docs/figures/laptop-scaling.svg --width 6.75",
+    )
+}
 
 
 def labtui(*words: str) -> str:
@@ -40,48 +46,46 @@ def labtui(*words: str) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def page(snapshot: Path) -> str:
-    """docs/labs/demo.md."""
-    out = [
-        "# The preset demo, trained",
-        "",
-        "Three models, three formats, addition modulo 3, at a size far below the paper's: made by",
-        "`python -m benchmarks.study` from `runners/spec/presets/demo.toml`, which has lengths, budget and",
-        "eps of each cell.",
-        "`labtui show JOB` tells the version and the commit that trained it.",
-        "Look at it with `labtui --read-only docs/labs/demo.db`.",
-    ]
-    for words in COMMANDS:
-        out += [
-            "",
-            f"`labtui {' '.join(words)}`",
-            "```",
-            labtui("--read-only", str(snapshot), *words).rstrip(),
-            "```",
-        ]
-    return "\n".join(out) + "\n"
+def refreshed(text: str) -> str:
+    """A page in which every command's block holds what the command prints."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"<!-- labtui {found[1]} -->\n```\n{labtui(*shlex.split(found[1])).rstrip()}\n```"
+
+    return BLOCK.sub(block, text)
+
+
+def take(name: str, lab: Path | None) -> None:
+    """Put a preset's lab at docs/labs, trained here where none is given, and draw its pictures."""
+    with tempfile.TemporaryDirectory() as place:
+        if lab is None:
+            lab = Path(place) / "lab.db"
+            labtui("submit", name, "--lab", str(lab))
+            labtui("run", "--lab", str(lab))
+        snapshot = LABS / f"{name}.db"
+        snapshot.unlink(missing_ok=True)
+        labtui("snapshot", str(snapshot), "--lab", str(lab))
+    for picture in SHOWN[name]:
+        target = ROOT / "docs" / "pictures" / f"{picture.name}.svg"
+        target.write_text(asyncio.run(draw(snapshot, picture)), "utf-8")
+    for words in FIGURES.get(name, ()):
+        labtui("--read-only", "--lab", f"docs/labs/{name}.db", *words.split())
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--lab", type=Path, help="a lab in which the preset demo is done")
-    given: Path | None = arguments.parse_args().lab
-    LABS.mkdir(parents=True, exist_ok=True)
+    arguments.add_argument("name", nargs="?", choices=sorted(SHOWN), help="the preset")
+    arguments.add_argument("--lab", type=Path, help="a lab in which the preset is done")
+    given = arguments.parse_args()
     os.environ.update(
         LABTUI_NO_SUPERVISOR="1", LANG="C.UTF-8", TERM="xterm-256color", COLORTERM="truecolor", TZ="UTC"
     )
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["XDG_STATE_HOME"] = place
-        lab = given or Path(place) / "lab.db"
-        if given is None:
-            labtui("submit", "demo", "--lab", str(lab))
-            labtui("run", "--lab", str(lab))
-        snapshot = LABS / "demo.db"
-        snapshot.unlink(missing_ok=True)
-        labtui("snapshot", str(snapshot), "--lab", str(lab))
-        (LABS / "demo.md").write_text(page(Path("docs/labs/demo.db")), "utf-8")
-        for picture in SHOWN:
-            (PICTURES / f"{picture.name}.svg").write_text(asyncio.run(draw(snapshot, picture)), "utf-8")
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["XDG_STATE_HOME"] = state
+        if given.name:
+            take(given.name, given.lab)
+        for page in PAGES:
+            page.write_text(refreshed(page.read_text("utf-8")), "utf-8")
     return 0
 
 

@@ -405,7 +405,6 @@ WIDTH = 110
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 OTHER_PAGES = {
     "gpu.md": "benchmarks/gpu.py writes it beside its numbers",
-    "demo.md": "benchmarks/study.py writes docs/labs/demo.md",
 }
 """Pages that code names and that are not kept here, each with its reason."""
 

@@ -64,9 +64,16 @@ def test_links_and_pictures_are_there() -> None:
             assert (file.parent / target).exists(), f"{file.name}: {target}"
 
 
-def test_the_table_in_the_readme_is_what_the_command_prints(labtui: Labtui) -> None:
-    printed = labtui("--read-only", str(DEMO), "kappa").out.rstrip()
-    assert f"```\n{printed}\n```" in README
+@pytest.mark.parametrize("page", study.PAGES, ids=lambda page: page.name)
+def test_what_a_page_shows_is_what_its_commands_print(
+    page: Path, labtui: Labtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else: python -m benchmarks.study."""
+    monkeypatch.chdir(ROOT)
+    shown = study.BLOCK.findall(page.read_text("utf-8"))
+    assert shown
+    for words, printed in shown:
+        assert labtui(*shlex.split(words)).out.rstrip() == printed.rstrip(), words
 
 
 def test_the_committed_lab_is_whole(labtui: Labtui, tmp_path: Path) -> None:
