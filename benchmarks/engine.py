@@ -39,12 +39,15 @@ such models gain nothing from company, and 15 of them take minutes.
 """
 FULL = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
-    ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
+    ("lstm", [{"hidden": h} for h in (16, 32, 64, 128, 256, 768)]),
     ("rnn", [{"hidden": 64}]),
     ("gru", [{"hidden": 64}]),
     (
         "transformer",
-        [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))],
+        [
+            {"layers": n, "d": d, "heads": max(2, d // 32)}
+            for n, d in ((2, 16), (2, 32), (2, 64), (2, 128), (2, 256), (6, 256))
+        ],
     ),
 ]
 Row = dict[str, Any]
