@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import study
 from labtui import __version__
 from labtui.cli.commands import ENTRIES
 from tests.cli.conftest import Labtui

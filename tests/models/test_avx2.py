@@ -36,4 +36,8 @@ def test_the_kernels_hold_with_vectors_of_eight_numbers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/models/test_kernels.py"]
     ran = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-4000:]
-    assert {file.name.partition("-")[0] for file in kernels.glob("*.o")} >= {"lstm", "dense_ssm", "transformer"}
+    assert {file.name.partition("-")[0] for file in kernels.glob("*.o")} >= {
+        "lstm",
+        "dense_ssm",
+        "transformer",
+    }
