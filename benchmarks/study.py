@@ -30,7 +30,10 @@ SHOWN = {
         Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)),
         Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
     ),
-    "laptop": (Picture("laptop-paper", "paper", (), "statement", (120, 40)),),
+    "laptop": (
+        Picture("laptop-kappa", "kappa", (), "N*(joint)", (110, 26)),
+        Picture("laptop-paper", "paper", ("down",) * 2, "does the paper hold?", (120, 40)),
+    ),
 }
 FIGURES = {
     "laptop": (

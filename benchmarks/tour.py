@@ -23,7 +23,7 @@ from runners.machine import CardUser, Gpu, Reading
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 DEMO = Path(__file__).resolve().parents[1] / "docs" / "labs" / "demo.db"
-PATIENCE = 30.0
+PATIENCE = 120.0
 CELL = (12.2, 24.4)
 """Width and height of a cell in Textual's pictures."""
 BITS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
