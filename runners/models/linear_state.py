@@ -121,6 +121,7 @@ def _turning(cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat((torch.cat((real, imaginary), -1), torch.cat((-imaginary, real), -1)), -2)
 
 
+# Long: the forms of A(x) stand side by side, once to run with and once as matrices.
 def structured(spec: DenseSSM, shape: Shape) -> Definition:
     """Define a bilinear RNN whose A(x) is linear in the embedding and has a structure (Ebrahimi et al. 2025,
     arXiv:2505.21749): ``full``; ``block``: blocks of b x b; ``rotation``: turns of the plane by angles
