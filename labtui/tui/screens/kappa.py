@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 DETAIL = 14
 """Lines that the drill-down keeps before anything else is drawn above it."""
+LEAST = 10
+"""The same where the forest has more rows than there is room for."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,10 @@ class KappaPane(StudyPane):
         else:
             top = min(len(table.rows) + 4, max(7, height - 10))
             matrix = self._matrix(table, inner, top)
-            below = self._forest(table, inner, height - len(matrix) - DETAIL - 2)
+            free = height - len(matrix) - 2
+            kappas = sum(len(table.at(r, c)) for r in table.rows for c in table.columns)
+            detail = max(LEAST, min(DETAIL, free - kappas - 2))
+            below = self._forest(table, inner, free - detail)
             if len(below) >= 5:
                 matrix = [*matrix, (), *below]
             lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
@@ -180,7 +185,7 @@ class KappaPane(StudyPane):
         room = height - (4 if len(table.rows) + 4 <= height else 3)
         top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
         note = self._page_note(table)
-        lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
+        lines: list[Line] = [rule("κ = Σ N*_n / N*_joint", width, note)]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
         before = f"  {axis} " if axis in ("L", "m") else "  "
@@ -271,7 +276,7 @@ class KappaPane(StudyPane):
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
         if width >= 100 or (width >= 74 and room >= 8):
-            left = 38
+            left = 60 if width >= 116 and _estimated(kappa) else 38
             lines = beside(
                 (self._terms(kappa, left, room), left),
                 (self._chart(kappa, width - left - 3, room), width - left - 3), height=room, gap=3,
@@ -291,7 +296,13 @@ class KappaPane(StudyPane):
         """N*_n per length and the joint one, each a job that enter opens."""
         entries: list[Term | None] = [*kappa.terms, None]
         top = min(max(0, self.term - height + 2), max(0, len(entries) - height + 1)) if self.deep else 0
-        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 13, ">"), "dim"), ("  state", "dim"))]
+        estimated = _estimated(kappa)
+        wide = estimated and width >= 56
+        room = 10 if estimated else 13
+        heads: list[Span] = [(fit("  n", 8), "dim"), (fit("N*", room, ">"), "dim")]
+        heads += [(fit("90 %", 16, ">"), "dim")] if wide else []
+        heads += [(fit("N_50", 10, ">"), "dim")] if estimated else []
+        lines: list[Line] = [(*heads, ("  state", "dim"))]
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
@@ -300,17 +311,23 @@ class KappaPane(StudyPane):
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(_called(term) if term else "joint", 6), "" if term else "mark"),
-                (fit(value, 13, ">"), style),
+                (fit(value, room, ">"), style),
+                *([(fit(_ends(part.estimate), 16, ">"), "")] if wide else ()),
+                *([(fit(_half(part.n50), 10, ">"), "dim")] if estimated else ()),
                 self._state(part.state),
-                (f"  {figures.flags(part.flags)}", "warn"),
             )
+            told = figures.flags(part.flags)  # the notes above say it in full
+            told = f"  {told}" if size(spans) + len(told) + 2 <= width else " !"
+            spans = (*spans, (told if part.flags else "", "warn"))
             lines.append(linked(crop(spans, width), f"term:{i}", "cursor" if here else ""))
         total, formula = proof(kappa)
         if formula and len(lines) + 2 <= height and not self.deep:
-            lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], 13, ">"), "strong")))
+            lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], room, ">"), "strong")))
             lines.append(text_line(f"  {formula}", "strong"))
         if kappa.cell.joint.generalisation is not None and len(lines) < height:
-            lines.append(text_line(f"  at 2L: accuracy {kappa.cell.joint.generalisation:.2f}", "dim"))
+            lines.append(
+                text_line(f"  at 2L: accuracy {figures.share(kappa.cell.joint.generalisation)}", "dim")
+            )
         return lines
 
     def _state(self, state: str) -> Span:
@@ -377,16 +394,20 @@ class KappaPane(StudyPane):
         if kappa is None:
             return
         if not self.deep:
-            self.deep, self.term = True, 0
-            self.redraw()
+            self._turn(True)
             return
         terms = kappa.terms
         self.lab_app.open_job(terms[self.term].job_id if self.term < len(terms) else kappa.cell.joint.job_id)
 
+    def _turn(self, deep: bool) -> None:
+        """Into the lengths or out of them: the footer has another word for enter."""
+        self.deep, self.term = deep, 0
+        self.redraw()
+        self.lab_app.refresh_frame()
+
     def do_back(self) -> None:
         if self.deep:
-            self.deep = False
-            self.redraw()
+            self._turn(False)
         elif self.request.study is not None:
             self.change(study=None)
         else:
@@ -473,6 +494,19 @@ def _labels(axes: Sequence[str], key: Key) -> list[str]:
         text = "–" if value is None else clean(str(value))
         out.append(f"  {text}" if axis == "model_label" else f"{axis} {text}" if axis in ("L", "m") else text)
     return out
+
+
+def _estimated(kappa: Kappa) -> bool:
+    """Whether any of its searches has fresh seeds, and so an estimate of N* and of N_50."""
+    return any(part.estimate is not None for part in (*kappa.terms, kappa.cell.joint))
+
+
+def _ends(estimate: tuple[float, float, float] | None) -> str:
+    return "" if estimate is None else figures.count_ends(estimate)
+
+
+def _half(n50: tuple[float, float, float] | None) -> str:
+    return "" if n50 is None else figures.count_interval(n50).partition(" ")[0]
 
 
 def _called(term: Term) -> str:

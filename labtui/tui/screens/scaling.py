@@ -23,8 +23,10 @@ from labtui.views.scaling import (
     drawn_series,
     floor_series,
     known,
-    middle,
+    stands_at,
+    tags,
     tail,
+    trend,
     with_laws,
 )
 from labtui.views.signs import model_style
@@ -140,7 +142,9 @@ class ScalingPane(StudyPane):
         head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
-            side = min(50, inner * 2 // 5)
+            wants = max(len(c.label) for c in data.curves) + 9
+            wants += max(len(tail(c, data.request.axis)) for c in data.curves)
+            side = min(max(min(50, inner * 2 // 5), wants), inner // 2)
             room = height - 2
             legend = [*self._legend(side, min(len(data.curves), max(6, room - 8))), *self._floor(side)]
             right = [*legend, (), *self._points(side, room - len(legend) - 1)]
@@ -161,13 +165,14 @@ class ScalingPane(StudyPane):
         ys: list[float] = []
         for curve in shown:
             for p in curve.points:
-                ys += [float(p.n_max)] if p.hi is None else [max(0.7, float(p.lo + 1)), float(p.hi)]
+                told = figures.drawn(p) if p.hi is not None else None
+                ys += [float(p.n_max)] if told is None else told[1:]
                 ys += [p.floor] if p.floor is not None else []
         x, y = span(xs, log=True), span(ys, log=True)
         x = Axis(x.low, x.high, True, True)
         found = self._here()
         if self.zoom > 1 and found is not None:
-            cx, cy = x.place(found[1].L if axis != "m" else found[1].m or 1), y.place(middle(found[1]))
+            cx, cy = x.place(found[1].L if axis != "m" else found[1].m or 1), y.place(stands_at(found[1]))
             half = 0.5 / self.zoom
             x = Axis(x.value(cx - half), x.value(cx + half), True, True)
             y = Axis(y.value(cy - half), y.value(cy + half), True)
@@ -181,8 +186,14 @@ class ScalingPane(StudyPane):
         order = [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i != self.at]
         order += [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i == self.at]
         found = self._here()
-        cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
-        drawn = [replace(drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},") for c in order]
+        cursor = None if found is None else (found[0].x(found[1], axis), stands_at(found[1]))
+        letters = tags(self.data.curves)
+        drawn = [
+            replace(
+                drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},", tag=letters.get(c.key, "")
+            )
+            for c in order
+        ]
         return plot(
             [*floor_series(order, axis), *drawn],
             width,
@@ -203,6 +214,7 @@ class ScalingPane(StudyPane):
             height, hidden = height - 1, hidden + 1
         top = min(max(0, self.at - height + 1), max(0, len(curves) - height))
         lines: list[Line] = []
+        letters = tags(curves)
         tails = [tail(c, axis) for c in curves]
         law_room = max(map(len, tails), default=0) + 1 if width >= 40 else 0
         for i, curve in enumerate(curves[top : top + height], top):
@@ -210,9 +222,10 @@ class ScalingPane(StudyPane):
             style = "quiet" if off else model_style(curve.kind)
             name = f"({curve.label})" if off else curve.label
             label: list[Span] = [
-                ("○ " if off else f"{curve_sign(curve)} ", style),
-                ("   " if off else f"{SAMPLES.get(curve.format, '━━')} ", style),
-                (fit(name, width - 7 - law_room), "quiet" if off else ""),
+                ("○" if off else curve_sign(curve), style),
+                (f"{letters.get(curve.key, '')} "[:2].ljust(2), style),
+                (f"{SAMPLES.get(curve.format, '━━')} " if trend(curve, axis) and not off else "   ", style),
+                (fit(name, width - 8 - law_room), "quiet" if off else ""),
             ]
             if law_room:
                 label.append((fit("hidden" if off else tails[i], law_room, ">"), "quiet" if off else "dim"))
@@ -243,7 +256,8 @@ class ScalingPane(StudyPane):
         at = curve.points.index(here)
         top = max(0, min(at - room + 1, len(curve.points) - room))
         lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
-        lines.append(text_line(f"  {axis:<6}{'N*':>8}{'bracket':>20}{'job':>8}", "dim"))
+        left = "90 %" if any(p.estimate for p in curve.points) else "bracket"
+        lines.append(text_line(f"  {axis:<6}{'N*':>8}{left:>20}{'job':>8}", "dim"))
         for i, point in enumerate(curve.points[top : top + max(0, room)], top):
             value, rest = known(point)
             line: Line = (
@@ -277,12 +291,14 @@ class ScalingPane(StudyPane):
         told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}], {figures.SCATTER}"
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
-        if p.estimate is not None:
-            told = f"N* ≈ {figures.count_interval(p.estimate)} (90 %)"
+        elif p.estimate is not None:
+            told = f"N* ≈ {figures.count_interval(p.estimate)} 90 %"
+        half: Span = (f"  N_50 {figures.count_interval(p.n50)}" if p.n50 is not None else "", "")
         spans: list[Span] = [
             (f"{curve_sign(curve)} ", model_style(curve.kind)),
             (f"{curve.label}  {where}{m}  ", ""),
             (told, "strong"),
+            half,
             (f"  job {p.job_id}", "dim"),
             (f"  {figures.flags(p.flags)}", "warn"),
         ]
@@ -291,6 +307,10 @@ class ScalingPane(StudyPane):
         return tuple(spans)
 
     # Hands
+
+    def label(self, action_id: str) -> str:
+        off = self.data is not None and self.data.curves and self.data.curves[self.at].key in self.hidden
+        return "show" if action_id == "toggle_series" and off else ""
 
     def selection(self) -> list[int]:
         found = self._here()
