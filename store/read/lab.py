@@ -213,14 +213,21 @@ class Lab:
 
     # studies
 
-    def cells(self, study_id: int | None = None) -> list[CellRow]:
+    def cells(self, study_id: int | None = None, *, every: bool = False) -> list[CellRow]:
         """The kappa cells of one study, or of all, in the order of submission.
 
-        An N*_n that several cells share is one object.
+        An N*_n that several cells share is one object. Of all studies, cells made of the very same searches are
+        one kappa: the first stands for them, unless ``every`` is asked for.
         A cell whose job is missing from a damaged file is left out.
         """
         with self.consistent():
-            return self._kappa.read(study_id, self._columns["job"])
+            found = self._kappa.read(study_id, self._columns["job"])
+        if study_id is not None or every:
+            return found
+        first: dict[tuple[int, ...], CellRow] = {}
+        for cell in found:
+            first.setdefault((cell.joint.job_id, *(part.job_id for part in cell.parts)), cell)
+        return list(first.values())
 
     def studies(self) -> list[StudyRow]:
         """All studies, the newest last, archived ones too."""

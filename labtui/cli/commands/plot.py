@@ -65,12 +65,13 @@ def bracket(context: Context) -> None:
     if context.json:
         context.emit({"job": job, "probes": probes})
         return
-    context.lines(bracket_lines(job, probes, context.lab.trials(job.id), context.args.width))
+    trials, spec = context.lab.trials(job.id), context.lab.job_spec(job.id)
+    context.lines(bracket_lines(job, probes, trials, context.args.width, spec=spec))
 
 
 def cell_terms(context: Context) -> None:
     """N*_n of every length of one cell."""
-    cells = {cell.id: cell for cell in context.lab.cells()}
+    cells = {cell.id: cell for cell in context.lab.cells(every=True)}
     if context.args.cell not in cells:
         known = ", ".join(map(str, list(cells)[:12])) or "none in this lab"
         raise BadInput(f"there is no cell {context.args.cell}; expected one of: {known}")
