@@ -369,7 +369,17 @@ def _hand_out(state: SupervisorState, batch: Batch) -> None:
     gone = tuple(key for key in dict.fromkeys(x.probe for x in members) if key not in by_key)
     job = lead.run.job.to_json()
     slot.worker.send(
-        m.Train(assignment.tag, job, members, slot.device.id, batch.plan, str(folder), resume, gone)
+        m.Train(
+            assignment.tag,
+            job,
+            members,
+            slot.device.id,
+            batch.plan,
+            str(folder),
+            resume,
+            gone,
+            state.options.trainer,
+        )
     )
     _hint(state, lead, slot)
 

@@ -35,6 +35,7 @@ from store.json import document
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells, axes_of
 from store.rows import (
+    GOALS,
     LIVE_STATES,
     CellRow,
     CommandRow,
@@ -289,6 +290,15 @@ class Lab:
         """How many jobs are in each state (deleted ones left out)."""
         rows = self._rows("SELECT state, count(*) FROM job WHERE deleted_at IS NULL GROUP BY state")
         return {d.text(state): d.integer(count) for state, count in rows}
+
+    def programs_alone(self) -> bool:
+        """Whether every search that is still to do runs a program; False where there is none."""
+        states, goals = (", ".join(f"'{word}'" for word in words) for words in (LIVE_STATES, GOALS))
+        [(jobs, programs)] = self._rows(
+            f"SELECT count(*), sum(distribution IN ({goals})) FROM job "
+            f"WHERE state IN ({states}) AND deleted_at IS NULL"
+        )
+        return jobs > 0 and jobs == programs
 
     def job_ids(
         self,
