@@ -233,6 +233,10 @@ class KappaRecord:
     joint_nstar_low: float | None
     joint_nstar_high: float | None
     joint_generalisation: float | None
+    over: str
+    """Of a program: the axis that its sum is over."""
+    axes: str
+    """JSON: of a program its other axes and their values."""
 
 
 @dataclass(frozen=True)
@@ -260,11 +264,18 @@ class PartRecord:
     nstar_high: float | None
     flags: tuple[str, ...]
     generalisation: float | None
+    name: str
+    """Of a program: its value on the axis of the sum; empty: the joint one."""
+    over: str
+    axes: str
 
 
 @dataclass(frozen=True)
 class FitRecord:
-    """A law N* ~ c L^a m^b of one series, or why there is none: what ``labtui export fits`` writes."""
+    """A law N* ~ c L^a m^b of one series, or why there is none: what ``labtui export fits`` writes.
+
+    Of programs ``x`` and ``z`` name the axes that stand for L and m.
+    """
 
     model: str
     format: str
@@ -288,6 +299,8 @@ class FitRecord:
     reason: str
     """Why there is no law, or why an axis was left out of it."""
     text: str
+    x: str
+    z: str
 
 
 @dataclass(frozen=True)
@@ -440,16 +453,18 @@ def kappas(lab: Lab, study: int | None = None) -> Iterator[KappaRecord]:
             joint_flags=joint.flags,
             **{f"joint_{name}": value for name, value in nstar(known_answer(joint)).items()},
             joint_generalisation=joint.generalisation,
+            over=cell.over,
+            axes=json.dumps(dict(cell.axes)),
         )
 
 
 def parts(lab: Lab, study: int | None = None) -> Iterator[PartRecord]:
     """Every N* that a kappa is made of, the joint one of each cell first."""
     for cell in lab.cells(study):
-        axes = _axes(vars(cell))
+        named = _axes(vars(cell))
         for part in (cell.joint, *cell.parts):
             yield PartRecord(
-                **axes,
+                **named,
                 n=part.n,
                 job_id=part.job_id,
                 state=part.state,
@@ -460,6 +475,9 @@ def parts(lab: Lab, study: int | None = None) -> Iterator[PartRecord]:
                 **nstar(known_answer(part)),
                 flags=part.flags,
                 generalisation=part.generalisation,
+                name=part.name,
+                over=cell.over,
+                axes=json.dumps(dict(cell.axes)),
             )
 
 
@@ -577,6 +595,8 @@ def _fit(found: Fit | Refusal) -> FitRecord:
         **_ends("spread", law.spread if law else None),
         reason=reason,
         text=found.text(ascii=True),
+        x=series.x,
+        z=series.z,
     )
 
 

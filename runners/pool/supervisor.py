@@ -275,9 +275,9 @@ class Supervisor:
                 persist.settle(state, self.writer)
         if not self._leftovers() and not self._stop and (state.wake or self._is_due("dispatch", 1.0)):
             state.wake = False
-            if not self._write_retry.why:
-                if (wanted := schedule.dispatch(state, self.writer)) > 0:
-                    self.workers.start(wanted, programs=self.lab.programs_alone())
+            wanted = 0 if self._write_retry.why else schedule.dispatch(state, self.writer)
+            if wanted > 0:
+                self.workers.start(wanted, programs=self.lab.programs_alone())
         if state.lost:
             self._report_lost()
         if (
