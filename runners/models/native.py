@@ -68,7 +68,7 @@ def lying(shape: Shape, T: int) -> int:
     """How a batch of T positions lies in a recurrent model."""
     if shape.one_length:
         return FIXED
-    return ALL if shape.window(T) == T else SHIFTED
+    return ALL if shape.window(T) == T and not shape.gaps else SHIFTED
 
 
 def _number(value: int | Tensor) -> int:
