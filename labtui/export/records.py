@@ -20,6 +20,7 @@ from labtui.views.numbers import iso
 from runners.verdict import Answer, Result, answer
 from store.errors import LabError
 from store.json import mapping
+from store.rows import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,6 +162,11 @@ class TrialRecord:
     generalisation: float | None
     setting: str
     """JSON: of a program the values of its grid, which ``lr`` numbers."""
+    memory: float | None
+    """Of a program: the most bytes that it and all that it started held."""
+    gpu_memory: float | None
+    gpu_use: float | None
+    """Its mean share of its GPU's time, 0..1."""
 
 
 @dataclass(frozen=True)
@@ -390,6 +396,9 @@ def probes(lab: Lab, study: int | None = None) -> Iterator[ProbeRecord]:
             yield ProbeRecord(**_same(row, ProbeRecord, *shared) | shared | best)
 
 
+_UNKNOWN = Usage(None, None, None)
+
+
 def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
     """All training runs, search by search."""
     for job in _rows(lab, study):
@@ -397,7 +406,9 @@ def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
         named = _settings(lab, job)
         for row in lab.trials(job_id=job.id):
             shown = {name: _shown(job, getattr(row, name)) for name in ("best_loss", "last_loss")}
-            yield TrialRecord(**vars(row) | shared | shown, setting=named.get(row.lr, "{}"))
+            found = lab.curve(row.id) if job.program else None
+            used = vars(found.usage if found is not None and found.usage is not None else _UNKNOWN)
+            yield TrialRecord(**vars(row) | shared | shown | used, setting=named.get(row.lr, "{}"))
 
 
 def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
