@@ -57,6 +57,7 @@ class Point:
     floor: float | None = None
     """Sequences after which a table of transitions would do (analysis/floor.py); None where that is not
     known."""
+    n50: tuple[float, float, float] | None = None
 
     @property
     def censoring(self) -> Censoring:
@@ -119,7 +120,9 @@ def points(
         elif x is not None:
             continue
         hi = None if job.status == "censored" else job.hi
-        measured[job_id] = Point(series, at, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags)
+        measured[job_id] = Point(
+            series, at, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags, n50=job.n50
+        )
     return tuple(measured.values())
 
 
