@@ -33,9 +33,8 @@ class Follower:
     ) -> None:
         self._context, self._alive, self._lost_s = context, alive, lost_s
         self._lab = context.lab
-        self._ids = list(ids) if ids is not None else list(self._lab.job_ids())
+        self._ids = None if ids is None else list(ids)
         self._told = {job.id for job in self._jobs() if job.state in OVER}
-        self._whole = ids is None
         self._console, self._bar, self._task = self._output()
         self._notebook = NotebookBar() if in_notebook() else None
 
@@ -54,7 +53,8 @@ class Follower:
         return console, bar, bar.add_task("", total=1.0)
 
     def _jobs(self) -> list[JobRow]:
-        return self._lab.jobs(self._ids)
+        """Those that are watched: of the whole queue also what was submitted since."""
+        return self._lab.jobs(list(self._lab.job_ids()) if self._ids is None else self._ids)
 
     def run(self) -> int:
         """Follow until nothing that is watched can go on; the exit code.
@@ -104,7 +104,7 @@ class Follower:
 
     def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
         found = read_outlook(self._lab)
-        words = state_line(jobs, found.eta if self._whole else left(jobs, found.outlook))
+        words = state_line(jobs, found.eta if self._ids is None else left(jobs, found.outlook))
         if self._notebook is not None:
             self._notebook.update(fraction(jobs, found.outlook), words)
             return now

@@ -236,7 +236,7 @@ class Lab:
     def cells(self, study_id: int | None = None, *, every: bool = False) -> list[CellRow]:
         """The kappa cells of one study, or of all, in the order of submission.
 
-        An N*_n that several cells share is one object. Of all studies, cells made of the very same searches are
+        An N*_n that several cells share is one object. Of all studies, cells of the very same searches are
         one kappa: the first stands for them, unless ``every`` is asked for.
         A cell whose job is missing from a damaged file is left out.
         """

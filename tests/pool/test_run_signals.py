@@ -135,3 +135,19 @@ def test_a_run_beside_another_supervisor_leaves_it_alone(lab: Path) -> None:
         assert f"(process {running.process.pid} on " in said
         assert "follow it with labtui watch" in said
         assert running.process.poll() is None
+
+
+def test_what_is_submitted_meanwhile_is_trained_too(lab: Path) -> None:
+    """It ends when the queue is empty, not when what it began with is done."""
+    process = run(lab, STANDIN_EVAL_S="0.01")
+    try:
+        labs.wait(lambda: labs.state_of(lab).get("running"), what="a search")
+        labs.make(lab, labs.study(4, name="more"))
+        _, said = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert set(labs.state_of(lab)) == {"done"}
+    with open_lab(lab) as opened:
+        assert said.count(": N* ") == len(opened.jobs())
+    labs.verify(lab)
