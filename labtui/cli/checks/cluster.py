@@ -8,15 +8,10 @@ from pathlib import Path
 
 from labtui.cli.checks.check import Check
 from labtui.config import Settings
-from labtui.views.nodes import summary
+from labtui.views.nodes import slow, summary
 from store.errors import LabError
 from store.read import open_lab
 from store.rows import NodeRow
-
-SLOW = 0.5
-"""A node whose slots say so much less than those of the others in the middle is told as slow."""
-LEAST_RATE = 0.2
-"""Messages a second and slot below which no node is compared."""
 
 
 def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
@@ -53,8 +48,7 @@ def _asks_for_token(ray: str, env: Mapping[str, str]) -> bool:
 
 def odd(nodes: list[NodeRow]) -> Iterator[Check]:
     """Nodes that are not used, are unlike the others, or are slow."""
-    rates = {n.name: n.messages_per_s / n.busy for n in nodes if n.state == "active" and n.busy}
-    middle = sorted(rates.values())[len(rates) // 2] if rates else 0.0
+    late = slow(nodes)
     for node in nodes:
         if node.state == "refused":
             yield Check(
@@ -64,7 +58,5 @@ def odd(nodes: list[NodeRow]) -> Iterator[Check]:
             yield Check(node.name, "note", f"the node is {node.state} ({node.address})")
         elif node.note:
             yield Check(node.name, "note", node.note)
-        elif middle > LEAST_RATE and rates.get(node.name, middle) < SLOW * middle:
-            told = f"{rates[node.name]:.1f} messages/s from each slot that trains"
-            text = f"slow: {told}, {middle:.1f} from those in the middle"
-            yield Check(node.name, "note", text)
+        elif node.name in late:
+            yield Check(node.name, "note", late[node.name])
