@@ -65,13 +65,15 @@ def node_lines(nodes: Sequence[NodeRow], devices: Sequence[DeviceRow]) -> list[L
     alike: dict[tuple[bool, int, str], list[tuple[NodeRow, str]]] = {}
     for node in sorted(nodes, key=lambda n: _by_number(n.name)):
         has = mine.get(node.name, [])
-        words = [clean(node.note, limit=200), late.get(node.name, "")]
-        out = [f"{d.id.rpartition('/')[2]} {d.state}" for d in has if d.state != "active"]
-        trouble = [*filter(None, words), *([clean(", ".join(out))] if out and node.state != "gone" else [])]
-        kind = next(filter(None, (words[0], words[1] and "slow", out and "with devices left out")), "")
+        note, lag = clean(node.note, limit=200), late.get(node.name, "")
+        out = ", ".join(f"{d.id.rpartition('/')[2]} {d.state}" for d in has if d.state != "active")
+        if node.state == "gone":  # those that are gone are alike whatever they had
+            out = ""
+        trouble = [word for word in (note, lag, clean(out)) if word]
         fine = node.state == "active" and not trouble
-        # Those that are gone are alike whatever they had.
-        kind = "" if node.state == "gone" else _has(has) if fine else str(kind)
+        kind = note or (lag and "slow") or (out and "with devices left out")
+        if fine:
+            kind = _has(has)
         told = "; ".join([*trouble, *([_has(has)] if node.state in USED else [])])
         alike.setdefault((fine, ORDER.index(node.state), kind), []).append((node, told))
     lines: list[Line] = [((summary(nodes), "title"),)]

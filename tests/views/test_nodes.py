@@ -104,6 +104,15 @@ def test_doctor_tells_of_odd_and_slow_nodes() -> None:
     assert set(found) == {"node-1", "node-2", "node-3"}
 
 
+def test_doctor_tells_many_with_one_trouble_in_one_line() -> None:
+    nodes, _ = cluster(64)
+    nodes = [replace(n, state="gone") if i % 2 else n for i, n in enumerate(nodes)]
+    nodes[0] = replace(nodes[0], state="silent")
+    (silent, gone) = odd(nodes)
+    assert (silent.check, silent.text) == ("node-0", "the node is silent (10.0.0.0)")
+    assert (gone.check, gone.text) == ("32 nodes", "the node is gone: node-1 to node-63")
+
+
 def test_doctor_knows_when_ray_asks_for_a_token() -> None:
     assert _asks_for_token("2.60.0", {})
     assert not _asks_for_token("2.59.1", {})
