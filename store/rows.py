@@ -233,6 +233,7 @@ class NStar(NamedTuple):
     """Joint job: rescaled accuracy at 2L of the trial with the lowest validation loss at N_max."""
     name: str = ""
     """Of a program's part: its value on the axis of the sum."""
+    n50: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

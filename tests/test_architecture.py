@@ -38,9 +38,12 @@ PURE_RUNNERS = (
 ARROWS: dict[str, tuple[str, ...]] = {
     # The CLI's one gate to the SQLModel side of the store and to the search that checks it,
     # imported inside functions.
-    "labtui.cli.writing": ("labtui", "runners.spec", "runners.search", "store"),
+    "labtui.cli.writing": ("labtui", "runners.presets", "runners.spec", "runners.search", "store"),
+    # The posterior after each candidate is the search's own; numpy comes with its first.
+    "labtui.analysis.closing": ("runners.search", "store.json", "store.rows"),
     "labtui": (
         "labtui",
+        "runners.presets",
         "runners.spec",
         "runners.verdict",
         "runners.machine",
@@ -59,7 +62,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.pool.identity": ("runners.pool.interpreter", "store.files", "store.json"),
     "runners.pool.interpreter": (),
     "runners.machine": (),
-    "runners.spec": ("runners.spec",),
+    "runners.presets": (),
+    "runners.spec": ("runners.presets", "runners.spec"),
     "runners.streams": (),
     "runners.verdict": (),
     "runners.interrupt": (),

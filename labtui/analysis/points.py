@@ -57,6 +57,7 @@ class Point:
     floor: float | None = None
     """Sequences after which a table of transitions would do (analysis/floor.py); None where that is not
     known."""
+    n50: tuple[float, float, float] | None = None
 
     @property
     def censoring(self) -> Censoring:
@@ -107,7 +108,9 @@ def points(
             if x <= 0:
                 continue
         hi = None if job.status == "censored" else job.hi
-        measured[job_id] = Point(series, x, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags)
+        measured[job_id] = Point(
+            series, x, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags, n50=job.n50
+        )
     return tuple(measured.values())
 
 

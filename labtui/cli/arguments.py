@@ -29,7 +29,6 @@ JOBS: Options = {"metavar": "JOB", "nargs": "*", "help": "ids, ranges (3-9) or b
 ONE_OR_ALL: Options = {"metavar": "JOB", "nargs": "?", "help": "only this one"}
 STUDY: Options = {"metavar": "ID|NAME", "help": "only this study"}
 WHOLE_STUDY: Options = {"metavar": "ID|NAME", "help": "all jobs of this study"}
-SPEC: Options = {"metavar": "FILE|PRESET", "help": "a TOML file, or quick, demo, laptop, paper"}
 FILTER: Options = {"metavar": "FILTER", "nargs": "*", "help": "words like state:running model:lstm L>=10"}
 LIMIT: Options = {"type": int, "metavar": "N", "help": "at most so many rows"}
 FOLLOW: Options = {"action": "store_true", "help": "go on until interrupted"}

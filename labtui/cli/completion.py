@@ -20,6 +20,7 @@ from labtui.cli.commands import ENTRIES
 from labtui.cli.parse import build
 from labtui.config import TABLE, read_settings
 from labtui.tui.actions import SCREENS
+from runners.presets import preset_names
 
 if TYPE_CHECKING:
     from store.read import Lab
@@ -98,9 +99,7 @@ def _words(*known: Iterable[str]) -> Completer:
 
 
 def _specs(prefix: str, **facts: Any) -> list[str]:
-    from runners.spec.load import presets  # loads pydantic, as the command that is completed has
-
-    return [*presets(), *FilesCompleter(("toml",))(prefix, **facts)]
+    return [*preset_names(), *FilesCompleter(("toml",))(prefix, **facts)]
 
 
 FILES = FilesCompleter()

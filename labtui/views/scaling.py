@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, log10
+from string import ascii_lowercase
 from typing import Any
 
 from labtui.analysis.fits import Fit, Refusal
@@ -253,20 +254,19 @@ def tail(curve: Curve, axis: str) -> str:
     )
 
 
-def middle(point: Point) -> float:
-    """Where the sign stands: the geometric middle of the bracket, or the estimate."""
-    if point.estimate is not None:
-        return point.estimate[0]
-    return math.sqrt((point.lo + 1) * (point.hi or 1)) if point.hi else float(point.n_max)
+def stands_at(point: Point) -> float:
+    """Where the sign stands: at the N* that is told; at N_max where it lies beyond."""
+    found = numbers.drawn(point) if point.hi is not None else None
+    return float(point.n_max) if found is None else found[0]
 
 
 def known(point: Point) -> tuple[str, str]:
     """N* as a table shows it, and what its search left open."""
-    if point.estimate is not None:
-        value, low, high = map(numbers.count, point.estimate)
-        return f"≈ {value}", f"[{low}, {high}]"
     if point.hi is None:
         return f"> {numbers.count(point.n_max)}", "censored"
+    if point.estimate is not None:
+        value = numbers.count_interval(point.estimate).partition(" ")[0]
+        return f"≈ {value}", numbers.count_ends(point.estimate)
     return numbers.count(point.hi), f"({numbers.exact(point.lo)}, {numbers.exact(point.hi)}]"
 
 
@@ -276,6 +276,14 @@ def curve_sign(curve: Curve) -> str:
     """
     fill = FILLS.get(model_sign(curve.kind))
     return fill.get(curve.format, fill["outcome"]) if fill else model_sign(curve.kind)
+
+
+def tags(curves: Sequence[Curve]) -> dict[str, str]:
+    """A letter for each line whose sign and hue another one has too, by key: distributions and moduli of one
+    model and format."""
+    signs = [(curve_sign(c), model_style(c.kind)) for c in curves]
+    twins = [c.key for c, sign in zip(curves, signs, strict=True) if signs.count(sign) > 1]
+    return dict(zip(twins, ascii_lowercase, strict=False))
 
 
 def floor_series(curves: Sequence[Curve], axis: str) -> tuple[Drawn, ...]:
@@ -289,17 +297,7 @@ def drawn_series(curve: Curve, axis: str) -> Drawn:
     from labtui.analysis.fits import Fit
 
     good = [p for p in curve.points if p.hi is not None]
-    bars = tuple(
-        (
-            curve.x(p, axis),
-            *(
-                (p.estimate[1], p.estimate[2])
-                if p.estimate
-                else (max(0.7, float(p.lo + 1)), float(p.hi or 1))
-            ),
-        )
-        for p in good
-    )
+    bars = tuple((curve.x(p, axis), *found[1:]) for p in good if (found := numbers.drawn(p)) is not None)
     band: tuple[tuple[float, float], ...] = ()
     if isinstance(curve.law, Fit) and len(good) > 1 and trend(curve, axis):
         xs = [curve.x(p, axis) for p in curve.points]
@@ -310,10 +308,10 @@ def drawn_series(curve: Curve, axis: str) -> Drawn:
             for x in (low, high)
         )
     return Drawn(
-        tuple((curve.x(p, axis), middle(p)) for p in good),
+        tuple((curve.x(p, axis), stands_at(p)) for p in good),
         model_style(curve.kind),
         curve_sign(curve),
-        not band and len(good) > 2,
+        False,  # a line says that there is a law
         bars,
         tuple((curve.x(p, axis), float(p.n_max)) for p in curve.points if p.hi is None),
         band,

@@ -7,7 +7,7 @@ from runners.spec.advice import advice
 from runners.spec.change import differences, to_toml, with_keys
 from runners.spec.errors import SpecError
 from runners.spec.job import Distribution, Format, Grid, Job, Lengths, Search, Training
-from runners.spec.load import NamedJob, load, parse, parse_data, presets
+from runners.spec.load import NamedJob, load, parse, parse_data
 from runners.spec.model import (
     GRU,
     LSTM,
@@ -75,7 +75,6 @@ __all__ = [
     "load",
     "parse",
     "parse_data",
-    "presets",
     "searches_of_part",
     "shares",
     "to_toml",

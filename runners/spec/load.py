@@ -10,12 +10,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from runners.presets import preset_names, read_preset
 from runners.spec.base import Spec
 from runners.spec.errors import SpecError
 from runners.spec.job import Job
@@ -46,12 +46,6 @@ class NamedJob(Spec):
     """The search."""
 
 
-def presets() -> tuple[str, ...]:
-    """Names of the studies that come with labtui."""
-    folder = resources.files("runners.spec") / "presets"
-    return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))
-
-
 def load(name_or_path: str) -> Study | NamedJob:
     """A study or a job from a preset's name or a TOML file.
 
@@ -65,13 +59,13 @@ def load(name_or_path: str) -> Study | NamedJob:
 
 def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
     """(text, source for messages, folder for relative file names) of a preset or file."""
-    if name_or_path in presets():
-        text = (resources.files("runners.spec") / "presets" / f"{name_or_path}.toml").read_text("utf-8")
-        return text, f"preset {name_or_path}", None
+    presets = preset_names()
+    if name_or_path in presets:
+        return read_preset(name_or_path), f"preset {name_or_path}", None
     path = Path(name_or_path)
     if not path.exists():
-        known = ", ".join(presets())
-        near = get_close_matches(name_or_path, presets(), 1)
+        known = ", ".join(presets)
+        near = get_close_matches(name_or_path, presets, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SpecError(
             f"no preset and no file is called {name_or_path!r}; expected a TOML file or one of: {known}{hint}"

@@ -20,11 +20,21 @@ def find(group: str, name: str) -> EntryPoint:
     Raises:
         SpecError: no installed package offers it.
     """
-    offered = {e.name: e for e in entry_points(group=group)}
-    if name not in offered:
-        known = ", ".join(sorted(offered)) or "none installed"
+    found = offered(group)
+    if name not in found:
+        known = ", ".join(found) or "none installed"
         raise SpecError(f"no plugin called {name!r} in {group}; expected one of: {known}")
-    return offered[name]
+    return found[name]
+
+
+def offered(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by their names, sorted; nothing of theirs is loaded."""
+    return {e.name: e for e in sorted(entry_points(group=group), key=lambda e: e.name)}
+
+
+def package_of(entry: EntryPoint) -> str:
+    """The package that offers it, and its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
 def check_models(models: Iterable[Model]) -> None:

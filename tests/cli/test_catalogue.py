@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,25 @@ def test_every_listed_model_can_be_built(labtui: Labtui) -> None:
             )
         )
         assert build(job, "cpu", n_inputs=3, n_outputs=3).n_parameters > 0
+
+
+def test_what_installed_packages_offer_is_listed_and_not_loaded(
+    labtui: Labtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    offers = "[labtui.models]\nmy\x1b[31mgru = nowhere:gru\n[labtui.tasks]\ncounter = nowhere:counter\n"
+    (folder / "entry_points.txt").write_text(offers)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    models, tasks = labtui("models").out, labtui("tasks").out
+    assert "\x1b" not in models
+    assert models.splitlines()[-1].endswith("mine 1.0")
+    assert tasks.splitlines()[-1].split() == ["counter", "plugin", "of", "mine", "1.0"]
+    assert json.loads(labtui("models", "--json").out)[-1]["keys"]["name"] == "my\x1b[31mgru"
+    last = json.loads(labtui("tasks", "--json").out)[-1]
+    assert (last["name"], last["plugin"], last["states"]) == ("counter", "mine 1.0", None)
+    assert [r["name"] for r in json.loads(labtui("tasks", "A5", "--json").out)] == ["A5"]
 
 
 @pytest.mark.parametrize("command", ["tasks", "models"])

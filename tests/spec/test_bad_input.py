@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.spec import SpecError, load, parse, presets
+from runners.presets import preset_names
+from runners.spec import SpecError, load, parse
 from runners.spec.load import read_source
 from runners.spec.sentences import line_of
 
@@ -197,7 +198,7 @@ def test_neither_preset_nor_file() -> None:
         load("papr")
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 def test_presets_are_valid(name: str) -> None:
     study = load(name)
     assert study.name == name

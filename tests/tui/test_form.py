@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
-from labtui.tui.screens.checking import Known, check, preset_names, read_preset
+from labtui.tui.screens.checking import Known, check
 from labtui.tui.screens.form import DEFAULTS, SEARCH, SEARCH_TOML, STUDY, Form, dump
+from runners.presets import preset_names, read_preset
 from runners.spec import Grid, Search, Sweep, Training, parse
 
 
@@ -91,7 +92,6 @@ def test_a_value_that_is_retyped_keeps_its_line() -> None:
 
 
 def test_a_preset_is_told_by_its_first_sentence() -> None:
-    from labtui.tui.screens.checking import preset_names, read_preset
     from labtui.tui.screens.new import _first_comment
 
     for name in preset_names():

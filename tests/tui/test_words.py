@@ -14,9 +14,10 @@ from labtui.config import Settings
 from labtui.tui.app import LabApp
 from labtui.tui.dialogs import Chooser, Prompt
 from labtui.tui.lineedit import LineEdit
-from labtui.tui.screens.checking import Known, check, read_preset
+from labtui.tui.screens.checking import Known, check
 from labtui.tui.screens.form import SEARCH_TOML, Form, dump
 from labtui.views.lines import size
+from runners.presets import read_preset
 from store.filters import TRIAL_FIELDS
 from tests.tui.conftest import until
 

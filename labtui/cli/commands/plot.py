@@ -65,7 +65,8 @@ def bracket(context: Context) -> None:
     if context.json:
         context.emit({"job": job, "probes": probes})
         return
-    context.lines(bracket_lines(job, probes, context.lab.trials(job.id), context.args.width))
+    trials, spec = context.lab.trials(job.id), context.lab.job_spec(job.id)
+    context.lines(bracket_lines(job, probes, trials, context.args.width, spec=spec))
 
 
 def cell_terms(context: Context) -> None:

@@ -7,18 +7,21 @@ FILE or PRESET as well as with ``--from``, as often as wanted: ``--set search.ep
 from __future__ import annotations
 
 from labtui.cli import asking, supervise, writing
-from labtui.cli.arguments import SPEC, START, Parser, add_devices
+from labtui.cli.arguments import START, Parser, add_devices
 from labtui.cli.commands.show import named_job
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.waiting import waiting
 from labtui.views.cost import cost_lines, describe
+from runners.presets import preset_names
 from runners.spec import NamedJob, Study, advice, differences, load, searches_of_part, with_keys
 
 
 def arguments(parser: Parser) -> None:
     """The spec, and what is done with it."""
-    parser.add_argument("spec", nargs="?", **SPEC)
+    parser.add_argument(
+        "spec", metavar="FILE|PRESET", nargs="?", help=f"a TOML file, or {', '.join(preset_names())}"
+    )
     parser.add_argument("--from", dest="job", metavar="JOB", help="instead: a job of the lab, with --set")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as search.eps=0.03"

@@ -1,4 +1,4 @@
-"""``labtui tasks``: the tasks that have a name, one of every form, or what is known of one."""
+"""``labtui tasks``: one task of every form and those of installed packages, or what is known of one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """States, tokens, labels, whether it is a group and solvable, and sequences of each length."""
     from runners.spec.named_tasks import EXAMPLES  # pydantic: only what reads specs waits for it
+    from runners.spec.plugins import TASKS, offered, package_of
 
     rows = [_describe(name) for name in context.args.names or EXAMPLES]
+    plugins = {} if context.args.names else offered(TASKS)
     if context.json:
-        context.emit(rows)
+        packages = [{"name": name, "plugin": package_of(entry)} for name, entry in plugins.items()]
+        context.emit(
+            [row | {"plugin": None} for row in rows] + [dict.fromkeys(rows[0]) | p for p in packages]
+        )
         return
     yes = {True: "yes", False: "no", None: "?"}
     listed = [
@@ -39,6 +44,7 @@ def run(context: Context) -> None:
         ]
         for row in rows
     ]
+    listed += [[name, *[""] * 5, f"plugin of {package_of(entry)}"] for name, entry in plugins.items()]
     heads = ["task", "states", "tokens", "labels", "group", "solvable", "sequences of 2..10 tokens"]
     context.lines(grid(heads, listed, right="states tokens labels"))
 

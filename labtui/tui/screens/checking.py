@@ -8,26 +8,10 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labtui.analysis.eta import Outlook
-
-
-def _presets() -> Traversable:
-    return resources.files("runners") / "spec" / "presets"  # not runners.spec, which would load pydantic
-
-
-def preset_names() -> list[str]:
-    """Names of the studies that come with labtui."""
-    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
-
-
-def read_preset(name: str) -> str:
-    """The TOML of a preset."""
-    return (_presets() / f"{name}.toml").read_text("utf-8")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from labtui.text import clean, fit, wrap
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.editor import EditorError, edit
 from labtui.tui.poller import Loader
-from labtui.tui.screens.checking import Checked, Checker, Known, preset_names, read_preset
+from labtui.tui.screens.checking import Checked, Checker, Known
 from labtui.tui.screens.form import SEARCH_TOML, Form
 from labtui.tui.screens.screen_pane import ScreenPane
 from labtui.tui.typed import read_typed, typed_path
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, based, beside, crop, inset, linked, rule, stack, text_line
+from runners.presets import preset_names, read_preset
 
 LABEL = 13
 EDITING = frozenset({"backspace", "delete", "left", "right", "home", "end", "ctrl+u", "ctrl+k"})

@@ -140,7 +140,8 @@ def _falls(row: TrialRowPlus, width: int) -> Line:
     top = max((v for v in curve.validation if math.isfinite(v)), default=0.0)
     budget = row.job.steps or max(curve.steps, default=1)
     text = falling(curve, shown_as.eps, top, max(1, budget), min(width, 32), 1)
-    return ((text[0] if text else "", "ok" if row.trial.outcome == "success" else "quiet"),)
+    drawn = text[0].replace("█", "▇") if text else ""  # a full cell would touch the row above
+    return ((drawn, "ok" if row.trial.outcome == "success" else "quiet"),)
 
 
 def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
