@@ -305,7 +305,7 @@ class Lab:
             f"SELECT count(*), sum(distribution IN ({goals})) FROM job "
             f"WHERE state IN ({states}) AND deleted_at IS NULL"
         )
-        return jobs > 0 and jobs == programs
+        return bool(jobs > 0 and jobs == programs)
 
     def job_ids(
         self,
