@@ -13,6 +13,7 @@ from labtui.__main__ import main
 from labtui.analysis.fits import Fit, fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.points import points
+from labtui.analysis.table import value_of
 from labtui.export import records
 from labtui.tui.app import LabApp
 from labtui.tui.screens.scaling import ScalingRequest
@@ -159,6 +160,19 @@ def test_the_scaling_screen_has_every_numeric_axis(swept: Path) -> None:
     assert (data.request.axis, data.axes) == ("width", ("width", "depth", "noise"))
     assert {curve.axis_name("width") for curve in data.curves} == {"width"}
     assert {curve.x(p, "noise") for curve in noise.curves for p in curve.points} == {1, 50}
+
+
+def test_a_programs_axes_may_be_called_as_ours(tmp_path: Path, lab_path: Path) -> None:
+    head = SPEC.replace('"{size}"', '"{model}", "{L}"').replace(
+        "size = [1, 2, 4, 8]", "L = [3]\nmodel = 'big'"
+    )
+    spec = spec_of(tmp_path / "work", "true", head=head, tail=TAIL)
+    assert isinstance(spec, Study)
+    labs.make(lab_path, spec)
+    with open_lab(lab_path) as lab:
+        [cell] = lab.cells()
+    assert [value_of(cell, axis) for axis in ("model", "L", "min_length")] == ["big", "3", None]
+    assert kappa_lines([cell], "model", "min_length")[1].split() == ["model", "–"]
 
 
 def test_kappa_is_exported_with_its_axes(shared: Path) -> None:
