@@ -246,7 +246,6 @@ def test_curves_and_grid_are_drawn_in_the_metric(shared: Path) -> None:
     ("read", "threshold", "told"),
     [
         ("", "0.9", (7, 8, {})),
-        ("", "0.4", (0, 1, {})),
         ("", "0.99", (7, None, {"stopped at its first success": 2})),
         ('read = "acc ([0-9.]+)"\n', "0.9", (7, 8, {})),
     ],
