@@ -1,4 +1,4 @@
-"""Do the tests notice? ``python -m benchmarks.mutants [verdict|kappa|search]`` changes one place at a time.
+"""Do the tests notice? ``python -m benchmarks.mutants [verdict|kappa|search|store]``.
 
 A mutant is a module with one comparison, operator, number or truth value changed. Each runs in a forked
 process against the tests of that module alone; one that no test notices is a survivor and is listed with its
@@ -37,6 +37,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/search/test_verdict.py",
         ),
     ),
+    "store": (("store.write.jobs",), ("tests/store/test_lab_verbs.py", "tests/store/test_lab_runs.py")),
 }
 CPU_S = 60
 """A mutant that computes for so long hangs, which its tests notice; the clock on the wall decides nothing."""
