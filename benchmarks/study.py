@@ -29,7 +29,7 @@ COMMANDS = (
     ("compare", "paper"),
 )
 SHOWN = (
-    Picture("demo-kappa", "kappa", (), "N*(joint)", (100, 26)),
+    Picture("demo-kappa", "kappa", (), "N*_joint", (100, 26)),
     Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
 )
 

@@ -49,7 +49,7 @@ TOUR: tuple[Picture, ...] = (
     Picture("job", "job", (), "candidates", demo=True),
     Picture("job-live", "job", (), "candidates"),
     Picture("job-80", "job", (), "candidates", (80, 24), demo=True),
-    Picture("kappa", "kappa", ("down", "right", "right"), "N*(joint)", demo=True),
+    Picture("kappa", "kappa", ("down", "right", "right"), "N*_joint", demo=True),
     Picture("scaling", "scaling", ("down",) * 6 + ("right",), "N* against", demo=True),
     Picture("trials", "trials", ("slash", *"outcome:success", "enter", "c"), "validation", demo=True),
     Picture("new", "new", ("down", "down", "down"), "searches"),
@@ -62,7 +62,7 @@ TOUR: tuple[Picture, ...] = (
     Picture("help", "queue", ("question_mark",), "Queue: keys"),
     Picture("queue-light", "queue", (), "lengths", (120, 40), "labtui-light"),
     Picture("queue-200", "queue", (), "lengths", (200, 50)),
-    Picture("kappa-ansi-80", "kappa", ("down", "right", "right"), "N*(joint)", (80, 24), "labtui-ansi", True),
+    Picture("kappa-ansi-80", "kappa", ("down", "right", "right"), "N*_joint", (80, 24), "labtui-ansi", True),
     Picture("kappa-200", "kappa", ("down", "right", "right"), "interferes", (200, 50), "labtui-light", True),
     Picture("job-200", "job", (), "candidates", (200, 50)),
 )

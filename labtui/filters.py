@@ -136,7 +136,8 @@ def _condition(field: str, op: str, value: str) -> Condition | str:
     words = _CLOSED.get(field, ())
     strange = [v for v in values if words and op in ("=", "!=") and str(v).lower() not in words]
     if strange:
-        return f"{field} is never {clean(str(strange[0]))}; expected one of {', '.join(words)}"
+        told = f"{', '.join(words[:-1])} or {words[-1]}"
+        return f"{field}:{clean(str(strange[0]))} fits nothing; expected {told}"
     return Condition(field, _operator(op, field, value), values if len(values) > 1 else values[0])
 
 

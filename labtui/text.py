@@ -7,6 +7,7 @@ what is drawn is drawn letter by letter.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Literal
@@ -133,8 +134,17 @@ _BRAILLE_ASCII = {code: _DOTS[(code - 0x2800).bit_count()] for code in range(0x2
 _BRAILLE_BLOCKS = {code: _BLOCKS[(code - 0x2800).bit_count()] for code in range(0x2800, 0x2900)}
 
 
-_PAIRS = (("≤ ", "<="), ("≥ ", ">="), ("← ", "<-"), (" →", "->"))
-"""Signs that need two cells in ASCII, with the space beside them: a bound must not turn into a strict one."""
+_PAIRS = (
+    (re.compile("≤ "), "<="),
+    (re.compile("≥ "), ">="),
+    (re.compile("(?<!←)← "), "<-"),
+    (re.compile("(?<= ) →(?!→)"), "->"),
+    (re.compile("(?<!→)→ "), "->"),
+    (re.compile(" →(?!→)"), "->"),
+)
+"""Signs that need two cells in ASCII, with the space beside them: no bound and no arrow must turn into
+a strict bound. Several arrows do without: ``>>`` is read as far above.
+"""
 _SPELLED = str.maketrans(
     {"≤": "<=", "≥": ">=", "–": "-", "×": "x", "κ": "kappa", "≈": "~", "…": "...", "∞": "inf", "→": "->"}
 )
@@ -155,7 +165,7 @@ def to_ascii(text: str) -> str:
     if text.isascii():
         return text
     for sign, pair in _PAIRS:
-        text = text.replace(sign, pair)
+        text = sign.sub(pair, text)
     text = text.translate(_ASCII).translate(_BRAILLE_ASCII)
     if text.isascii():
         return text

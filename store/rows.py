@@ -32,6 +32,13 @@ GOALS = ("min", "max")
 """What the column ``distribution`` holds of a program."""
 NEEDS_WORD = "needs_your_word"
 """The first line of the reason of a queued job whose program this user has not allowed here."""
+
+
+def word_needed(job_id: int) -> str:
+    """That reason."""
+    return f"{NEEDS_WORD}\nlabtui allow {job_id} shows what it would run"
+
+
 FAILURES: dict[str, Failure] = {
     "failed": "failed",
     "out_of_memory": "out of memory",
@@ -233,6 +240,7 @@ class NStar(NamedTuple):
     """Joint job: rescaled accuracy at 2L of the trial with the lowest validation loss at N_max."""
     name: str = ""
     """Of a program's part: its value on the axis of the sum."""
+    n50: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # The CLI's one gate to the SQLModel side of the store and to the search that checks it,
     # imported inside functions.
     "labtui.cli.writing": ("labtui", "runners.presets", "runners.spec", "runners.search", "store"),
+    # The posterior after each candidate is the search's own; numpy comes with its first.
+    "labtui.analysis.closing": ("runners.search", "store.json", "store.rows"),
     "labtui": (
         "labtui",
         "runners.presets",

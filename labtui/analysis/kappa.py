@@ -38,6 +38,7 @@ class Term:
     estimate: tuple[float, float, float] | None
     name: str = ""
     """Of a program: its value on the axis of the sum."""
+    n50: tuple[float, float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -177,10 +178,10 @@ def kappa(cell: CellRow) -> Kappa:
             notes.insert(0, "the joint task and a part are both censored")
         elif joint.status == "censored":
             status, high = "upper_bound", sum(_top(t) for t in terms) / (joint.n_max + 1)
-            notes.insert(0, f"N*_joint > {joint.n_max}")
+            notes.insert(0, f"N*_joint > {numbers.exact(joint.n_max)}")
         elif censored:
             status, low = "lower_bound", sum(_bottom(t) for t in terms) / _top(joint)
-            notes.insert(0, ", ".join(f"{_name(t)} > {t.n_max}" for t in censored))
+            notes.insert(0, ", ".join(f"{_name(t)} > {numbers.exact(t.n_max)}" for t in censored))
         else:
             status = "complete"
             value, low, high, kind = _complete(terms, joint)
@@ -222,7 +223,7 @@ def _term(part: NStar) -> Term:
         raise ValueError(f"job {part.job_id} is a part of a sum without its length; expected n")
     return Term(
         part.n, part.job_id, part.state, part.status, part.lo, part.hi, part.n_max, part.flags, part.estimate,
-        part.name,
+        part.name, part.n50,
     )  # fmt: skip
 
 

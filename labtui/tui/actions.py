@@ -91,7 +91,7 @@ ACTIONS: tuple[Action, ...] = (
         "Move",
         footer=3,
         palette=False,
-        labels={"kappa": "page", "scaling": "series"},
+        labels={"kappa": "page", "scaling": "next line"},
     ),
     Action(
         "prev_panel", ("shift+tab",), "panel", "the previous panel, page or series", "Move", palette=False
@@ -119,7 +119,7 @@ ACTIONS: tuple[Action, ...] = (
         "back",
         "one layer back: prompt, filter, marks, screen",
         "Move",
-        footer=9,
+        footer=2,
         palette=False,
         only=("new",),
         labels={"new": "leave"},
@@ -156,7 +156,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "choose_axes", ("a",), "any axes", "choose any two axes for rows and columns", "Look", ("kappa",), 3
     ),
-    Action("toggle_series", ("s",), "series", "show or hide this series", "Look", ("scaling",), 3),
+    Action("toggle_series", ("s",), "hide", "show or hide this line", "Look", ("scaling",), 3),
     Action("zoom_in", ("z",), "zoom", "zoom in around the cursor", "Look", ("scaling",), 5),
     Action("zoom_out", ("Z",), "zoom out", "zoom out", "Look", ("scaling",)),
     Action(

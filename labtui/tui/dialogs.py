@@ -134,12 +134,21 @@ class Confirm(Overlay):
         self.grave = grave
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
+        lines = [text_line(f" {part}", "dim") for part in self._told(width)]
         yes, no = ("y", "n enter") if self.grave else ("y enter", "n")
         keys: Line = (
             (yes, "key @yes"), (" yes   ", "dim @yes"), (no, "key @no"), (" no ", "dim @no"),
         )  # fmt: skip
         first = ends(((f" {self.question}", "title"),), keys, width)
-        return [based(first, "panel"), based(crop(text_line(f" {self.detail}", "dim"), width), "panel")]
+        return [based(first, "panel"), *(based(crop(line, width), "panel") for line in lines)]
+
+    def wants(self, width: int, height: int) -> tuple[int, int]:
+        return width, 1 + len(self._told(width))
+
+    def _told(self, width: int) -> list[str]:
+        """What would be lost, over two lines where one is too short."""
+        first, *rest = wrap(self.detail, max(10, width - 2))
+        return [first, " ".join(rest)] if rest else [first]
 
     def key(self, event: events.Key) -> None:
         if event.key in ("n", "N", "q") or (self.grave and event.key == "enter"):
@@ -190,9 +199,15 @@ class Chooser(Overlay):
         self.more = more
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        column = min(26, max((cell_len(c.label) for c in self.choices), default=0))
         notes = max((cell_len(c.note) + len(c.key) for c in self.choices), default=0)
-        return min(72, max(40, column + notes + 9), width - 4), min(len(self.choices) + 5, 17, height - 4)
+        return min(72, max(40, self._column() + notes + 9), width - 4), min(
+            len(self.choices) + 5, 17, height - 4
+        )
+
+    def _column(self) -> int:
+        """Cells of the labels: where no note stands beside them, as many as they take."""
+        most = 26 if any(c.note for c in self.choices) else 60
+        return min(most, max((cell_len(clean(c.label)) for c in self.choices), default=0))
 
     def found(self) -> list[Choice]:
         """What fits: all words typed occur, those at the start of the label first."""
@@ -211,7 +226,7 @@ class Chooser(Overlay):
         room = height - 4
         self.top = min(max(self.top, self.cursor - room + 1), self.cursor)
         body: list[Line] = [((" ", ""), *self.edit.line(width - 4)), ()]
-        column = min(26, max((len(c.label) for c in self.choices), default=0))
+        column = self._column()
         for i, choice in enumerate(found[self.top : self.top + room], self.top):
             left: Line = (
                 (
@@ -221,7 +236,7 @@ class Chooser(Overlay):
                 (f"  {clean(choice.note)}", "dim"),
             )
             line = ends(
-                crop(left, max(10, width - 12 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2
+                crop(left, max(10, width - 3 - len(choice.key))), ((f"{choice.key} ", "key"),), width - 2
             )
             body.append(linked(line, f"row:{i}", "cursor" if i == self.cursor else ""))
         if not found:

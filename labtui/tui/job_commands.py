@@ -91,6 +91,9 @@ class JobCommands:
         after a question that names them and what is lost.
         """
         ids = self.app.front.selection()
+        rows, takes = self.app.front.selected_rows(), TAKES.get(name, ())
+        if takes and len(rows) == len(ids):  # count those that it would change
+            ids = [row.id for row in rows if row.state in takes]
         if not ids:
             return
         if len(ids) > MANY or ask:
@@ -99,15 +102,17 @@ class JobCommands:
         else:
             self.command(name, ids, *args)
 
-    def confirm(self, name: str, question: str, ids: Sequence[int], then: Callable[[], None]) -> None:
+    def confirm(
+        self, name: str, question: str, ids: Sequence[int], then: Callable[[], None], *, named: bool = True
+    ) -> None:
         """Ask before a verb: which jobs, what is lost, how it is taken back; where it deletes or takes more
-        than ten, enter says no.
+        than ten, enter says no. ``named``: all of these jobs are taken, so that their numbers can be told.
         """
         window = getattr(self.app.front, "window", None)
         loaded = self.app.front.selected_rows() if window is None else window.rows.values()
         chosen = set(ids)
         rows = [row for row in loaded if row.id in chosen]
-        told = [_some(ids)] if len(ids) > 1 else []
+        told = [_some(ids)] if len(ids) > 1 and named else []
         lost = _lost(name, rows)
         if lost:
             told.append(lost)
@@ -236,7 +241,9 @@ class JobCommands:
 
         def then(verb: str, n: int) -> None:
             question = f"{verb.capitalize()} {n:,} job{'s' if n != 1 else ''} of {name}?"
-            self.confirm(verb, question, ids, lambda: self.command(verb, ids))
+            taken = [i for i in ids if i in window.rows and window.rows[i].state in TAKES[verb]]
+            chosen = taken if len(taken) == n else ids
+            self.confirm(verb, question, chosen, lambda: self.command(verb, chosen), named=len(chosen) == n)
 
         choices = []
         for verb, takes in TAKES.items():

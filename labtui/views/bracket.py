@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from labtui.analysis.closing import FRESH_SEEDS
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, linked, thin_bar
@@ -16,8 +17,6 @@ from labtui.views.plot import Axis, ticks
 from runners import verdict
 from store.rows import JobRow, ProbeRow, TrialRow
 
-HEADS = f"{'trials':>7}{'loss':>9}{'time':>8}"
-"""The heading of the columns at the right, where there is room for all three."""
 WIDE = 64
 STOPPED = {"cancelled": "⊘", "interrupted": "‖", "lost": "?"}
 """A candidate without a verdict, beside how many of its trials had ended."""
@@ -27,18 +26,49 @@ SIGNS = {True: ("✓", "ok"), False: ("✗", "bad")}
 
 @dataclass(frozen=True)
 class Step:
-    """A candidate and what was known once it had its verdict."""
+    """A candidate and what was known once it had its verdict: the bracket, or the estimate of N* with its
+    90 % interval.
+    """
 
     probe: ProbeRow
     lo: int
     hi: int | None
-    n_max: int
+    estimate: tuple[float, float, float] | None = None
+
+    def columns(self, axis: Axis, inner: int) -> tuple[int, int]:
+        """The first and the last of ``inner`` cells in which N* can be."""
+        if self.estimate is not None:
+            left, right = (_column(axis, end, inner) for end in self.estimate[1:])
+        else:
+            left = _column(axis, self.lo, inner) + 1 if self.lo else 0
+            right = _column(axis, self.hi, inner) if self.hi is not None else inner - 1
+        return min(left, right), right
+
+    def ends(self) -> tuple[str, str, str]:
+        """Its two numbers, empty where there is none, and both as one text."""
+        if self.estimate is not None:
+            both = figures.count_ends(self.estimate)
+            low, _, high = both[1:-1].partition(", ")
+            return low, high, both
+        low, high = figures.exact(self.lo) if self.lo else "", figures.exact(self.hi) if self.hi else ""
+        return low, high, f"({low}, {high}]" if low and high else ""
 
 
-def steps(probes: Sequence[ProbeRow], n_max: int) -> list[Step]:
-    """The candidates in order, each with the bracket after it."""
+def steps(
+    probes: Sequence[ProbeRow], intervals: Sequence[tuple[float, float, float] | None] = ()
+) -> list[Step]:
+    """The candidates in order, each with the bracket after it, or with the interval where it has one."""
     counted = [(p.n, p.verdict if not p.speculative and p.state == "done" else None) for p in probes]
-    return [Step(p, b.lo, b.hi, n_max) for p, b in zip(probes, verdict.brackets(counted), strict=True)]
+    known = intervals or [None] * len(probes)
+    found = zip(probes, verdict.brackets(counted), known, strict=True)
+    return [
+        Step(p, b.lo, b.hi, k) if k is not None or not intervals else Step(p, 0, None) for p, b, k in found
+    ]
+
+
+def heads(job: JobRow) -> str:
+    """The heading of the columns at the right, where there is room for all three."""
+    return f"{'seeds' if job.strategy in FRESH_SEEDS else 'trials':>7}{'loss':>9}{'time':>8}".strip()
 
 
 def moves(job: JobRow, supervised: bool) -> bool:
@@ -82,6 +112,7 @@ def bracket_chart(
     tall: bool = False,
     decided: Mapping[int, int] = NOTHING,
     supervised: bool = True,
+    intervals: Sequence[tuple[float, float, float] | None] = (),
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -99,13 +130,14 @@ def bracket_chart(
             below the last one that was judged the bracket stands with its two numbers.
         supervised: a supervisor lives; without one nothing is in training.
         decided: id -> trials of a candidate that were stopped because it was decided: they did not end.
+        intervals: the estimate of N* after each candidate, where seeds are fresh and no bracket closes.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
     if inner < 8 or height < 3:
         return []
     axis = axis or chart_axis(probes, job.n_max)
-    rows = steps(standing_probes(probes, job, supervised), job.n_max)
+    rows = steps(standing_probes(probes, job, supervised), intervals)
     room = height - 2
     tall = tall and not drawn and 2 * len(rows) <= room
     hidden = _hidden(rows, room, chosen)
@@ -122,10 +154,14 @@ def bracket_chart(
         if tall:
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
-    foot = _axis_lines(axis, inner, hidden)
-    if tail and not drawn:
-        foot[1] = (*foot[1], ("  ", ""), ("  ", "shade"), (" N* can be here" if tail > 9 else " N*", "dim"))
-    return [*lines, *foot]
+    here = (" N* lies here: 90 %" if intervals else " N* can be here") if tail > 9 else " N*"
+    return [*lines, *_foot(axis, inner, hidden, here if tail and not drawn else "")]
+
+
+def _foot(axis: Axis, inner: int, hidden: int, here: str) -> list[Line]:
+    """The axis, and beside it what the shade means where ``here`` says so."""
+    line, numbers = _axis_lines(axis, inner, hidden)
+    return [line, (*numbers, ("  ", ""), ("  ", "shade"), (here, "dim")) if here else numbers]
 
 
 def _hidden(rows: Sequence[Step], room: int, chosen: int | None) -> int:
@@ -150,10 +186,11 @@ def _steps(
     ``told``: the bracket as text beside it, where that is free.
     """
     probe = step.probe
-    left = _column(axis, step.lo, inner) + 1 if step.lo else 0
-    right = _column(axis, step.hi, inner) if step.hi is not None else inner - 1
-    left = min(left, right)
+    left, right = step.columns(axis, inner)
     own = _column(axis, probe.n, inner)
+    found = -1
+    if step.estimate is not None and "reverse" in ground:
+        found = _column(axis, step.estimate[0], inner)
     cells: list[Span] = []
     for x in range(inner):
         inside = left <= x <= right
@@ -165,6 +202,8 @@ def _steps(
             else:
                 sign, colour = SIGNS[probe.verdict]
                 one = (sign, f"{colour} bold")
+        elif x == found:
+            one = ("◆", style if drawn else ground)
         elif inside:
             one = ("─" if drawn else " ", ground)
         elif x in decades:
@@ -172,8 +211,8 @@ def _steps(
         else:
             one = (" ", "")
         cells.append(one)
-    if told and not drawn and step.lo and step.hi is not None:
-        text = f"({figures.exact(step.lo)}, {figures.exact(step.hi)}]"
+    text = step.ends()[2] if told and not drawn else ""
+    if text:
         for at in (max(right, own) + 2, min(left, own) - 1 - len(text)):
             if at >= 0 and at + len(text) <= inner:
                 cells[at : at + len(text)] = [(c, "strong") for c in text]
@@ -193,18 +232,16 @@ def _joined(cells: Iterable[Span]) -> list[Span]:
 
 def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, told: bool) -> Line:
     """The lower half of a step: where N* can be, half a cell high; ``told``: its numbers at its ends."""
-    left = _column(axis, step.lo, inner) + 1 if step.lo else 0
-    right = _column(axis, step.hi, inner) if step.hi is not None else inner - 1
-    left = min(left, right)
+    left, right = step.columns(axis, inner)
     cells: list[Span] = [("┊", "faint") if x in decades else (" ", "") for x in range(inner)]
     cells[left : right + 1] = [("▀", ink)] * (right + 1 - left)
     if told:
-        low, high = figures.exact(step.lo), figures.exact(step.hi)
-        beyond = step.hi is not None and right + 2 + len(high) > inner
-        low = f"({low}, {high}]" if beyond else low  # no room at its right end
-        if step.lo and left - 1 >= len(low):
+        low, high, both = step.ends()
+        beyond = bool(high) and right + 2 + len(high) > inner
+        low = both if beyond else low  # no room at its right end
+        if low and left - 1 >= len(low):
             cells[left - 1 - len(low) : left - 1] = [(c, "strong") for c in low]
-        if step.hi is not None and not beyond:
+        if high and not beyond:
             cells[right + 2 : right + 2 + len(high)] = [(c, "strong") for c in high]
     return tuple(_joined([(" " * 11, ""), *cells]))
 
@@ -237,6 +274,8 @@ def _progress(job: JobRow, probe: ProbeRow, decided: int) -> Line:
         )
         return (*thin_bar(share, 7, "accent"),)
     ended = f"{max(0, probe.trials_ended - decided)}/{probe.trials}"
+    if job.strategy in FRESH_SEEDS:  # their seeds are the evidence
+        ended = f"{probe.successes}/{probe.seeds}" if probe.state == "done" else ""
     if probe.state != "done":
         return ((fit(f"{STOPPED.get(probe.state, '?')} {ended}", 7, ">"), "dim"),)
     if probe.speculative:

@@ -18,9 +18,17 @@ _ROWS = {
     ",": (" ", " ", "▌"),
 }
 HEIGHT = 3
+_UPPER = str.maketrans("█▀▄▌", "## #")
+_LOWER = str.maketrans("█▀▄▌", "# ##")
 
 
-def large(text: str, style: str) -> list[Line]:
-    """``text`` of digits and commas in three lines; other signs are left out."""
+def large(text: str, style: str, ascii_only: bool = False) -> list[Line]:
+    """``text`` of digits and commas in three lines, or in five or six of ``#`` where a terminal has
+    no blocks; other signs are left out.
+    """
     known = [_ROWS[c] for c in text if c in _ROWS]
-    return [((" ".join(sign[y] for sign in known), style),) for y in range(HEIGHT)]
+    lines = [" ".join(sign[y] for sign in known) for y in range(HEIGHT)]
+    if ascii_only:
+        halves = [half for line in lines for half in (line.translate(_UPPER), line.translate(_LOWER))]
+        lines = halves[: 2 * HEIGHT - ("," not in text)]
+    return [((line, style),) for line in lines]

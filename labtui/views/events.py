@@ -54,6 +54,7 @@ def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> L
     ended = state == "done" and job is not None and job.state == "done"
     if ended and job is not None:
         spans.append((f"  N* {figures.nstar_exact(job)}", "strong"))
+        spans += [("!", "warn")] if "fails_above" in job.flags else []
     if named:
         spans.append((f"  {name}", ""))
     if ended and job is not None:

@@ -51,12 +51,19 @@ def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None 
         return []
     half = reach(told)
     at = next((i for i, k in enumerate(told) if k.cell.id == chosen), 0)
+    if len(told) > room:  # what is known first, since not all is in sight
+        told.sort(key=lambda k: k.status not in ("complete", "lower_bound", "upper_bound"))
+        at = next((i for i, k in enumerate(told) if k.cell.id == chosen), 0)
     top = max(0, min(at - room + 1, len(told) - room))
     shown = told[top : top + room]
     head = rule(
         "κ", width, f"{len(shown)} of {len(told)}" if len(shown) < len(told) else "interferes ←  1  → shares"
     )
-    return [head, *(_row(k, inner, half, k.cell.id == chosen) for k in shown), _axis(inner, half)]
+    rows = [_row(k, inner, half, k.cell.id == chosen) for k in shown]
+    if 2 * len(rows) - 1 <= room:  # room enough for air between them
+        air: Line = ((" " * (LABEL + 1), ""), *_joined(_guides(inner, half)))
+        rows = [line for row in rows for line in (row, air)][:-1]
+    return [head, *rows, _axis(inner, half)]
 
 
 def _place(value: float, half: float, inner: int) -> int:
@@ -76,10 +83,7 @@ def _side(kappa: Kappa) -> str:
 def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
     cell = kappa.cell
     style = _side(kappa)
-    cells: list[Span] = [(" ", "")] * inner
-    for value, _ in _TICKS:
-        if abs(math.log2(value)) <= half:
-            cells[_place(value, half, inner)] = ("│", "dim") if value == 1.0 else ("┊", "faint")
+    cells = _guides(inner, half)
     low = kappa.low if kappa.low is not None else kappa.value
     high = kappa.high if kappa.high is not None else kappa.value
     if kappa.status == "lower_bound" and low is not None:
@@ -106,6 +110,15 @@ def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
         *_joined(cells),
     )
     return linked(line, f"kappa:{cell.id}", "cursor" if here else "")
+
+
+def _guides(inner: int, half: float) -> list[Span]:
+    """The upright lines behind the rows, that of 1 the strongest."""
+    cells: list[Span] = [(" ", "")] * inner
+    for value, _ in _TICKS:
+        if abs(math.log2(value)) <= half:
+            cells[_place(value, half, inner)] = ("│", "dim") if value == 1.0 else ("┊", "faint")
+    return cells
 
 
 def _joined(cells: Sequence[Span]) -> list[Span]:

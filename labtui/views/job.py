@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from labtui.analysis.closing import intervals
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
@@ -146,7 +147,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ("job", f"{job.id}  {figures.name(job)}"),
             ("searches", figures.label(job)),
             ("hash", job.hash),
-            ("state", state_of(job, supervised)[1] + wanted),
+            ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
             (
                 "result",
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
@@ -186,8 +187,8 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ),
             ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
-            ("failure", job.failure),
-            ("reason", job.reason),
+            ("failure", None if job.needs_word else job.failure),
+            ("reason", None if job.needs_word else job.reason),
             ("notes", job.notes),
             ("tags", " ".join(job.tags)),
         ]
@@ -205,13 +206,18 @@ def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
 
 
 def bracket_lines(
-    job: JobRow, probes: Sequence[ProbeRow], trials: Sequence[TrialRow], width: int = 96
+    job: JobRow, probes: Sequence[ProbeRow], trials: Sequence[TrialRow], width: int = 96, *, spec: str
 ) -> list[str]:
-    """How the bracket closed, as text: the screen's own chart, ``─`` where N* could still lie."""
+    """How the bracket, or the interval of an estimate, closed, as text: the screen's own chart, ``─`` where
+    N* could still lie.
+    """
     if not probes:
         return ["no candidate was trained yet"]
     early = stopped_early(trials)
-    chart = bracket_chart(job, probes, max(40, width), len(probes) + 2, drawn=True, decided=early)
+    known = intervals(job, probes, spec)
+    chart = bracket_chart(
+        job, probes, max(40, width), len(probes) + 2, drawn=True, decided=early, intervals=known
+    )
     return [plain(line) for line in chart]
 
 

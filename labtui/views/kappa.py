@@ -196,23 +196,28 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
     """
     style = model_style(kappa.cell.model)
     good = [t for t in kappa.terms if t.status == "bracket" and t.hi is not None]
-    points = tuple((float(t.n), _middle(t.lo, t.hi or 1)) for t in good)
-    bars = tuple((float(t.n), float(max(t.lo, 0.7)), float(t.hi or 1)) for t in good)
+    drawn = [(float(t.n), *found) for t in good if (found := numbers.drawn(t)) is not None]
+    points = tuple((n, value) for n, value, _, _ in drawn)
+    bars = tuple((n, low, high) for n, _, low, high in drawn)
     arrows = tuple((float(t.n), float(t.n_max)) for t in kappa.terms if t.status == "censored")
     waits = tuple(
-        (float(t.n), float(max(t.lo, 0.7)), float(t.hi or t.n_max))
+        (
+            float(t.n),
+            *(t.estimate[1:] if t.estimate is not None else (float(t.lo + 1), float(t.hi or t.n_max))),
+        )
         for t in kappa.terms
-        if t.status == "open" and (t.hi is not None or t.lo)
+        if t.status == "open" and (t.hi is not None or t.lo or t.estimate is not None)
     )
     values = [b for _, _, b in (*bars, *waits)] + [a for _, a, _ in (*bars, *waits)] + [y for _, y in arrows]
     joint = kappa.cell.joint
     levels = []
-    if joint.status == "bracket" and joint.hi is not None:
-        values.append(float(joint.hi))
-        levels = [Level(float(joint.hi), "joint", "mark")]
+    known = numbers.drawn(joint) if joint.status == "bracket" else None
+    if known is not None:
+        values.append(known[0])
+        levels = [Level(known[0], "joint", "mark")]
     if not values:
         return []
-    drawn = [Series((), "dim", "", False, waits)] if waits else []
+    pending = [Series((), "dim", "", False, waits)] if waits else []
     series = Series(points, style, model_sign(kappa.cell.model), True, bars, arrows)
     ns = [t.n for t in kappa.terms]
     x = Axis(min(ns) - 0.5, max(ns) + 0.5, False, True)
@@ -220,7 +225,7 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
     cursor = next(((n, y) for n, y in places if n == chosen), None)
     y = span(values, log=True)
     return plot(
-        [*drawn, series],
+        [*pending, series],
         width,
         height,
         x,
@@ -230,10 +235,6 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
         y_format="count",
         cursor=cursor,
     )
-
-
-def _middle(lo: int, hi: int) -> float:
-    return math.sqrt((lo + 1) * hi)
 
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
@@ -438,6 +439,10 @@ def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> 
     rows: list[list[object]] = [[clean(t.label), *_row(t)] for t in k.terms]
     rows.append(["joint", *_row(k.cell.joint)])
     parts: list[NStar | Term] = [*k.terms, k.cell.joint]
+    if any(part.n50 is not None for part in parts):
+        heads.insert(3, "N_50")
+        for row, part in zip(rows, parts, strict=True):
+            row.insert(3, numbers.count_interval(part.n50))
     if any(part.job_id in floors for part in parts):
         heads.insert(3, "floor")
         for row, part in zip(rows, parts, strict=True):
@@ -445,7 +450,7 @@ def cell_lines(k: Kappa, floors: Mapping[int, float] = MappingProxyType({})) -> 
             row.insert(3, numbers.count(floor) if floor is not None else numbers.NONE)
     head = f"cell {k.cell.id}: {name(k.cell)}, kappa {k.text()}"
     if k.cell.joint.generalisation is not None:
-        head += f", accuracy at 2L {k.cell.joint.generalisation:.2f}"
+        head += f", accuracy at 2L {numbers.share(k.cell.joint.generalisation)}"
     lines = [clean(head), *grid(heads, rows, right="N*_n N* floor N_max job")]
     return [*lines, *filter(None, proof(k))]
 

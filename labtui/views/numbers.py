@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from labtui.text import clean
 from runners.verdict import Result, diverged
@@ -83,6 +83,11 @@ def rate(value: float) -> str:
     if exponent >= -1:
         return f"{value:g}"
     return f"{mantissa:.3g}e{exponent}"
+
+
+def share(x: float) -> str:
+    """An accuracy: ``0.12``; what is rounded to nothing has no sign."""
+    return f"{round(x, 2) + 0.0:.2f}"
 
 
 # kappa
@@ -211,6 +216,26 @@ def known(row: Result) -> str:
     if row.estimate is not None:
         return f"90 % in {count_ends(row.estimate)}"
     return bracket(row) if row.hi is not None else ""
+
+
+class Bracketed(Protocol):
+    """What :func:`drawn` reads of a job, a part of a kappa or a point of a law."""
+
+    @property
+    def lo(self) -> int: ...
+    @property
+    def hi(self) -> int | None: ...
+    @property
+    def estimate(self) -> tuple[float, float, float] | None: ...
+
+
+def drawn(row: Bracketed) -> tuple[float, float, float] | None:
+    """(N*, its smallest, its largest) as every picture draws it: the estimate with its 90 % interval, else
+    the smallest N that was learned over its bracket, as the numbers beside it say; None: nothing is known.
+    """
+    if row.estimate is not None:
+        return row.estimate
+    return None if row.hi is None else (float(row.hi), float(row.lo + 1), float(row.hi))
 
 
 def count_interval(estimate: tuple[float, float, float] | None) -> str:

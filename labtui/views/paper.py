@@ -46,6 +46,12 @@ def row_line(row: Row, width: int) -> Line:
     return crop((*line, tail) if len(text) + len(tail[0]) <= room else line, width)
 
 
+def full_text(row: Row, width: int) -> list[Line]:
+    """The statement in full, where :func:`row_line` had to cut it."""
+    text = clean(row.statement.text)
+    return _wrapped(text, width, "strong") if len(text) > width - _NUMBER - _VERDICT - 2 else []
+
+
 def tally(comparisons: Sequence[Comparison]) -> str:
     """``5 hold, 1 does not, 2 undecided``."""
     counts = [

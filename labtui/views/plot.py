@@ -192,9 +192,11 @@ class Series:
     arrows: tuple[tuple[float, float], ...] = ()
     """Censored: N* lies above this."""
     band: tuple[tuple[float, float], ...] = ()
-    """A fitted line, drawn dotted."""
+    """A fitted line."""
     dash: tuple[int, int] = (1, 0)
-    """Dots on and off along the joined line."""
+    """Dots on and off along the joined or the fitted line."""
+    tag: str = ""
+    """A letter at the right of each point, where two series share sign and style."""
     link: str = ""
     """What a click on a point does, the point's number behind it; empty: nothing."""
 
@@ -277,7 +279,7 @@ def plot(
 
 def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     for (ax, ay), (bx, by) in pairwise(one.band):
-        canvas.line(x.place(ax), y.place(ay), x.place(bx), y.place(by), one.style, (1, 2))
+        canvas.line(x.place(ax), y.place(ay), x.place(bx), y.place(by), one.style, one.dash)
     for at, low, high in one.bars:
         if -0.001 <= x.place(at) <= 1.001 and y.place(high) >= 0 and y.place(low) <= 1:
             canvas.bar(x.place(at), _inside(y.place(low)), _inside(y.place(high)), one.style)
@@ -296,6 +298,9 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
     if one.sign:
         for i, (px, py) in enumerate(good):
             canvas.put(px, py, one.sign, f"{one.style} @{one.link}{i}" if one.link else one.style)
+            if one.tag:
+                column, row = canvas.cell(px, py)
+                canvas.signs.setdefault((column + 1, row), (one.tag, one.style))
     for px, py in one.arrows:
         canvas.put(x.place(px), _inside(y.place(py)), "↑", one.style)
 

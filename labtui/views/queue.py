@@ -68,7 +68,7 @@ class Widths:
                 self.top *= 10
             filled = {
                 "priority": bool(job.priority),
-                "grid": job.state == "running" or (job.state == "paused" and job.progress > 0),
+                "grid": job.state in ("running", "paused") and job.progress > 0,
                 "device": bool(job.device),
                 "name": bool(figures.own_name(job) or job.notes),
             }
@@ -116,10 +116,18 @@ def bracket_spark(job: JobRow, width: int, top: int) -> Line:
         return (("·" * end, "faint"), ("→", style))
     if job.hi is None and job.lo == 0 and job.state != "running":
         return ()
+    after: Span
+    if job.estimate is not None:
+        value, low, high = (_place(math.ceil(x), width, top) for x in job.estimate)
+        after = ("─" * max(0, end - high), "faint")
+        known = ["━"] * (high + 1 - low)
+        if job.status == "bracket":
+            known[value - low] = "◆"
+        return (("·" * low, "faint"), ("".join(known), style), after)
     lo = _place(job.lo, width, top) if job.lo else 0
     hi = end if job.hi is None else _place(job.hi, width, top)
     lo = min(lo, hi)
-    after: Span = ("─" * (end - hi), "faint")
+    after = ("─" * (end - hi), "faint")
     if job.status == "bracket":
         return (("·" * hi, "faint"), ("◆", style), after)
     return (("·" * lo, "faint"), ("━" * (hi - lo + 1), style), after)

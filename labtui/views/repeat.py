@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labtui.analysis.closing import FRESH_SEEDS
+
 Record = Mapping[str, Any]
 RESULT = ("status", "lo", "hi")
 ESTIMATES = ("estimate", "n50")
-FRESH_SEEDS = ("adaptive", "scan")
-"""Strategies whose evidence is how many of a probe's seeds succeed."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ so it is given log10 of the data on linear rulers, with tick labels of our own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, log10
+from string import ascii_lowercase
 from typing import Any
 
 from labtui.analysis.fits import Fit, Refusal
@@ -70,6 +71,20 @@ def axis_of(points: Sequence[Point]) -> str:
     return "L"
 
 
+def axis_name(points: Iterable[Point], x: str) -> str:
+    """What an axis is called: where all points are of programs as their specs call it."""
+    names = {p.series.z if x == "m" else p.series.x for p in points}
+    return names.pop() if x != "n" and len(names) == 1 else x
+
+
+def other_value(x: str, value: float | None, groups: Mapping[tuple[Series, float | None], Any]) -> str:
+    """``, m = 2``: what tells lines apart that have several values on the axis that is not drawn."""
+    if value is None or len({other for _, other in groups}) < 2:
+        return ""
+    name = axis_name((p for group in groups.values() for p in group), "L" if x == "m" else "m")
+    return f", {name} = {value:g}"
+
+
 def at(point: Point, x: str) -> float | None:
     """Where a point stands on the axis."""
     return point.m if x == "m" else point.L
@@ -106,12 +121,10 @@ def scaling_lines(
     markers = _markers(list(groups), ascii)
     lines = _plot(groups, markers, x, max(40, min(width, 300)), max(10, min(height, 100)), ascii)
     by_series = {fit.series: fit for fit in fits}
-    other = "L" if x == "m" else "m"
-    several = len({value for _, value in groups}) > 1
     for key, group in groups.items():
         series, value = key
         label = series.label.removesuffix(" fixed") if x == "n" else series.label
-        words = f"{markers[key]} {label}" + (f", {other} = {value}" if several and value is not None else "")
+        words = f"{markers[key]} {label}{other_value(x, value, groups)}"
         fit = by_series.get(series)
         if fit is not None:
             text = fit.text(ascii)
@@ -175,8 +188,8 @@ def _plot(
     values = sorted({at(p, x) or 1 for p in every})
     while len(values) > width // 8:
         values = values[::2]
-    figure.ruler("x").ticks([log10(v) for v in values], [str(v) for v in values])
-    figure.title(f"N* against {'a single length n' if x == 'n' else x}")
+    figure.ruler("x").ticks([log10(v) for v in values], [f"{v:g}" for v in values])
+    figure.title(f"N* against {'a single length n' if x == 'n' else clean(axis_name(every, x))}")
     text = figure.build().string(colorless=True)
     figure.clear()
     return [line.rstrip() for line in text.splitlines() if line.strip()]
@@ -184,11 +197,7 @@ def _plot(
 
 def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
     groups: dict[tuple[Any, float | None], list[Point]] = {}
-    several = {
-        "L": len({p.m for p in found}) > 1,
-        "n": len({p.m for p in found}) > 1,
-        "m": len({p.L for p in found}) > 1,
-    }
+    several = len({p.L if axis == "m" else p.m for p in found}) > 1
     for point in found:
         if axis == "m" and point.m is None:
             continue
@@ -197,7 +206,7 @@ def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple
     for (series, other), members in groups.items():
         members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
         which = series.x if axis == "m" else series.z
-        tail = f" {which}={other:g}" if several[axis] and other is not None else ""
+        tail = f" {which}={other:g}" if several and other is not None else ""
         kind = kinds.get(series.model, series.model.split(" ")[0])
         label = series.label.removesuffix(" fixed") if axis == "n" else series.label
         out.append(
@@ -240,7 +249,7 @@ def exponent(curve: Curve, axis: str) -> str:
     def end(x: float) -> str:
         return f"{x:.1f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
 
-    return f"{axis}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
+    return f"{curve.axis_name(axis)}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
 
 
 def tail(curve: Curve, axis: str) -> str:
@@ -253,20 +262,19 @@ def tail(curve: Curve, axis: str) -> str:
     )
 
 
-def middle(point: Point) -> float:
-    """Where the sign stands: the geometric middle of the bracket, or the estimate."""
-    if point.estimate is not None:
-        return point.estimate[0]
-    return math.sqrt((point.lo + 1) * (point.hi or 1)) if point.hi else float(point.n_max)
+def stands_at(point: Point) -> float:
+    """Where the sign stands: at the N* that is told; at N_max where it lies beyond."""
+    found = numbers.drawn(point) if point.hi is not None else None
+    return float(point.n_max) if found is None else found[0]
 
 
 def known(point: Point) -> tuple[str, str]:
     """N* as a table shows it, and what its search left open."""
-    if point.estimate is not None:
-        value, low, high = map(numbers.count, point.estimate)
-        return f"≈ {value}", f"[{low}, {high}]"
     if point.hi is None:
         return f"> {numbers.count(point.n_max)}", "censored"
+    if point.estimate is not None:
+        value = numbers.count_interval(point.estimate).partition(" ")[0]
+        return f"≈ {value}", numbers.count_ends(point.estimate)
     return numbers.count(point.hi), f"({numbers.exact(point.lo)}, {numbers.exact(point.hi)}]"
 
 
@@ -276,6 +284,14 @@ def curve_sign(curve: Curve) -> str:
     """
     fill = FILLS.get(model_sign(curve.kind))
     return fill.get(curve.format, fill["outcome"]) if fill else model_sign(curve.kind)
+
+
+def tags(curves: Sequence[Curve]) -> dict[str, str]:
+    """A letter for each line whose sign and hue another one has too, by key: distributions and moduli of one
+    model and format."""
+    signs = [(curve_sign(c), model_style(c.kind)) for c in curves]
+    twins = [c.key for c, sign in zip(curves, signs, strict=True) if signs.count(sign) > 1]
+    return dict(zip(twins, ascii_lowercase, strict=False))
 
 
 def floor_series(curves: Sequence[Curve], axis: str) -> tuple[Drawn, ...]:
@@ -289,17 +305,7 @@ def drawn_series(curve: Curve, axis: str) -> Drawn:
     from labtui.analysis.fits import Fit
 
     good = [p for p in curve.points if p.hi is not None]
-    bars = tuple(
-        (
-            curve.x(p, axis),
-            *(
-                (p.estimate[1], p.estimate[2])
-                if p.estimate
-                else (max(0.7, float(p.lo + 1)), float(p.hi or 1))
-            ),
-        )
-        for p in good
-    )
+    bars = tuple((curve.x(p, axis), *found[1:]) for p in good if (found := numbers.drawn(p)) is not None)
     band: tuple[tuple[float, float], ...] = ()
     if isinstance(curve.law, Fit) and len(good) > 1 and trend(curve, axis):
         xs = [curve.x(p, axis) for p in curve.points]
@@ -310,10 +316,10 @@ def drawn_series(curve: Curve, axis: str) -> Drawn:
             for x in (low, high)
         )
     return Drawn(
-        tuple((curve.x(p, axis), middle(p)) for p in good),
+        tuple((curve.x(p, axis), stands_at(p)) for p in good),
         model_style(curve.kind),
         curve_sign(curve),
-        not band and len(good) > 2,
+        False,  # a line says that there is a law
         bars,
         tuple((curve.x(p, axis), float(p.n_max)) for p in curve.points if p.hi is None),
         band,

@@ -70,6 +70,7 @@ _VERDICTS = (
     ("●", "accent", "in training"),
     ("○", "dim", "tried ahead, counts for nothing yet"),
     ("1/3", "dim", "trials that ended of themselves, of all"),
+    ("2/4", "dim", "adaptive, scan: fresh seeds that learned, of all"),
     ("⊘ ‖", "dim", "cancelled or interrupted before a verdict"),
 )
 _OUTCOMES = (
@@ -85,7 +86,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "queue": (*_STATES, *_BRACKET, *_MODELS, ("•", "mark", "marked"), ("s2l", "", "lengths 2 to L, scaled")),
     "job": (*_VERDICTS, *_OUTCOMES, ("ε", "warn", "the loss that counts as learned"), *_VALUES[:1]),
     "kappa": (
-        ("κ", "", "Σ N*(n) / N*(joint)"),
+        ("κ", "", "Σ N*_n / N*_joint"),
         ("← →", "", "interferes (orange), shares (blue)"),
         ("→→ →→→", "", "by 2 or more, by 4 or more"),
         ("2/3", "dim", "searches that are done"),
@@ -97,7 +98,8 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("▲◭◮△", "", "formats: outcome, cot, icot, acot"),
         ("┃", "", "what the bracket leaves open"),
         ("↑", "", "N* beyond N_max"),
-        ("┄", "", "the fitted law"),
+        ("┄", "", "the fitted law, over its data"),
+        ("╌╌╌", "dim", "coverage floor: a table would do"),
     ),
     "trials": _OUTCOMES,
     "events": (("•", "mark", "new since your last visit"), *_STATES),
@@ -107,6 +109,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("✗", "bad", "contradicted; one that does not"),
         ("?", "warn", "open; undecided by its 90 % intervals"),
         ("·", "dim", "not measured"),
+        ("T R", "", "transformer; recurrent: lstm, dense_ssm"),
     ),
     "new": (),
 }

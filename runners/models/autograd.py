@@ -22,9 +22,11 @@ from runners.interrupt import check_interrupt
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
-from runners.models.layout import Initial, Layout, flat
+from runners.models.dense_ssm import DenseSSMModel
+from runners.models.layout import Initial, Layout, aligned, flat
 from runners.models.matmul import flush_denormals
 from runners.models.shape import Shape
+from runners.spec import DenseSSM
 
 EVALUATED_AT_ONCE = 192
 """Sequences of one slice of an evaluation; fixed, so that sums do not depend on E."""
@@ -55,6 +57,15 @@ class Definition:
     """On a CPU members run in one stack. Only for a forward whose members are shown to be the same to the
     bit in any company.
     """
+    transitions: Callable[[Weights], tuple[Tensor, Tensor]] | None = None
+    """Of a recurrence h_t = A(x_t) h_{t-1} that the head reads, where its size is small: weights -> (A
+    [E, V, h in, h out] of every token, h_0 [E, h]). In float32 on a CPU a training step and an evaluation
+    then go through the dense SSM's kernel, and autograd has the way from the weights to A alone.
+    """
+    tables_together: bool = False
+    """On a CPU the transitions of all members are made in one stack; only where that is shown to change no
+    bit of any of them.
+    """
 
 
 WHOLE = 32
@@ -83,12 +94,17 @@ class AutogradModel:
         self.n_inputs, self.n_outputs = shape.n_inputs, S
         self.max_length = definition.max_length
         self.sequential_on_cpu = device.type == "cpu" and not definition.together
+        self._dense = None
+        if definition.transitions is not None and device.type == "cpu" and not shape.half:
+            self._dense = DenseRecurrence(definition.transitions, shape, width)
 
     def init(self, seed: int) -> Tensor:
         return self.layout.init(seed)
 
     def release(self) -> None:
-        """Nothing is kept between steps."""
+        """Only a dense recurrence keeps something between steps."""
+        if self._dense is not None:
+            self._dense.model.release()
 
     def step(
         self,
@@ -100,6 +116,8 @@ class AutogradModel:
     ) -> Tensor:
         flush_denormals(params)
         self.layout.finish(grad)
+        if self._dense is not None and params.dtype == torch.float32:
+            return self._dense_step(self._dense, params, tokens, targets, grad)
         parts = [
             self._step(params[a:b], _part(tokens, a, b), _part(targets, a, b), grad[a:b])
             for a, b in self._runs(params)
@@ -109,6 +127,10 @@ class AutogradModel:
     @torch.no_grad()
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
+        if self._dense is not None and params.dtype == torch.float32:
+            views = self.layout.views(params)
+            made = [self._dense.transitions(part) for _, _, part in self._tables(views)]
+            return self._dense.model.loss_sums(self._dense.row(made, views), tokens, targets)
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
@@ -146,9 +168,33 @@ class AutogradModel:
         E = params.shape[0]
         return [(e, e + 1) for e in range(E)] if self.sequential_on_cpu else [(0, E)]
 
+    def _tables(self, views: Weights) -> list[tuple[int, int, Weights]]:
+        """Members a..b-1 whose transitions are made in one stack, each with their weights."""
+        E = views["head.weight"].shape[0]
+        if self.definition.tables_together:
+            return [(0, E, views)]
+        return [(e, e + 1, {name: v[e : e + 1] for name, v in views.items()}) for e in range(E)]
+
+    def _dense_step(
+        self, dense: DenseRecurrence, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
+    ) -> Tensor:
+        views, into = self.layout.views(params), self.layout.views(grad)
+        runs = [(a, b, _leaves(part)) for a, b, part in self._tables(views)]
+        with torch.enable_grad():
+            made = [dense.transitions(part) for _, _, part in runs]
+        row = dense.row([(A.detach(), start.detach()) for A, start in made], views)
+        d_row = torch.empty_like(row)
+        mean = dense.model.step(row, tokens, targets, d_row)
+        d_A, d_start = dense.back(d_row, into)
+        for (a, b, part), outputs in zip(runs, made, strict=True):
+            own = [name for name in part if not name.startswith("head.")]
+            found = torch.autograd.grad(outputs, [part[name] for name in own], (d_A[a:b], d_start[a:b]))
+            for name, one in zip(own, found, strict=True):
+                into[name][a:b].copy_(one)
+        return mean
+
     def _step(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
-        # Leaves of their own: the gradient of a view would be a buffer of all parameters for each of them.
-        leaves = {name: v.detach().requires_grad_() for name, v in self.layout.views(params).items()}
+        leaves = _leaves(self.layout.views(params))
         half: Any = torch.autocast(params.device.type, torch.bfloat16) if self.shape.half else nullcontext()
         with torch.enable_grad(), half:
             logits, wanted = self._window(leaves, tokens, targets)
@@ -189,6 +235,45 @@ class AutogradModel:
 
     def _head(self, weights: Weights, x: Tensor) -> Tensor:
         return linear(x, weights["head.weight"], weights.get("head.bias"))
+
+
+class DenseRecurrence:
+    """A recurrence by its transitions, as a dense SSM whose embeddings are the tokens, one-hot: its A(x) is
+    the table itself, exactly. A state of uneven size has zeros at its end.
+    """
+
+    def __init__(
+        self, transitions: Callable[[Weights], tuple[Tensor, Tensor]], shape: Shape, width: int
+    ) -> None:
+        self.transitions = transitions
+        self.width = width
+        self.model = DenseSSMModel(DenseSSM(hidden=aligned(width), d=shape.n_inputs), shape)
+
+    def row(self, made: list[tuple[Tensor, Tensor]], head: Weights) -> Tensor:
+        """The dense SSM's parameters [E, P] of the transitions and starts of all members."""
+        h, weight = self.width, head["head.weight"]
+        row = weight.new_zeros(weight.shape[0], self.model.n_parameters)
+        w = self.model.layout.views(row)
+        w["embedding"].diagonal(dim1=1, dim2=2).fill_(1.0)
+        torch.cat([A for A, _ in made], out=w["transition"][..., :h, :h])
+        torch.cat([start for _, start in made], out=w["h0"][:, :h])
+        w["head.weight"][..., :h].copy_(weight)
+        if "head.bias" in head:
+            w["head.bias"].copy_(head["head.bias"])
+        return row
+
+    def back(self, d_row: Tensor, into: Weights) -> tuple[Tensor, Tensor]:
+        """Gradients of transitions and starts; those of the head go ``into`` their places."""
+        h, d = self.width, self.model.layout.views(d_row)
+        into["head.weight"].copy_(d["head.weight"][..., :h])
+        if "head.bias" in into:
+            into["head.bias"].copy_(d["head.bias"])
+        return d["transition"][..., :h, :h], d["h0"][:, :h]
+
+
+def _leaves(views: Weights) -> Weights:
+    """Leaves of their own: the gradient of a view would be a buffer of all parameters for each of them."""
+    return {name: v.detach().requires_grad_() for name, v in views.items()}
 
 
 def _part(batch: Tensor, a: int, b: int) -> Tensor:

@@ -16,10 +16,13 @@ from torch import Tensor
 from runners.interrupt import check_interrupt
 from runners.models.autograd import WHOLE, Definition, Weights, linear, lookup
 from runners.models.layout import Initial, flat, gaussian
+from runners.models.recurrent import EVEN
 from runners.models.shape import Shape
 from runners.spec import DenseSSM, Diagonal
 
 Parameters = dict[str, tuple[tuple[int, ...], Initial]]
+DENSE_TO = 64
+"""Numbers of state up to which a sparse transition is cheapest as a whole matrix, on a CPU."""
 Turn = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 """(state [E, B, h], this step's transition) -> A h."""
 
@@ -89,21 +92,36 @@ def diagonal(spec: Diagonal, shape: Shape) -> Definition:
     else:
         parameters["h0"] = ((width,), gaussian(1.0))
 
-    def forward(w: Weights, tokens: Tensor) -> Tensor:
+    def table(w: Weights) -> tuple[Tensor, ...]:
+        """a of every token, or its real and imaginary parts."""
         a = linear(w["embedding"], w["gate"], w["gate_bias"]).sigmoid()
-        if spec.range == "[-1,1]":
-            a = 2 * a - 1
-        start = w["h0"] if "h0" in w else a.new_zeros(a.shape[0], width)
-        added = _input(w, tokens)
         if not complex_:
-            return _run(tokens, start, (lookup(a, tokens),), _scale, added)
+            return (2 * a - 1 if spec.range == "[-1,1]" else a,)
         angle = linear(w["embedding"], w["angle"])
-        turned = lookup(a * angle.cos(), tokens), lookup(a * angle.sin(), tokens)
-        return _run(tokens, start, turned, _turn, added)
+        return a * angle.cos(), a * angle.sin()
 
-    return Definition(parameters, forward, width, together=h % WHOLE == 0)
+    def forward(w: Weights, tokens: Tensor) -> Tensor:
+        parts = table(w)
+        start = w["h0"] if "h0" in w else parts[0].new_zeros(parts[0].shape[0], width)
+        read = tuple(lookup(part, tokens) for part in parts)
+        return _run(tokens, start, read, _turn if complex_ else _scale, _input(w, tokens))
+
+    def transitions(w: Weights) -> tuple[Tensor, Tensor]:
+        parts = table(w)
+        return _turning(*parts) if complex_ else parts[0].diag_embed(), w["h0"]
+
+    dense = transitions if width <= DENSE_TO and not spec.additive else None
+    whole, alike = h % WHOLE == 0, V * h % WHOLE == 0
+    return Definition(parameters, forward, width, together=whole, transitions=dense, tables_together=alike)
 
 
+def _turning(cosine: Tensor, sine: Tensor) -> Tensor:
+    """The matrices (in, out) of _turn, from its factors [.., h / 2]."""
+    real, imaginary = cosine.diag_embed(), sine.diag_embed()
+    return torch.cat((torch.cat((real, imaginary), -1), torch.cat((-imaginary, real), -1)), -2)
+
+
+# Long: the forms of A(x) stand side by side, once to run with and once as matrices.
 def structured(spec: DenseSSM, shape: Shape) -> Definition:
     """Define a bilinear RNN whose A(x) is linear in the embedding and has a structure (Ebrahimi et al. 2025,
     arXiv:2505.21749): ``full``; ``block``: blocks of b x b; ``rotation``: turns of the plane by angles
@@ -152,7 +170,37 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
         A = lookup(blocks.flatten(2), tokens).view(*tokens.shape, h // b, b, b)
         return _run(tokens, start, (A,), _blocks, added)
 
-    return Definition(parameters, forward, h, together=h % (2 * WHOLE) == 0)
+    def transitions(w: Weights) -> tuple[Tensor, Tensor]:
+        made = linear(w["embedding"], w["transition"])
+        if spec.structure == "rotation":
+            return _turning(made.cos(), made.sin()), w["h0"]
+        if spec.structure == "factored":
+            A = torch.matmul(
+                w["read"].transpose(1, 2).unsqueeze(1) * made.unsqueeze(2), w["write"].mT.unsqueeze(1)
+            )
+        elif b == 1:
+            A = made.diag_embed()
+        else:
+            A = _block_diagonal(made.view(*made.shape[:2], h // b, b, b))
+        return A + torch.eye(h, dtype=A.dtype, device=A.device) if near else A, w["h0"]
+
+    dense = transitions if (h <= DENSE_TO or b == h) and not spec.additive else None
+    whole = h % (2 * WHOLE) == 0
+    alike = not (h % EVEN or d % EVEN or (spec.structure == "factored" and (spec.rank or h) % WHOLE))
+    if spec.structure == "rotation":
+        alike = V * h // 2 % WHOLE == 0
+    return Definition(parameters, forward, h, together=whole, transitions=dense, tables_together=alike)
+
+
+def _block_diagonal(blocks: Tensor) -> Tensor:
+    """[E, V, n, b, b] -> [E, V, n b, n b]."""
+    n, b = blocks.shape[2:4]
+    return (
+        blocks.permute(0, 1, 3, 4, 2)
+        .diag_embed()
+        .permute(0, 1, 4, 2, 5, 3)
+        .reshape(*blocks.shape[:2], n * b, -1)
+    )
 
 
 def _dense(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None) -> Tensor:
@@ -190,8 +238,12 @@ def pd_ssm(shape: Shape, hidden: int) -> Definition:
         "h0": ((h,), gaussian(0.1)),
     }
 
-    def forward(w: Weights, tokens: Tensor) -> Tensor:
+    def transitions(w: Weights) -> tuple[Tensor, Tensor]:
         A = w["permutation"].softmax(-1) * w["diagonal"].tanh().unsqueeze(2)
-        return _dense(A.transpose(2, 3), w["h0"], tokens, None)
+        return A.transpose(2, 3), w["h0"]
 
-    return Definition(parameters, forward, h, together=h % (2 * WHOLE) == 0)
+    def forward(w: Weights, tokens: Tensor) -> Tensor:
+        return _dense(*transitions(w), tokens, None)
+
+    whole, alike = h % (2 * WHOLE) == 0, V * h % WHOLE == 0
+    return Definition(parameters, forward, h, together=whole, transitions=transitions, tables_together=alike)

@@ -34,7 +34,7 @@ def replay_adaptive(job: Job, evidence: Sequence[Evidence]) -> Progress:
     if used_up:
         flags.add("max_candidates")
     left = job.search.seed_budget - used
-    top, opening = opening_n(job, counts)
+    top, opening = opening_n(job.n_max, counts)
     if top is None:
         if opening is not None and left > 0:
             count = min(max(MIN_OPENING_SEEDS, len(job.grid.seeds)), left)
@@ -64,11 +64,11 @@ def totals(evidence: Iterable[Evidence]) -> dict[int, tuple[int, int]]:
     return counts
 
 
-def opening_n(job: Job, counts: dict[int, tuple[int, int]]) -> tuple[int | None, int | None]:
+def opening_n(n_max: int, counts: dict[int, tuple[int, int]]) -> tuple[int | None, int | None]:
     """(the largest of N_max, N_max/2, /4, /8 where a seed succeeded, or None;
     the next of them to try, if none has yet).
     """
-    tops = dict.fromkeys(n for d in (1, *WALK_DOWN) if (n := job.n_max // d) >= 1)
+    tops = dict.fromkeys(n for d in (1, *WALK_DOWN) if (n := n_max // d) >= 1)
     for n in tops:
         if n not in counts:
             return None, n

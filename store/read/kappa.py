@@ -12,7 +12,7 @@ from store.rows import CellRow, JobState, NStar, Status
 
 _STATE, _STATUS = d.decoder("JobState"), d.decoder("Status")
 _STATES, _STATUSES = frozenset(get_args(JobState)), frozenset(get_args(Status))
-_JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation")
+_JOB = ("state", "status", "lo", "hi", "n_max", "flags", "estimate", "generalisation", "n50")
 _CHUNK = 500
 _ID = itemgetter(0)
 _LENGTH = itemgetter(1)
@@ -110,7 +110,7 @@ def axes_of(rows: Callable[[str, Sequence[Any]], list[Any]], ids: Iterable[int])
         part = wanted[start : start + _CHUNK]
         marks = ",".join("?" * len(part))
         for job_id, spec in rows(f"SELECT job_id, spec FROM job_text WHERE job_id IN ({marks})", part):
-            task = mapping(d.text(spec)).get("task")
+            task = mapping(d.spec(spec)).get("task")
             values = task.get("values") if isinstance(task, dict) else None
             if isinstance(values, dict):
                 out[job_id] = {str(k): _word(v) for k, v in values.items()}
@@ -172,17 +172,17 @@ def _n_stars(jobs: list[Any]) -> list[NStar]:
     new, whole = tuple.__new__, int
     out: list[NStar] = []
     for row in jobs:
-        job_id, n, state, status, lo, hi, n_max, flags, estimate, generalisation = row
+        job_id, n, state, status, lo, hi, n_max, flags, estimate, generalisation, n50 = row
         if (
             flags == "[]"
-            and estimate is generalisation is None
+            and estimate is generalisation is n50 is None
             and state in _STATES
             and status in _STATUSES
             and type(lo) is type(n_max) is whole
             and (type(hi) is whole or (hi is None and status != "bracket"))
             and (n is None or type(n) is whole)
         ):
-            out.append(new(NStar, (job_id, n, state, status, lo, hi, n_max, (), None, None, "")))
+            out.append(new(NStar, (job_id, n, state, status, lo, hi, n_max, (), None, None, "", None)))
         else:
             out.append(_n_star(*row))
     return out
@@ -198,7 +198,7 @@ def _n_star(
     n_max: object,
     *others: object,
 ) -> NStar:
-    flags, estimate, generalisation = others
+    flags, estimate, generalisation, n50 = others
     known, most = _STATUS(status), d.maybe_integer(hi)
     return NStar(
         job_id,
@@ -211,4 +211,5 @@ def _n_star(
         d.texts(flags),
         d.interval(estimate),
         d.maybe_real(generalisation),
+        n50=d.interval(n50),
     )

@@ -49,7 +49,7 @@ PAPER: dict[str, dict[str, Any]] = {
     "lstm": {"kind": "lstm", "hidden": 768},
     "transformer": {"kind": "transformer", "layers": 6, "d": 256, "heads": 8},
 }
-FORMATS = ("outcome", "cot", "acot")
+FORMATS = ("outcome", "cot", "acot", "icot")
 
 
 def make_job(
@@ -86,11 +86,15 @@ def batch(job: Job, E: int, B: int, m: int = 3, seed: int = 0) -> tuple[Tensor, 
             x = torch.randint(0, m, (n,), generator=generator)
             s = torch.randint(0, m, (n,), generator=generator)
             read = torch.cat([x, torch.tensor([m]), s[:-1]]) if job.format == "cot" else x
+            if job.format == "icot":
+                read = torch.stack((x, s), 1).flatten()[:-1]
             tokens[e, b, : len(read)] = read
             if b == B - 1 and B > 2:
                 continue
             if job.format == "outcome":
                 targets[e, b, n - 1] = s[-1]
+            elif job.format == "icot":
+                targets[e, b, : 2 * n : 2] = s
             else:
                 targets[e, b, len(read) - n : len(read)] = s
     return tokens, targets

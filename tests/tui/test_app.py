@@ -132,9 +132,11 @@ async def test_verbs_ask_count_and_can_be_undone(opened: Opened, monkeypatch: py
         assert sent == [("pause", [first])]
         await pilot.press("m", "m", "m", "x")
         assert isinstance(app.overlays[-1], Confirm)
-        assert "Cancel 3 jobs?" in seen(app).splitlines()[-2]
+        taken = [i for i in pane.window.ids[:3] if pane.window.rows[i].state in ("running", "queued")]
+        assert len(taken) == 2  # the third has failed: a verb counts what it changes
+        assert "Cancel 2 jobs?" in seen(app).splitlines()[-2]
         await pilot.press("y")
-        assert last() == ("cancel", list(pane.window.ids[:3]))
+        assert last() == ("cancel", taken)
         await pilot.press("u")
         assert last()[0] == "undo_cancel"
         await pilot.press("g", "+")
@@ -191,7 +193,7 @@ async def test_help_and_palette_come_from_the_registry(opened: Opened) -> None:
         await pilot.press("escape", "ctrl+p", *"scaling", "enter")
         await until(pilot, lambda: app.front.key == "scaling" and not app.front.fresh)
         await pilot.press("ctrl+p")
-        assert "series" in app.overlays[-1].text()
+        assert "next line" in app.overlays[-1].text() or "hide" in app.overlays[-1].text()
         assert "pause" not in app.overlays[-1].text()
 
 

@@ -127,7 +127,7 @@ def test_the_candidate_that_is_shown_first_tells_most() -> None:
 def test_the_bracket_closes_in() -> None:
     lab = small_lab()
     job = next(j for j in lab.rows if j.status == "bracket")
-    rows = steps(lab.probes(job.id), job.n_max)
+    rows = steps(lab.probes(job.id))
     widths = [(s.hi or job.n_max) - s.lo for s in rows]
     assert widths == sorted(widths, reverse=True)
     assert (rows[-1].lo, rows[-1].hi) == (job.lo, job.hi)
@@ -143,7 +143,7 @@ def test_speculation_is_never_evidence() -> None:
     job = next(j for j in lab.rows if j.status == "bracket")
     probes = lab.probes(job.id)
     ahead = replace(probes[-1], id=10_000, n=1, verdict=True, speculative=True)
-    assert steps([*probes, ahead], job.n_max)[-1].hi == job.hi
+    assert steps([*probes, ahead])[-1].hi == job.hi
 
 
 def test_a_short_chart_keeps_the_newest() -> None:
@@ -235,7 +235,7 @@ def test_brackets_go_after_the_grid_and_empty_columns_first() -> None:
     keys = {c.key for c, _ in layout(wide.columns(), 98, 2)}
     assert "bracket" in keys
     assert not {"grid", "device", "priority", "name"} & keys
-    wide.see([job_row(2, state="running", device="cpu")])
+    wide.see([job_row(2, state="running", device="cpu", progress=0.1)])
     assert {"grid", "device"} <= {c.key for c, _ in layout(wide.columns(), 198, 2)}
 
 
@@ -331,7 +331,7 @@ def test_a_trial_draws_its_loss_in_its_row() -> None:
     row = TrialRowPlus(trial, job, lab.curve_rows[trial.id])
     drawn = plain(cells_of_trial(row, {"loss": 12})["loss"])
     assert set(drawn) <= set(" ▁▂▃▄▅▆▇█")
-    assert drawn[0] == "█"  # from its highest
+    assert drawn[0] == "▇"  # from its highest, apart from the row above
     assert cells_of_trial(TrialRowPlus(trial, job), {"loss": 12})["loss"] == ()
     assert "interrupted" in plain(
         cells_of_trial(TrialRowPlus(replace(trial, outcome="running"), job), {}, supervised=False)["outcome"]

@@ -46,12 +46,12 @@ def test_the_mouse_chooses_and_opens(terminal: Start, small: Path) -> None:
     t.until(lambda s: not s.splitlines()[row - 1].startswith("▸"))
     tab = lines[1].index("Kappa") + 1
     t.type(f"\x1b[<0;{tab};2M\x1b[<0;{tab};2m")
-    t.sees("N*(joint)")
+    t.sees("N*_joint")
 
 
 def test_ctrl_z_and_fg(terminal: Start, small: Path) -> None:
     t = terminal(small, "--read-only", "--screen", "kappa")
-    t.sees("N*(joint)", "unknown", "^p palette")
+    t.sees("N*_joint", "unknown", "^p palette")
     before = t.settled()
     t.type("\x1a")
     t.stopped()
@@ -73,7 +73,7 @@ def test_own_keys_are_told_everywhere(terminal: Start, small: Path, tmp_path: Pa
     t.type("\x1b")
     t.until(lambda s: "pause: checkpoint" not in s)
     t.type("K")
-    t.sees("N*(joint)")
+    t.sees("N*_joint")
     t.type("\x18")
     assert os.waitstatus_to_exitcode(t.ended()) == 0
 

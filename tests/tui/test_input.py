@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_left_out(terminal: Start, small: Path) -> None:
         for _ in range(3):  # whatever it opened
             t.type("\x1b")
             t.read(0.15)
-        opens(t, "3", "N*(joint)")
+        opens(t, "3", "N*_joint")
         opens(t, "1", "lengths")
     t.type("q")
     assert os.waitstatus_to_exitcode(t.ended()) == 0

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from labtui.analysis.table import tables
 from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
-from labtui.views.kappa import best, choose_axes, laid_out, proof, sharing
+from labtui.views.kappa import best, cell_lines, choose_axes, laid_out, name, proof, sharing, terms_plot
 from labtui.views.lines import plain, size
 from labtui.views.numbers import ratio
+from labtui.views.signs import model_sign
 from store.rows import CellRow, NStar
 from tests.tui.fake import small_lab
 
@@ -137,6 +138,25 @@ def test_estimates_are_summed_where_kappa_is_made_of_them() -> None:
     assert proof(found) == ("Σ 56", "κ = 56 / 34 = 1.6")
 
 
+def test_a_kappa_of_estimates_tells_each_n50_and_draws_what_it_tells() -> None:
+    told = {"estimate": (28.0, 20.8, 33.7), "n50": (40.0, 30.0, 51.0)}
+    parts = tuple(part(n, lo=19, hi=20, **told) for n in (2, 3))
+    found = sharing(replace(PATTERN, parts=parts, joint=part(None, lo=30, hi=36), L=3, min_length=2))
+    assert [t.n50 for t in found.terms] == [told["n50"]] * 2
+    text = "\n".join(cell_lines(found))
+    assert "N_50" in text
+    assert text.count("40 [30, 51]") == 2
+    without = sharing(
+        replace(PATTERN, parts=(part(2, lo=400, hi=500), part(3, lo=400, hi=500)), min_length=2)
+    )
+    assert "N_50" not in "\n".join(cell_lines(without))
+    rows = [plain(line) for line in terms_plot(without, 60, 20)]
+    sign = next(i for i, row in enumerate(rows) if model_sign(PATTERN.model) in row)
+    bars = [i for i, row in enumerate(rows) if set(row) & set("┃╹╻")]
+    assert bars
+    assert min(bars) >= sign  # the sign at the N* that is told, the bracket below it
+
+
 def part(n: int | None, **changes: Any) -> NStar:
     return PATTERN.joint._replace(n=n, state="done", status="bracket", flags=(), **changes)
 
@@ -157,4 +177,9 @@ def test_a_short_forest_counts_what_does_not_fit() -> None:
     short = forest(kappas, 100, 4, told[-1].cell.id)
     assert len(short) == 4
     assert f"of {len(told)}" in plain(short[0])
+    first = forest(kappas, 100, 4)  # what is known first where not all is in sight
+    known = next(k for k in kappas if k.status in ("complete", "lower_bound", "upper_bound"))
+    assert name(known.cell)[:20] in plain(first[1])
+    airy = forest(kappas, 100, 2 * len(kappas) + 1)
+    assert len(airy) == 2 * len(kappas) + 1
     assert forest([], 100, 40) == []

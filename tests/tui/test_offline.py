@@ -31,7 +31,7 @@ PathFinder.find_spec = classmethod(find_spec)
 """Not installed, for a Python that begins with it: neither found nor importable."""
 SCREENS = (
     ("2", "candidates"),
-    ("3", "κ = Σ N*(n) / N*(joint)"),
+    ("3", "κ = Σ N*_n / N*_joint"),
     ("4", "N* against longest length L"),
     ("5", "1,248 trials"),
     ("6", "8 searches, 2 kappas"),

@@ -13,7 +13,7 @@ import pytest
 
 from labtui.tui.app import LabApp
 from labtui.tui.screens.scaling import ScalingRequest
-from labtui.views.scaling import Curve, curve_sign, drawn_series, known, middle, tail, trend
+from labtui.views.scaling import Curve, curve_sign, drawn_series, known, stands_at, tail, trend
 from labtui.views.signs import model_style
 from tests.support import fakelab
 from tests.tui.conftest import Opened, until
@@ -64,8 +64,8 @@ def test_a_point_says_what_its_search_left_open() -> None:
     assert known(replace(point, lo=1180, hi=1294, estimate=None)) == ("1.29k", "(1,180, 1,294]")
     assert known(replace(point, hi=None, n_max=16_000_000)) == ("> 16M", "censored")
     assert known(replace(point, estimate=(1300.0, 1100.0, 1600.0))) == ("≈ 1.3k", "[1.1k, 1.6k]")
-    assert middle(replace(point, lo=99, hi=100, estimate=None)) == pytest.approx(100)
-    assert middle(replace(point, hi=None, n_max=500, estimate=None)) == 500
+    assert stands_at(replace(point, lo=99, hi=100, estimate=None)) == pytest.approx(100)
+    assert stands_at(replace(point, hi=None, n_max=500, estimate=None)) == 500
 
 
 def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:

@@ -53,7 +53,7 @@ def test_a_day_at_the_bench(terminal: Callable[..., Terminal], small: Path, tmp_
     t.type("\x1b")
     t.until(lambda s: "filter model" not in s)
     t.type("3")
-    t.sees("κ = Σ N*(n) / N*(joint)")
+    t.sees("κ = Σ N*_n / N*_joint")
     t.type("\r")
     t.type("\r")
     t.sees("candidates", "validation loss")
@@ -168,9 +168,9 @@ def test_190_000_trials_without_a_pause(terminal: Callable[..., Terminal], tmp_p
     t.type("/outcome:success L>=10\r")
     t.until(lambda s: "filter outcome:success" in s and "182,460 trials" not in s and " trials" in s)
     t.type("3")
-    t.sees("N*(joint)")
+    t.sees("N*_joint")
     t.type("\r")
-    t.sees("N*(n)")
+    t.sees("N*_n")
     t.type("\r")
     t.sees("candidates")
     t.type("T")
@@ -234,5 +234,5 @@ def test_a_verb_that_waits_for_another_process_says_so_and_the_screen_goes_on(
         t.type("H")
         t.sees(f"waiting up to 30 s for process {os.getpid()}")
         t.type("3")
-        t.sees("N*(joint)")  # another screen opens meanwhile
+        t.sees("N*_joint")  # another screen opens meanwhile
     t.sees("holding: nothing new starts")

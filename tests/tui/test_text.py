@@ -30,6 +30,13 @@ def test_ascii_keeps_every_cell(text: str) -> None:
     assert cell_len(to_ascii(text)) == cell_len(text)
 
 
+def test_an_arrow_is_no_bound_in_ascii() -> None:
+    assert to_ascii("1.3 →   [1.0, 1.6]") == "1.3 ->  [1.0, 1.6]"
+    assert to_ascii("0.42 ←←  [0.35, 0.50]") == "0.42 <<  [0.35, 0.50]"
+    assert to_ascii("interferes ←  1  → shares") == "interferes <- 1 -> shares"
+    assert to_ascii("≤ 0.21 ←←←") == "<=0.21 <<<"
+
+
 @given(st.text(alphabet=st.characters(codec="ascii")), st.integers(1, 40))
 def test_wrapped_lines_fit(text: str, width: int) -> None:
     assert all(cell_len(line) <= width for line in wrap(clean(text), width))

@@ -100,8 +100,9 @@ def job(context: Context, reference: str) -> None:
     context.lines(summary_lines(row, alive, probes))
     if probes:
         trials = lab.trials(row.id)
-        drawn = bracket_lines(row, probes, trials, context.args.width)
-        context.lines(["", "How the bracket closed", "", *drawn])
+        drawn = bracket_lines(row, probes, trials, context.args.width, spec=lab.job_spec(row.id))
+        what = "interval" if row.estimate is not None else "bracket"
+        context.lines(["", f"How the {what} closed", "", *drawn])
         context.lines(["", "Candidates", "", *probe_lines(probes, trials, row)])
     if row.strategy == "scan":
         context.lines(["", "Success curve", "", *curve_lines(row, success_curve(probes))[2:]])

@@ -37,5 +37,6 @@ def run(context: Context) -> int:
         context.emit(rows)
     elif args.job is not None:
         context.lines(summary_lines(rows[0]))
-        context.lines(["", *bracket_lines(rows[0], lab.probes(rows[0].id), lab.trials(rows[0].id))])
+        probes, trials, spec = lab.probes(ids[0]), lab.trials(ids[0]), lab.job_spec(ids[0])
+        context.lines(["", *bracket_lines(rows[0], probes, trials, spec=spec)])
     return code

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from labtui.analysis.closing import intervals
 from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
@@ -30,6 +31,7 @@ class Side:
     probes: tuple[ProbeRow, ...]
     decided: dict[int, int]
     spec: str
+    intervals: tuple[tuple[float, float, float] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class CompareRequest:
 
     @staticmethod
     def _side(lab: Any, job: int) -> Side:
-        return Side(lab.job(job), tuple(lab.probes(job)), stopped_early(lab.trials(job)), lab.job_spec(job))
+        row, probes, spec = lab.job(job), tuple(lab.probes(job)), lab.job_spec(job)
+        return Side(row, probes, stopped_early(lab.trials(job)), spec, intervals(row, probes, spec))
 
     def _labs(self, lab: Any) -> CompareData:
         from store.errors import LabError
@@ -183,6 +186,7 @@ class ComparePane(ScreenPane):
                 style=style,
                 axis=axis,
                 decided=side.decided,
+                intervals=side.intervals,
                 supervised=self.supervised,
             ),
         ]

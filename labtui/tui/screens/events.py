@@ -20,7 +20,7 @@ from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import Column, layout, table_lines
 from labtui.views import numbers as figures
 from labtui.views.events import SIGNS, kind_of, what
-from labtui.views.lines import Line, Span
+from labtui.views.lines import Line, Span, size
 from store.json import mapping
 from store.rows import EventRow, JobRow
 
@@ -153,7 +153,7 @@ class EventsPane(TablePane[EventRow]):
             "date": ((figures.day(e.at) if e.id in self.days else "", "dim"),),
             "at": ((figures.clock(e.at), "dim"),),
             "job": ((str(e.job_id) if e.job_id is not None else "", "dim"),),
-            "what": what(e, job),
+            "what": _fitting(what(e, job), room.get("what", 0)),
         }
 
     # Hands
@@ -186,6 +186,11 @@ class EventsPane(TablePane[EventRow]):
             self.set_search("")
         else:
             self.lab_app.do_back()
+
+
+def _fitting(line: Line, width: int) -> Line:
+    """What an event says without the time taken where there is no room for it: half a time is another one."""
+    return line[:-1] if size(line) > width and line[-1][0].startswith("  took") else line
 
 
 def _visits() -> Path:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from labtui.analysis.closing import intervals
 from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import HEADS, WIDE, bracket_chart, moves, stopped_early
+from labtui.views.bracket import WIDE, bracket_chart, heads, moves, stopped_early
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
@@ -46,6 +47,8 @@ class JobData:
     events: tuple[EventRow, ...]
     log: tuple[str, ...]
     studies: tuple[int, ...] = ()
+    intervals: tuple[tuple[float, float, float] | None, ...] = ()
+    """The estimate of N* after each candidate, where seeds are fresh."""
     tested: Tested = ()
     """Trials at N_max with their accuracy by position."""
 
@@ -80,7 +83,7 @@ class JobRequest:
         return JobData(
             job, probes, probe.id if probe else None, trials, stopped_early(every), curves,
             spec, told, tuple(lab.events(job_id=job_id, limit=100)), log,
-            tested=positions_of_trials(lab, job, probes, spec),
+            intervals=intervals(job, probes, spec), tested=positions_of_trials(lab, job, probes, spec),
         )  # fmt: skip
 
 
@@ -183,12 +186,14 @@ class JobPane(ScreenPane):
             return empty_state(["No job yet.", f"{name('show_new')} starts from a preset"], width, height)
         width -= 2
         lines: list[Line] = [*facts(data.job, width, self.supervised), ()]
-        if width >= 108 and height >= 30 and data.job.status == "bracket" and data.job.hi is not None:
+        if width >= 108 and height >= 30 and data.job.status == "bracket":
             style = model_style(data.job.model)
-            lines += [
-                (("  N*  " if y == 1 else " " * 6, "dim"), *line)
-                for y, line in enumerate(large(figures.exact(data.job.hi), f"{style} bold"))
-            ] + [()]
+            ascii_only = self.lab_app.settings.glyphs == "ascii"
+            told = large(figures.nstar_exact(data.job), f"{style} bold", ascii_only)
+            head = "N* ≈  " if data.job.estimate is not None else "  N*  "
+            for y, line in enumerate(told):
+                lines.append(((head if y == len(told) // 2 else " " * 6, "dim"), *line))
+            lines.append(())
         room = height - len(lines)
         if width >= 178:
             left = (width - 4) * 45 // 100
@@ -231,7 +236,7 @@ class JobPane(ScreenPane):
         return [*lines, *self._panel("events", event_lines(data.events, data.job), width, height - grid)]
 
     def _chart(self, data: JobData, width: int, height: int) -> list[Line]:
-        head = rule("candidates", width, HEADS.strip() if width >= WIDE else "")
+        head = rule("candidates", width, heads(data.job) if width >= WIDE else "")
         if not data.probes:
             return [head, (), ((" no candidate yet", "dim"),)]
         follows = self.request.probe_id is None
@@ -247,6 +252,7 @@ class JobPane(ScreenPane):
             tall=True,
             decided=data.decided,
             supervised=self.supervised,
+            intervals=data.intervals,
         )
         return [head, *chart, ()]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from labtui.text import clean, fit
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.poller import Loader
-from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.screens.screen_pane import empty_state
+from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
 from labtui.views.forest import forest
 from labtui.views.kappa import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 DETAIL = 14
 """Lines that the drill-down keeps before anything else is drawn above it."""
+LEAST = 10
+"""The same where the forest has more rows than there is room for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class KappaRequest:
         )
 
 
-class KappaPane(ScreenPane):
+class KappaPane(StudyPane):
     """The table and, below or beside it, what one kappa is made of."""
 
     key = "kappa"
@@ -162,7 +165,10 @@ class KappaPane(ScreenPane):
         else:
             top = min(len(table.rows) + 4, max(7, height - 10))
             matrix = self._matrix(table, inner, top)
-            below = self._forest(table, inner, height - len(matrix) - DETAIL - 2)
+            free = height - len(matrix) - 2
+            kappas = sum(len(table.at(r, c)) for r in table.rows for c in table.columns)
+            detail = max(LEAST, min(DETAIL, free - kappas - 2))
+            below = self._forest(table, inner, free - detail)
             if len(below) >= 5:
                 matrix = [*matrix, (), *below]
             lines = [*matrix, (), *self._detail(inner, height - len(matrix) - 1)]
@@ -179,7 +185,7 @@ class KappaPane(ScreenPane):
         room = height - (4 if len(table.rows) + 4 <= height else 3)
         top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
         note = self._page_note(table)
-        lines: list[Line] = [rule("κ = Σ N*(n) / N*(joint)", width, note)]
+        lines: list[Line] = [rule("κ = Σ N*_n / N*_joint", width, note)]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         axis = named(table.column_axes)
         before = f"  {axis} " if axis in ("L", "m") else "  "
@@ -270,7 +276,7 @@ class KappaPane(ScreenPane):
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
         if width >= 100 or (width >= 74 and room >= 8):
-            left = 38
+            left = 60 if width >= 116 and _estimated(kappa) else 38
             lines = beside(
                 (self._terms(kappa, left, room), left),
                 (self._chart(kappa, width - left - 3, room), width - left - 3), height=room, gap=3,
@@ -290,7 +296,13 @@ class KappaPane(ScreenPane):
         """N*_n per length and the joint one, each a job that enter opens."""
         entries: list[Term | None] = [*kappa.terms, None]
         top = min(max(0, self.term - height + 2), max(0, len(entries) - height + 1)) if self.deep else 0
-        lines: list[Line] = [((fit("  n", 8), "dim"), (fit("N*", 13, ">"), "dim"), ("  state", "dim"))]
+        estimated = _estimated(kappa)
+        wide = estimated and width >= 56
+        room = 10 if estimated else 13
+        heads: list[Span] = [(fit("  n", 8), "dim"), (fit("N*", room, ">"), "dim")]
+        heads += [(fit("90 %", 16, ">"), "dim")] if wide else []
+        heads += [(fit("N_50", 10, ">"), "dim")] if estimated else []
+        lines: list[Line] = [(*heads, ("  state", "dim"))]
         for i, term in enumerate(entries[top : top + max(1, height - 1)], top):
             part = term or kappa.cell.joint
             here = self.deep and i == self.term
@@ -299,17 +311,23 @@ class KappaPane(ScreenPane):
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
                 (fit(_called(term) if term else "joint", 6), "" if term else "mark"),
-                (fit(value, 13, ">"), style),
+                (fit(value, room, ">"), style),
+                *([(fit(_ends(part.estimate), 16, ">"), "")] if wide else ()),
+                *([(fit(_half(part.n50), 10, ">"), "dim")] if estimated else ()),
                 self._state(part.state),
-                (f"  {figures.flags(part.flags)}", "warn"),
             )
+            told = figures.flags(part.flags)  # the notes above say it in full
+            told = f"  {told}" if size(spans) + len(told) + 2 <= width else " !"
+            spans = (*spans, (told if part.flags else "", "warn"))
             lines.append(linked(crop(spans, width), f"term:{i}", "cursor" if here else ""))
         total, formula = proof(kappa)
         if formula and len(lines) + 2 <= height and not self.deep:
-            lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], 13, ">"), "strong")))
+            lines.insert(len(lines) - 1, (("  Σ     ", "dim"), (fit(total[2:], room, ">"), "strong")))
             lines.append(text_line(f"  {formula}", "strong"))
         if kappa.cell.joint.generalisation is not None and len(lines) < height:
-            lines.append(text_line(f"  at 2L: accuracy {kappa.cell.joint.generalisation:.2f}", "dim"))
+            lines.append(
+                text_line(f"  at 2L: accuracy {figures.share(kappa.cell.joint.generalisation)}", "dim")
+            )
         return lines
 
     def _state(self, state: str) -> Span:
@@ -327,7 +345,7 @@ class KappaPane(ScreenPane):
         kappa = self.chosen()
         return "" if kappa is None else f"{name(kappa.cell)}: {kappa.text()}\n"
 
-    def _go(self, rows: int, columns: int) -> None:
+    def go(self, rows: int, columns: int) -> None:
         table = self._table()
         kappa = self.chosen()
         if self.deep and kappa is not None:
@@ -337,26 +355,11 @@ class KappaPane(ScreenPane):
             self.column = max(0, min(len(table.columns) - 1, self.column + columns))
         self.redraw()
 
-    def do_up(self) -> None:
-        self._go(-1, 0)
-
-    def do_down(self) -> None:
-        self._go(1, 0)
-
-    def do_left(self) -> None:
-        self._go(0, -1)
-
-    def do_right(self) -> None:
-        self._go(0, 1)
-
     def do_home(self) -> None:
-        self._go(-(10**6), -(10**6))
+        self.go(-(10**6), -(10**6))
 
     def do_end(self) -> None:
-        self._go(10**6, 10**6)
-
-    def wheel(self, by: int) -> None:
-        self._go(1 if by > 0 else -1, 0)
+        self.go(10**6, 10**6)
 
     def click_cell(self, value: str) -> None:
         """A click on a kappa chooses it; a second one goes into its lengths."""
@@ -391,18 +394,22 @@ class KappaPane(ScreenPane):
         if kappa is None:
             return
         if not self.deep:
-            self.deep, self.term = True, 0
-            self.redraw()
+            self._turn(True)
             return
         terms = kappa.terms
         self.lab_app.open_job(terms[self.term].job_id if self.term < len(terms) else kappa.cell.joint.job_id)
 
+    def _turn(self, deep: bool) -> None:
+        """Into the lengths or out of them: the footer has another word for enter."""
+        self.deep, self.term = deep, 0
+        self.redraw()
+        self.lab_app.refresh_frame()
+
     def do_back(self) -> None:
         if self.deep:
-            self.deep = False
-            self.redraw()
+            self._turn(False)
         elif self.request.study is not None:
-            self._change(study=None)
+            self.change(study=None)
         else:
             self.lab_app.do_back()
 
@@ -411,7 +418,7 @@ class KappaPane(ScreenPane):
         if self.data is not None and self.data.liked > 1:
             pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
             at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
-            self._change(axes=pairs[(at + 1) % len(pairs)])
+            self.change(axes=pairs[(at + 1) % len(pairs)])
 
     def can_axes(self) -> bool:
         return self.data is not None and self.data.liked > 1
@@ -422,7 +429,7 @@ class KappaPane(ScreenPane):
             return
 
         def take(axes: tuple[Axes, Axes]) -> None:
-            self._change(axes=axes)
+            self.change(axes=axes)
 
         now = self.data.request.axes
         choices = [
@@ -468,25 +475,7 @@ class KappaPane(ScreenPane):
 
     can_prev_panel = can_next_panel
 
-    def can_next_study(self) -> bool:
-        return self.common is not None and bool(self.common.studies)
-
-    can_prev_study = can_next_study
-
-    def do_next_study(self) -> None:
-        self._study(1)
-
-    def do_prev_study(self) -> None:
-        self._study(-1)
-
-    def _study(self, by: int) -> None:
-        ids: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = ids.index(self.request.study) if self.request.study in ids else 0
-        self._change(study=ids[(at + by) % len(ids)])
-
-    def _change(self, **changes: Any) -> None:
+    def change(self, **changes: Any) -> None:
         kappa = self.chosen()
         self.keep = kappa.cell.id if kappa is not None and "axes" in changes else None
         self.request = replace(self.request, **changes)
@@ -505,6 +494,19 @@ def _labels(axes: Sequence[str], key: Key) -> list[str]:
         text = "–" if value is None else clean(str(value))
         out.append(f"  {text}" if axis == "model_label" else f"{axis} {text}" if axis in ("L", "m") else text)
     return out
+
+
+def _estimated(kappa: Kappa) -> bool:
+    """Whether any of its searches has fresh seeds, and so an estimate of N* and of N_50."""
+    return any(part.estimate is not None for part in (*kappa.terms, kappa.cell.joint))
+
+
+def _ends(estimate: tuple[float, float, float] | None) -> str:
+    return "" if estimate is None else figures.count_ends(estimate)
+
+
+def _half(n50: tuple[float, float, float] | None) -> str:
+    return "" if n50 is None else figures.count_interval(n50).partition(" ")[0]
 
 
 def _called(term: Term) -> str:

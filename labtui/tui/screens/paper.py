@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views.lines import Line, based, crop, inset, linked, rule
-from labtui.views.paper import detail_lines, row_line, summary
+from labtui.views.paper import detail_lines, full_text, row_line, summary
 
 if TYPE_CHECKING:
     from labtui.analysis.paper import Row
@@ -66,9 +66,12 @@ class PaperPane(ScreenPane):
             ]
             return empty_state([*told, f"{name('show_kappa')}: what this lab holds"], width, height)
         inner = width - 2
-        lines = [rule("does the paper hold?", inner, summary(self.rows)), *self._list(inner)]
+        told = summary(self.rows)
+        head = "does the paper hold?   T transformer, R recurrent"
+        head = head if len(head) + len(told) + 4 <= inner else "does the paper hold?"
+        lines = [rule(head, inner, told), *self._list(inner)]
         row = self.rows[self.at]
-        behind = detail_lines(row, inner)
+        behind = [*full_text(row, inner), *detail_lines(row, inner)]
         room = max(1, height - len(lines) - 1)
         self.rest = max(0, len(behind) - room)
         self.top = min(self.top, self.rest)

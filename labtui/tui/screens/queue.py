@@ -14,6 +14,7 @@ from weakref import ref
 from rich.cells import cell_len
 from textual import events
 
+from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean, wrap
@@ -60,6 +61,7 @@ class Detail:
     trials: tuple[TrialRow, ...]
     curves: dict[int, Curve]
     decided: dict[int, int] = field(default_factory=dict)
+    intervals: tuple[tuple[float, float, float] | None, ...] = ()
 
     @classmethod
     def read(cls, lab: Any, job_id: int) -> Detail:
@@ -71,7 +73,8 @@ class Detail:
             return cls(job_id, probes, None, (), {})
         every = lab.trials(job_id)
         trials = tuple(t for t in every if t.probe_id == probe.id)
-        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), stopped_early(every))
+        known = intervals(job, probes, lab.job_spec(job_id))
+        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), stopped_early(every), known)
 
 
 @dataclass(frozen=True)
@@ -310,6 +313,7 @@ class QueuePane(TablePane["JobRow"]):
             follows=True,
             style=style,
             decided=detail.decided,
+            intervals=detail.intervals,
             supervised=self.supervised,
         )
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
@@ -348,6 +352,12 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  {figures.own_name(job)}", ""))
         if job.state == "running" and job.current_n is not None and self.supervised:
             parts.append((f"  training N = {job.current_n:,}", "accent"))
+        told = remarks(job)
+        known = job.state == "done" or job.hi is not None or job.estimate is not None
+        if known and not told and not job.reason:
+            parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
+            if job.n50 is not None:
+                parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
             word = "ETA" if job.state == "running" else "takes"
@@ -361,17 +371,14 @@ class QueuePane(TablePane["JobRow"]):
                 first, *rest = wrap(why, max(20, room))
                 why, more = first, text_line(f"  {' '.join(rest)}", style)
             parts.append((f"  {why}", style))
-        if remarks(job):
-            parts.append((f"  {remarks(job)}", "warn"))
-        elif job.state == "done":
-            parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
-            if job.n50 is not None:
-                parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
+        if told:
+            parts.append((f"  {told}", "warn"))
         if job.tags:
             parts.append((f"  #{' #'.join(clean(t) for t in job.tags)}", "dim"))
         if job.notes:
             parts.append((f"  ✎ {clean(job.notes)}", "dim"))
-        parts.append((f"  {clean(job.hash[:8])}", "dim"))
+        if size(tuple(parts)) + 10 <= width - size(place):
+            parts.append((f"  {clean(job.hash[:8])}", "dim"))
         first_line = ends(tuple(parts), place, width)
         return [first_line, more] if more else [first_line]
 
@@ -510,20 +517,13 @@ class QueuePane(TablePane["JobRow"]):
         return dict(counts) if sum(counts.values()) == len(self.window.ids) else {}
 
     def do_next_study(self) -> None:
-        self._step_study(1)
+        self._change(study=self.study_after(self.request.study, 1))
 
     def do_prev_study(self) -> None:
-        self._step_study(-1)
+        self._change(study=self.study_after(self.request.study, -1))
 
     def can_next_study(self) -> bool:
         return self.common is not None and bool(self.common.studies)
-
-    def _step_study(self, by: int) -> None:
-        studies: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = studies.index(self.request.study) if self.request.study in studies else 0
-        self._change(study=studies[(at + by) % len(studies)])
 
     def do_archived(self) -> None:
         self._change(archived=not self.request.archived)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.poller import Loader
-from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.screens.screen_pane import empty_state
+from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, text_line
 from labtui.views.plot import Axis, plot, span
@@ -22,8 +23,10 @@ from labtui.views.scaling import (
     drawn_series,
     floor_series,
     known,
-    middle,
+    stands_at,
+    tags,
     tail,
+    trend,
     with_laws,
 )
 from labtui.views.signs import model_style
@@ -48,21 +51,24 @@ class ScalingRequest:
 
     study: int | None = None
     axis: str = ""
-    """L, m or n; empty: the one that shows most."""
+    """L, m, n or an axis of programs; empty: the one that shows most."""
     laws: bool = False
     """Fit them too, and find the coverage floors: the points come first, since the first fit of a process
     loads scipy (1 s)."""
 
     def __call__(self, lab: Any) -> ScalingData:
-        from labtui.analysis.points import points, with_floors
+        from labtui.analysis.points import numeric_axes, points, with_floors
 
         cells = lab.cells(self.study)
         kinds = {c.model_label: c.model for c in cells}
-        joint = points(cells)
+        joint = points(c for c in cells if not c.program)
         alone = self._alone(lab, kinds)
         if self.laws:
             joint, alone = with_floors(joint, lab), with_floors(alone, lab)
         curves = {axis: curves_of(alone if axis == "n" else joint, axis, kinds) for axis in AXES}
+        for name in numeric_axes(cells):
+            key = name if name not in AXES else f"{name} of programs"
+            curves[key] = curves_of(points(cells, x=name), key, kinds)
         lines = {a: sum(len({c.x(p, a) for p in c.points}) > 1 for c in found) for a, found in curves.items()}
         axes = tuple(
             a for a, found in curves.items() if len({c.x(p, a) for c in found for p in c.points}) > 1
@@ -71,7 +77,7 @@ class ScalingRequest:
         axis = (
             self.axis
             if self.axis in axes
-            else max(axes, key=lambda a: (lines[a] > 0, a != "n", lines[a], a == "L"))
+            else max(axes, key=lambda a: (lines[a] > 0, a != "n", a in AXES and lines[a], a == "L"))
         )
         shown = with_laws(curves[axis]) if self.laws else curves[axis]
         return ScalingData(shown, axes, replace(self, axis=axis))
@@ -86,8 +92,8 @@ class ScalingRequest:
         return points(jobs)
 
 
-class ScalingPane(ScreenPane):
-    """N* over L, m or n, log against log."""
+class ScalingPane(StudyPane):
+    """N* over L, m, n or an axis of programs, log against log."""
 
     key = "scaling"
 
@@ -132,14 +138,17 @@ class ScalingPane(ScreenPane):
             )
         inner = width - 2
         keys = self.lab_app.keymap.name
-        others = ", ".join(a for a in data.axes if a != data.request.axis)
+        others = clean(", ".join(a for a in data.axes if a != data.request.axis))
         note = f"{keys('axes')}: against {others}" if others else ""
         if not data.request.laws:
             note = "fitting the laws…"  # a second, the first time in a process
-        head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
+        axis = data.request.axis
+        head = rule(f"N* against {clean(AXES.get(axis, axis))}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
-            side = min(50, inner * 2 // 5)
+            wants = max(len(c.label) for c in data.curves) + 9
+            wants += max(len(tail(c, data.request.axis)) for c in data.curves)
+            side = min(max(min(50, inner * 2 // 5), wants), inner // 2)
             room = height - 2
             legend = [*self._legend(side, min(len(data.curves), max(6, room - 8))), *self._floor(side)]
             right = [*legend, (), *self._points(side, room - len(legend) - 1)]
@@ -160,13 +169,14 @@ class ScalingPane(ScreenPane):
         ys: list[float] = []
         for curve in shown:
             for p in curve.points:
-                ys += [float(p.n_max)] if p.hi is None else [max(0.7, float(p.lo + 1)), float(p.hi)]
+                told = figures.drawn(p) if p.hi is not None else None
+                ys += [float(p.n_max)] if told is None else told[1:]
                 ys += [p.floor] if p.floor is not None else []
         x, y = span(xs, log=True), span(ys, log=True)
         x = Axis(x.low, x.high, True, True)
         found = self._here()
         if self.zoom > 1 and found is not None:
-            cx, cy = x.place(found[1].L if axis != "m" else found[1].m or 1), y.place(middle(found[1]))
+            cx, cy = x.place(found[1].L if axis != "m" else found[1].m or 1), y.place(stands_at(found[1]))
             half = 0.5 / self.zoom
             x = Axis(x.value(cx - half), x.value(cx + half), True, True)
             y = Axis(y.value(cy - half), y.value(cy + half), True)
@@ -180,8 +190,14 @@ class ScalingPane(ScreenPane):
         order = [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i != self.at]
         order += [c for i, c in enumerate(self.data.curves) if c.key not in self.hidden and i == self.at]
         found = self._here()
-        cursor = None if found is None else (found[0].x(found[1], axis), middle(found[1]))
-        drawn = [replace(drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},") for c in order]
+        cursor = None if found is None else (found[0].x(found[1], axis), stands_at(found[1]))
+        letters = tags(self.data.curves)
+        drawn = [
+            replace(
+                drawn_series(c, axis), link=f"known:{self.data.curves.index(c)},", tag=letters.get(c.key, "")
+            )
+            for c in order
+        ]
         return plot(
             [*floor_series(order, axis), *drawn],
             width,
@@ -202,6 +218,7 @@ class ScalingPane(ScreenPane):
             height, hidden = height - 1, hidden + 1
         top = min(max(0, self.at - height + 1), max(0, len(curves) - height))
         lines: list[Line] = []
+        letters = tags(curves)
         tails = [tail(c, axis) for c in curves]
         law_room = max(map(len, tails), default=0) + 1 if width >= 40 else 0
         for i, curve in enumerate(curves[top : top + height], top):
@@ -209,9 +226,10 @@ class ScalingPane(ScreenPane):
             style = "quiet" if off else model_style(curve.kind)
             name = f"({curve.label})" if off else curve.label
             label: list[Span] = [
-                ("○ " if off else f"{curve_sign(curve)} ", style),
-                ("   " if off else f"{SAMPLES.get(curve.format, '━━')} ", style),
-                (fit(name, width - 7 - law_room), "quiet" if off else ""),
+                ("○" if off else curve_sign(curve), style),
+                (f"{letters.get(curve.key, '')} "[:2].ljust(2), style),
+                (f"{SAMPLES.get(curve.format, '━━')} " if trend(curve, axis) and not off else "   ", style),
+                (fit(name, width - 8 - law_room), "quiet" if off else ""),
             ]
             if law_room:
                 label.append((fit("hidden" if off else tails[i], law_room, ">"), "quiet" if off else "dim"))
@@ -242,7 +260,9 @@ class ScalingPane(ScreenPane):
         at = curve.points.index(here)
         top = max(0, min(at - room + 1, len(curve.points) - room))
         lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
-        lines.append(text_line(f"  {axis:<6}{'N*':>8}{'bracket':>20}{'job':>8}", "dim"))
+        left = "90 %" if any(p.estimate for p in curve.points) else "bracket"
+        name = fit(clean(curve.axis_name(axis)), 5)
+        lines.append(text_line(f"  {name:<6}{'N*':>8}{left:>20}{'job':>8}", "dim"))
         for i, point in enumerate(curve.points[top : top + max(0, room)], top):
             value, rest = known(point)
             line: Line = (
@@ -276,12 +296,14 @@ class ScalingPane(ScreenPane):
         told = f"N* in ({figures.exact(p.lo)}, {figures.exact(p.hi)}], {figures.SCATTER}"
         if p.hi is None:
             told = f"N* > {figures.exact(p.n_max)}"
-        if p.estimate is not None:
-            told = f"N* ≈ {figures.count_interval(p.estimate)} (90 %)"
+        elif p.estimate is not None:
+            told = f"N* ≈ {figures.count_interval(p.estimate)} 90 %"
+        half: Span = (f"  N_50 {figures.count_interval(p.n50)}" if p.n50 is not None else "", "")
         spans: list[Span] = [
             (f"{curve_sign(curve)} ", model_style(curve.kind)),
             (f"{curve.label}  {where}{m}  ", ""),
             (told, "strong"),
+            half,
             (f"  job {p.job_id}", "dim"),
             (f"  {figures.flags(p.flags)}", "warn"),
         ]
@@ -290,6 +312,10 @@ class ScalingPane(ScreenPane):
         return tuple(spans)
 
     # Hands
+
+    def label(self, action_id: str) -> str:
+        off = self.data is not None and self.data.curves and self.data.curves[self.at].key in self.hidden
+        return "show" if action_id == "toggle_series" and off else ""
 
     def selection(self) -> list[int]:
         found = self._here()
@@ -303,30 +329,15 @@ class ScalingPane(ScreenPane):
             else f"{found[0].label}: {found[0].law.text() if found[0].law else 'no law'}\n"
         )
 
-    def _move(self, curves: int, points: int) -> None:
+    def go(self, curves: int, points: int) -> None:
         found = self.data.curves if self.data else ()
         if found:
             self.at = max(0, min(len(found) - 1, self.at + curves))
             self.point = max(0, min(len(found[self.at].points) - 1, self.point + points))
         self.redraw()
 
-    def do_up(self) -> None:
-        self._move(-1, 0)
-
-    def do_down(self) -> None:
-        self._move(1, 0)
-
-    def do_left(self) -> None:
-        self._move(0, -1)
-
-    def do_right(self) -> None:
-        self._move(0, 1)
-
-    def wheel(self, by: int) -> None:
-        self._move(1 if by > 0 else -1, 0)
-
     def click_curve(self, value: str) -> None:
-        self._move(int(value) - self.at, 0)
+        self.go(int(value) - self.at, 0)
 
     def click_point(self, value: str) -> None:
         """A click on a point chooses it; a second one opens its job."""
@@ -334,8 +345,8 @@ class ScalingPane(ScreenPane):
         if (curve, point) == (self.at, self.point):
             self.do_open()
         else:
-            self._move(curve - self.at, 0)
-            self._move(0, point - self.point)
+            self.go(curve - self.at, 0)
+            self.go(0, point - self.point)
 
     def click_known(self, value: str) -> None:
         """A click on a sign in the plot: of those points whose N* is known."""
@@ -376,7 +387,7 @@ class ScalingPane(ScreenPane):
             self.hidden.clear()
             self.redraw()
         elif self.request.study is not None:
-            self._change(study=None)
+            self.change(study=None)
         else:
             self.lab_app.do_back()
 
@@ -384,32 +395,20 @@ class ScalingPane(ScreenPane):
         if self.data is not None:
             axes = self.data.axes
             at = axes.index(self.data.request.axis) if self.data.request.axis in axes else 0
-            self._change(axis=axes[(at + 1) % len(axes)])
+            self.change(axis=axes[(at + 1) % len(axes)])
 
     def can_axes(self) -> bool:
         return self.data is not None and len(self.data.axes) > 1
 
-    def can_next_study(self) -> bool:
-        return self.common is not None and bool(self.common.studies)
+    def do_next_panel(self) -> None:
+        self.do_down()
 
-    can_prev_study = can_next_study
+    def do_prev_panel(self) -> None:
+        self.do_up()
 
-    def do_next_study(self) -> None:
-        self._study(1)
-
-    do_next_panel, do_prev_panel = do_down, do_up
-
-    def do_prev_study(self) -> None:
-        self._study(-1)
-
-    def _study(self, by: int) -> None:
-        ids: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = ids.index(self.request.study) if self.request.study in ids else 0
-        self._change(study=ids[(at + by) % len(ids)], axis="")
-
-    def _change(self, **changes: Any) -> None:
+    def change(self, **changes: Any) -> None:
+        if "study" in changes:
+            changes["axis"] = ""  # what shows most of it
         self.request = replace(self.request, **changes)
         self.at = self.point = 0
         self.zoom = 1.0
