@@ -37,7 +37,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/search/test_verdict.py",
         ),
     ),
-    "store": (("store.write.jobs",), ("tests/store/test_lab_verbs.py", "tests/store/test_lab_runs.py")),
+    "store": (("store.write.jobs",), ("tests/store/test_job_states.py", "tests/store/test_lab_runs.py")),
 }
 CPU_S = 60
 """A mutant that computes for so long hangs, which its tests notice; the clock on the wall decides nothing."""
@@ -152,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import pydantic  # noqa: F401
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
+    import sqlmodel  # noqa: F401
 
     end, left = time.monotonic() + 60 * args.minutes, 0
     for which in args.which or TARGETS:
