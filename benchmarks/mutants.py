@@ -15,6 +15,7 @@ import importlib.machinery
 import importlib.util
 import os
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -116,8 +117,8 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.tree, module.__file__, "exec"), module.__dict__)  # noqa: S102 - our own source
 
 
-def noticed(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-    """Whether the tests fail with it; None: with the module as it is."""
+def noticed(mutant: Mutant | None, tests: Sequence[str], profile: str = "fixed") -> bool:
+    """Whether the tests fail with it; None: with the module as it is. A profile says how many examples."""
     if (child := os.fork()) == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
         with (
@@ -131,9 +132,8 @@ def noticed(mutant: Mutant | None, tests: Sequence[str]) -> bool:
                     sys.meta_path.insert(0, Finder(mutant))
                 import pytest
 
-                code = pytest.main(
-                    ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no", *tests]
-                )
+                options = f"-q -x -m 'not slow' -p no:cacheprovider --tb=no --hypothesis-profile={profile}"
+                code = pytest.main([*shlex.split(options), *tests])
         os._exit(1 if code else 0)
     return os.waitpid(child, 0)[1] != 0
 
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if time.monotonic() > end:
                     break
                 tried += 1
-                if noticed(mutant, tests):
+                if noticed(mutant, tests, "few") or noticed(mutant, tests):
                     killed += 1
                     continue
                 left += 1
