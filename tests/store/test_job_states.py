@@ -119,8 +119,24 @@ def test_which_jobs_may_start(writer: Writer) -> None:
         assert [j.id for j in jobs.queued(tx)] == [6, 1, 2, 4, 5]
         jobs.set_job(tx, 2, "running")
         jobs.set_job(tx, 6, "running")
-        assert [j.id for j in jobs.running(tx)] == [6, 2]
+        assert jobs.running(tx) == [(6, 3), (2, 0)]
         assert [j.id for j in jobs.queued(tx)] == [1, 4, 5]
         tx.run("UPDATE job SET epoch = 0 WHERE id = 6")
         assert [(r.job_id, r.state) for r in jobs.take_over(tx)] == [(6, "queued")]
         assert row(tx)["crashes"] == 0
+
+
+def test_a_job_that_needs_a_word_waits_and_says_so_once(writer: Writer) -> None:
+    with undone(writer) as tx:
+        for _ in range(2):
+            jobs.needs_word(tx, 1)
+        after = row(tx)
+        assert (after["state"], after["not_before"]) == ("queued", tx.now + 10.0)
+        assert "labtui allow 1" in after["reason"]
+        told = tx.rows("SELECT level, job_id FROM event WHERE kind = 'job.needs_word'")
+        assert [tuple(event) for event in told] == [("warning", 1)]
+        assert [j.id for j in jobs.queued(tx)] == [6, 2, 3, 4, 5]
+        jobs.set_job(tx, 2, "running")
+        assert jobs.requeue(tx, 2, "crash") == "queued"
+        tx.run("UPDATE job SET max_attempts = crashes + 1 WHERE id = 2")
+        assert [j.id for j in jobs.queued(tx)] == [6, 2, 3, 4, 5], "without a delay it may start at once"
