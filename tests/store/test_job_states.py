@@ -52,11 +52,14 @@ def test_what_may_follow_what_and_what_it_sets(writer: Writer) -> None:
                 jobs.set_job(tx, 1, state, device="cpu" if state == "running" else None)
             before = row(tx)
             if new not in FOLLOW[old].split():
-                with pytest.raises(Illegal, match=f"job 1 is {old} and cannot become {new}; expected"):
+                told = ", ".join(sorted(FOLLOW[old].split())) or "no change at all"
+                with pytest.raises(Illegal, match=f"{old} and cannot become {new}; expected {told}$"):
                     jobs.set_job(tx, 1, new)
                 assert row(tx) == before
                 continue
-            tx.run("UPDATE job SET wanted = 'paused', progress = 0.5, current_n = 7 WHERE id = 1")
+            tx.run(
+                "UPDATE job SET wanted = 'paused', progress = 0.5, current_n = 7, not_before = 5 WHERE id = 1"
+            )
             given = jobs.set_job(tx, 1, new, reason="why", text="a\nb", device="cpu")
             after = row(tx)
             attempt = before["attempt"] + (old == "running" and new != "done")
@@ -64,6 +67,7 @@ def test_what_may_follow_what_and_what_it_sets(writer: Writer) -> None:
             assert after["state"] == new
             assert after["wanted"] is None
             assert after["finished_at"] == (tx.now if new in ENDS else None), (old, new)
+            assert after["not_before"] == 0 or new != "running"
             assert after["started_at"] == (tx.now if new == "running" else before["started_at"])
             assert after["cancelled_from"] == (old if new == "cancelled" else before["cancelled_from"])
             assert after["progress"] == (new == "done")
