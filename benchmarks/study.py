@@ -25,10 +25,7 @@ LABS = ROOT / "docs" / "labs"
 BLOCK = re.compile(r"^<!-- labtui ([^\n]+) -->\n```\n(.*?)^```$", re.M | re.S)
 """A command, and what it printed."""
 SHOWN = {
-    "demo": (
-        Picture("demo-kappa", "kappa", (), "N*_joint", (100, 26)),
-        Picture("demo-queue", "queue", ("down",), "bracket", (120, 30)),
-    ),
+    "demo": (),
     "laptop": (
         Picture("laptop-kappa", "kappa", (), "N*_joint", (110, 26)),
         Picture("laptop-paper", "paper", ("down",) * 2, "does the paper hold?", (120, 40)),
