@@ -313,6 +313,7 @@ def _begin(state: SupervisorState, tx: Tx, batch: Batch) -> None:
     batch.plan = replace(stored, device=slot.device.id) if stored else None
 
 
+# Long: one assignment, from its items to the message, in the order in which they depend on each other.
 def _hand_out(state: SupervisorState, batch: Batch) -> None:
     """The items of one batch become an assignment; one with a checkpoint of a pack goes out with it,
     on its own.
