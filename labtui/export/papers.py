@@ -61,13 +61,13 @@ def kappa_tables(pages: Iterable[KappaTable]) -> list[PaperTable]:
             f"The sharing factor kappa{', ' if page.title else ''}{page.title}",
             [
                 " / ".join("model" if a == "model_label" else a for a in page.row_axes),
-                *(" ".join(map(str, key)) for key in page.columns),
+                *(numbers.values(key) for key in page.columns),
             ],
         )
         for i, row in enumerate(page.rows):
             cells = [page.at(row, column) for column in page.columns]
             table.rows.append(
-                [" ".join(map(str, row)), *(" / ".join(k.text() for k in ks) or numbers.NONE for ks in cells)]
+                [numbers.values(row), *(" / ".join(k.text() for k in ks) or numbers.NONE for ks in cells)]
             )
             for j, ks in enumerate(cells, 1):
                 table.marks[i, j] = sorted({table.note(n) for k in ks for n in k.notes})
