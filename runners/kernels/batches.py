@@ -5,10 +5,8 @@ As ``runners.models.batch.frame`` does it in torch, and the reason is told there
 
 from __future__ import annotations
 
+from runners.kernels.codes import ALL, FIXED, SHIFTED
 from runners.kernels.vector import kept
-
-ALL, FIXED, SHIFTED = 0, 1, 2
-"""Every position may be supervised; all sequences have one length; they are moved to end at the last step."""
 
 
 @kept

@@ -7,17 +7,9 @@ by its transition, and put back; groups have the sizes that the data gives them.
 
 from __future__ import annotations
 
-import numpy as np
-
 from runners.kernels.batches import lay_out
-from runners.kernels.losses import (
-    cross_entropy_sum,
-    gradient,
-    head_back,
-    logits_of,
-    supervised,
-    turn_head,
-)
+from runners.kernels.codes import EVALUATE
+from runners.kernels.losses import head_of
 from runners.kernels.vector import (
     WIDE,
     at,
@@ -28,6 +20,7 @@ from runners.kernels.vector import (
     integers,
     kept,
     pack_transposed,
+    take,
     zero,
 )
 
@@ -81,15 +74,8 @@ def group(tokens, T, B, V, order, starts):
 
 
 @kept
-def gather(x, order, count, h, out):
-    for i in range(count):
-        row, into = at(x, order[i] * h), at(out, i * h)
-        for j in range(h):
-            into[j] = row[j]
-
-
-@kept
-def scatter(x, order, count, h, out):
+def put(x, order, count, h, out):
+    """The rows of out that order names = x [count, h]."""
     for i in range(count):
         row, into = at(x, i * h), at(out, order[i] * h)
         for j in range(h):
@@ -108,14 +94,14 @@ def forward(w, T, B, h, V, d, order, starts, A, states, read, made):
     for t in range(T):
         begin = at(starts, t * (V + 2))
         state, following, own = at(states, t * B * h), at(states, (t + 1) * B * h), at(order, t * B)
-        gather(state, own, begin[1], h, read)
-        scatter(read, own, begin[1], h, following)
+        take(state, own, begin[1], h, read)
+        put(read, own, begin[1], h, following)
         for v in range(V):
             some, count = at(own, begin[v + 1]), begin[v + 2] - begin[v + 1]
             if count > 0:
-                gather(state, some, count, h, read)
+                take(state, some, count, h, read)
                 gemm(read, h, 1, at(A, v * h * h), h, WIDE, made, h, count, h, h, 0)
-                scatter(made, some, count, h, following)
+                put(made, some, count, h, following)
 
 
 @kept
@@ -132,14 +118,14 @@ def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, sl
     for t in range(T - 1, -1, -1):
         begin = at(starts, t * (V + 2))
         slope, earlier, own = at(slopes, (t + 1) * B * h), at(slopes, t * B * h), at(order, t * B)
-        gather(slope, own, begin[1], h, read)
-        scatter(read, own, begin[1], h, earlier)
+        take(slope, own, begin[1], h, read)
+        put(read, own, begin[1], h, earlier)
         for v in range(V):
             some, count = at(own, begin[v + 1]), begin[v + 2] - begin[v + 1]
             if count > 0:
-                gather(slope, some, count, h, read)
+                take(slope, some, count, h, read)
                 gemm(read, h, 1, at(turned, v * panel), WIDE, WIDE * h, made, h, count, h, h, 0)
-                scatter(made, some, count, h, earlier)
+                put(made, some, count, h, earlier)
         if t > T - W:
             given = at(d_states, (t - 1 - (T - W)) * B * h)
             for i in range(B * h):
@@ -150,8 +136,8 @@ def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, sl
         for t in range(T):
             begin, own = at(starts, t * (V + 2)), at(order, t * B)
             some, count = at(own, begin[v + 1]), begin[v + 2] - begin[v + 1]
-            gather(at(states, t * B * h), some, count, h, at(read, n * h))
-            gather(at(slopes, (t + 1) * B * h), some, count, h, at(made, n * h))
+            take(at(states, t * B * h), some, count, h, at(read, n * h))
+            take(at(slopes, (t + 1) * B * h), some, count, h, at(made, n * h))
             n += count
         if n > 0:
             gemm(read, 1, h, made, h, WIDE, at(dA, v * h * h), h, h, h, n, 0)
@@ -169,7 +155,7 @@ def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, sl
 
 
 def run(args):
-    """A training step of members first..last-1 (0), or their evaluation (1)."""
+    """A training step of members first..last-1 or their evaluation."""
     what, first, last, T, B, W, h, V, S, d, members, stride, how = (
         args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],
         args[11], args[12],
@@ -192,19 +178,13 @@ def run(args):
         group(tokens, T, B, V, order, starts)
         forward(w, T, B, h, V, d, order, starts, A, states, read, made)
         seen, rows = at(states, (T - W + 1) * B * h), W * B
-        head, bias = at(w, to_head), at(w, to_head + S * h)
-        turn_head(head, S, h, head_turned)
-        logits_of(seen, rows, h, head_turned, bias, 1, S, logits)
-        count = supervised(wanted, rows)
-        if what == 1:
-            totals[e] += cross_entropy_sum(logits, wanted, rows, S, scratch)
-            counts[e] += np.float64(count)
-            continue
-        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
-        losses[e] = np.float32(gradient(logits, wanted, rows, S, scratch, share) * share)
         grad = at(grads, e * stride)
-        d_head, d_bias = at(grad, to_head), at(grad, to_head + S * h)
-        head_back(logits, rows, h, seen, head, S, d_head, d_bias, 1, d_states, 0)
+        head_of(
+            what, e, w, grad, to_head, seen, rows, h, S, head_turned, logits, wanted, scratch, losses, totals,
+            counts, d_states,
+        )  # fmt: skip
+        if what == EVALUATE:
+            continue
         backward(
             w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, slopes, d_states, read, made
         )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from runners.kernels.vector import NOTHING, PAD, WIDE, exp, gemm, inlined, kept, log, transpose_padded
+from runners.kernels import codes
+from runners.kernels.codes import EVALUATE
+from runners.kernels.vector import NOTHING, WIDE, at, exp, gemm, inlined, kept, log, transpose_padded
 
-
-@inlined
-def padded(S):
-    """Columns of the logits: S, or the next multiple of PAD."""
-    return (S + PAD - 1) // PAD * PAD
+padded = inlined(codes.padded)
 
 
 @kept
@@ -116,3 +114,24 @@ def head_back(d_logits, rows, h, x, weight, S, d_weight, d_bias, biased, d_x, ad
                 total += d_logits[r * wide + s]
             d_bias[s] = np.float32(total)
     gemm(d_logits, wide, 1, weight, h, WIDE, d_x, h, rows, h, S, 0)
+
+
+@kept
+def head_of(
+    what, e, w, grad, to_head, seen, rows, h, S, turned, logits, wanted, scratch, losses, totals, counts, d
+):
+    """The head at ``to_head`` of member e's parameters over what is seen [rows, h]: its loss, or in training
+    that, the head's gradients, and d, that of what is seen.
+    """
+    head = at(w, to_head)
+    turn_head(head, S, h, turned)
+    logits_of(seen, rows, h, turned, at(head, S * h), 1, S, logits)
+    count = supervised(wanted, rows)
+    if what == EVALUATE:
+        totals[e] += cross_entropy_sum(logits, wanted, rows, S, scratch)
+        counts[e] += np.float64(count)
+    else:
+        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
+        losses[e] = np.float32(gradient(logits, wanted, rows, S, scratch, share) * share)
+        d_head = at(grad, to_head)
+        head_back(logits, rows, h, seen, head, S, d_head, at(d_head, S * h), 1, d, 0)

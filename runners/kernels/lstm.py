@@ -10,14 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from runners.kernels.batches import lay_out
-from runners.kernels.losses import (
-    cross_entropy_sum,
-    gradient,
-    head_back,
-    logits_of,
-    supervised,
-    turn_head,
-)
+from runners.kernels.codes import EVALUATE
+from runners.kernels.losses import head_of
 from runners.kernels.vector import (
     WIDE,
     at,
@@ -149,7 +143,7 @@ def backward(
 
 
 def run(args):
-    """A training step of members first..last-1 (0), or their evaluation (1): see ``runners.models.lstm``."""
+    """A training step of members first..last-1 or their evaluation: see ``runners.models.lstm``."""
     what, first, last, T, B, W, h, V, S, members, stride, how = (
         args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],
         args[11],
@@ -166,19 +160,13 @@ def run(args):
         lay_out(all_tokens, all_targets, e if members > 1 else 0, B, T, W, how, tokens, wanted)
         forward(w, tokens, T, B, h, V, packed, table, gates, states, cells, squashed)
         seen, rows = at(states, (T - W + 1) * B * h), W * B
-        head, bias = at(w, to_head), at(w, to_head + S * h)
-        turn_head(head, S, h, turned)
-        logits_of(seen, rows, h, turned, bias, 1, S, logits)
-        count = supervised(wanted, rows)
-        if what == 1:
-            totals[e] += cross_entropy_sum(logits, wanted, rows, S, scratch)
-            counts[e] += np.float64(count)
-            continue
-        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
-        losses[e] = np.float32(gradient(logits, wanted, rows, S, scratch, share) * share)
         grad = at(grads, e * stride)
-        d_head, d_bias = at(grad, to_head), at(grad, to_head + S * h)
-        head_back(logits, rows, h, seen, head, S, d_head, d_bias, 1, d_states, 0)
+        head_of(
+            what, e, w, grad, to_head, seen, rows, h, S, turned, logits, wanted, scratch, losses, totals,
+            counts, d_states,
+        )  # fmt: skip
+        if what == EVALUATE:
+            continue
         backward(
             w,
             grad,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from runners.kernels import codes
+from runners.kernels.codes import EVALUATE, TRAIN
 from runners.kernels.losses import cross_entropy_sum, gradient, head_back, logits_of, supervised, turn_head
 from runners.kernels.vector import (
     LANES,
@@ -23,11 +25,13 @@ from runners.kernels.vector import (
     floats,
     gemm,
     gemm_packing,
+    inlined,
     integers,
     kept,
     pack,
     pack_transposed,
     sigmoid,
+    take,
     total_of,
     transpose_tile,
     zero,
@@ -37,6 +41,48 @@ EPS = np.float32(1e-5)
 C = np.float32(1.5957691216057308)
 """2 sqrt(2 / pi): GELU by its tanh approximation is u sigmoid(u (C + A u^2))."""
 A = np.float32(0.044715 * 1.5957691216057308)
+
+
+size_of = inlined(codes.block_parameters)
+kept_of = inlined(codes.kept_by_block)
+
+
+@inlined
+def parameters_of(w, d):
+    """What stands where in the parameters of a block, and in their gradients: gain and bias of the first
+    norm, weight and bias of attention and its projection, the second norm, the two layers of the MLP.
+    """
+    attn = at(w, 2 * d)
+    proj = at(attn, 3 * d * d + 3 * d)
+    gain_2 = at(proj, d * d + d)
+    fc = at(gain_2, 2 * d)
+    out = at(fc, 4 * d * d + 4 * d)
+    return (
+        w, at(w, d), attn, at(attn, 3 * d * d), proj, at(proj, d * d), gain_2, at(gain_2, d), fc,
+        at(fc, 4 * d * d), out, at(out, 4 * d * d),
+    )  # fmt: skip
+
+
+@inlined
+def kept_by(here, room, d, heads, wide):
+    """What a block keeps for its way back, ``room`` rows of each: the normed input, queries with keys and
+    values, what attention read, the sum after it, that normed, the MLP's inner rows and their gates,
+    probabilities, both norms' statistics; of a last block also its own rows of the first two and queries,
+    in whose place after them the next block finds its input.
+    """
+    qkv = at(here, room * d)
+    merged, middle = at(qkv, room * 3 * d), at(qkv, room * 4 * d)
+    b, u, gate, p = (
+        at(qkv, room * 5 * d),
+        at(qkv, room * 6 * d),
+        at(qkv, room * 10 * d),
+        at(qkv, room * 14 * d),
+    )
+    stats_1 = at(p, room * heads * wide)
+    stats_2 = at(stats_1, 2 * room)
+    a_own = at(stats_2, 2 * room)
+    x_own, q_own = at(a_own, room * d), at(a_own, 2 * room * d)
+    return here, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, x_own, q_own
 
 
 @kept
@@ -121,15 +167,6 @@ def attend_back(
 
 
 @kept
-def take(x, index, count, d, out):
-    """out [count, d] = the rows of x that index names."""
-    for i in range(count):
-        row, into = at(x, index[i] * d), at(out, i * d)
-        for j in range(d):
-            into[j] = row[j]
-
-
-@kept
 def give(x, index, count, d, out):
     """Add x [count, d] to the rows of out that index names."""
     for i in range(count):
@@ -153,24 +190,11 @@ def block_forward(
         places: int64 [M], the position of each own row in its sequence.
         room: rows of a buffer; kept_here: the block's activations; s: scratch.
     """
-    a, qkv = kept_here, at(kept_here, room * d)
-    merged, middle = at(qkv, room * 3 * d), at(qkv, room * 4 * d)
-    b, u, gate = at(qkv, room * 5 * d), at(qkv, room * 6 * d), at(qkv, room * 10 * d)
-    p = at(qkv, room * 14 * d)
-    stats_1 = at(p, room * heads * wide)
-    stats_2 = at(stats_1, 2 * room)
-    a_own, x_own, q_own = (
-        at(stats_2, 2 * room),
-        at(stats_2, 2 * room + room * d),
-        at(stats_2, 2 * room + 2 * room * d),
+    a, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, x_own, q_own = kept_by(
+        kept_here, room, d, heads, wide
     )
     active, turned = s, at(s, room * 4 * d)
-    gain_1, bias_1 = w, at(w, d)
-    attn_bias = at(w, 2 * d + 3 * d * d)
-    proj_bias = at(attn_bias, 3 * d + d * d)
-    gain_2, bias_2 = at(proj_bias, d), at(proj_bias, 2 * d)
-    fc_bias = at(proj_bias, 3 * d + 4 * d * d)
-    out_bias = at(fc_bias, 4 * d + 4 * d * d)
+    gain_1, bias_1, _, attn_bias, _, proj_bias, gain_2, bias_2, _, fc_bias, _, out_bias = parameters_of(w, d)
     norm_forward(x, N, d, gain_1, bias_1, a, stats_1)
     q, q_row, residual = qkv, 3 * d, x
     if last == 1:
@@ -239,28 +263,23 @@ def block_backward(
 ):
     """d(x) [N, d] into d_x from d_out [M, d]; gradients are added to g. Arguments as in the forward pass;
     ``packed`` has the weights turned round."""
-    a, qkv = kept_here, at(kept_here, room * d)
-    merged, middle = at(qkv, room * 3 * d), at(qkv, room * 4 * d)
-    b, u, gate = at(qkv, room * 5 * d), at(qkv, room * 6 * d), at(qkv, room * 10 * d)
-    p = at(qkv, room * 14 * d)
-    stats_1 = at(p, room * heads * wide)
-    stats_2 = at(stats_1, 2 * room)
-    a_own, q_own = at(stats_2, 2 * room), at(stats_2, 2 * room + 2 * room * d)
+    a, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, _, q_own = kept_by(
+        kept_here, room, d, heads, wide
+    )
     active, turned = s, at(s, room * 4 * d)
     ds = at(turned, d * wide)
     d_inner, d_normed = at(ds, room * wide), at(ds, room * wide + room * 4 * d)
     d_merged, d_qkv, d_q = at(d_normed, room * d), at(d_normed, 2 * room * d), at(d_normed, 5 * room * d)
     small, panels = at(d_q, room * d), at(d_q, room * d + 2 * d)
-    d_gain_1, d_bias_1, d_attn = g, at(g, d), at(g, 2 * d)
-    d_attn_bias = at(d_attn, 3 * d * d)
-    d_proj, d_proj_bias = at(d_attn_bias, 3 * d), at(d_attn_bias, 3 * d + d * d)
-    d_gain_2, d_bias_2, d_fc = at(d_proj_bias, d), at(d_proj_bias, 2 * d), at(d_proj_bias, 3 * d)
-    d_fc_bias, d_last = at(d_fc, 4 * d * d), at(d_fc, 4 * d * d + 4 * d)
-    gain_1, gain_2 = w, at(w, 2 * d + 3 * d * d + 3 * d + d * d + d)
+    (
+        d_gain_1, d_bias_1, d_attn, d_attn_bias, d_proj, d_proj_bias, d_gain_2, d_bias_2, d_fc, d_fc_bias,
+        d_last, d_last_bias,
+    ) = parameters_of(g, d)  # fmt: skip
+    gain_1, _, _, _, _, _, gain_2, _, _, _, _, _ = parameters_of(w, d)
     for i in range(M * 4 * d):
         active[i] = u[i] * gate[i]
     gemm_packing(active, 1, 4 * d, d_out, d, d_last, d, 4 * d, d, M, panels)
-    add_rows(d_out, M, d, d, at(d_last, 4 * d * d))
+    add_rows(d_out, M, d, d, d_last_bias)
     gemm(d_out, d, 1, at(packed, 8 * d * d), WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
     for i in range(M * 4 * d):
         s_, v = gate[i], u[i]
@@ -308,10 +327,7 @@ def block_backward(
 @kept
 def pack_block(w, d, packed, turned):
     """The four weights of a block in panels, as they are and turned round (12 d^2 each)."""
-    attn = at(w, 2 * d)
-    proj = at(attn, 3 * d * d + 3 * d)
-    fc = at(proj, d * d + 3 * d)
-    out = at(fc, 4 * d * d + 4 * d)
+    _, _, attn, _, proj, _, _, _, fc, _, out, _ = parameters_of(w, d)
     pack(attn, d, 3 * d, 3 * d, packed)
     pack(proj, d, d, d, at(packed, 3 * d * d))
     pack(fc, d, 4 * d, 4 * d, at(packed, 4 * d * d))
@@ -368,7 +384,7 @@ def lay_out_rows(all_tokens, all_targets, e, first, B, T, limit, rows, starts, o
 
 # Long: a list of what stands where in the table of arguments, then the walk through a chunk.
 def run(args):
-    """A training step of members first..last-1 (0), or their evaluation (1)."""
+    """A training step of members first..last-1 or their evaluation."""
     what, first, last, B, T, V, S, d, heads, layers, positions, members, stride, limit, room, wide = (
         args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],
         args[11], args[12], args[13], args[14], args[15],
@@ -385,7 +401,7 @@ def run(args):
     head_turned, logits, scratch, d_a, d_b = (
         floats(args, 30), floats(args, 31), floats(args, 32), floats(args, 33), floats(args, 34),
     )  # fmt: skip
-    size, kept_size = 12 * d * d + 13 * d, room * (d * 19 + heads * wide + 4)
+    size, kept_size = size_of(d), kept_of(room, d, heads, wide)
     counts[3] = room
     for e in range(first, last):
         w, grad = at(params, e * stride), at(grads, e * stride)
@@ -399,7 +415,7 @@ def run(args):
         turn_head(head, S, d, head_turned)
         count = supervised(at(all_targets, own_part * B * T), B * T)
         share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
-        if what == 0:
+        if what == TRAIN:
             zero(grad, stride)
         total = 0.0
         sequence = 0
@@ -420,7 +436,7 @@ def run(args):
                 for j in range(d):
                     into[j] = token[j] + place[j]
             for layer in range(layers):
-                x, here = at(activations, layer * (kept_size)), at(activations, layer * kept_size + room * d)
+                x, here = at(activations, layer * kept_size), at(activations, layer * kept_size + room * d)
                 final = 1 if layer == layers - 1 else 0
                 block_forward(
                     x, at(blocks, layer * size), at(packed, layer * 12 * d * d), N, M if final == 1 else N,
@@ -431,7 +447,7 @@ def run(args):
             normed, stats = at(y, room * d), at(y, 2 * room * d)
             norm_forward(y, M, d, tail, at(tail, d), normed, stats)
             logits_of(normed, M, d, head_turned, d_b, 0, S, logits)
-            if what == 1:
+            if what == EVALUATE:
                 total += cross_entropy_sum(logits, wanted, M, S, scratch)
                 continue
             total += gradient(logits, wanted, M, S, scratch, share)
@@ -456,7 +472,7 @@ def run(args):
                 for j in range(d):
                     token[j] += row[j]
                     place[j] += row[j]
-        if what == 1:
+        if what == EVALUATE:
             totals[e] += total
             counts_[e] += np.float64(count)
         else:

@@ -24,8 +24,6 @@ WIDE = 2 * LANES
 DEEP = 64
 """Terms of a sum that are added up in registers before they go to memory: a longer chain would round more,
 and a panel of so many stays in the first cache."""
-PAD = 16
-"""Logits are padded to this many columns."""
 NOTHING = np.float32(-1e30)
 """The logit of a column that is no class."""
 
@@ -287,6 +285,15 @@ def gemm_packing(a, a_row, a_k, b, b_row, c, c_row, m, n, k, panels):
 def zero(x, n):
     for i in range(n):
         x[i] = np.float32(0.0)
+
+
+@kept
+def take(x, index, count, d, out):
+    """out [count, d] = the rows of x that index names."""
+    for i in range(count):
+        row, into = at(x, index[i] * d), at(out, i * d)
+        for j in range(d):
+            into[j] = row[j]
 
 
 @kept

@@ -15,12 +15,13 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from runners.kernels.codes import PANEL, padded
 from runners.models import batch as batches
 from runners.models import dense_one_hot, dense_rows
 from runners.models.batch import Frame
 from runners.models.layout import Layout, flat, gaussian
 from runners.models.matmul import Matmul
-from runners.models.native import PADDED, PANEL, Call, kernel_for, lying
+from runners.models.native import Call, kernel_for, lying
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -60,7 +61,7 @@ class DenseSSMModel(Recurrent):
         if kernel is None:
             return None
         Et, B, T = shape
-        W, wide, panels = self.shape.window(T), -(-S // PADDED) * PADDED, -(-h // PANEL) * PANEL
+        W, wide, panels = self.shape.window(T), padded(S), padded(h, PANEL)
         buffers = self._workspace.group(("kernel", Et, B, T), params)
 
         def make() -> Call:

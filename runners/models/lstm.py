@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
+from runners.kernels.codes import padded
 from runners.models.batch import Frame, one_hot_
 from runners.models.layout import Layout, constant, flat, gaussian
 from runners.models.matmul import Matmul
-from runners.models.native import PADDED, Call, kernel_for, lying
+from runners.models.native import Call, kernel_for, lying
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -116,7 +117,7 @@ class LSTMModel(Recurrent):
         if kernel is None:
             return None
         Et, B, T = shape
-        W, wide = self.shape.window(T), -(-S // PADDED) * PADDED
+        W, wide = self.shape.window(T), padded(S)
         buffers = self._workspace.group(("kernel", Et, B, T), params)
 
         def make() -> Call:

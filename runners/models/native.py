@@ -10,17 +10,10 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.kernels import library
+from runners.kernels.codes import ALL, EVALUATE, FIXED, PAD, SHIFTED, TRAIN
 from runners.kernels.library import Kernel
 from runners.models.shape import Shape
 
-TRAIN, EVALUATE = 0, 1
-"""What a kernel is to do."""
-ALL, FIXED, SHIFTED = 0, 1, 2
-"""How a batch lies (see ``runners.kernels.batches``)."""
-PADDED = 16
-"""Logits are padded to a multiple of this."""
-PANEL = 32
-"""Columns of a panel, at most."""
 LONG = 2e8
 """Floating-point operations of one call, after which a request is heard: some thousandths of a second."""
 
@@ -29,7 +22,7 @@ def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
     """The kernel of a family for these parameters, where widths are whole vectors; None: torch has to do."""
     if params.dtype != torch.float32 or params.device.type != "cpu" or torch.get_num_threads() > 1:
         return None
-    if any(width % 16 for width in widths):
+    if any(width % PAD for width in widths):
         return None
     return library.kernel(family)
 
@@ -38,25 +31,40 @@ class Call:
     """A kernel with its table of arguments; the first three say what to do, and with which members."""
 
     def __init__(self, kernel: Kernel, values: Sequence[int | Tensor], given: int) -> None:
-        """``given``: the place of what differs from call to call, which :meth:`fill` sets."""
+        """``given``: the place of what differs from call to call."""
         self._kernel = kernel
         self._given = given
         self._held = [v for v in values if isinstance(v, Tensor)]
         self._table = np.array([0, 0, 0, *(_number(v) for v in values)], dtype=np.int64)
         self._address = int(self._table.ctypes.data)
 
-    def fill(self, *tensors: Tensor) -> None:
-        """Parameters, gradient, two results, tokens, targets."""
-        for place, tensor in enumerate(tensors, self._given):
-            self._table[place] = tensor.data_ptr()
-
-    def __call__(self, what: int, members: int, work: float) -> None:
-        """For all members, some at a time where that takes long; ``work``: operations for one member.
+    def train(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, work: float) -> Tensor:
+        """The mean loss of each member, and its gradient; ``work``: operations for one position of one.
 
         Raises:
-            Interrupted: between two calls.
+            Interrupted: between two members.
         """
-        at_once = max(1, int(LONG / work))
+        made = params.new_empty(params.shape[0])
+        self._run(TRAIN, params, grad, made, made, tokens, targets, work)
+        return made
+
+    def evaluate(
+        self, params: Tensor, tokens: Tensor, targets: Tensor, total: Tensor, count: Tensor, work: float
+    ) -> None:
+        """Add each member's summed loss to ``total`` and its supervised positions to ``count``, float64;
+        ``work`` as in training.
+        """
+        self._run(EVALUATE, params, params, total, count, tokens, targets, work / 3)
+
+    def _run(
+        self, what: int, params: Tensor, grad: Tensor, one: Tensor, other: Tensor, x: Tensor, y: Tensor,
+        work: float,
+    ) -> None:  # fmt: skip
+        """For all members, some at a time where that takes long."""
+        x, y = whole(x), whole(y)
+        for place, tensor in enumerate((params, grad, one, other, x, y), self._given):
+            self._table[place] = tensor.data_ptr()
+        members, at_once = params.shape[0], max(1, int(LONG / (work * x[0].numel())))
         self._table[0] = what
         for first in range(0, members, at_once):
             check_interrupt()

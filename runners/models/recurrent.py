@@ -15,7 +15,7 @@ from runners.models.batch import Frame, frame, slices
 from runners.models.contract import DropoutKeys
 from runners.models.layout import Layout
 from runners.models.matmul import Matmul, flush_denormals, fold_
-from runners.models.native import EVALUATE, TRAIN, Call, whole
+from runners.models.native import Call
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers, Workspace
 
@@ -71,11 +71,7 @@ class Recurrent(ABC):
         flush_denormals(params)
         call = self._call(params, tokens.shape)
         if call is not None:
-            tokens, targets = whole(tokens), whole(targets)
-            made = params.new_empty(params.shape[0])
-            call.fill(params, grad, made, made, tokens, targets)
-            call(TRAIN, params.shape[0], self._operations() * tokens[0].numel())
-            return made
+            return call.train(params, tokens, targets, grad, self._operations())
         batch = frame(self.shape, tokens, targets)
         parts = self._parts(batch, params, training=True)
         self.layout.finish(grad)
@@ -88,9 +84,7 @@ class Recurrent(ABC):
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             call = self._call(params, x.shape)
             if call is not None:
-                x, y = whole(x), whole(y)
-                call.fill(params, params, total, count, x, y)
-                call(EVALUATE, params.shape[0], self._operations() / 3 * x[0].numel())
+                call.evaluate(params, x, y, total, count, self._operations())
                 continue
             batch = frame(self.shape, x, y)
             for a, b, part in self._parts(batch, params):

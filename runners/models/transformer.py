@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from runners.kernels.codes import PANEL, kept_by_block, padded
 from runners.models import block, loss, norm
 from runners.models.batch import Window, slices
 from runners.models.batch import window as window_of
@@ -25,7 +26,7 @@ from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
 from runners.models.layout import Initial, Layout, constant, gaussian, part
 from runners.models.matmul import Matmul, flush_denormals
-from runners.models.native import EVALUATE, PADDED, PANEL, TRAIN, Call, kernel_for, whole
+from runners.models.native import Call, kernel_for
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
 from runners.spec import Transformer
@@ -117,11 +118,7 @@ class TransformerModel:
         flush_denormals(params)
         call = None if dropout is not None and self.uses_dropout else self._call(params, tokens.shape)
         if call is not None:
-            tokens, targets = whole(tokens), whole(targets)
-            made = params.new_empty(params.shape[0])
-            call.fill(params, grad, made, made, tokens, targets)
-            call(TRAIN, params.shape[0], self._work(tokens))
-            return made
+            return call.train(params, tokens, targets, grad, self._work())
         self.layout.finish(grad)
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
@@ -137,11 +134,9 @@ class TransformerModel:
         flush_denormals(params)
         call = self._call(params, tokens.shape)
         if call is not None:
-            tokens, targets = whole(tokens), whole(targets)
             total = torch.zeros(params.shape[0], dtype=torch.float64)
             count = torch.zeros_like(total)
-            call.fill(params, params, total, count, tokens, targets)
-            call(EVALUATE, params.shape[0], self._work(tokens) / 3)
+            call.evaluate(params, tokens, targets, total, count, self._work())
             return total, count
         each = [
             self._loss_sums(w, self._of(tokens, e), self._of(targets, e))
@@ -159,15 +154,15 @@ class TransformerModel:
             [self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))]
         )
 
-    def _work(self, tokens: Tensor) -> float:
-        """Operations of one member's step."""
-        return 72.0 * self.spec.layers * self.spec.d**2 * tokens[0].numel()
+    def _work(self) -> float:
+        """Operations of one member's step for one position."""
+        return 72.0 * self.spec.layers * self.spec.d**2
 
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         """The kernel for batches [Et, B, T] of this shape with its work space."""
         d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
         # Within a kernel no request is heard: what takes tenths of a second is torch's, block by block.
-        short = 72.0 * layers * d**2 * shape[1] * shape[2] <= LONGEST
+        short = self._work() * shape[1] * shape[2] <= LONGEST
         fits = d % PANEL == 0 and not self.shape.half and short
         kernel = kernel_for("transformer", params, d // heads) if fits else None
         if kernel is None:
@@ -177,27 +172,14 @@ class TransformerModel:
         buffers = self._workspace.group(("kernel", Et, B, T), params)
 
         def make() -> Call:
-            room, wide, logits = max(CHUNK, T), -(-T // PADDED) * PADDED, -(-S // PADDED) * PADDED
-            sizes = [
-                B,
-                T,
-                V,
-                S,
-                d,
-                heads,
-                layers,
-                self.shape.positions,
-                Et,
-                self.n_parameters,
-                CHUNK,
-                room,
-                wide,
-            ]
+            room, wide, logits = max(CHUNK, T), padded(T), padded(S)
+            sizes = [B, T, V, S, d, heads, layers, self.shape.positions, Et, self.n_parameters]
+            sizes += [CHUNK, room, wide]
             integers = [torch.empty(n, dtype=torch.int64) for n in (5 * room, B + 1, B + 1, 4)]
             numbers = [
                 layers * 12 * d * d,  # weights in panels
                 layers * 12 * d * d,  # and turned round
-                layers * room * (19 * d + heads * wide + 4) + room * (3 * d + 2),  # activations
+                layers * kept_by_block(room, d, heads, wide) + room * (3 * d + 2),  # activations
                 room * (18 * d + wide) + d * wide + 2 * d + 64,  # scratch
                 d * logits,  # the head turned round
                 room * logits,

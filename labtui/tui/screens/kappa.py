@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from labtui.text import clean, fit
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.poller import Loader
-from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.screens.screen_pane import empty_state
+from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
 from labtui.views.forest import forest
 from labtui.views.kappa import (
@@ -69,7 +70,7 @@ class KappaRequest:
         )
 
 
-class KappaPane(ScreenPane):
+class KappaPane(StudyPane):
     """The table and, below or beside it, what one kappa is made of."""
 
     key = "kappa"
@@ -344,7 +345,7 @@ class KappaPane(ScreenPane):
         kappa = self.chosen()
         return "" if kappa is None else f"{name(kappa.cell)}: {kappa.text()}\n"
 
-    def _go(self, rows: int, columns: int) -> None:
+    def go(self, rows: int, columns: int) -> None:
         table = self._table()
         kappa = self.chosen()
         if self.deep and kappa is not None:
@@ -354,26 +355,11 @@ class KappaPane(ScreenPane):
             self.column = max(0, min(len(table.columns) - 1, self.column + columns))
         self.redraw()
 
-    def do_up(self) -> None:
-        self._go(-1, 0)
-
-    def do_down(self) -> None:
-        self._go(1, 0)
-
-    def do_left(self) -> None:
-        self._go(0, -1)
-
-    def do_right(self) -> None:
-        self._go(0, 1)
-
     def do_home(self) -> None:
-        self._go(-(10**6), -(10**6))
+        self.go(-(10**6), -(10**6))
 
     def do_end(self) -> None:
-        self._go(10**6, 10**6)
-
-    def wheel(self, by: int) -> None:
-        self._go(1 if by > 0 else -1, 0)
+        self.go(10**6, 10**6)
 
     def click_cell(self, value: str) -> None:
         """A click on a kappa chooses it; a second one goes into its lengths."""
@@ -423,7 +409,7 @@ class KappaPane(ScreenPane):
         if self.deep:
             self._turn(False)
         elif self.request.study is not None:
-            self._change(study=None)
+            self.change(study=None)
         else:
             self.lab_app.do_back()
 
@@ -432,7 +418,7 @@ class KappaPane(ScreenPane):
         if self.data is not None and self.data.liked > 1:
             pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
             at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
-            self._change(axes=pairs[(at + 1) % len(pairs)])
+            self.change(axes=pairs[(at + 1) % len(pairs)])
 
     def can_axes(self) -> bool:
         return self.data is not None and self.data.liked > 1
@@ -443,7 +429,7 @@ class KappaPane(ScreenPane):
             return
 
         def take(axes: tuple[Axes, Axes]) -> None:
-            self._change(axes=axes)
+            self.change(axes=axes)
 
         now = self.data.request.axes
         choices = [
@@ -489,25 +475,7 @@ class KappaPane(ScreenPane):
 
     can_prev_panel = can_next_panel
 
-    def can_next_study(self) -> bool:
-        return self.common is not None and bool(self.common.studies)
-
-    can_prev_study = can_next_study
-
-    def do_next_study(self) -> None:
-        self._study(1)
-
-    def do_prev_study(self) -> None:
-        self._study(-1)
-
-    def _study(self, by: int) -> None:
-        ids: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = ids.index(self.request.study) if self.request.study in ids else 0
-        self._change(study=ids[(at + by) % len(ids)])
-
-    def _change(self, **changes: Any) -> None:
+    def change(self, **changes: Any) -> None:
         kappa = self.chosen()
         self.keep = kappa.cell.id if kappa is not None and "axes" in changes else None
         self.request = replace(self.request, **changes)

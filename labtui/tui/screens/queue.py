@@ -517,20 +517,13 @@ class QueuePane(TablePane["JobRow"]):
         return dict(counts) if sum(counts.values()) == len(self.window.ids) else {}
 
     def do_next_study(self) -> None:
-        self._step_study(1)
+        self._change(study=self.study_after(self.request.study, 1))
 
     def do_prev_study(self) -> None:
-        self._step_study(-1)
+        self._change(study=self.study_after(self.request.study, -1))
 
     def can_next_study(self) -> bool:
         return self.common is not None and bool(self.common.studies)
-
-    def _step_study(self, by: int) -> None:
-        studies: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = studies.index(self.request.study) if self.request.study in studies else 0
-        self._change(study=studies[(at + by) % len(studies)])
 
     def do_archived(self) -> None:
         self._change(archived=not self.request.archived)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.poller import Loader
-from labtui.tui.screens.screen_pane import ScreenPane, empty_state
+from labtui.tui.screens.screen_pane import empty_state
+from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, text_line
 from labtui.views.plot import Axis, plot, span
@@ -88,7 +89,7 @@ class ScalingRequest:
         return points(jobs)
 
 
-class ScalingPane(ScreenPane):
+class ScalingPane(StudyPane):
     """N* over L, m or n, log against log."""
 
     key = "scaling"
@@ -323,30 +324,15 @@ class ScalingPane(ScreenPane):
             else f"{found[0].label}: {found[0].law.text() if found[0].law else 'no law'}\n"
         )
 
-    def _move(self, curves: int, points: int) -> None:
+    def go(self, curves: int, points: int) -> None:
         found = self.data.curves if self.data else ()
         if found:
             self.at = max(0, min(len(found) - 1, self.at + curves))
             self.point = max(0, min(len(found[self.at].points) - 1, self.point + points))
         self.redraw()
 
-    def do_up(self) -> None:
-        self._move(-1, 0)
-
-    def do_down(self) -> None:
-        self._move(1, 0)
-
-    def do_left(self) -> None:
-        self._move(0, -1)
-
-    def do_right(self) -> None:
-        self._move(0, 1)
-
-    def wheel(self, by: int) -> None:
-        self._move(1 if by > 0 else -1, 0)
-
     def click_curve(self, value: str) -> None:
-        self._move(int(value) - self.at, 0)
+        self.go(int(value) - self.at, 0)
 
     def click_point(self, value: str) -> None:
         """A click on a point chooses it; a second one opens its job."""
@@ -354,8 +340,8 @@ class ScalingPane(ScreenPane):
         if (curve, point) == (self.at, self.point):
             self.do_open()
         else:
-            self._move(curve - self.at, 0)
-            self._move(0, point - self.point)
+            self.go(curve - self.at, 0)
+            self.go(0, point - self.point)
 
     def click_known(self, value: str) -> None:
         """A click on a sign in the plot: of those points whose N* is known."""
@@ -396,7 +382,7 @@ class ScalingPane(ScreenPane):
             self.hidden.clear()
             self.redraw()
         elif self.request.study is not None:
-            self._change(study=None)
+            self.change(study=None)
         else:
             self.lab_app.do_back()
 
@@ -404,32 +390,20 @@ class ScalingPane(ScreenPane):
         if self.data is not None:
             axes = self.data.axes
             at = axes.index(self.data.request.axis) if self.data.request.axis in axes else 0
-            self._change(axis=axes[(at + 1) % len(axes)])
+            self.change(axis=axes[(at + 1) % len(axes)])
 
     def can_axes(self) -> bool:
         return self.data is not None and len(self.data.axes) > 1
 
-    def can_next_study(self) -> bool:
-        return self.common is not None and bool(self.common.studies)
+    def do_next_panel(self) -> None:
+        self.do_down()
 
-    can_prev_study = can_next_study
+    def do_prev_panel(self) -> None:
+        self.do_up()
 
-    def do_next_study(self) -> None:
-        self._study(1)
-
-    do_next_panel, do_prev_panel = do_down, do_up
-
-    def do_prev_study(self) -> None:
-        self._study(-1)
-
-    def _study(self, by: int) -> None:
-        ids: list[int | None] = (
-            [None, *(s.id for s in self.common.studies if not s.archived)] if self.common else [None]
-        )
-        at = ids.index(self.request.study) if self.request.study in ids else 0
-        self._change(study=ids[(at + by) % len(ids)], axis="")
-
-    def _change(self, **changes: Any) -> None:
+    def change(self, **changes: Any) -> None:
+        if "study" in changes:
+            changes["axis"] = ""  # what shows most of it
         self.request = replace(self.request, **changes)
         self.at = self.point = 0
         self.zoom = 1.0

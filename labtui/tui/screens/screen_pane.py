@@ -80,6 +80,12 @@ class ScreenPane(Pane, can_focus=True):
         common = self.common
         return common is None or (common.supervisor is not None and common.supervisor.alive)
 
+    def study_after(self, now: int | None, by: int) -> int | None:
+        """The study so many places after this one, archived ones left out; None: all studies."""
+        studies = self.common.studies if self.common is not None else ()
+        ids = [None, *(s.id for s in studies if not s.archived)]
+        return ids[((ids.index(now) if now in ids else 0) + by) % len(ids)]
+
     def selection(self) -> list[int]:
         """The jobs that a verb means."""
         return []
