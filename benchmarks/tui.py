@@ -2,9 +2,9 @@
 OUT]``, in a pty at 120x40, never in a pipe.
 
 First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, bytes
-of a dialog, the time from a commit to the screen, memory; each for labtui and, in the same run, for the same table in
-Textual's DataTable; first paint also for an App with one Static. The lab has 12,700 searches. Ratios count:
-the times are those of the machine.
+of a dialog, the time from a commit to the screen, memory; each for labtui and, in the same run, for the same
+table in Textual's DataTable; first paint also for an App with one Static. The lab has 12,700 searches. Ratios
+count: the times are those of the machine.
 """
 
 from __future__ import annotations
