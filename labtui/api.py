@@ -250,10 +250,11 @@ class Lab:
         )
 
     def _lab(self) -> StoredLab:
+        from runners.programs import consent
         from store.read import open_lab
 
         if self._opened is None:
-            self._opened = open_lab(self.path, read_only=self.read_only)
+            self._opened = open_lab(self.path, read_only=self.read_only, consent=consent)
         return self._opened
 
     def _table(self, name: str, study: int | str | None) -> Any:

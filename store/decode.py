@@ -31,6 +31,7 @@ from store.rows import (
 Row = TypeVar("Row")
 Decoder = Callable[[object], Any]
 MAX_TEXT = 100_000
+MAX_SPEC = 4 << 20
 _INT64 = 1 << 63
 
 
@@ -61,13 +62,18 @@ def maybe_real(value: object) -> float | None:
     return float(value) if isinstance(value, int) else None
 
 
-def text(value: object) -> str:
+def text(value: object, most: int = MAX_TEXT) -> str:
     """A text of bounded length; what is not UTF-8 is replaced."""
     if type(value) is str:
-        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT]
+        return value if len(value) <= most else value[:most]
     if isinstance(value, bytes):
-        return value[:MAX_TEXT].decode("utf-8", "replace")
+        return value[:most].decode("utf-8", "replace")
     return "" if value is None else str(value)
+
+
+def spec(value: object) -> str:
+    """A stored spec; one of a program may name a thousand files with their digests."""
+    return text(value, MAX_SPEC)
 
 
 def word(value: object) -> str:

@@ -32,6 +32,13 @@ GOALS = ("min", "max")
 """What the column ``distribution`` holds of a program."""
 NEEDS_WORD = "needs_your_word"
 """The first line of the reason of a queued job whose program this user has not allowed here."""
+
+
+def word_needed(job_id: int) -> str:
+    """That reason."""
+    return f"{NEEDS_WORD}\nlabtui allow {job_id} shows what it would run"
+
+
 FAILURES: dict[str, Failure] = {
     "failed": "failed",
     "out_of_memory": "out of memory",

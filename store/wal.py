@@ -104,6 +104,11 @@ def begin(connection: sqlite3.Connection, paths: LabPaths) -> None:
             _note(paths, {"lab": lab, "wal": wal, "origin": origin(paths)})
         return
     life = uuid.uuid4().hex
+    # first, for a reader may look while the life is in the file and not yet noted
+    _note(
+        paths,
+        {"lab": lab, "wal": wal, "origin": origin(paths), "progress": progress(paths), "life": life},
+    )
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("INSERT OR REPLACE INTO lab (key, value) VALUES ('life', ?)", (life,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -26,9 +26,9 @@ class Series:
     format: str
     distribution: str
     family: str
-    """``Z_m`` for modular addition, else the task's label; of a program what of its axes is no number."""
+    """``Z_m`` for modular addition, else the task's label; of a program its other axes."""
     x: str = "L"
-    """The axis that a point's ``L`` is of: the first numeric one of a program."""
+    """The axis that a point's ``L`` is of: of a program one of its numeric axes."""
     z: str = "m"
     """The same of ``m``."""
 
@@ -75,7 +75,9 @@ def with_floors(found: Iterable[Point], lab: Lab) -> tuple[Point, ...]:
 
 
 def points(
-    rows: Iterable[CellRow] | Iterable[JobRow], axes: Mapping[int, Mapping[str, str]] | None = None
+    rows: Iterable[CellRow] | Iterable[JobRow],
+    axes: Mapping[int, Mapping[str, str]] | None = None,
+    x: str | None = None,
 ) -> tuple[Point, ...]:
     """Every N* that is in: of cells their joint tasks, of jobs all;
     a job that serves several cells counts once.
@@ -83,9 +85,13 @@ def points(
     Args:
         axes: of the jobs that run programs the values of their axes (``Lab.axes``); of those that have no
             number among them there is no point.
+        x: of programs the axis that comes first, and then only theirs that have a number on it; None: the
+            first that varies in the order of the spec.
     """
     measured: dict[int, Point] = {}
-    for row in rows:
+    every = tuple(rows)
+    orders = _orders(every, axes)
+    for row in every:
         if isinstance(row, CellRow):
             job, job_id, model = row.joint, row.joint.job_id, row.model_label
             L = row.L
@@ -96,22 +102,65 @@ def points(
             continue
         series = Series(model, row.format, row.distribution, "Z_m" if row.m is not None else row.task)
         m: float | None = row.m
-        x: float = L
+        at: float = L
         if row.program:
-            values = dict(row.axes) if isinstance(row, CellRow) else (axes or {}).get(job_id, {})
-            numbers = {name: v for name, text in values.items() if (v := _number(text)) is not None}
-            found = [*numbers.items()][:2]
-            first, x = found[0] if found else ("L", 0.0)
-            second, m = found[1] if len(found) > 1 else ("m", None)
-            told = " ".join(text for name, text in values.items() if name not in (first, second))
-            series = Series(model, row.format, row.distribution, told, first, second)
-            if x <= 0:
+            values = _values(row, axes)
+            names = [n for n in (x, *orders[_group(row, values)]) if n is not None]
+            first, second, *_ = *dict.fromkeys(names), "m", "m"
+            number = _number(values.get(first, ""))
+            if number is None:
                 continue
+            at, m = number, _number(values.get(second, ""))
+            told = " ".join(
+                text if _number(text) is None else f"{name}={text}"
+                for name, text in values.items()
+                if name not in (first, second)
+            )
+            series = Series(model, row.format, row.distribution, told, first, second)
+        elif x is not None:
+            continue
         hi = None if job.status == "censored" else job.hi
         measured[job_id] = Point(
-            series, x, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags, n50=job.n50
+            series, at, m, job.lo, hi, job.n_max, job.estimate, job_id, job.flags, n50=job.n50
         )
     return tuple(measured.values())
+
+
+def numeric_axes(
+    rows: Iterable[CellRow] | Iterable[JobRow], axes: Mapping[int, Mapping[str, str]] | None = None
+) -> tuple[str, ...]:
+    """The axes of programs on which some search has a number, those that vary first."""
+    found: dict[str, set[float]] = {}
+    for row in rows:
+        for name, text in _values(row, axes).items() if row.program else ():
+            if (number := _number(text)) is not None:
+                found.setdefault(name, set()).add(number)
+    return tuple(sorted(found, key=lambda name: len(found[name]) < 2))
+
+
+def _orders(
+    rows: Sequence[CellRow | JobRow], axes: Mapping[int, Mapping[str, str]] | None
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Of searches of programs that have the same axes: those of numbers alone, what varies first."""
+    groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+    for row in rows:
+        if row.program:
+            values = _values(row, axes)
+            groups.setdefault(_group(row, values), []).append(values)
+    out = {}
+    for key, members in groups.items():
+        columns = {name: {_number(values[name]) for values in members} for name in members[0]}
+        whole = [name for name, found in columns.items() if None not in found]
+        out[key] = tuple(sorted(whole, key=lambda name: len(columns[name]) < 2))
+    return out
+
+
+def _group(row: CellRow | JobRow, values: Mapping[str, str]) -> tuple[str, ...]:
+    return (row.model_label, row.format, row.distribution, *values)
+
+
+def _values(row: CellRow | JobRow, axes: Mapping[int, Mapping[str, str]] | None) -> Mapping[str, str]:
+    return dict(row.axes) if isinstance(row, CellRow) else (axes or {}).get(row.id, {})
 
 
 def _number(text: str) -> float | None:

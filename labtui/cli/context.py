@@ -90,9 +90,10 @@ class Context:
         """The lab, open for reading; says on stderr where it could only be opened read-only,
         unless writing will say more.
         """
+        from runners.programs import consent
         from store.read import open_lab  # loads sqlite3, which the screens' first paint does not wait for
 
-        lab = open_lab(self.lab_path, read_only=self.args.read_only)
+        lab = open_lab(self.lab_path, read_only=self.args.read_only, consent=consent)
         if lab.notice and not self.args.read_only and not self.writes:
             self.say(lab.notice)
         return lab

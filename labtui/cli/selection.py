@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from labtui.analysis.points import Point, points, with_floors
+from labtui.analysis.points import Point, numeric_axes, points, with_floors
 from labtui.cli.arguments import did_you_mean
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.filters import parse
+from labtui.views.scaling import AXES
 from store.filters import Condition
 
 
@@ -51,8 +52,23 @@ def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
         context.say(f"{limit} of {len(ids)} shown")
 
 
-def measured_points(context: Context, study: int | None) -> tuple[Point, ...]:
-    """N* of every search of a study, or of the whole lab, the archive included."""
+def measured_points(
+    context: Context, study: int | None, x: str | None = None
+) -> tuple[tuple[Point, ...], str | None]:
+    """N* of every search of a study, or of the whole lab, the archive included; and the axis to draw.
+
+    Args:
+        x: L, m or n, or a numeric axis of programs: theirs alone then, which stand on it as others on L.
+
+    Raises:
+        BadInput: there is no such axis.
+    """
     jobs = context.lab.jobs(context.lab.job_ids(study=study, archived=None))
-    found = points(jobs, context.lab.axes(job.id for job in jobs if job.program))
-    return with_floors(found, context.lab)
+    axes = context.lab.axes(job.id for job in jobs if job.program)
+    names = numeric_axes(jobs, axes)
+    own = x is not None and x in names and (x not in AXES or all(job.program for job in jobs))
+    if x is not None and not own and x not in AXES:
+        raise BadInput(
+            f"no search has a number on the axis {x!r}; expected one of: {', '.join((*AXES, *names))}"
+        )
+    return with_floors(points(jobs, axes, x if own else None), context.lab), "L" if own else x

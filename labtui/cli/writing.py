@@ -35,12 +35,10 @@ def require_torch(path: Path | None = None) -> None:
 
 
 def _programs_alone(path: Path) -> bool:
-    from store.filters import Condition
     from store.read import open_lab
 
     with open_lab(path) as lab:
-        ids = [i for s in ("queued", "running", "paused") for i in lab.job_ids((Condition("state", "=", s),))]
-        return bool(ids) and all(row.program for row in lab.jobs(ids))
+        return lab.programs_alone()
 
 
 def create_or_open(path: Path) -> None:

@@ -23,7 +23,7 @@ from labtui.analysis.points import Point, Series
 from labtui.text import clean
 from labtui.views import numbers
 from labtui.views.metric import metric, setting
-from labtui.views.scaling import axis_of, series_of
+from labtui.views.scaling import AXES, axis_name, axis_of, other_value, series_of
 from labtui.views.signs import MODEL_SIGN, RATES, model_sign, model_style
 from runners.verdict import brackets
 
@@ -284,7 +284,7 @@ def scaling_figure(
     def draw(axes: Axes, rows: list[dict[str, Any]]) -> None:
         for (series, value), group in groups.items():
             kind = _kind(series)
-            name = (series.label.removesuffix(" fixed") if x == "n" else series.label) + _value(
+            name = (series.label.removesuffix(" fixed") if x == "n" else series.label) + other_value(
                 x, value, groups
             )
             style = {"color": look.model(kind), "label": _word(name)}
@@ -292,8 +292,9 @@ def scaling_figure(
             law = laws.get(series)
             if law is not None:
                 _law(axes, rows, law, group, x, value, look.model(kind))
-        axes.set_xlabel({"L": "length L", "m": "modulus m", "n": "length n"}.get(x, x))
-        axes.set_ylabel("N*, sequences")
+        axis = axis_name(measured, x)
+        axes.set_xlabel({"L": "length L", "m": "modulus m", "n": "length n"}.get(axis, clean(axis)))
+        axes.set_ylabel("N*" if axis not in AXES else "N*, sequences")
         _count_axis(axes, "y")
         _count_axis(axes, "x")
         axes.xaxis.set_major_locator(_at(sorted({_x(p, x) for g in groups.values() for p in g})))
@@ -308,11 +309,6 @@ def _at(values: Sequence[float]) -> Any:
 
     step = max(1, math.ceil(len(values) / 8))
     return FixedLocator(list(values)[::step])
-
-
-def _value(x: str, value: float | None, groups: Any) -> str:
-    several = len({v for _, v in groups}) > 1
-    return f", {'L' if x == 'm' else 'm'} = {value:g}" if several and value is not None else ""
 
 
 def _x(p: Point, x: str) -> float:

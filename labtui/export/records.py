@@ -43,7 +43,7 @@ class Record:
         def __getattr__(self, name: str) -> Any: ...
 
 
-def _record(name: str, about: str, row: type[Any], columns: str, **types: str) -> type[Record]:
+def _record(name: str, about: str, row: type[Any], columns: str, /, **types: str) -> type[Record]:
     """A frozen dataclass of these columns: a column has the type that ``types`` says, or that the field of
     its name has in the stored row (a time becomes text).
     """
@@ -124,11 +124,15 @@ CurveRecord = _record(
 )
 KappaRecord = _record(
     "KappaRecord",
-    "kappa of one cell: what ``labtui export kappa`` writes.",
+    """kappa of one cell: what ``labtui export kappa`` writes.
+
+    Of a program ``over`` is the axis of the sum and ``axes``, as JSON, the others with their values.
+    """,
     CellRow,
     f"""id study_id {_CELL} min_length flags notes kappa_status kappa_value kappa_low kappa_high
     kappa_interval kappa_regime kappa_have kappa_want kappa_text
-    {" ".join(f"joint_{name}" for name in _JOINT.split())}""",
+    {" ".join(f"joint_{name}" for name in _JOINT.split())} over axes""",
+    axes="str",
     **dict.fromkeys(("kappa_status", "kappa_interval", "kappa_text"), "str"),
     **dict.fromkeys(("kappa_value", "kappa_low", "kappa_high"), "float | None"),
     **dict.fromkeys(("kappa_have", "kappa_want"), "int"),
@@ -137,21 +141,26 @@ KappaRecord = _record(
 )
 PartRecord = _record(
     "PartRecord",
-    "One N* that a kappa is made of, the joint one with ``n`` None: what ``labtui export cells`` writes.",
+    """One N* that a kappa is made of, the joint one with ``n`` None: what ``labtui export cells`` writes.
+
+    Of a program's part ``name`` is its value on the axis ``over``; the joint one has none.
+    """,
     CellRow,
-    f"id {_CELL} n job_id state status lo hi n_max {_NSTAR} flags generalisation",
+    f"id {_CELL} n job_id state status lo hi n_max {_NSTAR} flags generalisation name over axes",
     n="int | None",
+    **dict.fromkeys(("name", "axes"), "str"),
 )
 FitRecord = _record(
     "FitRecord",
     """A law N* ~ c L^a m^b of one series, or why there is none: what ``labtui export fits`` writes.
 
     ``status`` is ``fitted`` or ``refused``; ``reason`` says why there is no law, or why an axis was left out
-    of it.
+    of it. ``x`` and ``z`` name the axes: L and m, or those of a program that stand for them.
     """,
     Fit,
     f"""model format distribution task status points censored
-    {" ".join(f"{p} {p}_low {p}_high" for p in ("c", "a", "b", "spread"))} reason text""",
+    {" ".join(f"{p} {p}_low {p}_high" for p in ("c", "a", "b", "spread"))} reason text x z""",
+    **dict.fromkeys(("x", "z"), "str"),
     **{p + end: "float | None" for p in ("c", "a", "b", "spread") for end in ("", "_low", "_high")},
     points="int",
     censored="int | None",
@@ -298,16 +307,18 @@ def kappas(lab: Lab, study: int | None = None) -> Iterator[KappaRecord]:
             joint_flags=joint.flags,
             **{f"joint_{name}": value for name, value in nstar(known_answer(joint)).items()},
             joint_generalisation=joint.generalisation,
+            over=cell.over,
+            axes=json.dumps(dict(cell.axes)),
         )
 
 
 def parts(lab: Lab, study: int | None = None) -> Iterator[PartRecord]:
     """Every N* that a kappa is made of, the joint one of each cell first."""
     for cell in lab.cells(study):
-        axes = _axes(vars(cell))
+        named = _axes(vars(cell))
         for part in (cell.joint, *cell.parts):
             yield PartRecord(
-                **axes,
+                **named,
                 n=part.n,
                 job_id=part.job_id,
                 state=part.state,
@@ -318,6 +329,9 @@ def parts(lab: Lab, study: int | None = None) -> Iterator[PartRecord]:
                 **nstar(known_answer(part)),
                 flags=part.flags,
                 generalisation=part.generalisation,
+                name=part.name,
+                over=cell.over,
+                axes=json.dumps(dict(cell.axes)),
             )
 
 
@@ -435,6 +449,8 @@ def _fit(found: Fit | Refusal) -> FitRecord:
         **_ends("spread", law.spread if law else None),
         reason=reason,
         text=found.text(ascii=True),
+        x=series.x,
+        z=series.z,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from labtui.analysis.fits import fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.paper import Row, compare_paper
-from labtui.analysis.points import points
+from labtui.analysis.points import Point, points
 from labtui.analysis.stored import measured
 from labtui.analysis.table import tables
 from labtui.export import figures, papers
@@ -64,10 +64,16 @@ def report(lab: Lab, study: StudyRow | None, version: str) -> str:
     with lab.consistent():
         cells, specs, tested = measured(lab, study.id if study else None)
         jobs = lab.jobs(lab.job_ids(order="id", study=study.id if study else None, archived=None))
+        axes = lab.axes(job.id for job in jobs if job.program)
         settings = _settings(lab, jobs)
         origin = _provenance(lab, jobs)
     title = study.name if study else "a lab"
-    body = [f"<h1>{_letters(title)}</h1>", *_about(study, jobs), *_kappa(cells), *_plots(cells, jobs)]
+    body = [
+        f"<h1>{_letters(title)}</h1>",
+        *_about(study, jobs),
+        *_kappa(cells),
+        *_plots(cells, points(jobs, axes)),
+    ]
     body += _paper(compare_paper(cells, specs, tested))
     body += ["<h2>N*</h2>", _table(papers.nstar_table(jobs))]
     body += ["<h2>Settings</h2>", _facts(settings), "<h2>Provenance</h2>", _facts(origin)]
@@ -109,13 +115,12 @@ def _kappa(cells: Sequence[CellRow]) -> list[str]:
     return ["<h2>Sharing factor</h2>", f"<p>{escape(told)}</p>", *map(_table, pages)]
 
 
-def _plots(cells: Sequence[CellRow], jobs: Sequence[JobRow]) -> list[str]:
+def _plots(cells: Sequence[CellRow], measured: Sequence[Point]) -> list[str]:
     """kappa and scaling as inline SVG; without matplotlib the reason why there are none."""
     if figures.missing():
         return [f'<p class="note">No plots: {escape(figures.missing())}</p>']
     look = figures.Look(figures.PAGE)
     found = [("The sharing factor of every cell", figures.kappa_figure([kappa(c) for c in cells], look))]
-    measured = points(jobs)
     law = "N* with its laws; a band holds 90 % of single N* about the law"
     found.append((law, figures.scaling_figure(measured, fit_all(measured), look)))
     out = ["<h2>Plots</h2>"]

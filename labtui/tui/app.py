@@ -141,9 +141,10 @@ class LabApp(App[None], inherit_bindings=False):
     # Start and end
 
     def _really_open(self) -> LabReader:
+        from runners.programs import consent
         from store.read import open_lab
 
-        lab: LabReader = open_lab(self.lab_path, read_only=self.read_only)
+        lab: LabReader = open_lab(self.lab_path, read_only=self.read_only, consent=consent)
         return lab
 
     def _new_poller(self) -> Poller:

@@ -147,7 +147,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ("job", f"{job.id}  {figures.name(job)}"),
             ("searches", figures.label(job)),
             ("hash", job.hash),
-            ("state", state_of(job, supervised)[1] + wanted),
+            ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
             (
                 "result",
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
@@ -187,8 +187,8 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ),
             ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
             ("attempt", job.attempt if job.attempt > 1 else None),
-            ("failure", job.failure),
-            ("reason", job.reason),
+            ("failure", None if job.needs_word else job.failure),
+            ("reason", None if job.needs_word else job.reason),
             ("notes", job.notes),
             ("tags", " ".join(job.tags)),
         ]

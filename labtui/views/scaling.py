@@ -8,7 +8,7 @@ so it is given log10 of the data on linear rulers, with tick labels of our own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, log10
@@ -71,6 +71,20 @@ def axis_of(points: Sequence[Point]) -> str:
     return "L"
 
 
+def axis_name(points: Iterable[Point], x: str) -> str:
+    """What an axis is called: where all points are of programs as their specs call it."""
+    names = {p.series.z if x == "m" else p.series.x for p in points}
+    return names.pop() if x != "n" and len(names) == 1 else x
+
+
+def other_value(x: str, value: float | None, groups: Mapping[tuple[Series, float | None], Any]) -> str:
+    """``, m = 2``: what tells lines apart that have several values on the axis that is not drawn."""
+    if value is None or len({other for _, other in groups}) < 2:
+        return ""
+    name = axis_name((p for group in groups.values() for p in group), "L" if x == "m" else "m")
+    return f", {name} = {value:g}"
+
+
 def at(point: Point, x: str) -> float | None:
     """Where a point stands on the axis."""
     return point.m if x == "m" else point.L
@@ -107,12 +121,10 @@ def scaling_lines(
     markers = _markers(list(groups), ascii)
     lines = _plot(groups, markers, x, max(40, min(width, 300)), max(10, min(height, 100)), ascii)
     by_series = {fit.series: fit for fit in fits}
-    other = "L" if x == "m" else "m"
-    several = len({value for _, value in groups}) > 1
     for key, group in groups.items():
         series, value = key
         label = series.label.removesuffix(" fixed") if x == "n" else series.label
-        words = f"{markers[key]} {label}" + (f", {other} = {value}" if several and value is not None else "")
+        words = f"{markers[key]} {label}{other_value(x, value, groups)}"
         fit = by_series.get(series)
         if fit is not None:
             text = fit.text(ascii)
@@ -176,8 +188,8 @@ def _plot(
     values = sorted({at(p, x) or 1 for p in every})
     while len(values) > width // 8:
         values = values[::2]
-    figure.ruler("x").ticks([log10(v) for v in values], [str(v) for v in values])
-    figure.title(f"N* against {'a single length n' if x == 'n' else x}")
+    figure.ruler("x").ticks([log10(v) for v in values], [f"{v:g}" for v in values])
+    figure.title(f"N* against {'a single length n' if x == 'n' else clean(axis_name(every, x))}")
     text = figure.build().string(colorless=True)
     figure.clear()
     return [line.rstrip() for line in text.splitlines() if line.strip()]
@@ -185,11 +197,7 @@ def _plot(
 
 def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
     groups: dict[tuple[Any, float | None], list[Point]] = {}
-    several = {
-        "L": len({p.m for p in found}) > 1,
-        "n": len({p.m for p in found}) > 1,
-        "m": len({p.L for p in found}) > 1,
-    }
+    several = len({p.L if axis == "m" else p.m for p in found}) > 1
     for point in found:
         if axis == "m" and point.m is None:
             continue
@@ -198,7 +206,7 @@ def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple
     for (series, other), members in groups.items():
         members.sort(key=lambda p: (p.m or 0) if axis == "m" else p.L)
         which = series.x if axis == "m" else series.z
-        tail = f" {which}={other:g}" if several[axis] and other is not None else ""
+        tail = f" {which}={other:g}" if several and other is not None else ""
         kind = kinds.get(series.model, series.model.split(" ")[0])
         label = series.label.removesuffix(" fixed") if axis == "n" else series.label
         out.append(
@@ -241,7 +249,7 @@ def exponent(curve: Curve, axis: str) -> str:
     def end(x: float) -> str:
         return f"{x:.1f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
 
-    return f"{axis}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
+    return f"{curve.axis_name(axis)}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
 
 
 def tail(curve: Curve, axis: str) -> str:

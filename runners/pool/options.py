@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRAINER = "runners.engine.trainer:Trainer"
+PROGRAMS = "runners.programs.trainer:ProgramTrainer"
+"""Of workers that have programs alone to run: it is imported without torch."""
 MAX_THREADS = 1024
 
 

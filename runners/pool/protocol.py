@@ -57,6 +57,8 @@ class Train:
     resume: bool
     drop: tuple[str, ...] = ()
     """Probes that the checkpoint holds and nobody wants any more."""
+    trainer: str = ""
+    """``module:Class`` for a search that runs no program; empty: the one that the worker was started with."""
     kind: Literal["Train"] = "Train"
 
 

@@ -367,9 +367,9 @@ def _hand_out(state: SupervisorState, batch: Batch) -> None:
     slot.assignment = assignment
     assert slot.worker is not None
     gone = tuple(key for key in dict.fromkeys(x.probe for x in members) if key not in by_key)
-    job = lead.run.job.to_json()
+    job, trainer = lead.run.job.to_json(), state.options.trainer
     slot.worker.send(
-        m.Train(assignment.tag, job, members, slot.device.id, batch.plan, str(folder), resume, gone)
+        m.Train(assignment.tag, job, members, slot.device.id, batch.plan, str(folder), resume, gone, trainer)
     )
     _hint(state, lead, slot)
 

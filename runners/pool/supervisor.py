@@ -127,9 +127,9 @@ class Supervisor:
         self._tell("")
         self.workers.leftovers = [p for p in self.roster.read() if p.alive()]
         self._leftover_until = self.clock() + self.options.grace_s
-        waiting, known = self._patiently(self._look)
+        waiting, programs, known = self._patiently(self._look)
         rows = self.workers.create_slots(self.pool.devices(), known)
-        self.workers.start(min(len(self.state.slots), 2 * waiting))
+        self.workers.start(min(len(self.state.slots), 2 * waiting), programs=programs)
         from store.write import Identity
 
         self._patiently(self._connect)
@@ -158,14 +158,13 @@ class Supervisor:
                 self._tell(f"waiting: {error}")
                 time.sleep(0.2)
 
-    def _look(self) -> tuple[int, dict[str, DeviceRow]]:
-        """How many jobs there are to do, and the devices as they were left."""
+    def _look(self) -> tuple[int, bool, dict[str, DeviceRow]]:
+        """How many jobs there are to do, whether all run programs, and the devices as they were left."""
         from store.read import open_lab
 
         with open_lab(self.paths.lab) as lab:
-            return sum(lab.counts().get(s, 0) for s in ("queued", "running")), {
-                row.id: row for row in lab.devices()
-            }
+            waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
+            return waiting, lab.programs_alone(), {row.id: row for row in lab.devices()}
 
     def _connect(self) -> None:
         from store.read import open_lab
@@ -276,8 +275,9 @@ class Supervisor:
                 persist.settle(state, self.writer)
         if not self._leftovers() and not self._stop and (state.wake or self._is_due("dispatch", 1.0)):
             state.wake = False
-            if not self._write_retry.why:
-                self.workers.start(schedule.dispatch(state, self.writer))
+            wanted = 0 if self._write_retry.why else schedule.dispatch(state, self.writer)
+            if wanted > 0:
+                self.workers.start(wanted, programs=self.lab.programs_alone())
         if state.lost:
             self._report_lost()
         if (

@@ -140,17 +140,7 @@ class Worker:
         """Until the supervisor says quit or goes away."""
         for target in (self._read, self._write, self._beat):
             threading.Thread(target=target, daemon=True, name=target.__name__).start()
-        try:
-            self._trainer = load_trainer(self._trainer_name)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            _log("worker: there is no torch here; programs alone can be run")
-        gc.collect()
-        gc.freeze()  # what was imported stays: a collection between two assignments takes 1 ms instead of 100
-        torch = sys.modules.get("torch")
-        version = str(getattr(torch, "__version__", "")) if torch else ""
-        self._send(m.Ready(os.getpid(), self._trainer_name, version, ""))
+        self._load()
         while True:
             train = self._work.get()
             if train is None or self._quit.is_set():
@@ -159,6 +149,25 @@ class Worker:
         self._out.put(None)
         self._written.wait(timeout=5)
         return 0
+
+    def _load(self) -> None:
+        """Import the trainer, and tell that it is there.
+
+        Raises:
+            ImportError, ValueError: it is not; without torch there is none, and no harm done.
+        """
+        try:
+            self._trainer = load_trainer(self._trainer_name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            self._trainer = None
+            _log("worker: there is no torch here; programs alone can be run")
+        gc.collect()
+        gc.freeze()  # what was imported stays: a collection between two assignments takes 1 ms instead of 100
+        torch = sys.modules.get("torch")
+        version = str(getattr(torch, "__version__", "")) if torch else ""
+        self._send(m.Ready(os.getpid(), self._trainer_name, version, ""))
 
     # Reading
 
@@ -269,6 +278,11 @@ class Worker:
     def _train(self, train: m.Train, control: WatchedControl) -> None:
         began = time.monotonic()
         job = Job.from_json(train.job)
+        if job.program is None and train.trainer not in ("", self._trainer_name):
+            self._trainer_name = train.trainer
+            self._load()
+            control.looked = time.monotonic()
+            began = control.looked
         kind: Any = self._trainer if job.program is None else ProgramTrainer
         if kind is None:
             raise EngineError("this search trains with torch, which is not installed here")

@@ -9,6 +9,7 @@ from runners.pool import inbox
 from runners.pool.devices import CPU_WORKER, CUDA_WORKER, Device, most_slots
 from runners.pool.identity import ProcessId, Roster
 from runners.pool.local import trim
+from runners.pool.options import PROGRAMS
 from runners.pool.protocol import Pool
 from runners.pool.state import Slot, SupervisorState, log
 from store.files import UnusableError
@@ -80,8 +81,13 @@ class Workers:
             self.state.slots.append(Slot(f"{device.id}.{index}", device, threads))
         self.state.wake = True
 
-    def start(self, most: int) -> None:
-        """Start up to so many workers, where they fit into the memory and no backoff runs."""
+    def start(self, most: int, *, programs: bool = False) -> None:
+        """Start up to so many workers, where they fit into the memory and no backoff runs.
+
+        Args:
+            programs: all that is to do runs programs: they import no trainer, and torch with it, until a
+                search comes that wants it.
+        """
         now = self.state.clock()
         for slot in self.state.slots:
             if most <= 0:
@@ -93,7 +99,7 @@ class Workers:
                 self.state.waiting = reason
                 log.warning("%s: %s; trying again", slot.name, reason)
                 continue
-            self._spawn(slot)
+            self._spawn(slot, PROGRAMS if programs else self.state.options.trainer)
             most -= 1
 
     def _shortage(self, slot: Slot) -> str:
@@ -107,12 +113,11 @@ class Workers:
             self.lose(slot.device, str(error))
             return str(error)
 
-    def _spawn(self, slot: Slot) -> None:
-        options, paths = self.state.options, self.state.paths
-        log_file = paths.worker_log(slot.name)
+    def _spawn(self, slot: Slot, trainer: str) -> None:
+        log_file = self.state.paths.worker_log(slot.name)
         try:
             worker = self.pool.start(
-                slot.name, slot.device, options.trainer, slot.threads, log_file, self.state.clock
+                slot.name, slot.device, trainer, slot.threads, log_file, self.state.clock
             )
         except UnusableError as error:
             raise NoWorker(f"no worker can be started: {log_file} {error.strerror}") from None

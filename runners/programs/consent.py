@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runners.spec import Job
 
 _LARGEST = 64 << 20
+_OF_PROGRAM = ("command", "function", "cwd", "env", "files")
 _last: dict[str, Any] = {}
 """The file as it was last read, and what was in it."""
 
@@ -35,12 +37,8 @@ def terms(job: Job) -> dict[str, Any]:
     """All that is run and with what: what a person is asked about. The numbers n and seed are left open."""
     program = job.program
     assert program is not None
-    return {
+    return {name: getattr(program, name) for name in _OF_PROGRAM} | {
         "command": list(program.command),
-        "function": program.function,
-        "cwd": program.cwd,
-        "env": program.env,
-        "files": program.files,
         "values": dict(getattr(job.task, "values", {})),
         "grid": {name: list(values) for name, values in job.grid.axes.items()},
     }
@@ -48,13 +46,33 @@ def terms(job: Job) -> dict[str, Any]:
 
 def key(job: Job) -> str:
     """The digest of :func:`terms`."""
-    text = json.dumps(terms(job), sort_keys=True, separators=(",", ":"))
+    return _key(terms(job))
+
+
+def _key(terms: dict[str, Any]) -> str:
+    text = json.dumps(terms, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def allowed(job: Job) -> bool:
     """Whether this user has allowed what the job runs."""
     return key(job) in _read()
+
+
+@lru_cache(maxsize=4096)
+def _key_of_spec(spec: str) -> str:
+    """:func:`key` of a stored spec, every default resolved; empty where it cannot be read."""
+    try:
+        job = json.loads(spec)
+        found = {name: job["model"][name] for name in _OF_PROGRAM}
+        return _key(found | {"values": job["task"]["values"], "grid": job["grid"]["axes"]})
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def allowed_spec(spec: str) -> bool:
+    """The same of a stored spec, for lists: nothing is run upon this word, and no pydantic is loaded."""
+    return _key_of_spec(spec) in _read()
 
 
 def changed_at() -> float:

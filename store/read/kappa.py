@@ -110,7 +110,7 @@ def axes_of(rows: Callable[[str, Sequence[Any]], list[Any]], ids: Iterable[int])
         part = wanted[start : start + _CHUNK]
         marks = ",".join("?" * len(part))
         for job_id, spec in rows(f"SELECT job_id, spec FROM job_text WHERE job_id IN ({marks})", part):
-            task = mapping(d.text(spec)).get("task")
+            task = mapping(d.spec(spec)).get("task")
             values = task.get("values") if isinstance(task, dict) else None
             if isinstance(values, dict):
                 out[job_id] = {str(k): _word(v) for k, v in values.items()}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from store import curves, wal
 from store import decode as d
@@ -35,6 +35,7 @@ from store.json import document
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells, axes_of
 from store.rows import (
+    GOALS,
     LIVE_STATES,
     CellRow,
     CommandRow,
@@ -47,6 +48,7 @@ from store.rows import (
     StudyRow,
     SupervisorRow,
     TrialRow,
+    word_needed,
 )
 
 Bound = Sequence[str | int | float | None]
@@ -57,12 +59,24 @@ SILENT_S = 20.0
 """A living supervisor that has written nothing for so long cannot (it writes every two seconds)."""
 
 
-def open_lab(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab:
+class Consent(Protocol):
+    """Who knows which programs this user has allowed on this machine."""
+
+    def allowed_spec(self, spec: str) -> bool:
+        """Whether what a stored spec runs is among them."""
+
+    def changed_at(self) -> float:
+        """A number that moves when an answer is given."""
+
+
+def open_lab(path: str | os.PathLike[str], *, read_only: bool = False, consent: Consent | None = None) -> Lab:
     """Open an existing lab to read it; never creates or changes one.
 
     Args:
         read_only: write not a byte beside the file (a snapshot, a lab on another machine's disk).
             Without it, a lab that cannot be written here is opened so all the same, and ``notice`` says why.
+        consent: asked for each queued search of a program, so that it is known to need a word before a
+            supervisor has seen it; None: what the lab says.
 
     Raises:
         NotALab: there is none, or the file is something else or damaged.
@@ -70,7 +84,7 @@ def open_lab(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab:
     """
     opened = open_for_reading(path, read_only=read_only)
     try:
-        return Lab(opened)
+        return Lab(opened, consent)
     except BaseException:
         opened.close()
         raise
@@ -82,8 +96,11 @@ class Lab:
     Rows are frozen; ids outlive them. Every failure is a LabError, and no transaction outlives a call.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, consent: Consent | None = None) -> None:
         self._opened = opened
+        self._consent = consent
+        self._answers = (consent.changed_at() if consent is not None else 0.0, 0)
+        """When a program was last allowed, and how often that has moved since."""
         self._connection = opened.connection
         self._lock = threading.RLock()
         self._depth = 0
@@ -105,7 +122,8 @@ class Lab:
             self._opened.close()
 
     def data_version(self) -> int:
-        """A number that moves whenever another connection has committed (10 microseconds).
+        """A number that moves whenever another connection has committed, or a program was allowed
+        (10 microseconds).
 
         Raises:
             LabError: the file was moved, deleted or replaced,
@@ -129,7 +147,9 @@ class Lab:
                 )
             if now:
                 self._written = written
-        return int(self._rows("PRAGMA data_version")[0][0])
+        if self._consent is not None and (at := self._consent.changed_at()) != self._answers[0]:
+            self._answers = at, self._answers[1] + 1
+        return int(self._rows("PRAGMA data_version")[0][0]) + self._answers[1]
 
     @contextmanager
     def consistent(self) -> Iterator[None]:
@@ -271,6 +291,15 @@ class Lab:
         rows = self._rows("SELECT state, count(*) FROM job WHERE deleted_at IS NULL GROUP BY state")
         return {d.text(state): d.integer(count) for state, count in rows}
 
+    def programs_alone(self) -> bool:
+        """Whether every search that is still to do runs a program; False where there is none."""
+        states, goals = (", ".join(f"'{word}'" for word in words) for words in (LIVE_STATES, GOALS))
+        [(jobs, programs)] = self._rows(
+            f"SELECT count(*), sum(distribution IN ({goals})) FROM job "
+            f"WHERE state IN ({states}) AND deleted_at IS NULL"
+        )
+        return jobs > 0 and jobs == programs
+
     def job_ids(
         self,
         where: Sequence[Condition] = (),
@@ -304,12 +333,23 @@ class Lab:
         """
         columns = JOBS.select(self._columns["job"])
         if ids is None:
-            return JOBS.make(self._rows(f"SELECT {columns} FROM job WHERE deleted_at IS NULL ORDER BY id"))
-        found = {
-            job.id: job
-            for job in JOBS.make(self._chunks(f"SELECT {columns} FROM job WHERE id IN ({{}})", ids))
-        }
+            rows = self._rows(f"SELECT {columns} FROM job WHERE deleted_at IS NULL ORDER BY id")
+            return [*self._answered(JOBS.make(rows)).values()]
+        found = self._answered(JOBS.make(self._chunks(f"SELECT {columns} FROM job WHERE id IN ({{}})", ids)))
         return [found[i] for i in ids if i in found]
+
+    def _answered(self, jobs: list[JobRow]) -> dict[int, JobRow]:
+        """The jobs by their ids; queued ones that run a program need a word where there is none yet."""
+        out = {job.id: job for job in jobs}
+        asked = [job.id for job in jobs if job.program and job.state == "queued"]
+        if self._consent is not None and asked:
+            for i, spec in self._chunks("SELECT job_id, spec FROM job_text WHERE job_id IN ({})", asked):
+                if not self._consent.allowed_spec(d.spec(spec)):
+                    reason = word_needed(i)
+                    out[i] = replace(out[i], reason=reason, failure=d.failure(reason))
+                elif out[i].needs_word:
+                    out[i] = replace(out[i], reason=None, failure=None)
+        return out
 
     def job(self, reference: str | int) -> JobRow:
         """A job by its id or the beginning of its hash (at least 4 digits).
@@ -342,7 +382,7 @@ class Lab:
         rows = self._rows("SELECT spec FROM job_text WHERE job_id = ?", (job_id,))
         if not rows:
             raise self._missing("job", job_id)
-        return d.text(rows[0][0])
+        return d.spec(rows[0][0])
 
     def axes(self, ids: Iterable[int]) -> dict[int, dict[str, str]]:
         """Of the jobs that run programs the values of their axes as texts, by id; others are left out."""

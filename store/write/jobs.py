@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import select, update
 
 from store.errors import Illegal, LabError
-from store.rows import NEEDS_WORD, JobState
+from store.rows import JobState, word_needed
 from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LEGAL: dict[JobState, frozenset[JobState]] = {
@@ -251,7 +251,7 @@ def needs_word(tx: Tx, job_id: int) -> None:
     """A queued job runs a program that this user has not allowed: it waits, and is looked at again later."""
     moved = tx.run(
         "UPDATE job SET reason = :reason WHERE id = :job AND reason IS NOT :reason",
-        reason=f"{NEEDS_WORD}\nlabtui allow {job_id} shows what it would run",
+        reason=word_needed(job_id),
         job=job_id,
     )
     tx.run("UPDATE job SET not_before = :at WHERE id = :job", at=tx.now + WORD_S, job=job_id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from labtui.analysis.fits import Fit, fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.points import points
 from labtui.export import records
+from labtui.tui.app import LabApp
+from labtui.tui.screens.scaling import ScalingRequest
 from labtui.views.heat import heat_map
 from labtui.views.job import loss_plot
 from labtui.views.kappa import kappa_lines
@@ -23,6 +27,7 @@ from store.check import check
 from store.read import open_lab
 from tests.programs.conftest import HEAD, spec_of
 from tests.support import labs
+from tests.tui.conftest import until
 
 SCRIPT = """
 case "$2" in a) t=8;; b) t=12;; *) t=10;; esac
@@ -95,6 +100,78 @@ def test_a_law_is_fitted_over_any_numeric_axis(shared: Path) -> None:
     assert [p.series.family for p in joint] == [""] * 4
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab of three numeric axes and one that stands still: N* = width * depth ** 2 + noise."""
+    folder = tmp_path_factory.mktemp("swept")
+    axes = {"fixed": [3], "width": [2, 4, 8], "depth": [1, 2, 4], "noise": [1, 50]}
+    words = "".join(f', "{{{name}}}"' for name in axes)
+    head = 'name = "axes"\n' + HEAD.replace(', "{seed}", "{lr}"', words) + "[[sweep]]\n"
+    head += "".join(f"{name} = {values}\n" for name, values in axes.items())
+    spec = spec_of(folder / "work", "true", head=head, tail="[search]\nn_max = 200\n")
+    assert isinstance(spec, Study)
+    labs.make(folder / "lab.db", spec)
+    with closing(sqlite3.connect(folder / "lab.db")) as connection, connection:
+        for (job_id,) in connection.execute("SELECT id FROM job").fetchall():
+            [text] = connection.execute("SELECT spec FROM job_text WHERE job_id = ?", (job_id,)).fetchone()
+            v = json.loads(text)["task"]["values"]
+            n = v["width"] * v["depth"] ** 2 + v["noise"]
+            connection.execute(
+                "UPDATE job SET state = 'done', status = 'bracket', lo = ?, hi = ? WHERE id = ?",
+                (n - 1, n, job_id),
+            )
+    return folder / "lab.db"
+
+
+@pytest.mark.parametrize(
+    ("x", "first", "second", "others"),
+    [
+        (None, "width", "depth", {"fixed=3 noise=1", "fixed=3 noise=50"}),
+        ("depth", "depth", "width", {"fixed=3 noise=1", "fixed=3 noise=50"}),
+        ("noise", "noise", "width", {f"fixed=3 depth={d}" for d in (1, 2, 4)}),
+        ("fixed", "fixed", "width", {f"depth={d} noise={n}" for d in (1, 2, 4) for n in (1, 50)}),
+    ],
+)
+def test_the_axes_of_a_law_are_those_that_vary_or_were_asked_for(
+    x: str | None, first: str, second: str, others: set[str], swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--x", x] if x is not None else []
+    assert main(["--json", "--lab", str(swept), "--read-only", "fits", *asked]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {(law["x"], law["z"]) for law in found if law["status"] == "fitted"} <= {(first, second)}
+    assert {law["task"] for law in found} == others
+    assert main(["--lab", str(swept), "--read-only", "plot", "scaling", *asked]) == 0
+    assert f"N* against {first}" in capsys.readouterr().out
+
+
+def test_an_axis_that_is_not_there_is_one_sentence(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["fits"], ["plot", "scaling"], ["figure", "scaling", "out.svg"]):
+        assert main(["--lab", str(swept), "--read-only", *words, "--x", "colour"]) == 2
+        said = capsys.readouterr().err
+        assert "no search has a number on the axis 'colour'" in said
+        assert "width, depth, noise, fixed" in said
+
+
+def test_the_scaling_screen_has_every_numeric_axis(swept: Path) -> None:
+    with open_lab(swept) as lab:
+        data = ScalingRequest(laws=True)(lab)
+        noise = ScalingRequest(axis="noise", laws=True)(lab)
+    assert (data.request.axis, data.axes) == ("width", ("width", "depth", "noise"))
+    assert {curve.axis_name("width") for curve in data.curves} == {"width"}
+    assert {curve.x(p, "noise") for curve in noise.curves for p in curve.points} == {1, 50}
+
+
+def test_kappa_is_exported_with_its_axes(shared: Path) -> None:
+    with open_lab(shared) as lab:
+        rows, parts = [*records.kappas(lab)], [*records.parts(lab)]
+    assert [(row.over, json.loads(row.axes)) for row in rows] == [
+        ("dataset", {"size": size}) for size in ("1", "2", "4", "8")
+    ]
+    assert [(part.name, part.over, part.axes) for part in parts[:3]] == [
+        (name, "dataset", '{"size": "1"}') for name in ("", "a", "b")
+    ]
+
+
 def test_tables_tell_the_metric_and_the_values(shared: Path) -> None:
     with open_lab(shared) as lab:
         job = next(records.jobs(lab))
@@ -110,9 +187,21 @@ def test_tables_tell_the_metric_and_the_values(shared: Path) -> None:
 def test_every_screen_shows_programs(screen: str, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--lab", str(shared), "--read-only", "show", screen]) == 0
     said = capsys.readouterr().out
-    assert screen == "trials" or "shares" in said
+    assert ("lr 0.1" if screen == "trials" else "shares") in said
+    assert "#1" not in said
     assert "-0.95" not in said
     assert "0..0" not in said
+
+
+async def test_trials_on_the_screen_tell_their_settings(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABTUI_NO_SUPERVISOR", "1")
+    app = LabApp(shared, read_only=True, screen="trials")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: "lr 0.1" in app.front.text())
+        assert "setting" in app.front.text()
+        assert "#1" not in app.front.text()
 
 
 def test_a_job_is_told_in_its_own_metric(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:

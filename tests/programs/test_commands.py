@@ -84,6 +84,42 @@ def test_allow_refuses_files_that_are_not_those_of_the_job(
     assert "was queued with another train.sh" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["jobs"], ["queue"], ["show", "1"], ["show", "queue"], ["show", "job"]])
+def test_a_word_that_is_missing_is_seen_at_once(
+    words: list[str], spec: Path, lab_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the lab and the user's own file alone: no supervisor has looked at the lab, here or elsewhere."""
+
+    def shown() -> bool:
+        capsys.readouterr()
+        assert main(["--lab", str(lab_path), *words]) == 0
+        return "your word" in capsys.readouterr().out
+
+    main(["--lab", str(lab_path), "submit", str(spec)])
+    assert shown()
+    with open_lab(lab_path, consent=consent) as lab:
+        before = lab.data_version()
+        consent.allow([job_of(spec)])
+        assert lab.data_version() != before  # the screens look again
+    assert not shown()
+    consent.allowed_file().unlink()  # as on another machine
+    assert shown()
+
+
+def test_a_spec_of_many_files_is_read_whole(
+    tmp_path: Path, lab_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.sh").write_text(REPORTS)
+    for i in range(900):
+        (tmp_path / f"{'a long name of data ' * 5}{i}.csv").touch()
+    file = tmp_path / "study.toml"
+    file.write_text(HEAD + 'files = ["*.csv"]' + TAIL)
+    assert main(["--lab", str(lab_path), "submit", str(file)]) == 0
+    assert main(["--lab", str(lab_path), "allow", "1", "--yes"]) == 0
+    with open_lab(lab_path, consent=consent) as lab:
+        assert not lab.jobs()[0].needs_word
+
+
 def test_what_is_shown_is_escaped(lab_path: Path, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     """A lab from elsewhere must not hide a command behind what a terminal obeys."""
     hidden = "\\u001b[2K\\u001b[1A\\u202e\\u0007"

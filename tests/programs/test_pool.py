@@ -219,7 +219,9 @@ def test_every_strategy_runs_a_program(strategy: str, lab_path: Path, made: Made
 
 def test_it_needs_no_torch(lab_path: Path, made: Made, tmp_path: Path) -> None:
     (tmp_path / "none" / "torch").mkdir(parents=True)
-    (tmp_path / "none" / "torch" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='torch')")
+    (tmp_path / "none" / "torch" / "__init__.py").write_text(
+        f"open({str(tmp_path / 'asked')!r}, 'w'); raise ModuleNotFoundError('no', name='torch')"
+    )
     queue(lab_path, made(tail=SMALL))
     path = os.pathsep.join([str(tmp_path / "none"), os.environ.get("PYTHONPATH", "")])
     with labs.supervisor(
@@ -227,3 +229,16 @@ def test_it_needs_no_torch(lab_path: Path, made: Made, tmp_path: Path) -> None:
     ) as running:
         assert running.ended() == 0, running.log
     assert {state for *_, state in found(lab_path).values()} == {"done"}
+    assert not (tmp_path / "asked").exists()  # where there is one it is not imported either
+
+
+def test_a_search_that_comes_later_finds_its_trainer(lab_path: Path, made: Made) -> None:
+    """The workers of a lab of programs alone have imported none."""
+    queue(lab_path, made(tail=SMALL))
+    with labs.supervisor(lab_path, until_empty=False) as running, open_lab(lab_path) as opened:
+        labs.wait(lambda: opened.jobs()[0].state == "done", what="a program")
+        queue(lab_path, labs.study(3))
+        labs.wait(lambda: {job.state for job in opened.jobs()} == {"done"}, what="a search")
+        log = running.log
+    assert "is ready (runners.programs.trainer:ProgramTrainer)" in log
+    assert f"is ready ({labs.TRAINER})" in log

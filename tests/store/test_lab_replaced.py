@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store import commands, locks
+from store import commands, locks, wal
 from store.errors import LabError, Moved
 from store.locks import SupervisorLock
 from store.paths import LabPaths
@@ -280,3 +280,23 @@ def test_what_cannot_be_restored_changes_nothing(lab: Path, saved: Path, what: s
     assert lab.read_bytes() == before
     assert words(lab) == {"before"}
     assert not list(LabPaths(lab).folder.glob("*.part"))
+
+
+def test_a_reader_knows_the_lab_while_a_writer_begins(
+    lab_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks before and after each note of the writer's, as it would from a process of its own."""
+    create_or_open(lab_path)
+    Writer(lab_path).close()  # the file has a life
+    versions: list[int] = []
+    note = wal._note
+
+    def noted(paths: LabPaths, what: dict[str, object]) -> None:
+        versions.append(reader.data_version())
+        note(paths, what)
+        versions.append(reader.data_version())
+
+    monkeypatch.setattr(wal, "_note", noted)
+    with open_lab(lab_path) as reader:
+        Writer(lab_path).close()
+    assert len(set(versions)) > 1

@@ -34,7 +34,9 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("out", metavar="OUT", help="a new .pdf, .svg or .png file")
     parser.add_argument("--study", **STUDY)
     parser.add_argument("--job", metavar="JOB", help="of bracket, curves and scan")
-    parser.add_argument("--x", choices=("L", "m", "n"), help="the axis of scaling (else what varies)")
+    parser.add_argument(
+        "--x", metavar="AXIS", help="of scaling: L, m, n or a program's axis (else what varies)"
+    )
     parser.add_argument("--n", type=int, metavar="N", help="the candidate of curves (else N*)")
     parser.add_argument(
         "--width", type=float, default=figures.COLUMN, metavar="IN", help="3.25 or 6.75 inches"
@@ -81,8 +83,8 @@ def picture(context: Context, look: figures.Look) -> figures.Picture:
     study = study_id(context, args.study)
     if args.what == "kappa":
         return figures.kappa_figure([kappa(cell) for cell in context.lab.cells(study)], look)
-    measured = measured_points(context, study)
-    return figures.scaling_figure(measured, fit_all(measured), look, args.x)
+    measured, x = measured_points(context, study, args.x)
+    return figures.scaling_figure(measured, fit_all(measured), look, x)
 
 
 def _of_a_job(context: Context, job: JobRow, look: figures.Look) -> figures.Picture:

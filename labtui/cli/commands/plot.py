@@ -1,7 +1,7 @@
 """``labtui plot``: drawings as text: scaling, bracket, kappa.
 
-``scaling``: N* against L, m or a single length n (``--x``) on log axes. ``bracket JOB``: how a bracket
-closed. ``kappa CELL``: N*_n of every length.
+``scaling``: N* against L, m, a single length n or a program's axis (``--x``) on log axes. ``bracket JOB``:
+how a bracket closed. ``kappa CELL``: N*_n of every length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def arguments(parser: Parser) -> None:
     """One part for each drawing."""
     part = parser.part("scaling", "N* against L, m or one length n on log axes, with fits")
     part.add_argument("--study", **STUDY)
-    part.add_argument("--x", choices=("L", "m", "n"), help="the axis (else the one that varies)")
+    part.add_argument("--x", metavar="AXIS", help="L, m, n or a program's axis (else the one that varies)")
     add_size(part)
     part.runs(scaling, example="--x L")
     part = parser.part("bracket", "how a job's bracket closed")
@@ -38,7 +38,7 @@ def scaling(context: Context) -> None:
     """N* against L or m; with --json the points and the fits."""
     study = study_id(context, context.args.study)
     if context.json:
-        points = measured_points(context, study)
+        points, _ = measured_points(context, study, context.args.x)
         context.emit({"points": points, "fits": [f.to_dict() for f in fit_all(points)]})
         return
     context.lines(scaling_text(context, study))
@@ -47,11 +47,11 @@ def scaling(context: Context) -> None:
 def scaling_text(context: Context, study: int | None) -> list[str]:
     """The plot of a study, or of the whole lab."""
     args = context.args
-    points = measured_points(context, study)
+    points, x = measured_points(context, study, getattr(args, "x", None))
     return scaling_lines(
         points,
         fit_all(points),
-        x=getattr(args, "x", None),
+        x=x,
         width=getattr(args, "width", 96),
         height=getattr(args, "height", 22),
         ascii=context.ascii,

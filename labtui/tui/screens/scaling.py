@@ -51,21 +51,24 @@ class ScalingRequest:
 
     study: int | None = None
     axis: str = ""
-    """L, m or n; empty: the one that shows most."""
+    """L, m, n or an axis of programs; empty: the one that shows most."""
     laws: bool = False
     """Fit them too, and find the coverage floors: the points come first, since the first fit of a process
     loads scipy (1 s)."""
 
     def __call__(self, lab: Any) -> ScalingData:
-        from labtui.analysis.points import points, with_floors
+        from labtui.analysis.points import numeric_axes, points, with_floors
 
         cells = lab.cells(self.study)
         kinds = {c.model_label: c.model for c in cells}
-        joint = points(cells)
+        joint = points(c for c in cells if not c.program)
         alone = self._alone(lab, kinds)
         if self.laws:
             joint, alone = with_floors(joint, lab), with_floors(alone, lab)
         curves = {axis: curves_of(alone if axis == "n" else joint, axis, kinds) for axis in AXES}
+        for name in numeric_axes(cells):
+            key = name if name not in AXES else f"{name} of programs"
+            curves[key] = curves_of(points(cells, x=name), key, kinds)
         lines = {a: sum(len({c.x(p, a) for p in c.points}) > 1 for c in found) for a, found in curves.items()}
         axes = tuple(
             a for a, found in curves.items() if len({c.x(p, a) for c in found for p in c.points}) > 1
@@ -74,7 +77,7 @@ class ScalingRequest:
         axis = (
             self.axis
             if self.axis in axes
-            else max(axes, key=lambda a: (lines[a] > 0, a != "n", lines[a], a == "L"))
+            else max(axes, key=lambda a: (lines[a] > 0, a != "n", a in AXES and lines[a], a == "L"))
         )
         shown = with_laws(curves[axis]) if self.laws else curves[axis]
         return ScalingData(shown, axes, replace(self, axis=axis))
@@ -90,7 +93,7 @@ class ScalingRequest:
 
 
 class ScalingPane(StudyPane):
-    """N* over L, m or n, log against log."""
+    """N* over L, m, n or an axis of programs, log against log."""
 
     key = "scaling"
 
@@ -135,11 +138,12 @@ class ScalingPane(StudyPane):
             )
         inner = width - 2
         keys = self.lab_app.keymap.name
-        others = ", ".join(a for a in data.axes if a != data.request.axis)
+        others = clean(", ".join(a for a in data.axes if a != data.request.axis))
         note = f"{keys('axes')}: against {others}" if others else ""
         if not data.request.laws:
             note = "fitting the laws…"  # a second, the first time in a process
-        head = rule(f"N* against {AXES[data.request.axis]}", inner, note)
+        axis = data.request.axis
+        head = rule(f"N* against {clean(AXES.get(axis, axis))}", inner, note)
         foot = self._reading(inner)
         if width >= 110:
             wants = max(len(c.label) for c in data.curves) + 9
@@ -257,7 +261,8 @@ class ScalingPane(StudyPane):
         top = max(0, min(at - room + 1, len(curve.points) - room))
         lines: list[Line] = [rule(curve.label, width, f"{at + 1} of {len(curve.points)}")]
         left = "90 %" if any(p.estimate for p in curve.points) else "bracket"
-        lines.append(text_line(f"  {axis:<6}{'N*':>8}{left:>20}{'job':>8}", "dim"))
+        name = fit(clean(curve.axis_name(axis)), 5)
+        lines.append(text_line(f"  {name:<6}{'N*':>8}{left:>20}{'job':>8}", "dim"))
         for i, point in enumerate(curve.points[top : top + max(0, room)], top):
             value, rest = known(point)
             line: Line = (

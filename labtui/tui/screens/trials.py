@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rich.cells import cell_len
+
 from labtui.filters import EVERYTHING, Query, parse
 from labtui.text import clean
 from labtui.tui.poller import Loader
@@ -18,7 +20,7 @@ from labtui.views import numbers as figures
 from labtui.views.bracket import moves, outcome_of
 from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
-from labtui.views.metric import metric, setting
+from labtui.views.metric import metric, setting, settings
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
 from store.rows import Curve, JobRow, TrialRow
@@ -55,6 +57,8 @@ class TrialRowPlus:
     job: JobRow | None
     curve: Curve | None = None
     """Read for the rows in sight, and for SIGHT of them above and below."""
+    setting: str = ""
+    """Its learning rate, or of a program the values of its grid."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,16 @@ class TrialsRequest:
         wanted = ids[first : (self.top + self.height) // PAGE * PAGE + 2 * PAGE]
         trials = lab.trials_by_id(wanted)
         jobs = {j.id: j for j in lab.jobs(sorted({t.job_id for t in trials}))}
+        named = {i: settings(lab.job_spec(i)) for i, job in jobs.items() if job.program}
         near = set(ids[slice(*self.near)])
         rows = tuple(
-            TrialRowPlus(t, jobs.get(t.job_id), lab.curve(t.id) if t.id in near else None) for t in trials
+            TrialRowPlus(
+                t,
+                jobs.get(t.job_id),
+                lab.curve(t.id) if t.id in near else None,
+                setting(jobs.get(t.job_id), t.lr, named.get(t.job_id, {})),
+            )
+            for t in trials
         )
         shown = self.keep if self.keep is not None else (ids[0] if len(ids) else None)
         curve = lab.curve(shown) if self.curve and shown is not None else None
@@ -115,7 +126,7 @@ def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> d
         "outcome": ((f"{OUTCOME_SIGN.get(outcome, '?')} {clean(outcome)}", state_style(outcome)),),
         "job": ((str(t.job_id), "dim"),),
         "n": ((figures.exact(t.n), ""),),
-        "lr": ((setting(job, t.lr), ""),),
+        "lr": ((row.setting, ""),),
         "seed": ((str(t.seed), ""),),
         "best": ((best, "ok" if good else ""),),
         "loss": _falls(row, room.get("loss", 0)),
@@ -197,6 +208,8 @@ class TrialsPane(TablePane[TrialRowPlus]):
         """The first and one past the last row whose losses were read."""
         self.curve_wanted: bool | None = None
         """Whether curves are drawn; None: nobody has said so, and they are where there is room."""
+        self.setting_width = 0
+        """Of the longest setting of a program that was read; 0: there is none."""
 
     @property
     def curve_shown(self) -> bool:
@@ -221,6 +234,9 @@ class TrialsPane(TablePane[TrialRowPlus]):
         if data.request.known is None:
             self.window.replace(data.ids)
         self.window.feed((row.trial.id, row) for row in data.rows)
+        self.setting_width = max(
+            (cell_len(row.setting) for row in data.rows if row.job is not None and row.job.program), default=0
+        )
         self.curve, self.curve_of = data.curve, data.curve_of
         self.near = data.request.near
 
@@ -254,6 +270,9 @@ class TrialsPane(TablePane[TrialRowPlus]):
         table_width = width if not self.curve_shown or width < 130 else width * 3 // 5
         self.table_top, self.table_width = 1, table_width
         wide = [replace(c, width=12) if c.key == "loss" and table_width >= 110 else c for c in COLUMNS]
+        if self.setting_width:
+            room_of = max(len("setting"), min(self.setting_width, 12 + max(0, table_width - 80) // 3))
+            wide = [replace(c, title="setting", width=room_of) if c.key == "lr" else c for c in wide]
         columns = layout(wide, table_width - 2)
         table = table_lines(
             self.window,
@@ -284,10 +303,11 @@ class TrialsPane(TablePane[TrialRowPlus]):
         row = self.window.row
         if row is None:
             return []
+        program = row.job is not None and row.job.program
         head = rule(
             f"trial {row.trial.id}",
             width,
-            f"N = {row.trial.n:,}  lr {figures.rate(row.trial.lr)}  seed {row.trial.seed}",
+            f"N = {row.trial.n:,}  {'' if program else 'lr '}{row.setting}  seed {row.trial.seed}",
         )
         if self.curve is None or self.curve_of != row.trial.id:
             return [head, (), ((" no curve was kept" if self.curve_of == row.trial.id else "", "dim"),)]
