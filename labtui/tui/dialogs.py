@@ -365,7 +365,7 @@ class Help(Overlay):
         self.top = 0
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        return min(92 if width >= 100 else 76, width - 2), min(height - 2, max(15, height * 2 // 3))
+        return min(92 if width >= 100 else 76, width - 2), min(height - 2, max(15, height * 3 // 5))
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         app = self.lab_app
