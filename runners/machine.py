@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,30 @@ def card_is_exclusive(index: int) -> bool:
 
 _EXCLUSIVE, _PROHIBITED = (1, 3), 2
 """NVML's compute modes: one thread, one process; none."""
+
+
+def card_share(index: int, pids: Collection[int]) -> tuple[float, float]:
+    """What these processes take of a card (its place in torch's order): bytes, and its time, 0..1; nan where
+    the driver does not tell.
+
+    Where it tells no process's time, that of the card is theirs if nobody else computes there.
+    """
+    nvml = _nvml()
+    if nvml is None or (handle := _at(nvml, index)) is None:
+        return math.nan, math.nan
+    every = {p.pid: p for p in _maybe(nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()}
+    mine = {pid for pid in every if pid in pids}
+    if not mine:
+        return math.nan, math.nan
+    total = _maybe(lambda: float(nvml.nvmlDeviceGetMemoryInfo(handle).total)) or math.inf
+    sizes = [getattr(every[pid], "usedGpuMemory", None) for pid in mine]
+    memory = sum(float(size) if size is not None and 0 <= size <= total else math.nan for size in sizes)
+    times = _maybe(lambda: nvml.nvmlDeviceGetProcessUtilization(handle, 0))
+    if times is not None:
+        newest = {one.pid: one.smUtil for one in sorted(times, key=lambda one: one.timeStamp)}
+        return memory, sum(newest.get(pid, 0) for pid in mine) / 100
+    rates = _maybe(nvml.nvmlDeviceGetUtilizationRates, handle) if len(mine) == len(every) else None
+    return memory, rates.gpu / 100 if rates is not None else math.nan
 
 
 def _at(nvml: Any, index: int) -> Any:

@@ -5,7 +5,8 @@ all steps, all training losses, all validation losses (float32; what is beyond i
 stays NaN); in versions 3 and 4 a byte for each point, 1 where its validation loss is that of the whole set.
 Version 5, of a trial that was tested at further lengths: after the zeros the size of such a blob as uint32,
 the blob, and for each length the length and the number of positions as uint32 and the accuracy at each as
-float32.
+float32. Version 6, of a program: after the zeros its memory, its memory on the GPU and the use of it as
+float64 (NaN: not known), and such a blob.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import struct
 from dataclasses import replace
 from itertools import pairwise
 
-from store.rows import Curve
+from store.rows import Curve, Usage
 
 LIMIT = 32
 _MAX_POINTS = 4096
 _MOST_LENGTHS = 64
+_USAGE = struct.Struct("<B3x3d")
 _FLOAT_MAX = 3.4028234663852886e38
 
 
@@ -54,6 +56,7 @@ def thin(curve: Curve, limit: int = LIMIT) -> Curve:
         tuple(curve.validation[i] for i in chosen),
         tuple(curve.exact[i] for i in chosen) if curve.exact else (),
         curve.by_position,
+        curve.usage,
     )
 
 
@@ -65,6 +68,10 @@ def _float(x: float) -> float:
 
 def encode(curve: Curve) -> bytes:
     """The blob of a curve, thinned."""
+    if curve.usage is not None:
+        known = (curve.usage.memory, curve.usage.gpu_memory, curve.usage.gpu_use)
+        head = _USAGE.pack(6, *(math.nan if x is None else x for x in known))
+        return head + encode(replace(curve, usage=None))
     if curve.by_position:
         losses = encode(replace(curve, by_position=()))
         return (
@@ -86,6 +93,10 @@ def encode(curve: Curve) -> bytes:
 
 def decode(blob: object) -> Curve | None:
     """The curve of a blob; None where it is none (a damaged or hostile file)."""
+    if isinstance(blob, bytes) and len(blob) > _USAGE.size and blob[0] == 6:
+        inner = decode(blob[_USAGE.size :]) if blob[_USAGE.size] != 6 else None
+        known = (x if math.isfinite(x) and x >= 0 else None for x in _USAGE.unpack_from(blob)[1:])
+        return inner and replace(inner, usage=Usage(*known))
     if isinstance(blob, bytes) and len(blob) >= 8 and blob[0] == 5:
         return _with_positions(blob)
     if not isinstance(blob, bytes) or len(blob) < 4 or blob[0] not in (1, 2, 3, 4):

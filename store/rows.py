@@ -186,6 +186,18 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What was sampled of a program's trial; None: not known."""
+
+    memory: float | None
+    """The most bytes that it and all that it started held at once."""
+    gpu_memory: float | None
+    """The most bytes on its GPU."""
+    gpu_use: float | None
+    """Of the GPU's time, the mean, 0..1."""
+
+
+@dataclass(frozen=True)
 class Curve:
     """A trial's losses at its evaluations (thinned to at most 32 points; first, best and last kept)."""
 
@@ -198,6 +210,8 @@ class Curve:
     """
     by_position: tuple[tuple[int, tuple[float, ...]], ...] = ()
     """(length, rescaled accuracy at each position) where a trial was tested at further lengths."""
+    usage: Usage | None = None
+    """Of a program's trial."""
 
     def estimates(self) -> list[tuple[int, float]]:
         """(step, validation loss) where the loss is one."""

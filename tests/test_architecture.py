@@ -67,7 +67,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.streams": (),
     "runners.verdict": (),
     "runners.interrupt": (),
-    "runners.programs": (*PURE_RUNNERS, "runners.programs"),
+    "runners.programs": (*PURE_RUNNERS, "runners.programs", "runners.machine"),
     "runners.programs.consent": ("runners.spec",),
     "runners.programs.report": (),
     "runners.engine": PURE_RUNNERS,

@@ -24,7 +24,7 @@ from labtui.views.numbers import iso
 from runners.verdict import Answer, Result, answer
 from store.errors import LabError
 from store.json import mapping
-from store.rows import CellRow, EventRow, JobRow, ProbeRow, TrialRow
+from store.rows import CellRow, EventRow, JobRow, ProbeRow, TrialRow, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,12 +101,14 @@ TrialRecord = _record(
     "TrialRecord",
     """One training run: what ``labtui export trials`` writes.
 
-    ``setting`` is JSON: of a program the values of its grid, which ``lr`` numbers.
+    ``setting`` is JSON: of a program the values of its grid, which ``lr`` numbers; ``memory`` and
+    ``gpu_memory`` the most bytes that it held, ``gpu_use`` its mean share of the GPU's time, 0..1.
     """,
     TrialRow,
     f"""id probe_id {_SEARCH} n lr seed outcome best_loss best_step last_loss steps wall_s generalisation
-    setting""",
+    setting memory gpu_memory gpu_use""",
     setting="str",
+    **dict.fromkeys(("memory", "gpu_memory", "gpu_use"), "float | None"),
 )
 CurveRecord = _record(
     "CurveRecord",
@@ -244,6 +246,9 @@ def probes(lab: Lab, study: int | None = None) -> Iterator[ProbeRecord]:
             yield ProbeRecord(**_same(row, ProbeRecord, *shared) | shared | best)
 
 
+_UNKNOWN = Usage(None, None, None)
+
+
 def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
     """All training runs, search by search."""
     for job in _rows(lab, study):
@@ -251,7 +256,9 @@ def trials(lab: Lab, study: int | None = None) -> Iterator[TrialRecord]:
         named = _settings(lab, job)
         for row in lab.trials(job_id=job.id):
             shown = {name: _shown(job, getattr(row, name)) for name in ("best_loss", "last_loss")}
-            yield TrialRecord(**vars(row) | shared | shown, setting=named.get(row.lr, "{}"))
+            found = lab.curve(row.id) if job.program else None
+            used = vars(found.usage if found is not None and found.usage is not None else _UNKNOWN)
+            yield TrialRecord(**vars(row) | shared | shown | used, setting=named.get(row.lr, "{}"))
 
 
 def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:

@@ -266,6 +266,7 @@ def trial_lines(
     jobs: Mapping[int, JobRow] | None = None,
     names: Mapping[int, Mapping[float, str]] | None = None,
     supervised: bool = True,
+    used: Mapping[int, str] | None = None,
 ) -> list[str]:
     """Trials, one line each.
 
@@ -273,12 +274,13 @@ def trial_lines(
         jobs: theirs, by id, for their metrics.
         names: of the settings of programs, by job.
         supervised: a supervisor lives; else nothing is in training.
+        used: what trials of programs took of memory and GPU.
     """
     heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
-    jobs, names = jobs or {}, names or {}
+    jobs, names, used = jobs or {}, names or {}, used or {}
     programs = [job.program for job in jobs.values()]
     if programs and all(programs):
-        heads[3], heads[6] = "setting", "best"
+        heads[3], heads[6], heads[-1] = "setting", "best", "memory"
     rows = [
         [
             t.id,
@@ -291,7 +293,7 @@ def trial_lines(
             figures.exact(t.best_step),
             figures.exact(t.steps),
             figures.duration(t.wall_s),
-            "" if t.generalisation is None else f"{t.generalisation:.2f}",
+            used.get(t.id, "") if t.generalisation is None else f"{t.generalisation:.2f}",
         ]
         for t in trials
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from labtui.text import clean
 from labtui.views import numbers as figures
 from store.json import mapping
-from store.rows import JobRow
+from store.rows import Curve, JobRow
 
 MOST = 64
 """Settings that a grid may have."""
@@ -89,6 +89,17 @@ def settings(spec: str) -> Mapping[float, str]:
 
 def _shown(value: Any) -> str:
     return clean(f"{value:g}" if isinstance(value, float) else str(value), limit=40)
+
+
+def usage(curve: Curve | None) -> str:
+    """What a program's trial took: ``312M``, ``312M, GPU 2.1G 63%``; empty where nothing was sampled."""
+    found = curve.usage if curve is not None else None
+    if found is None:
+        return ""
+    memory = figures.size_bytes(found.memory) if found.memory is not None else ""
+    card = [figures.size_bytes(found.gpu_memory)] if found.gpu_memory is not None else []
+    card += [f"{found.gpu_use:.0%}"] if found.gpu_use is not None else []
+    return ", ".join(filter(None, (memory, " ".join(["GPU", *card]) if card else "")))
 
 
 def setting(job: JobRow | None, lr: float, names: Mapping[float, str] | None = None) -> str:

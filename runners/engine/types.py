@@ -128,6 +128,9 @@ class Ended:
     """Rescaled accuracy at twice the length, if asked for."""
     by_position: ByPosition = ()
     """Likewise at further lengths."""
+    usage: tuple[float, ...] = ()
+    """Of a program: its most bytes of memory, its most bytes on its GPU and the mean use of it, 0..1; nan is
+    not known."""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from runners.engine.types import shape_key
 from runners.machine import processor_name
 from runners.pool import checkpoints
 from runners.pool.identity import machine
-from runners.pool.protocol import to_json
+from runners.pool.protocol import TrialEnded, to_json
 from runners.pool.state import Assignment, Returned, Run, SupervisorState, Trial, WorkItem, log
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
 from runners.verdict import Evidence, Outcome
 from store.errors import Illegal
-from store.rows import Curve
+from store.rows import Curve, Usage
 from store.write import Tx, Verdict, Writer, jobs, lab
 from store.write import probes as probe_rows
 
@@ -323,10 +323,14 @@ def _end(state: SupervisorState, tx: Tx, probe: WorkItem, trial: Trial) -> None:
         last_loss=_finite(ended.last_loss),
         wall_s=trial.earlier_s + message.wall_s,
         generalisation=ended.generalisation,
-        curve=Curve(message.steps, message.train, message.validation, message.exact, ended.by_position)
-        if message.steps
-        else None,
+        curve=_curve(message) if message.steps else None,
     )
+
+
+def _curve(message: TrialEnded) -> Curve:
+    ended = message.ended
+    usage = Usage(*map(_finite, ended.usage)) if len(ended.usage) == 3 else None
+    return Curve(message.steps, message.train, message.validation, message.exact, ended.by_position, usage)
 
 
 def _close(

@@ -389,6 +389,8 @@ class Guard:
     def _end(self, code: int | None, why: str) -> None:
         self._tell(time.monotonic(), last=True)
         reader = self.reader
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of one that ended between two looks
+        self.peak = max(self.peak, most if sys.platform == "darwin" else most << 10)
         _send(
             {
                 "end": why,

@@ -18,11 +18,12 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from runners import machine
 from runners.engine.trials import Point, Trials, evaluated
 from runners.engine.types import (
     Began,
@@ -37,6 +38,7 @@ from runners.engine.types import (
     Stopped,
 )
 from runners.programs import consent
+from runners.programs.guard import descendants
 from runners.spec import Job
 from runners.spec.program import Value, fill
 from runners.verdict import Outcome
@@ -44,6 +46,8 @@ from runners.verdict import Outcome
 GUARD = Path(__file__).with_name("guard.py")
 STATE = "trials.json"
 POLL_S = 0.1
+SAMPLE_S = 1.0
+"""Between looks at what a program takes of its GPU."""
 LOG_LINES = 30
 LEAST_DISK = 64 << 20
 """A program that leaves less room than this beside its checkpoints is ended."""
@@ -67,6 +71,8 @@ class _End:
     count: int
     bad: str
     log: str
+    peak: float = math.nan
+    """Most bytes of memory."""
 
 
 class ProgramTrainer:
@@ -100,7 +106,8 @@ class ProgramTrainer:
         self.trials = Trials(members, job.budget or 1 << 40)
         self.folder = Path(os.path.abspath(checkpoint_dir))  # noqa: PTH100 - it runs in another folder
         self._resume = resume
-        self._running: int | None = None
+        self._usage: tuple[float, ...] = ()
+        """Of the trial that runs, or ran last."""
 
     def run(self, control: Control) -> Iterator[EngineEvent]:
         """Run until every trial has ended or ``control`` says stop.
@@ -179,25 +186,32 @@ class ProgramTrainer:
 
     def _watch(self, i: int, guard: _Guarded, control: Control) -> Iterator[EngineEvent]:
         """Follow one program to its end; one that has succeeded, or that nobody wants, is killed."""
-        trial, asked = self.trials[i], ""
+        trial, asked, won = self.trials[i], "", False
+        share = _CardShare(self.device, guard.pid)
         while guard.end is None:
             for step, value in guard.points(POLL_S):
+                if won:
+                    break
                 loss = self.program.loss(value)
                 trial.record(Point(step, math.nan, loss, True))
                 yield evaluated(step, [(i, trial.curve[-1])])
-                if loss < trial.member.eps and not self.program.read:
-                    yield from self._end(i, Outcome.SUCCESS)
-                    break
-            if trial.live:
+                won = loss < trial.member.eps and not self.program.read
+            share.look()
+            if trial.live and not won:
                 yield from self._dropped(control)
             stop: str = control.stop
-            word = "kill" if not trial.live or stop == "discard" else "stop" if stop else ""
+            word = "kill" if won or not trial.live or stop == "discard" else "stop" if stop else ""
             if word not in ("", asked):
                 guard.say(word)
                 asked = word
+        self._usage = (guard.end.peak, share.memory, share.use)
+        if won:
+            yield from self._end(i, Outcome.SUCCESS)
 
     def _end(self, i: int, outcome: Outcome) -> Iterator[EngineEvent]:
-        yield from (self.trials.ended(k) for k in self.trials.end(i, outcome))
+        for k in self.trials.end(i, outcome):
+            ended = self.trials.ended(k)
+            yield replace(ended, usage=self._usage) if k == i else ended
 
     def _outcome(self, i: int, end: _End) -> Outcome:
         """The verdict on a trial whose program ended by itself.
@@ -310,6 +324,36 @@ class ProgramTrainer:
         return [[m.probe, m.n, m.lr, m.seed, m.eps] for m in (t.member for t in self.trials)]
 
 
+class _CardShare:
+    """What a program takes of its GPU, sampled."""
+
+    def __init__(self, device: str, root: int) -> None:
+        """``root``: its guard's process id."""
+        kind, _, index = device.partition(":")
+        self._index = int(index or 0) if kind == "cuda" else None
+        self._root, self._looked = root, 0.0
+        self._uses: list[float] = []
+        self.memory = math.nan
+        """The most bytes."""
+
+    @property
+    def use(self) -> float:
+        """The mean, 0..1."""
+        return sum(self._uses) / len(self._uses) if self._uses else math.nan
+
+    def look(self) -> None:
+        """Where it is time."""
+        now = time.monotonic()
+        if self._index is None or now - self._looked < SAMPLE_S:
+            return
+        self._looked = now
+        memory, use = machine.card_share(self._index, set(descendants(self._root)))
+        if not math.isnan(memory):
+            self.memory = memory if math.isnan(self.memory) else max(self.memory, memory)
+        if not math.isnan(use):
+            self._uses.append(use)
+
+
 class _Guarded:
     """A guard process seen from here."""
 
@@ -325,6 +369,7 @@ class _Guarded:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()
+        self.pid = self._process.pid
         self._rest = b""
         self.end: _End | None = None
         self._write(json.dumps(asked).encode() + b"\n")
@@ -357,7 +402,9 @@ class _Guarded:
             else:
                 log = "\n".join(event["log"].strip().splitlines()[-LOG_LINES:])
                 why = "exit" if event["end"] == "exit" else str(event["end"])
-                self.end = _End(why, event["code"], event["killed"], event["count"], event["bad"], log)
+                self.end = _End(
+                    why, event["code"], event["killed"], event["count"], event["bad"], log, event["peak"]
+                )
         return found
 
     def close(self) -> None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from itertools import product
 from math import prod
@@ -22,10 +24,12 @@ from runners.spec.sentences import Keys
 Fail = Callable[[str, Keys], SpecError]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _SCRIPT = re.compile(r"[\w./-]{1,200}\.(?:py|sh|pl|rb|jl|R|js|lua)")
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_OF_PROGRAMS = ("eps", "criterion", "accuracy", "fresh")
 """Keys of a search that say when a model of ours succeeds."""
 _SECTIONS = ("grid", "search")
-MAX_FILES, MAX_CELLS, MAX_SETTINGS = 1000, 10_000, 64
+MAX_FILES, MAX_CELLS, MAX_SETTINGS, MAX_SEEDS = 1000, 10_000, 64, 1000
 _CHUNK = 1 << 20
 
 
@@ -110,8 +114,10 @@ class ProgramSugar:
             why = "is filled by labtui" if name in OWN else "is no name of a placeholder"
             raise self._fail(f"{'.'.join(map(str, keys[:1]))}.{name[:40]} {why}; expected another name", keys)
         values = value if isinstance(value, list) else [value]
-        if not values or any(not isinstance(v, str | int | float | bool) for v in values):
-            raise self._fail(f"{name} has no plain values; expected texts, numbers or true and false", keys)
+        if not values or any(not isinstance(v, str | int | float | bool) or _endless(v) for v in values):
+            raise self._fail(
+                f"{name} has no plain values; expected texts, finite numbers or true and false", keys
+            )
         return values
 
     def _searches(
@@ -149,11 +155,21 @@ class ProgramSugar:
                 )
         if (count := prod(map(len, settings.values()))) > MAX_SETTINGS:
             raise self._fail(f"grid has {count} combinations; expected at most {MAX_SETTINGS}", grid_at)
+        if "n_max" not in searched:
+            raise self._fail(
+                "search.n_max is missing; expected the most examples that the program can be given", search_at
+            )
         made: dict[str, Any] = {"learning_rates": list(numbered(settings))}
         made |= {"axes": settings} if settings else {}
+        if "seed" in table and "seeds" in table:
+            raise self._fail("grid has both seed and seeds; expected one of them", (*grid_at, "seeds"))
         seeds = table.get("seed", table.get("seeds"))
         if seeds is not None:
             made["seeds"] = seeds if isinstance(seeds, list) else [seeds]
+            if any(one in made["seeds"][:i] for i, one in enumerate(made["seeds"][:MAX_SEEDS])):
+                raise self._fail(
+                    "grid.seed has the same value twice; expected distinct values", (*grid_at, "seed")
+                )
         elif not seeded:
             made["seeds"] = [0]
         return {"grid": made, "search": searched}
@@ -188,15 +204,19 @@ class ProgramSugar:
                 f"unknown key sharing.{min(found)[:40]}; expected over, parts and joint", ("sharing",)
             )
         if not isinstance(over, str) or not _NAME.fullmatch(over) or over in OWN:
-            raise self._fail(
-                f"sharing.over is {over!r:.40}; expected the name of an axis", ("sharing", "over")
-            )
+            given = "is missing" if over is None else f"is {over!r:.40}"
+            raise self._fail(f"sharing.over {given}; expected the name of an axis", ("sharing", "over"))
         if not isinstance(parts, list) or len(parts) < 2 or joint is None:
             raise self._fail(
                 "sharing has no parts and joint; expected two or more values and the one that stands for all",
                 ("sharing",),
             )
-        self._axis(over, [*parts, joint], ("sharing", "parts"))
+        values = self._axis(over, [*parts, joint], ("sharing", "parts"))
+        if any(one in values[:i] for i, one in enumerate(values)):
+            raise self._fail(
+                "sharing.parts and joint have the same value twice; expected distinct values",
+                ("sharing", "parts"),
+            )
         return {"over": over, "parts": parts, "joint": joint}
 
     # The program itself
@@ -208,30 +228,50 @@ class ProgramSugar:
         if not isinstance(place, str):
             raise self._fail(f"program.cwd is {place!r:.40}; expected a folder's name", (*at, "cwd"))
         cwd = Path(os.path.abspath(self._folder / place))  # noqa: PTH100 - resolve() would follow links
-        if not cwd.is_dir():
-            raise self._fail(f"program.cwd is {place!r}, which is no folder; expected one", (*at, "cwd"))
+        if not _there(cwd.is_dir):
+            raise self._fail(f"program.cwd is {place!r:.80}, which is no folder; expected one", (*at, "cwd"))
         program["cwd"] = str(cwd)
         command = raw.get("command", [])
         if not isinstance(command, list) or not all(isinstance(w, str) for w in command):
             raise self._fail("program.command is no list of texts; expected its words", (*at, "command"))
         names = dict.fromkeys(self._listed(raw.get("files", []), cwd))
         env = raw.get("env", {})
+        self._check_words(raw, env)
         texts = [*command, *(env.values() if isinstance(env, dict) else ())]
         self._wanted = tuple(dict.fromkeys(n for t in texts if isinstance(t, str) for n in placeholders(t)))
         if isinstance(function := raw.get("function"), str) and function:
             names |= dict.fromkeys([self._read_function(function, cwd)])
         else:
             names |= dict.fromkeys(_scripts(command, cwd))
-            gone = [w for w in command if _SCRIPT.fullmatch(w) and not (cwd / w).is_file()]
+            gone = [w for w in command if _SCRIPT.fullmatch(w) and not _there((cwd / w).is_file)]
             if gone:
                 raise self._fail(
                     f"program.command names {gone[0]!r:.80}, which is not in {cwd}; expected a file",
                     (*at, "command"),
                 )
+            if command and (why := _unstartable(command[0], cwd, env)):
+                raise self._fail(f"program.command begins with {command[0]!r:.80}, {why}", (*at, "command"))
         program["files"] = {name: self._digest(cwd, name) for name in names}
         stem = Path(next(iter(_scripts(command, cwd)), command[0] if command else "program")).stem
         program.setdefault("name", (name if isinstance(name, str) and name else stem)[:40] or "program")
         return program
+
+    def _check_words(self, raw: dict[str, Any], env: Any) -> None:
+        """What the fields' own patterns would say less clearly."""
+        metric, read = raw.get("metric"), raw.get("read")
+        if isinstance(metric, str) and not _METRIC.fullmatch(metric):
+            raise self._fail(
+                f"program.metric is {metric!r:.40}; expected a key of its reports: letters, digits, _.-",
+                ("program", "metric"),
+            )
+        if isinstance(read, str) and read.strip() == "json:":
+            raise self._fail("program.read is 'json:'; expected json:KEY", ("program", "read"))
+        for name in env if isinstance(env, dict) else ():
+            if not _VARIABLE.fullmatch(name):
+                raise self._fail(
+                    f"program.env has {name!r:.40}; expected a variable's name: letters, digits and _",
+                    ("program", "env"),
+                )
 
     def _listed(self, files: Any, cwd: Path) -> Iterable[str]:
         """The names in ``files``, patterns with ``*`` expanded; of a table its keys."""
@@ -243,7 +283,10 @@ class ProgramSugar:
             found = [name] if "*" not in name else self._matches(name, cwd)
             if not found or len(found) > MAX_FILES:
                 many = "no file" if not found else f"more than {MAX_FILES} files"
-                raise self._fail(f"program.files has {name!r}, which names {many}", ("program", "files"))
+                raise self._fail(
+                    f"program.files has {name!r:.80}, which names {many}; expected files",
+                    ("program", "files"),
+                )
             yield from found
 
     def _matches(self, pattern: str, cwd: Path) -> list[str]:
@@ -259,7 +302,8 @@ class ProgramSugar:
             return digest(cwd / name)
         except OSError as error:
             raise self._fail(
-                f"program.files: {name} cannot be read in {cwd} ({error.strerror}); expected a file",
+                f"program.files: {name[:80] or 'nothing'} cannot be read in {cwd} ({error.strerror}); "
+                "expected a file",
                 ("program", "files"),
             ) from None
 
@@ -267,10 +311,11 @@ class ProgramSugar:
         """The file of ``module:function``; its parameters become the names that are wanted."""
         module, _, wanted = function.partition(":")
         stem = module.replace(".", "/")
-        file = next((f for f in (f"{stem}.py", f"{stem}/__init__.py") if (cwd / f).is_file()), None)
+        file = next((f for f in (f"{stem}.py", f"{stem}/__init__.py") if _there((cwd / f).is_file)), None)
         if file is None:
             raise self._fail(
-                f"program.function is {function!r:.80}, and {cwd} has no {stem}.py; expected module:function",
+                f"program.function is {function!r:.80}, and {cwd} has no {stem[:80]}.py; "
+                "expected module:function",
                 ("program", "function"),
             )
         try:
@@ -302,8 +347,40 @@ def _scripts(command: list[str], cwd: Path) -> list[str]:
         and not PLACEHOLDER.search(word)
         and (place or ("/" in word and not word.startswith("/")))
         and len(word) < 400
-        and (cwd / word).is_file()
+        and _there((cwd / word).is_file)
     ]
+
+
+def _there(found: Callable[[], bool]) -> bool:
+    """What a path says of itself; no for a name that no file can have."""
+    try:
+        return found()
+    except (OSError, ValueError):
+        return False
+
+
+def _endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _unstartable(word: str, cwd: Path, env: Any) -> str:
+    """Why the first word of a command starts nothing; empty where it does, or may on another machine."""
+    own = placeholders(word)
+    if not word.strip() or "n" in own or "seed" in own:
+        return "which is no program; expected one"
+    elsewhere = word.startswith("/") and not _there(Path(word).exists)
+    if own or elsewhere or word in ("python", "python3") or (isinstance(env, dict) and "PATH" in env):
+        return ""
+    if "/" in word:
+        found = cwd / word
+        if not _there(found.is_file):
+            return "which is not there; expected a program"
+        return (
+            ""
+            if os.access(found, os.X_OK)
+            else "which may not be executed; expected chmod +x, or sh before it"
+        )
+    return "" if shutil.which(word) else "which is not on the PATH; expected a program"
 
 
 def digest(path: Path) -> str:

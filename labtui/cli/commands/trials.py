@@ -10,7 +10,7 @@ from labtui.cli.context import Context
 from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.job import trial_lines
-from labtui.views.metric import settings
+from labtui.views.metric import settings, usage
 from store.filters import TRIAL_FIELDS, Condition
 
 
@@ -48,7 +48,8 @@ def run(context: Context) -> None:
     jobs = {job.id: job for job in context.lab.jobs(sorted({t.job_id for t in shown}))}
     names = {i: settings(context.lab.job_spec(i)) for i, job in jobs.items() if job.program}
     supervisor = context.lab.supervisor()
-    context.lines(trial_lines(shown, jobs, names, supervisor is not None and supervisor.alive))
+    used = {t.id: usage(context.lab.curve(t.id)) for t in shown if t.job_id in names}
+    context.lines(trial_lines(shown, jobs, names, supervisor is not None and supervisor.alive, used))
     tell_limit(context, ids, args.limit)
 
 

@@ -20,7 +20,7 @@ from labtui.views import numbers as figures
 from labtui.views.bracket import moves, outcome_of
 from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
-from labtui.views.metric import metric, setting, settings
+from labtui.views.metric import metric, setting, settings, usage
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
 from store.rows import Curve, JobRow, TrialRow
@@ -173,6 +173,8 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
         legend += (("  ○ ", style), ("of a part of the set, enough to be above ε", "dim"))
     if shown_as is not None and program:
         legend = (("━ ", style), (shown_as.name, "dim"))
+        if told := usage(curve):
+            legend += (("   memory ", "dim"), (told, ""))
     x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
     levels = [Level(shown_as.level, shown_as.aim)] if shown_as else []
     return [
