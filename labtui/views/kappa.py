@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from types import MappingProxyType
@@ -254,6 +254,15 @@ def legend(kappas: Sequence[Kappa]) -> str:
     return f"{LEGEND}{told}   * see the notes"
 
 
+def distinct(cells: Iterable[CellRow]) -> list[CellRow]:
+    """The cells with a sum; of those that studies share, the same searches over, the first alone."""
+    found: dict[CellRow, CellRow] = {}
+    for cell in cells:
+        if cell.parts:
+            found.setdefault(replace(cell, id=0, study_id=0), cell)
+    return list(found.values())
+
+
 def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
     """Every layout of cells, and how many of them are liked."""
     from labtui.analysis.table import axes_of, value_of
@@ -319,7 +328,7 @@ def kappa_lines(
     """
     from labtui.analysis.table import tables
 
-    with_sum = [c for c in cells if c.parts]
+    with_sum = distinct(cells)
     if not with_sum:
         return ["no kappa here: the study has no cell with a sum over lengths"]
     row_axes, column_axes = choose_axes(with_sum, rows, columns)
@@ -409,6 +418,11 @@ def proof(k: Kappa) -> tuple[str, str]:
         parts = [t.estimate[0] if t.estimate is not None else t.hi or 0 for t in k.terms]
         below = joint.estimate[0] if joint.estimate is not None else joint.hi or 1
         sign, value = "=", numbers.ratio(k.value)
+        rounded = sum(map(round, parts))  # as they stand above; their own sum where that gives another kappa
+        if numbers.ratio(rounded / max(1, round(below))) != value:
+            total = f"{sum(parts):,.1f}"
+            return f"Σ {total}", f"κ = {total} / {below:,.1f} = {value}"
+        parts = [rounded]
     elif k.status == "upper_bound":
         parts = [t.estimate[2] if t.estimate is not None else t.hi or 0 for t in k.terms]
         below, (sign, _, value) = joint.n_max + 1, numbers.bound("<=", k.high or 0.0).partition(" ")

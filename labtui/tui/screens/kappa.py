@@ -20,6 +20,7 @@ from labtui.views.kappa import (
     arrows,
     best,
     cell_spans,
+    distinct,
     laid_out,
     name,
     named,
@@ -62,7 +63,7 @@ class KappaRequest:
     def __call__(self, lab: Any) -> KappaData:
         from labtui.analysis.table import tables
 
-        cells = [c for c in lab.cells(self.study) if c.parts]
+        cells = distinct(lab.cells(self.study))
         found, liked = laid_out(cells)
         chosen = next((one for one in found if one.axes == self.axes), None) or best(found[:liked] or found)
         return KappaData(
@@ -275,7 +276,8 @@ class KappaPane(StudyPane):
         head = rule(title, width, f"κ {kappa.text()}{kind.get(kappa.interval, '')}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
-        if width >= 100 or (width >= 74 and room >= 8):
+        tall = width < 116 and room >= 24 and _estimated(kappa)  # room for all columns above the plot
+        if (width >= 100 or (width >= 74 and room >= 8)) and not tall:
             left = 60 if width >= 116 and _estimated(kappa) else 38
             lines = beside(
                 (self._terms(kappa, left, room), left),
