@@ -18,7 +18,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,19 @@ import torch
 from benchmarks import baseline
 from runners.engine.adam import Adam
 from runners.models import build
-from runners.spec import Job
+from runners.spec import (
+    GRU,
+    LSTM,
+    PDSSM,
+    RNN,
+    SLSTM,
+    DeltaNet,
+    DenseSSM,
+    Diagonal,
+    Job,
+    Mamba,
+    Transformer,
+)
 
 MEMBERS = 15
 LONG_S = 0.3
@@ -42,6 +54,17 @@ FULL = [
     ("lstm", [{"hidden": h} for h in (32, 64, 128, 256, 768)]),
     ("rnn", [{"hidden": 64}]),
     ("gru", [{"hidden": 64}]),
+    ("slstm", [{"hidden": 64}]),
+    ("diagonal", [{"hidden": 64, "range": r} for r in ("[0,1]", "[-1,1]", "complex")]),
+    ("dense_ssm", [{"hidden": 64, "structure": s} for s in ("block", "rotation", "diagonal", "factored")]),
+    ("dense_ssm", [{"hidden": 64, "init": "near_identity"}]),
+    ("pd_ssm", [{"hidden": 64}]),
+    ("deltanet", [{"d": 64, "heads": 1}]),
+    ("mamba", [{"d": 64, "states": 16}]),
+    (
+        "transformer",
+        [{"layers": 2, "d": 64, "heads": 2, "position": p} for p in ("rope", "nope", "alibi", "sinusoidal")],
+    ),
     (
         "transformer",
         [{"layers": n, "d": d, "heads": max(2, d // 32)} for n, d in ((2, 64), (2, 128), (6, 256))],
@@ -50,7 +73,7 @@ FULL = [
 Row = dict[str, Any]
 
 
-def make_job(kind: str, sizes: dict[str, int], T: int, B: int, m: int, precision: str, dropout: float) -> Job:
+def make_job(kind: str, sizes: dict[str, Any], T: int, B: int, m: int, precision: str, dropout: float) -> Job:
     model = {"kind": kind, **sizes} | ({"dropout": dropout} if kind == "transformer" else {})
     return Job.model_validate(
         {
@@ -64,18 +87,33 @@ def make_job(kind: str, sizes: dict[str, int], T: int, B: int, m: int, precision
 
 
 def baselines(job: Job, m: int, T: int, batches: list[Any]) -> list[baseline.Loop]:
+    """The same model by the library that is its reference, or written out where there is none."""
     spec = job.model
-    if spec.kind == "dense_ssm":
-        both = (True, False) if T * spec.hidden**2 < 2**24 else (False,)
-        return [baseline.Loop(baseline.DenseSSM(m, m, spec.hidden, all_at_once=way), batches) for way in both]
-    if spec.kind == "lstm":
-        return [baseline.Loop(baseline.LSTM(m, m, spec.hidden), batches)]
-    if spec.kind in ("rnn", "gru"):
-        cell = torch.nn.RNN if spec.kind == "rnn" else torch.nn.GRU
-        return [baseline.Loop(baseline.Recurrent(cell, m, m, spec.hidden), batches)]
-    assert spec.kind == "transformer"
-    made = baseline.Transformer(m, m, 2 * T, spec.layers, spec.d, spec.heads, spec.dropout)
-    return [baseline.Loop(made, batches)]
+    made: Sequence[torch.nn.Module]
+    match spec:
+        case DenseSSM() if spec.plain:
+            both = (True, False) if T * spec.hidden**2 < 2**24 else (False,)
+            made = [baseline.FullSSM(m, m, spec.hidden, all_at_once=way) for way in both]
+        case DenseSSM() | Diagonal() | PDSSM():
+            made = [baseline.LinearState(spec, m, m)]
+        case LSTM(hidden=h):
+            made = [baseline.LSTM(m, m, h)]
+        case RNN(hidden=h) | GRU(hidden=h):
+            cell = torch.nn.RNN if spec.kind == "rnn" else torch.nn.GRU
+            made = [baseline.Recurrent(cell, m, m, h)]
+        case SLSTM(hidden=h):
+            made = [baseline.SLSTM(m, m, h)]
+        case DeltaNet(d=d, heads=heads):
+            made = [baseline.DeltaNet(m, m, d, heads)]
+        case Mamba(d=d, states=N):
+            made = [baseline.Mamba(m, m, d, N, scan=way) for way in (True, False)]
+        case Transformer(layers=n, d=d, heads=heads) if spec.variant:
+            made = [baseline.XTransformer(m, m, 2 * T, n, d, heads, spec.position)]
+        case Transformer(layers=n, d=d, heads=heads):
+            made = [baseline.Transformer(m, m, 2 * T, n, d, heads, spec.dropout)]
+        case _:
+            raise TypeError(f"there is no other implementation of {spec.label} here")
+    return [baseline.Loop(model, batches) for model in made]
 
 
 class Fused:
@@ -134,15 +172,18 @@ def steps_for(run: Callable[[int], None], seconds: float, device: str) -> int:
 
 
 def flops(job: Job, T: int, B: int, m: int) -> float:
-    """Multiplications and additions that one member-step needs, whoever does them; forward and backward."""
+    """Multiplications and additions that one member-step needs, whoever does them, forward and backward; 0
+    for a model of which they are not counted.
+    """
     spec = job.model
-    if spec.kind == "dense_ssm":
+    if isinstance(spec, DenseSSM) and spec.plain:
         h = spec.hidden
         return 6.0 * h * h * (T * B + m * spec.embedding)
     if spec.kind in ("lstm", "rnn", "gru"):
         gates = {"lstm": 4, "rnn": 1, "gru": 3}[spec.kind]
         return 6.0 * gates * spec.hidden**2 * (T * B + m)
-    assert spec.kind == "transformer"
+    if not isinstance(spec, Transformer) or spec.variant:
+        return 0.0
     return 6.0 * B * T * (12 * spec.layers * spec.d**2 + spec.layers * T * spec.d)
 
 
@@ -325,7 +366,7 @@ def main() -> None:
     print(f", {widest / 1e9:.0f} GB/s", flush=True)
     columns = f"{'ratio':>6} {'at once':>7} {'baseline':>10} {'ours':>10} {'of FLOP/s':>9} {'of bytes/s':>10}"
     columns += f" {'calls':>5}" + (f" {'JAX':>10} {'ahead':>6} {'of FLOP/s':>9}" if args.jax != "no" else "")
-    print(f"{'model':18} {'T':>3} {'B':>3} {columns}")
+    print(f"{'model':26} {'T':>3} {'B':>3} {columns}")
     about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
     about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
@@ -343,7 +384,7 @@ def main() -> None:
                         Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
                     gc.collect()
                     print(
-                        f"{row['model']:18} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
+                        f"{row['model']:26} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
                         f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us "
                         f"{row['flops_per_s'] / top:9.2f} "
                         f"{row['bytes_per_s'] / widest:10.2f} {row['calls'] or '-':>5}"

@@ -104,7 +104,7 @@ def module(job: Job) -> torch.nn.Module:
     vocabulary, spec = Vocabulary.of(job), job.model
     inputs, outputs = vocabulary.n_inputs, vocabulary.n_outputs
     if spec.kind == "dense_ssm":
-        return baseline.DenseSSM(inputs, outputs, spec.hidden)
+        return baseline.FullSSM(inputs, outputs, spec.hidden)
     if spec.kind == "lstm":
         return baseline.LSTM(inputs, outputs, spec.hidden)
     assert spec.kind == "transformer"

@@ -166,7 +166,7 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
         if near:
             blocks = blocks + torch.eye(b, dtype=made.dtype, device=made.device)
         if b == h:
-            return _dense(blocks.squeeze(2), start, tokens, added)
+            return linear_recurrence(blocks.squeeze(2), start, tokens, added)
         A = lookup(blocks.flatten(2), tokens).view(*tokens.shape, h // b, b, b)
         return _run(tokens, start, (A,), _blocks, added)
 
@@ -203,9 +203,10 @@ def _block_diagonal(blocks: Tensor) -> Tensor:
     )
 
 
-def _dense(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None) -> Tensor:
-    """By full matrices A [E, V, in, out]: one product of the state, laid out by token, with all of them at
-    once, since a gather of whole matrices would move more than it computes.
+def linear_recurrence(A: Tensor, start: Tensor, tokens: Tensor, added: Tensor | None = None) -> Tensor:
+    """States [E, B, T, h] of h_t = A(x_t) h_{t-1} [+ added_t] by full matrices A [E, V, in, out] from start
+    [E, h]: one product of the state, laid out by token, with all of them at once, since a gather of whole
+    matrices would move more than it computes.
     """
     E, B, T = tokens.shape
     V, h = A.shape[1], A.shape[2]
@@ -243,7 +244,7 @@ def pd_ssm(shape: Shape, hidden: int) -> Definition:
         return A.transpose(2, 3), w["h0"]
 
     def forward(w: Weights, tokens: Tensor) -> Tensor:
-        return _dense(*transitions(w), tokens, None)
+        return linear_recurrence(*transitions(w), tokens)
 
     whole, alike = h % (2 * WHOLE) == 0, V * h % WHOLE == 0
     return Definition(parameters, forward, h, together=whole, transitions=transitions, tables_together=alike)

@@ -21,6 +21,7 @@ Scale = Annotated[float, Field(gt=0, le=100)]
 LONGEST_LABEL = 60
 """Characters of a plugin's label; a longer one is cut and told apart by a mark made of the whole."""
 Range = Literal["[0,1]", "[-1,1]"]
+Head = Literal["states", "tokens"]
 
 
 class Transformer(Spec):
@@ -51,7 +52,7 @@ class Transformer(Spec):
     """
     loops: Annotated[int, Field(ge=1, le=64)] = 1
     """How often the stack of blocks is applied, with the same weights."""
-    head: Literal["states", "tokens"] = "states"
+    head: Head = "states"
     """The classes that it chooses from: the states, or every input id (tokens, separator, states), as in a
     language model."""
 
@@ -79,8 +80,7 @@ class Transformer(Spec):
     def label(self) -> str:
         position = "" if self.position == "learned" else f" {self.position}"
         loops = "" if self.loops == 1 else f" loops {self.loops}"
-        head = "" if self.head == "states" else " head tokens"
-        return f"transformer {self.layers}x{self.d}{position}{loops}{head}"
+        return f"transformer {self.layers}x{self.d}{position}{loops}{_headed(self.head)}"
 
 
 class LSTM(Spec):
@@ -88,16 +88,19 @@ class LSTM(Spec):
 
     EQUATION: ClassVar[str] = "c' = sig(f) c + sig(i) tanh(g), h = sig(o) tanh(c')"
     SOURCE: ClassVar[str] = "Hochreiter, Schmidhuber 1997"
+    LATER: ClassVar[tuple[str, ...]] = ("head",)
 
     kind: Literal["lstm"] = "lstm"
     hidden: Width = 768
     """Width of the state and of the embedding."""
     init_std: Scale | None = None
     """None: uniform in +-1/sqrt(hidden), torch's default; else normal with this standard deviation."""
+    head: Head = "states"
+    """As of a transformer: the states, or every input id."""
 
     @property
     def label(self) -> str:
-        return f"lstm {self.hidden}"
+        return f"lstm {self.hidden}{_headed(self.head)}"
 
 
 class DenseSSM(Spec):
@@ -107,7 +110,7 @@ class DenseSSM(Spec):
 
     EQUATION: ClassVar[str] = "h' = A(x) h [+ B x], A linear in the embedding"
     SOURCE: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv:2505.21749"
-    LATER: ClassVar[tuple[str, ...]] = ("structure", "block", "rank", "additive", "init")
+    LATER: ClassVar[tuple[str, ...]] = ("structure", "block", "rank", "additive", "init", "head")
 
     kind: Literal["dense_ssm"] = "dense_ssm"
     hidden: Width = 256
@@ -128,6 +131,8 @@ class DenseSSM(Spec):
     """Add a term B x_t, which the paper leaves out."""
     init: Literal["scaled", "near_identity"] = "scaled"
     """``near_identity``: A(x) = I + 0.1 of what ``scaled`` starts from, the identity staying a constant."""
+    head: Head = "states"
+    """As of a transformer: the states, or every input id."""
 
     @model_validator(mode="after")
     def _check(self) -> DenseSSM:
@@ -158,7 +163,7 @@ class DenseSSM(Spec):
         more = parts.get(self.structure, f" {self.structure}")
         more += " + Bx" if self.additive else ""
         more += " near I" if self.init == "near_identity" else ""
-        return f"dense_ssm {self.hidden}{more}"
+        return f"dense_ssm {self.hidden}{more}{_headed(self.head)}"
 
 
 class RNN(Spec):
@@ -326,6 +331,10 @@ class PluginModel(Spec):
             return text
         mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
         return f"{text[: LONGEST_LABEL - 8]}..{mark}"
+
+
+def _headed(head: Head) -> str:
+    return "" if head == "states" else " head tokens"
 
 
 def _param(value: JsonValue) -> str:

@@ -32,8 +32,7 @@ class Batch(NamedTuple):
 class Vocabulary:
     """Input ids: the tokens 0..K-1; in cot also a separator, K, and the states.
 
-    The head has one logit per state; of a transformer with ``head = "tokens"`` one
-    per id.
+    The head has one logit per state; of a model with ``head = "tokens"`` one per id.
     """
 
     n_inputs: int

@@ -51,10 +51,12 @@ def test_tokens_and_states_stand_in_turn(task: dict[str, Any], head: str) -> Non
         assert not any(read[2 * n - 1 :])
 
 
+@pytest.mark.parametrize("kind", sorted(SMALL))
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_head_over_all_ids_has_its_labels_behind_the_tokens(form: str) -> None:
-    plain = make_job(SMALL["transformer"], form, L=5, task=SWAPS)
-    wide = make_job(SMALL["transformer"] | {"head": "tokens"}, form, L=5, task=SWAPS)
+def test_a_head_over_all_ids_has_its_labels_behind_the_tokens(form: str, kind: str) -> None:
+    plain = make_job(SMALL[kind], form, L=5, task=SWAPS)
+    wide = make_job(SMALL[kind] | {"head": "tokens"}, form, L=5, task=SWAPS)
+    assert wide.model.label == f"{plain.model.label} head tokens"
     names = Vocabulary.of(wide)
     assert names.n_outputs == 6 + (form == "cot")
     tokens, targets, _ = data_of(wide)

@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
 
 
 def blocks() -> tuple[str, ...]:
-    """The module, the entry points, the study, the stacked model."""
+    """The module, the entry points, the study, the stacked model, the linear one."""
     found = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
     return tuple(found)
 
@@ -30,7 +30,7 @@ def blocks() -> tuple[str, ...]:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The package on the path with its metadata; returns the study."""
-    module, project, study, _ = blocks()
+    module, project, study, *_ = blocks()
     (tmp_path / "upanddown.py").write_text(module)
     info = tmp_path / "upanddown-1.0.dist-info"
     info.mkdir()
@@ -89,13 +89,18 @@ def test_the_example_trains(installed: str) -> None:
     assert torch.equal(states[:, :, 0], model.logits(params, tokens)[:, :, -1].argmax(-1))
 
 
-def test_the_stacked_example_is_short_learns_and_keeps_members_apart() -> None:
-    text = blocks()[3]
+@pytest.mark.parametrize(
+    ("block", "name", "hidden"), [(3, "minimal", 8), (3, "minimal", 32), (4, "turns", 8)]
+)
+def test_a_stacked_example_is_short_learns_and_keeps_members_apart(
+    block: int, name: str, hidden: int
+) -> None:
+    text = blocks()[block]
     assert len(text.splitlines()) <= 30
     names: dict[str, Any] = {}
     exec(text, names)  # noqa: S102  (a page of ours)
     shape = Shape(n_inputs=2, n_outputs=2, format="acot", one_length=True, positions=8)
-    model = names["minimal"](shape, torch.device("cpu"), hidden=8)
+    model = names[name](shape, torch.device("cpu"), hidden=hidden)
     params = torch.stack([model.init(seed) for seed in (10, 20, 30)])
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, 2, (3, 32, 4), generator=generator)
@@ -112,6 +117,8 @@ def test_the_stacked_example_is_short_learns_and_keeps_members_apart() -> None:
             adam.step()
     assert (losses[-1] < 0.5 * losses[0]).all()
     assert torch.equal(params[1], alone[0])
+    made = torch.nn.functional.cross_entropy(model.logits(params, tokens).flatten(0, 2), targets.flatten())
+    torch.testing.assert_close(made, model.step(params, tokens, targets, grads[0]).mean())
 
 
 def test_a_module_that_is_no_function_of_its_parameters_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from labtui.tui.screens.checking import Known, check
 from labtui.tui.screens.form import DEFAULTS, SEARCH, SEARCH_TOML, STUDY, Form, dump
 from runners.presets import preset_names, read_preset
-from runners.spec import Grid, Search, Sweep, Training, parse
+from runners.spec import Grid, Search, Study, Sweep, Training, parse
 
 
 @pytest.mark.parametrize("name", ["quick", "demo", "paper"])
@@ -45,6 +45,25 @@ def test_what_is_typed_becomes_toml() -> None:
     form.turn(1)
     assert form.text(form.fields[5]) == ""
     assert form.which == 1
+
+
+def test_a_published_protocol_can_be_typed() -> None:
+    form = Form.of(read_preset("quick"))
+    typed = {
+        "task": "S3", "m": "", "test at": "40, 64", "test at 2L": "true", "decay": "0.1", "clip": "1.0",
+        "schedule": "cosine", "warm-up": "0.1", "final rate": "0.01", "strategy": "scan", "ladder": "60, 92",
+        "criterion": "accuracy", "accuracy": "0.9", "fresh": "512", "eps": "",
+    }  # fmt: skip
+    for label, text in typed.items():
+        type_in(form, label, text)
+    spec = parse(form.toml())
+    assert isinstance(spec, Study)
+    sweep = spec.sweep[0]
+    assert (sweep.training.weight_decay, sweep.training.clip, sweep.training.warmup) == (0.1, 1.0, 0.1)
+    assert (sweep.training.schedule, sweep.training.final_rate) == ("cosine", 0.01)
+    assert (sweep.search.criterion, sweep.search.accuracy, sweep.search.fresh) == ("accuracy", 0.9, 512)
+    assert (sweep.search.ladder, sweep.generalisation_lengths) == ((60, 92), (40, 64))
+    assert sweep.task[0].n_states == 6
 
 
 def test_wrong_values_give_the_specs_sentence_and_line() -> None:

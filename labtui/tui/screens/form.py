@@ -51,7 +51,13 @@ DEFAULTS: dict[Path, str] = {
     ("training", "batch_size"): "64",
     ("training", "validation_size"): "2000",
     ("training", "precision"): "fp32",
+    ("training", "weight_decay"): "0.0",
+    ("training", "schedule"): "constant",
+    ("training", "warmup"): "0.0",
+    ("training", "final_rate"): "0.0",
     ("search", "strategy"): "log",
+    ("search", "criterion"): "loss",
+    ("search", "accuracy"): "0.95",
     ("search", "eps"): "0.0001",
     ("search", "n_max"): "batch x steps",
     ("search", "rtol"): "0.1",
@@ -67,7 +73,7 @@ _HEAD = (
 )
 _SWEEP = (
     Field(("sweep", "m"), "m", "the modulus of modular addition, 2 or more; several: 2, 3, 5", many=True),
-    Field(("sweep", "task"), "task", 'instead of m: { kind = "permutation_composition", k = 5 }'),
+    Field(("sweep", "task"), "task", "instead of m: S5, A5, flip-flop (all: labtui tasks), or a table"),
     Field(("sweep", "model"), "model", "names of [models.…] below; several: lstm, transformer", many=True),
     Field(("sweep", "format"), "format", "what is supervised; several are allowed", _FORMATS, True),
     Field(("sweep", "L"), "L", "the longest input; several: 5, 10, 20", many=True),
@@ -89,6 +95,7 @@ _SWEEP = (
         "also test the joint task at twice the length",
         ("true", "false"),
     ),
+    Field(("sweep", "generalisation_lengths"), "test at", "further lengths of that test: 40, 256", many=True),
 )
 _JOB = (
     Field(
@@ -107,6 +114,7 @@ _JOB = (
     Field(("job", "lengths", "length"), "L", "the longest input"),
     Field(("job", "lengths", "min_length"), "min length", "the shortest input of a mixed distribution"),
     Field(("job", "generalisation"), "test at 2L", "also test at twice the length", ("true", "false")),
+    Field(("job", "generalisation_lengths"), "test at", "further lengths of that test: 40, 256", many=True),
 )
 
 
@@ -127,11 +135,32 @@ def _common(root: str) -> tuple[Field, ...]:
             ("fp32", "tf32", "bf16"),
         ),
         Field(
+            (root, "training", "weight_decay"), "decay", "AdamW's weight decay, 0.01 to 1 where it is used"
+        ),
+        Field((root, "training", "clip"), "clip", "the longest gradient norm; empty: any"),
+        Field(
+            (root, "training", "schedule"),
+            "schedule",
+            "of the learning rate; cosine: down to the final rate",
+            ("constant", "cosine"),
+        ),
+        Field((root, "training", "warmup"), "warm-up", "share of the steps in which the rate rises from 0"),
+        Field((root, "training", "final_rate"), "final rate", "cosine: share of the rate at the last step"),
+        Field(
             (root, "search", "strategy"),
             "strategy",
             "how N is searched",
             ("log", "paper", "adaptive", "scan"),
         ),
+        Field((root, "search", "ladder"), "ladder", "scan: every N that is measured: 60, 92, 141", many=True),
+        Field(
+            (root, "search", "criterion"),
+            "criterion",
+            "loss: below eps; accuracy: that share of whole sequences is right",
+            ("loss", "accuracy"),
+        ),
+        Field((root, "search", "accuracy"), "accuracy", "the share that has to be right: 0.95"),
+        Field((root, "search", "fresh"), "fresh", "judge by so many new sequences; empty: by validation"),
         Field((root, "search", "eps"), "eps", "a trial succeeds with a validation loss below this"),
         Field((root, "search", "n_max"), "N max", "the largest candidate; empty: batch x steps"),
         Field((root, "search", "rtol"), "rtol", "log: stop when hi / lo is within this, 0.1 = 10 %"),
@@ -324,7 +353,7 @@ class Form:
             Field(
                 ("models", name),
                 name,
-                'a model: { kind = "lstm", hidden = 32 }; kinds: transformer, lstm, dense_ssm',
+                'a model: { kind = "lstm", hidden = 32 }; all kinds: labtui models',
             )
             for name in (self.doc.get("models") or {})
         )
