@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 from types import MappingProxyType
@@ -254,15 +254,6 @@ def legend(kappas: Sequence[Kappa]) -> str:
     return f"{LEGEND}{told}   * see the notes"
 
 
-def distinct(cells: Iterable[CellRow]) -> list[CellRow]:
-    """The cells with a sum; of those that studies share, the same searches over, the first alone."""
-    found: dict[CellRow, CellRow] = {}
-    for cell in cells:
-        if cell.parts:
-            found.setdefault(replace(cell, id=0, study_id=0), cell)
-    return list(found.values())
-
-
 def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
     """Every layout of cells, and how many of them are liked."""
     from labtui.analysis.table import axes_of, value_of
@@ -326,9 +317,9 @@ def kappa_lines(
     Args:
         floors: the coverage floor of each search that has one, in sequences.
     """
-    from labtui.analysis.table import tables
+    from labtui.analysis.table import distinct, tables
 
-    with_sum = distinct(cells)
+    with_sum = [c for c in distinct(cells) if c.parts]
     if not with_sum:
         return ["no kappa here: the study has no cell with a sum over lengths"]
     row_axes, column_axes = choose_axes(with_sum, rows, columns)

@@ -8,14 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labtui.analysis.table import tables
+from labtui.analysis.table import distinct, tables
 from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
 from labtui.views.kappa import (
     best,
     cell_lines,
     choose_axes,
-    distinct,
     laid_out,
     name,
     proof,
