@@ -2,26 +2,28 @@
 
 ``python -m benchmarks.scale --slots 64 --engine ray --trial 30`` lets workers sleep through their trials, on
 this machine or as actors of a Ray cluster of this machine: the share of the slots' time that they train, and
-messages lost and doubled. ``--simulated 1000`` is the supervisor alone, its messages fed by a simulation in
-the same process: trials per second, its processor time for each message, and how long a verb waits for its
-answer. Both begin to count when every slot is staffed.
+trials lost and doubled. ``--simulated 1000`` is the supervisor alone, its messages fed by one process that
+speaks for all workers: trials per second, its processor time for each message, and how long a verb waits for
+its answer. Both begin to count one trial's length after every slot is staffed.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import heapq
+import itertools
 import json
+import multiprocessing
 import os
+import selectors
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from runners.pool import inbox
 from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.identity import ProcessId
-from runners.pool.local import LocalPool
+from runners.pool.local import LocalPool, LocalWorker
 from runners.pool.options import Options
 from runners.pool.protocol import Clock, Pool
 from runners.pool.state import Assignment, Slot, SupervisorState
@@ -46,6 +48,7 @@ from store.paths import LabPaths
 from store.read import open_lab
 from store.write import create_or_open, submit
 
+SPAWN = multiprocessing.get_context("spawn")
 SLEEPER = "benchmarks.scale:Sleeper"
 LENGTH = "LABTUI_BENCH_TRIAL_S"
 BEAT_S = 1.0
@@ -96,91 +99,52 @@ class Sleeper:
 # The simulation
 
 
-class Puppet:
-    """A worker whose words come from :class:`Stage`."""
+class Puppet(LocalWorker):
+    """A worker without a process: :func:`speak` answers at the other end of its socket."""
 
-    def __init__(self, stage: Stage, number: int, clock: Clock) -> None:
-        self.up, self._wake = os.pipe()
-        os.set_blocking(self.up, False)
-        os.set_blocking(self._wake, False)
-        self.id = ProcessId(0, str(number), "simulated")
-        self.pid, self.rss, self.silent_s = number, 0, 0.0
-        self.ready: m.Ready | None = None
+    def __init__(self, number: int, mine: socket.socket, clock: Clock) -> None:
+        self.name, self.clock = str(number), clock
+        self.ready = None
+        self.rss, self.silent_s = 0, 0.0
+        self.heard = self.started = clock()
         self.closed = self.quitting = self.holding = False
-        self.heard = clock()
-        self._stage, self._clock = stage, clock
-        self.said: deque[bytes] = deque()
-        self.train: m.Train | None = None
-        self.code: int | None = None
-        self.say(m.Ready(number, SLEEPER, "", ""))
+        self._in, self._out, self._log = bytearray(), bytearray(), Path(os.devnull)
+        mine.setblocking(False)
+        self._down, self.up = mine.detach(), -1
+        self.up = os.dup(self._down)
+        self.id = ProcessId(0, str(number), "simulated")
+        self._code: int | None = None
+        self.send(m.Hold(False))  # the stage begins to speak for it
 
-    def say(self, message: m.Up) -> None:
-        """In the thread of the stage."""
-        self.said.append(m.encode(message))
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake, b".")
-
-    def send(self, message: m.Down) -> None:
-        if isinstance(message, m.Train):
-            self._stage.begin(self, message)
-        elif isinstance(message, m.Stop) and self.train is not None:
-            self.train = None
-            self.say(m.Halted(message.tag, False))
-        elif isinstance(message, m.Quit):
-            self.code = 0
-            self.say(m.Beat("", 0.0, 0))
-
-    def flush(self) -> None:
-        """Nothing is queued."""
-
-    def receive(self) -> Iterator[m.Up]:
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.read(self.up, 4096)
-        self.heard = self._clock()
-        while self.said:
-            message = m.decode_up(self.said.popleft())
-            self._stage.taken += 1
-            if isinstance(message, m.Ready):
-                self.ready = message
-            yield message
-        self.closed = self.code is not None
-
-    def quit(self) -> None:
-        self.quitting = True
-        self.send(m.Quit())
+    @property
+    def pid(self) -> int:
+        return int(self.name)
 
     def exit_code(self) -> int | None:
-        return self.code
+        return 0 if self.closed else self._code
 
     def kill(self) -> None:
-        self.code = -9
+        self._code = -9
 
     def close(self) -> None:
-        if not self.closed or self.up >= 0:
-            os.close(self.up)
-            os.close(self._wake)
-            self.up = -1
+        for descriptor in (self._down, self.up):
+            os.close(descriptor)
         self.closed = True
-
-    def tail(self, size: int = 2000) -> str:
-        return ""
 
 
 class Stage(LocalPool):
-    """A pool of simulated workers, and the thread that speaks for them: a beat every second, progress every
-    second while one trains, and the ends when the trial's time is over.
-    """
+    """A pool of simulated workers, for which one process of its own speaks."""
 
     def __init__(self, slots: int, trial_s: float) -> None:
         super().__init__([Device("cpu", "simulated")])
-        self._count, self._trial_s = slots, trial_s
-        self.puppets: list[Puppet] = []
-        self.said = self.taken = self.trials = 0
-        self.thread_cpu_s = 0.0
-        self._due: list[tuple[float, int, Puppet, m.Train | None]] = []
-        self._order = 0
-        self._new: deque[tuple[float, Puppet, m.Train | None]] = deque()
-        threading.Thread(target=self._speak, daemon=True).start()
+        self._count = self._free = slots
+        pairs = [socket.socketpair() for _ in range(slots)]
+        self._ends = [mine for mine, _ in pairs]
+        theirs = [end for _, end in pairs]
+        self._process = SPAWN.Process(target=speak, args=(theirs, trial_s), daemon=True)
+        self._process.start()
+        for end in theirs:
+            end.close()
 
     def slots(self, device: Device) -> int:
         return self._count
@@ -188,64 +152,91 @@ class Stage(LocalPool):
     def shortage(self, device: Device, need: int, reserve: float) -> str:
         return ""
 
-    def start(self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock) -> Any:
-        made = Puppet(self, len(self.puppets) + 1, clock)
-        self.puppets.append(made)
-        self._push(time.monotonic() + BEAT_S * (len(self.puppets) % 100) / 100, made, None)
-        return made
+    def start(
+        self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
+    ) -> LocalWorker:
+        if not self._free:
+            raise OSError("a simulated worker is started once")
+        self._free -= 1
+        return Puppet(self._count - self._free, self._ends[self._free], clock)
 
-    def begin(self, puppet: Puppet, train: m.Train) -> None:
-        puppet.train = train
-        self._push(time.monotonic() + self._trial_s, puppet, train)
+    def close(self) -> None:
+        self._process.join(10.0)
 
-    def _push(self, at: float, puppet: Puppet, train: m.Train | None) -> None:
-        self._new.append((at, puppet, train))  # no lock: a stage that lags would keep it from the supervisor
 
-    def _speak(self) -> None:
-        while True:
-            while self._new:
-                self._order += 1
-                new_at, new_puppet, new_train = self._new.popleft()
-                heapq.heappush(self._due, (new_at, self._order, new_puppet, new_train))
-            due = self._due[0] if self._due else None
-            if due is not None and due[0] <= time.monotonic():
-                heapq.heappop(self._due)
-            else:
-                due = None
-            self.thread_cpu_s = time.thread_time()
-            if due is None:
-                time.sleep(0.005)
-                continue
-            at, _, puppet, train = due
-            if puppet.code is not None:
+def speak(ends: list[socket.socket], trial_s: float) -> None:
+    """Speak for all workers: a beat every second, progress every second while one trains, and the ends when
+    the trial's time is over.
+    """
+    _room(len(ends) + 200)
+    selector = selectors.DefaultSelector()
+    words: dict[socket.socket, bytearray] = {}
+    trains: dict[socket.socket, m.Train] = {}
+    due: list[tuple[float, int, socket.socket, m.Train | None]] = []
+    order = itertools.count()
+    idle = m.encode(m.Beat("", 0.0, 1 << 28))
+
+    def hear(end: socket.socket) -> None:
+        if not (chunk := end.recv(1 << 18)):
+            quit_(end)
+            return
+        if end not in words:
+            words[end] = bytearray()
+            end.sendall(m.encode(m.Ready(len(words), SLEEPER, "", "")))
+            at = time.monotonic() + BEAT_S * (len(words) % 100) / 100
+            heapq.heappush(due, (at, next(order), end, None))
+        words[end] += chunk
+        *lines, rest = bytes(words[end]).split(b"\n")
+        words[end][:] = rest
+        for line in lines:
+            message = m.decode_down(line)
+            if isinstance(message, m.Train):
+                trains[end] = message
+                heapq.heappush(due, (time.monotonic() + trial_s, next(order), end, message))
+            elif isinstance(message, m.Stop) and trains.pop(end, None) is not None:
+                end.sendall(m.encode(m.Halted(message.tag, False)))
+            elif isinstance(message, m.Quit):
+                quit_(end)
+                return
+
+    def quit_(end: socket.socket) -> None:
+        trains.pop(end, None)
+        selector.unregister(end)
+        end.close()
+
+    for end in ends:
+        selector.register(end, selectors.EVENT_READ)
+    while selector.get_map():
+        for key, _ in selector.select(max(0.0, min(0.1, due[0][0] - time.monotonic())) if due else 0.1):
+            hear(key.fileobj)  # type: ignore[arg-type]
+        while due and due[0][0] <= time.monotonic():
+            at, _, end, train = heapq.heappop(due)
+            if end.fileno() < 0:
                 continue
             if train is None:
-                self._live(puppet)
+                end.sendall(_live(trains[end]) if end in trains else idle)
                 # One that lags leaves beats out, as a worker does that gets no processor.
-                self._push(max(at, time.monotonic() - BEAT_S / 2) + BEAT_S, puppet, None)
-            elif puppet.train is train:
-                self._end(puppet, train)
+                again = max(at, time.monotonic() - BEAT_S / 2) + BEAT_S
+                heapq.heappush(due, (again, next(order), end, None))
+            elif trains.get(end) is train:
+                del trains[end]
+                end.sendall(_ends(train, trial_s))
 
-    def _live(self, puppet: Puppet) -> None:
-        train = puppet.train
-        puppet.say(m.Beat(train.tag.assignment if train is not None else "", 0.0, 1 << 28))
-        self.said += 1
-        if train is not None:
-            points = tuple(m.Point(i, 1, 1.0, 1.0, True) for i in range(len(train.members)))
-            puppet.say(m.Progress(train.tag, points))
-            self.said += 1
 
-    def _end(self, puppet: Puppet, train: m.Train) -> None:
-        job = Job.from_json(train.job)
-        puppet.train = None
-        for index, member in enumerate(train.members):
-            outcome = Outcome.SUCCESS if wins(job, member.n) else Outcome.FAILURE
-            ended = Ended(index, outcome, 100, 0.5, 50, 0.5, None)
-            curve = (50, 100), (1.0, 0.5), (1.0, 0.5), (True, True)
-            puppet.say(m.TrialEnded(train.tag, ended, *curve, self._trial_s))
-        puppet.say(m.Finished(train.tag, 0.01, self._trial_s, 0.0))
-        self.trials += len(train.members)
-        self.said += len(train.members) + 1
+def _live(train: m.Train) -> bytes:
+    points = tuple(m.Point(i, 1, 1.0, 1.0, True) for i in range(len(train.members)))
+    return m.encode(m.Beat(train.tag.assignment, 0.0, 1 << 28)) + m.encode(m.Progress(train.tag, points))
+
+
+def _ends(train: m.Train, trial_s: float) -> bytes:
+    job = Job.from_json(train.job)
+    out = b""
+    for index, member in enumerate(train.members):
+        outcome = Outcome.SUCCESS if wins(job, member.n) else Outcome.FAILURE
+        ended = Ended(index, outcome, 100, 0.5, 50, 0.5, None)
+        curve = (50, 100), (1.0, 0.5), (1.0, 0.5), (True, True)
+        out += m.encode(m.TrialEnded(train.tag, ended, *curve, trial_s))
+    return out + m.encode(m.Finished(train.tag, 0.01, trial_s, 0.0))
 
 
 # Measuring
@@ -273,9 +264,9 @@ class Watch:
         self.slots = slots
         self.ready = self.messages = 0
         self.full: float | None = None
-        self.cpu_at_full = 0.0
         self.spans: list[tuple[float, float]] = []
-        self.begun: dict[tuple[str, int, int], int] = {}
+        self.ends: set[tuple[str, int]] = set()
+        """(assignment, member) of each trial whose end was heard."""
         self.tags: dict[tuple[str, int, int], int] = {}
         self._take, self._over = inbox.take, inbox._over
 
@@ -291,7 +282,9 @@ class Watch:
         if isinstance(message, m.Ready):
             self.ready += 1
             if self.ready == self.slots:
-                self.full, self.cpu_at_full, self.messages = time.monotonic(), time.process_time(), 0
+                self.full, self.messages = time.monotonic(), 0
+        elif isinstance(message, m.TrialEnded):
+            self.ends.add((message.tag.assignment, message.ended.member))
         self._take(state, slot, message)
 
     def _timed(self, state: SupervisorState, slot: Slot, assignment: Assignment, message: Any) -> None:
@@ -303,47 +296,50 @@ class Watch:
         self._over(state, slot, assignment, message)
 
 
-def _verbs(lab: Path, waits: list[float], stop: threading.Event) -> None:
-    """Somebody asks for something twice a second, and waits for the answer as the command line does."""
+def verbs(lab: Path, told: Any) -> None:
+    """Somebody asks for something twice a second, and waits for the answer as the command line does: send the
+    seconds until the verb was written down and until it was answered, as a process of its own.
+    """
     with open_lab(lab) as opened:
         ids = [row.id for row in opened.jobs()]
-        turn = 0
-        while not stop.wait(VERB_S):
-            turn += 1
+        told.send(None)
+        for turn in itertools.count():
+            if told.poll(VERB_S):
+                return
             began = time.monotonic()
             number = commands.priority(lab, [ids[turn % len(ids)]], turn % 5)
-            while not stop.is_set():
+            wrote = time.monotonic()
+            while not told.poll():
                 row = opened.command(number)
                 if row is not None and row.state != "pending":
+                    told.send((wrote - began, time.monotonic() - began))
                     break
                 time.sleep(0.01)
-            waits.append(time.monotonic() - began)
 
 
 def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) -> dict[str, Any]:
     """One supervisor for so long after every slot is staffed."""
-    stage = pool if isinstance(pool, Stage) else None
     with tempfile.TemporaryDirectory() as folder, Watch(slots) as watch:
         lab = Path(folder) / "lab.db"
         create_or_open(lab)
         submit(lab, study(2 * slots))
         options = Options(lab, slots=slots, trainer=trainer, speculate=False, pack=False, daemon=True)
         supervisor = Supervisor(options, SupervisorLock.acquire(LabPaths(lab)), pool)
-        stop, waits = threading.Event(), list[float]()
+        mine, theirs = SPAWN.Pipe()
+        person = SPAWN.Process(target=verbs, args=(lab, theirs), daemon=True)
         ends: list[float] = []
 
         def time_it() -> None:
             while watch.full is None:
                 time.sleep(0.05)
-            threading.Thread(target=_verbs, args=(lab, waits, stop), daemon=True).start()
+            person.start()
+            mine.recv()  # it is there
             time.sleep(trial_s)  # the first round begins slot by slot
             ends.append(time.monotonic())
-            feeder = stage.thread_cpu_s if stage is not None else 0.0
-            cpu, count = time.process_time() - feeder, watch.messages
+            cpu, count = time.process_time(), watch.messages
             time.sleep(seconds)
-            feeder = stage.thread_cpu_s if stage is not None else 0.0
-            ends.extend((time.monotonic(), time.process_time() - feeder - cpu, watch.messages - count))
-            stop.set()
+            ends.extend((time.monotonic(), time.process_time() - cpu, watch.messages - count))
+            mine.send("enough")
             supervisor._signals.count += 1
 
         threading.Thread(target=time_it, daemon=True).start()
@@ -351,12 +347,16 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
         code = supervisor.run()
         if len(ends) < 4:
             raise SystemExit(f"the supervisor ended early (code {code}): see what it said above")
+        waits: list[tuple[float, float]] = []
+        while mine.poll():
+            waits.append(mine.recv())
         with open_lab(lab) as opened:
-            probes = [p for row in opened.jobs() for p in opened.probes(row.id) if p.state == "done"]
-            whole = all(len(opened.trials(probe_id=p.id)) == 4 for p in probes)
+            probes = [p for row in opened.jobs() for p in opened.probes(row.id)]
+            trials = [t for p in probes for t in opened.trials(probe_id=p.id)]
+        stored = sum(t.outcome in ("success", "failure") for t in trials)
     begin, end, cpu_s, messages = ends
     ended = [s for s in watch.spans if begin < s[1] <= end]
-    waits.sort()
+    written, answered = (sorted(w[i] for w in waits) for i in (0, 1))
     return {
         "slots": slots,
         "trial_s": trial_s,
@@ -369,11 +369,14 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
         "cpu_ms_per_message": 1000 * cpu_s / max(1, messages),
         "cpu_ms_per_trial": 1000 * cpu_s / max(1, 4 * len(ended)),
         "verbs": len(waits),
-        "verb_p50_s": statistics.median(waits) if waits else None,
-        "verb_p99_s": waits[min(len(waits) - 1, int(0.99 * len(waits)))] if waits else None,
-        "candidates_done": len(probes),
-        "lost": 0 if whole and code == 0 else 1,
-        "doubled": sum(n - 1 for n in watch.tags.values()),
+        "verb_p50_s": statistics.median(answered) if waits else None,
+        "verb_p99_s": answered[min(len(waits) - 1, int(0.99 * len(waits)))] if waits else None,
+        "verb_max_s": answered[-1] if waits else None,
+        "verb_written_p99_s": written[min(len(waits) - 1, int(0.99 * len(waits)))] if waits else None,
+        "load": os.getloadavg()[0],
+        "candidates_done": sum(p.state == "done" for p in probes),
+        "lost": max(0, len(watch.ends) - stored) + (code != 0),
+        "doubled": sum(n - 1 for n in watch.tags.values()) + max(0, stored - len(watch.ends)),
         "late": supervisor.state.late,
     }
 

@@ -28,7 +28,12 @@ TIMEOUT_S = 30.0
 PATIENCE_S = 1.0
 """So long nothing is said: the supervisor's own transactions take milliseconds."""
 _FIRST_WAIT_S = 0.0005
-_LONGEST_WAIT_S = 0.01
+_LONGEST_WAIT_S = 0.004
+_LONG_S = 0.02
+_GAP_S = 0.006
+"""So long a lock that was held for long is left alone before the same process takes it again: longer than
+others pause between two tries.
+"""
 _SHM_WRITER = 120
 """The byte of the ``-shm`` file that SQLite locks while it writes (its file format, section 2.3.1)."""
 
@@ -180,16 +185,22 @@ class HeldLock:
         paths.make_folder()
         self._paths = paths
         self._descriptor = _open(paths.write_lock)
+        self._not_before = 0.0
 
     @contextmanager
     def hold(self, timeout_s: float) -> Iterator[None]:
-        """Like :func:`write_lock`."""
+        """Like :func:`write_lock`; whoever tries for it gets in between two long holds."""
+        if (gap := self._not_before - time.monotonic()) > 0:
+            time.sleep(gap)
         if not _take(self._descriptor, timeout_s, self._paths):
             raise busy(self._paths, timeout_s)
+        begun = time.monotonic()
         try:
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            now = time.monotonic()
+            self._not_before = now + _GAP_S if now - begun > _LONG_S else 0.0
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -15,8 +15,13 @@ from store.rows import DeviceRow, NodeRow, NodeState
 ORDER: tuple[NodeState, ...] = ("refused", "silent", "gone", "starting", "active")
 """States, those that somebody should look at first."""
 STYLES = {"refused": "bad", "silent": "warn", "gone": "warn", "starting": "dim", "active": "ok"}
+USED: tuple[NodeState, ...] = ("active", "silent")
 FOLDED = 12
-"""Healthy nodes up to which each has a line of its own."""
+"""Nodes that are alike up to which each has a line of its own."""
+SLOW = 0.5
+"""A node whose slots say so much less than those of the others in the middle is told as slow."""
+LEAST_RATE = 0.2
+"""Messages a second and slot below which no node is compared."""
 NAME = 20
 
 
@@ -35,34 +40,48 @@ def summary(nodes: Sequence[NodeRow]) -> str:
     return f"{len(nodes)} node{many}: {told}; {busy} of {slots} slots train, {rate:,.0f} messages/s"
 
 
+def slow(nodes: Sequence[NodeRow]) -> dict[str, str]:
+    """Why in words, by the names of those nodes whose slots say much less than those of the others."""
+    rates = {n.name: n.messages_per_s / n.busy for n in nodes if n.state == "active" and n.busy}
+    middle = sorted(rates.values())[len(rates) // 2] if rates else 0.0
+    return {
+        name: f"slow: {rate:.1f} messages/s from each slot that trains, {middle:.1f} elsewhere"
+        for name, rate in rates.items()
+        if middle > LEAST_RATE and rate < SLOW * middle
+    }
+
+
 def node_lines(nodes: Sequence[NodeRow], devices: Sequence[DeviceRow]) -> list[Line]:
     """A summary, and a line for each node with its devices in few words; those with trouble first, with what
-    is the matter. More than ``FOLDED`` healthy ones of one kind are one line.
+    is the matter. More than ``FOLDED`` that are alike, in trouble or not, are one line.
     """
     if not nodes:
         return []
     mine: dict[str, list[DeviceRow]] = {}
     for device in devices:
         mine.setdefault(node_of(device), []).append(device)
+    late = slow(nodes)
     width = min(NAME, max(4, *(cell_len(clean(n.name)) for n in nodes)))
-    lines: list[Line] = [((summary(nodes), "title"),)]
-    odd = [n for n in nodes if _trouble(n, mine.get(n.name, []))]
-    for node in sorted(odd, key=lambda n: (ORDER.index(n.state), _by_number(n.name))):
-        lines.append(_line(node, mine.get(node.name, []), width))
-        lines += [
-            ((f"   {' ' * width}  {clean(device.id)} {device.state}", "warn"),)
-            for device in mine.get(node.name, [])
-            if node.state != "gone" and device.state != "active"
-        ]
-    kinds: dict[str, list[NodeRow]] = {}
+    alike: dict[tuple[bool, int, str], list[tuple[NodeRow, str]]] = {}
     for node in sorted(nodes, key=lambda n: _by_number(n.name)):
-        if node not in odd:
-            kinds.setdefault(_has(mine.get(node.name, [])), []).append(node)
-    for has, alike in kinds.items():
-        if len(alike) <= FOLDED:
-            lines += [_line(node, mine.get(node.name, []), width) for node in alike]
+        has = mine.get(node.name, [])
+        note, lag = clean(node.note, limit=200), late.get(node.name, "")
+        out = ", ".join(f"{d.id.rpartition('/')[2]} {d.state}" for d in has if d.state != "active")
+        if node.state == "gone":  # those that are gone are alike whatever they had
+            out = ""
+        trouble = [word for word in (note, lag, clean(out)) if word]
+        fine = node.state == "active" and not trouble
+        kind = note or (lag and "slow") or (out and "with devices left out")
+        if fine:
+            kind = _has(has)
+        told = "; ".join([*trouble, *([_has(has)] if node.state in USED else [])])
+        alike.setdefault((fine, ORDER.index(node.state), kind), []).append((node, told))
+    lines: list[Line] = [((summary(nodes), "title"),)]
+    for (fine, _, kind), some in sorted(alike.items(), key=lambda pair: pair[0][:2]):
+        if len(some) <= FOLDED:
+            lines += [_line(node, told, width, fine) for node, told in some]
         else:
-            lines.append(_folded(alike, has))
+            lines.append(_folded([node for node, _ in some], kind, fine))
     return lines
 
 
@@ -71,34 +90,28 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"([0-9]+)", name[:200])]
 
 
-def _trouble(node: NodeRow, devices: Sequence[DeviceRow]) -> bool:
-    return node.state != "active" or bool(node.note) or any(d.state != "active" for d in devices)
-
-
 def _has(devices: Sequence[DeviceRow]) -> str:
     """``8 × NVIDIA H200``: the devices of a node by their names."""
     names = Counter(clean(d.name, limit=40) for d in devices if d.state != "lost")
     return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in names.items())
 
 
-def _line(node: NodeRow, devices: Sequence[DeviceRow], width: int) -> Line:
-    slots = f"{node.busy}/{node.slots}"
-    why = clean(node.note, limit=200) or _has(devices)
-    style = "warn" if node.note else "dim"
+def _line(node: NodeRow, told: str, width: int, fine: bool) -> Line:
+    slots = f"  {f'{node.busy}/{node.slots}':>7} slots  {node.messages_per_s:>6.1f}/s"
     return (
         (f" {fit(clean(node.name), width)}  ", ""),
         (f"{node.state:<8}", STYLES[node.state]),
-        (f"  {slots:>7} slots  {node.messages_per_s:>6.1f}/s  ", ""),
-        (why, style),
+        (f"{slots if node.state in USED else ''}  ", ""),
+        (told, "dim" if fine else "warn"),
     )
 
 
-def _folded(nodes: Sequence[NodeRow], has: str) -> Line:
+def _folded(nodes: Sequence[NodeRow], kind: str, fine: bool) -> Line:
     slots, busy = sum(n.slots for n in nodes), sum(n.busy for n in nodes)
     rates = [n.messages_per_s for n in nodes]
-    words = f"{busy} of {slots} slots train, {min(rates):.1f} to {max(rates):.1f}/s each, {has}"
-    return (
-        (f" {len(nodes)} nodes  ", ""),
-        ("active", STYLES["active"]),
-        (f"  {clean(nodes[0].name)} to {clean(nodes[-1].name)}: {words}", "dim"),
-    )
+    state = nodes[0].state
+    adds = f"{busy} of {slots} slots train, {min(rates):.1f} to {max(rates):.1f}/s each"
+    words = ", ".join(filter(None, (adds if state in USED else "", kind)))
+    who = f"  {clean(nodes[0].name)} to {clean(nodes[-1].name)}"
+    words = f"{who}: {words}" if words else who
+    return ((f" {len(nodes)} nodes  ", ""), (state, STYLES[state]), (words, "dim" if fine else "warn"))

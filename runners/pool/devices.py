@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from runners import machine
 
@@ -33,8 +34,9 @@ class Device:
         """What its node calls it."""
         return self.id.rpartition("/")[2]
 
-    @property
+    @cached_property
     def kind(self) -> str:
+        """cpu or cuda; asked for every slot in every turn."""
         return self.local.partition(":")[0]
 
 

@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -141,7 +141,7 @@ class Roster:
         Raises:
             OSError: there is no room for it.
         """
-        replace(self._file, json.dumps([asdict(p) for p in processes]).encode())
+        replace(self._file, json.dumps([vars(p) for p in processes]).encode())
 
     def read(self) -> list[ProcessId]:
         """The list; an unreadable file counts as empty."""

@@ -51,6 +51,7 @@ def take(state: SupervisorState, slot: Slot, message: m.Up) -> None:
             probe, trial = found
             trial.ended = trial.ended or message
             probe.changed = True
+            state.completed = state.completed or probe.complete
     elif isinstance(message, m.Planned):
         if assignment.plan is not None and assignment.trained and message.plan != assignment.plan:
             _begin_again(assignment)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runners.pool.devices import detect
 from runners.pool.identity import identify, version
@@ -29,8 +30,14 @@ from store.header import check_header
 from store.locks import SupervisorLock, holder, newer
 from store.paths import LabPaths, refuse_place
 
+if TYPE_CHECKING:
+    from runners.pool.ray_pool import RayPool
+
 UP = "\n"
 """How the word of a detached supervisor begins that is up, or that will be."""
+REJOIN_S = 600.0
+"""How long a cluster whose head has gone is waited for; a daemon waits until it is told to end."""
+KNOCK_S = 2.0
 HANDOVER_S = 7 * 24 * 3600.0
 """How long a newer labtui waits for an older supervisor to finish its probes."""
 
@@ -64,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--address", default="auto", metavar="A", help="of the Ray cluster: auto, local, HOST:PORT"
     )
+    p.add_argument("--rejoin", default="", help=argparse.SUPPRESS)
     p.add_argument("--trainer", default=TRAINER, metavar="MODULE:CLASS")
     p.add_argument(
         "--keep-checkpoints-days",
@@ -106,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lab=args.lab.absolute(),
         engine=args.engine,
         address=args.address,
+        rejoin=args.rejoin,
         devices=tuple(d.strip() for d in args.devices.split(",") if d.strip()),
         slots=args.slots,
         threads=args.threads,
@@ -131,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(error)
     if args.lifeline is not None:
         threading.Thread(target=_end_with, args=(args.lifeline,), daemon=True).start()
-    if args.foreground:
-        return _run(options, terminal=True)
+    if args.foreground or options.rejoin:
+        return _run(options, terminal=args.foreground)
     return _detached(options)
 
 
@@ -178,17 +187,29 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
 
             create_or_open(paths.lab)
         lock = _acquire(paths, caller, signals)
+        if options.rejoin:
+            _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
+        pool: Pool = LocalPool(devices)
+        head = ""
         try:
-            pool = LocalPool(devices) if options.engine == "local" else _ray(options, signals)
-        except BaseException:
+            if options.engine == "ray":
+                pool = joined = _ray(options, signals, lock)
+                head = joined.head
+        except BaseException as error:
+            if options.rejoin:
+                lock.tell(str(error), version=version())
             lock.release()
             raise
     except (LabError, ValueError) as error:
         if caller.detached:
             caller.tell(str(error))
             return 2
+        if options.rejoin:
+            logging.getLogger("labtui").error("%s", error)
+            return signals.code if signals.count else 1
         return _refused(error)
-    _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
+    if not options.rejoin:
+        _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
     from runners.pool.supervisor import Supervisor
 
     supervisor = Supervisor(options, lock, pool, signals=signals)
@@ -198,22 +219,52 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
         code = signals.code
     if pool.lost:  # an orderly exit would wait for the cluster's head
         logging.shutdown()
+        if code and not signals.count and options.address != "local":
+            _begin_anew(head)
         os._exit(code)
     return code
 
 
-def _ray(options: Options, signals: StopSignals) -> Pool:
-    from runners.pool.ray_pool import RayPool
+def _begin_anew(head: str) -> None:
+    """Become a fresh process with the same options, for Ray ends one that has lost its cluster; it waits for
+    the cluster and joins it again.
+    """
+    words = sys.orig_argv[1:]
+    if "--rejoin" in words:
+        del words[words.index("--rejoin") :][:2]
+    os.execv(sys.executable, [sys.executable, *words, "--rejoin", head])  # noqa: S606 - our own command line
 
-    pool = RayPool(
-        options.address,
-        devices=options.devices,
-        slots=options.slots,
-        threads=options.threads_of_a_worker(),
-        trainer=options.trainer,
-    )
-    signals.listen()  # Ray has put its own in their place
-    return pool
+
+def _ray(options: Options, signals: StopSignals, lock: SupervisorLock) -> RayPool:
+    """Join the cluster; one that has gone is waited for.
+
+    Raises:
+        ValueError: there is none, or it has not come back in time, or this process is to end.
+    """
+    from runners.pool.ray_pool import RayPool, require_reachable
+
+    until = time.monotonic() + REJOIN_S
+    while True:
+        try:
+            if options.rejoin:
+                require_reachable(options.rejoin)
+            return RayPool(
+                options.address,
+                devices=options.devices,
+                slots=options.slots,
+                threads=options.threads_of_a_worker(),
+                trainer=options.trainer,
+            )
+        except ValueError as error:
+            over = signals.count or (not options.daemon and time.monotonic() > until)
+            if not options.rejoin or over:
+                raise
+            lock.tell(f"waiting: {error}", started=identify(os.getpid()).started, version=version())
+        finally:
+            signals.listen()  # Ray has put its own in their place
+        again = time.monotonic() + KNOCK_S
+        while not signals.count and time.monotonic() < again:
+            time.sleep(0.1)
 
 
 def _acquire(paths: LabPaths, caller: _Caller, signals: StopSignals) -> SupervisorLock:

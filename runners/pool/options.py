@@ -21,6 +21,8 @@ class Options:
     """Where workers run: on this machine, or by ``ray`` on the nodes of a cluster."""
     address: str = "auto"
     """Of the Ray cluster: auto, local (one of this machine's own) or HOST:PORT."""
+    rejoin: str = ""
+    """HOST:PORT of the Ray cluster whose head went: waited for, then joined at ``address`` again."""
     devices: tuple[str, ...] = ()
     """Device ids (cpu, cuda:0); empty: every CUDA device, or the CPU where there is none.
     On a cluster also node-3/cuda:1, or cuda for all.

@@ -7,7 +7,7 @@ the state is as before, and the same call is made again later.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -26,15 +26,10 @@ from store.rows import Curve, Usage
 from store.write import Tx, Verdict, Writer, jobs, lab
 from store.write import probes as probe_rows
 
-ENDED_TRIALS = 30
-"""Ends of trials in one transaction, about: a verb and a screen wait for the longest one.
-
-A job's are never taken apart.
-"""
 TELL_S = 5.0
 """Seconds after which a probe's time is written although nothing was heard: so much a kill may forget."""
-LIVE_TRIALS = 256
-"""Running trials whose curves are brought up to date in one transaction, at most."""
+LEAST_LIVE = 64
+"""Running trials whose curves one transaction brings up to date where one probe has more of them."""
 
 
 class FailingJob(Exception):  # noqa: N818 - says what happened
@@ -130,7 +125,9 @@ def adopt(run: Run, replayed: Replayed) -> None:
     run.evidence, run.known, run.progress = replayed.evidence, dict(replayed.known), replayed.progress
 
 
-def flush(state: SupervisorState, writer: Writer, *, live: bool, patience_s: float = math.inf) -> bool:
+def flush(
+    state: SupervisorState, writer: Writer, *, live: bool, enough: Callable[[], bool] = lambda: False
+) -> bool:
     """Write what has come in: events, plans, progress, ends of trials, verdicts;
     True if anything was written.
 
@@ -138,38 +135,39 @@ def flush(state: SupervisorState, writer: Writer, *, live: bool, patience_s: flo
 
     Args:
         live: also the curves of running trials, for the screens.
-        patience_s: after so long the rest is left for the next turn, for somebody may wait for an answer.
+        enough: asked after each transaction: the rest is left for the next turn, for somebody waits.
 
     Raises:
         FailingJob: one job's verdict cannot be written; nothing of its transaction was.
     """
     wrote = False
-    until = state.clock() + patience_s
-    while _write(state, writer, live=live and not wrote):
+    while _write(state, writer, live=live):
         wrote = True
-        if state.clock() >= until:
+        if enough():
             break
     return wrote
 
 
 def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     """One transaction of it; False where nothing is left."""
+    begun = state.clock()
+    most = state.written.size
     probes = [p for run in state.runs.values() for p in run.probes.values()]
-    ended = _ends(state.runs.values())
+    ended = _ends(state, most)
     taken = {id(p.run) for p, _ in ended}
     # A probe may be complete with nothing left to write of its trials: all had ended before it was resumed.
     complete = [
         p for p in probes if p.complete and (id(p.run) in taken or not _unwritten(p)) and _sound(state, p)
     ]
-    now = state.clock()
-    changed = [p for p in probes if p.changed or now - p.told > TELL_S] if live else []
-    remarks, plans, saved, speeds = state.remarks[:], state.plans[:], state.saved[:], state.speeds[:]
+    now = begun
+    changed = _changed(probes, now, max(most - len(ended), most // 4)) if live else []
+    remarks, plans = state.remarks[:most], state.plans[: most // 4]
+    saved, speeds = state.saved[:most], state.speeds[:most]
     if not (complete or ended or changed or remarks or plans or saved or speeds):
+        state.completed = False
         return False
     closed: list[tuple[Run, Replayed, list[WorkItem]]] = []
-    fresh = [t for p in changed for t in p.trials if t.changed and t.ended is None and not t.over][
-        :LIVE_TRIALS
-    ]
+    fresh = [t for p in changed for t in _stirred(p)][: max(most, LEAST_LIVE)]
     with writer.transaction(durable=bool(ended or complete)) as tx:
         for r in remarks:
             tx.event(r.kind, r.text, level=r.level, job_id=r.job_id, probe_id=r.probe_id)
@@ -192,15 +190,17 @@ def _write(state: SupervisorState, writer: Writer, *, live: bool) -> bool:
     for done, number in ((state.remarks, len(remarks)), (state.plans, len(plans)), (state.saved, len(saved))):
         del done[:number]
     del state.speeds[: len(speeds)]
-    for probe in changed:
-        probe.changed, probe.told = False, now
     for trial in fresh:
         trial.changed = False
+    for probe in changed:
+        probe.changed, probe.told = bool(_stirred(probe)), now
     for _, trial in ended:
         trial.over = True
         trial.stored = trial.ended.ended.outcome.value if trial.ended is not None else ""
     for run, replayed, unneeded in closed:
         _closed(state, run, replayed, [p for p in complete if p.run is run], unneeded)
+    state.completed = any(p.complete for run in state.runs.values() for p in run.probes.values())
+    state.written.took(len(ended) + len(changed) + len(fresh), state.clock() - begun)
     return True
 
 
@@ -208,11 +208,34 @@ def _unwritten(probe: WorkItem) -> list[Trial]:
     return [t for t in probe.trials if t.ended is not None and not t.over]
 
 
-def _ends(runs: Iterable[Run]) -> list[tuple[WorkItem, Trial]]:
-    """The ends that the next transaction writes: whole jobs, those whose search waits for them first."""
+def _stirred(probe: WorkItem) -> list[Trial]:
+    return [t for t in probe.trials if t.changed and t.ended is None and not t.over]
+
+
+def _changed(probes: Iterable[WorkItem], now: float, most: int) -> list[WorkItem]:
+    """Probes of about so many trials that the lab knows an older state of, those told longest ago first."""
+    old = sorted((p for p in probes if p.changed or now - p.told > TELL_S), key=lambda p: p.told)
+    out: list[WorkItem] = []
+    for probe in old:
+        if most <= 0:
+            break
+        most -= 1 + len(_stirred(probe))
+        out.append(probe)
+    return out
+
+
+def _ends(state: SupervisorState, most: int) -> list[tuple[WorkItem, Trial]]:
+    """The ends that the next transaction writes, about so many: whole jobs, first those whose probes came
+    back without their end, then those whose search waits for them.
+    """
+    back = {r.probe.run.id for r in state.returned}
     ended: list[tuple[WorkItem, Trial]] = []
-    for run in sorted(runs, key=lambda r: not any(p.complete for p in r.probes.values())):
-        if len(ended) >= ENDED_TRIALS:
+
+    def turn(run: Run) -> int:
+        return 0 if run.id in back else 1 if any(p.complete for p in run.probes.values()) else 2
+
+    for run in sorted(state.runs.values(), key=turn):
+        if len(ended) >= most:
             break
         ended += [(probe, trial) for probe in run.probes.values() for trial in _unwritten(probe)]
     return ended
@@ -350,7 +373,7 @@ def _close(
     replayed = replay_job(tx, run)
     left = [p for p in run.probes.values() if p not in probes]
     over = replayed.progress.next is None
-    if not over:
+    if left and not over:
         known = {n: success for n, (_, success) in replayed.known.items()}
         running = [p.candidate.n for p in left]
         needed = {c.n for c in speculate(run.job, replayed.evidence, known, state.width, running)}
@@ -387,15 +410,21 @@ def _closed(
 
 
 def settle(state: SupervisorState, writer: Writer) -> bool:
-    """Write down what came back without its end: put jobs back, pause, cancel or fail them."""
-    back = [r for r in state.returned if not r.probe.dropped]
+    """Write down what came back without its end: put jobs back, pause, cancel or fail them; of each only once
+    all that it told is written.
+    """
+    telling = {p.run.id for a, _ in (*state.plans, *state.saved) for p in a.probes.values()}
+    wanted = [r for r in state.returned if not r.probe.dropped]
+    telling |= {r.probe.run.id for r in wanted if any(map(_unwritten, r.probe.run.probes.values()))}
+    back = [r for r in wanted if r.probe.run.id not in telling]
+    waiting = [r for r in wanted if r.probe.run.id in telling]
     leaving = [
         r
         for r in state.runs.values()
         if r.leaving and all(any(b.probe is p for b in back) for p in r.probes.values())
     ]
     if not back and not leaving:
-        state.returned.clear()
+        state.returned[:] = waiting
         return False
     for returned in back:
         checkpoints.part(state, returned)
@@ -421,7 +450,7 @@ def settle(state: SupervisorState, writer: Writer) -> bool:
             if run.id not in gone and run.leaving is not None:
                 jobs.stopped(tx, run.id)
                 gone[run.id] = run
-    state.returned.clear()
+    state.returned[:] = waiting
     state.wake = True
     for r in back:
         run = r.probe.run

@@ -120,6 +120,8 @@ class RayPool:
         self._threads, self._trainer = threads, trainer
         self._folder: Path | None = None
         self._ray = self._connect(address)
+        self.head = str(self._ray.get_runtime_context().gcs_address)
+        """HOST:PORT of the cluster."""
         self._mine = ray_node.facts()
         self._lock = threading.RLock()
         self._nodes: dict[str, _Node] = {}
@@ -150,7 +152,7 @@ class RayPool:
         if self.lost:
             silent = time.monotonic() - self._seen
             raise PoolLost(
-                f"the Ray cluster ({self.address}) has not answered for {silent:.0f} s: its head is gone; "
+                f"the Ray cluster ({self.head}) has not answered for {silent:.0f} s: its head is gone; "
                 f"what was trained is kept, and goes on once a cluster is there"
             )
         with self._lock:
@@ -278,7 +280,7 @@ class RayPool:
                 "_temp_dir": str(self._folder),
             }
         elif address != "auto":
-            _reachable(address)
+            require_reachable(address)
         try:
             with contextlib.chdir(ROOT):  # Ray puts this folder on the module path of every worker
                 ray.init(address=address, **options)
@@ -310,11 +312,10 @@ class RayPool:
 
     def _knock(self) -> None:
         """Where the head is silent, ask whether anybody listens at its port."""
-        address = str(self._ray.get_runtime_context().gcs_address)
         while not self._closing.wait(LOST_S / 5):
             if time.monotonic() - self._seen > LOST_S / 2:
                 try:
-                    _reachable(address)
+                    require_reachable(self.head)
                     self._listens = True
                 except ValueError:
                     self._listens = False
@@ -467,7 +468,7 @@ class RayPool:
 
     def _give_up(self, slot: str) -> None:
         actor = self._actors.pop(slot, None)
-        if actor is None:
+        if actor is None or self.lost:  # every call would wait for the head
             return
         with contextlib.suppress(Exception):
             self._ray.kill(actor.handle)
@@ -762,7 +763,7 @@ def differs(mine: Facts, theirs: Facts, trainer: str = TRAINER) -> str:
         ("science_version", str(mine.science), str(theirs.science)),
     ):
         if here != there:
-            return f"it has {what} {there}, and the supervisor has {here}; expected the same on every node"
+            return f"it has {what} {there}, expected {here} as the supervisor has"
     if trainer == TRAINER and not theirs.torch:
         return "torch is not installed there; install it with: pip install 'labtui[train]'"
     return ""
@@ -777,7 +778,7 @@ def _is(error: BaseException, *names: str) -> bool:
     return any(c.__name__ in names for c in type(error).__mro__)
 
 
-def _reachable(address: str) -> None:
+def require_reachable(address: str) -> None:
     """Raises ValueError where nothing answers at ``HOST:PORT``: Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
     try:

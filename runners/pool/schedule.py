@@ -39,8 +39,6 @@ CUDA_PACK = 64
 PACK_AHEAD = 8
 """How far beyond the slots the queue is read for searches that could share a batch."""
 HINTS = 2
-AT_ONCE = 32
-"""Free slots that one transaction gives work."""
 
 
 def free_slots(state: SupervisorState) -> list[Slot]:
@@ -69,9 +67,10 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
     _promote(state, writer)
     if state.holding or state.draining:
         return 0
-    free = free_slots(state)
-    if len(free) > AT_ONCE:  # a transaction for a thousand slots would keep verbs and screens waiting
-        free, state.wake = free[:AT_ONCE], True
+    begun = state.clock()
+    free, at_once = free_slots(state), state.begun.size
+    if len(free) > at_once:  # a transaction for a thousand slots would keep verbs and screens waiting
+        free, state.wake = free[:at_once], True
     guesses = sum(1 for a in state.assignments if a.speculative and not a.stopping)
     staffed = sum(1 for s in state.slots if s.worker is not None)
     unstaffed = sum(1 for s in state.slots if s.worker is None and not s.retired)
@@ -83,7 +82,7 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
             if state.obstacle != before:
                 log.warning("%s; nothing new begins", state.obstacle)
             return 0
-    most = len(free) + guesses + unstaffed + 1
+    most = len(free) + guesses + min(unstaffed, at_once) + 1
     fresh: list[tuple[Run, Replayed]] = []
     # Not durable on its own: a power cut would take back a beginning, never a verdict.
     with writer.transaction(durable=False) as tx:
@@ -110,8 +109,10 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
             state.runs[run.id] = run
     for batch in batches:
         _hand_out(state, batch)
+    state.begun.took(len(batches), state.clock() - begun)
     taken = {id(w) for batch in batches for w in batch.items}
-    short = sum(1 for w in items if id(w) not in taken and all(shares.fits(s, w.run) for s in state.slots))
+    places = {s.device.id: s for s in state.slots}.values()
+    short = sum(1 for w in items if id(w) not in taken and all(shares.fits(s, w.run) for s in places))
     _make_room(state, short)
     left = short + sum(1 for w in extra if id(w) not in taken)
     return min(unstaffed, max(0, len(state.assignments) + left - staffed))
@@ -141,11 +142,10 @@ def _items(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Rep
     then the queue's order.
     """
     keyed: list[tuple[tuple[int, int, int], WorkItem]] = []
-    for place, row in enumerate(jobs.running(tx)):
-        run = state.runs.get(row.id)
-        item = waiting(run) if run is not None else None
-        if item is not None:
-            keyed.append(((-row.priority, 0, place), item))
+    items = {run.id: item for run in state.runs.values() if (item := waiting(run)) is not None}
+    for place, (job_id, priority) in enumerate(jobs.running(tx) if items else ()):
+        if job_id in items:
+            keyed.append(((-priority, 0, place), items[job_id]))
     _ask_again(state, tx)
     seen: list[int] = []
     while rows := jobs.queued(tx, limit=most - len(fresh), after=seen):
@@ -326,11 +326,9 @@ def _hand_out(state: SupervisorState, batch: Batch) -> None:
             return
     lead = probes[0]
     folder = state.folder(lead.id)
-    members: tuple[Member, ...] | None = None
-    if batch.items[0].resumed and len(probes) == 1:
-        members = checkpoints.members(folder)
-        if members is not None and not _holds(members, lead):
-            members = None
+    members = checkpoints.members(folder) if batch.items[0].resumed and len(probes) == 1 else None
+    if members is not None and not _holds(members, lead):
+        members = None
     resume = members is not None
     if members is None:
         members = tuple(x for p in probes for x in members_of(p, p.wins))
@@ -355,6 +353,7 @@ def _hand_out(state: SupervisorState, batch: Batch) -> None:
         probe.run.probes[probe.candidate.n] = probe
         if not probe.speculative:
             probe.run.slot = slot
+    state.completed = state.completed or any(p.complete for p in probes)
     if all(p.complete for p in probes):
         assignment.probes.clear()
         return

@@ -19,6 +19,7 @@ from runners.engine.types import Member, Plan, shape_key
 from runners.pool import protocol as m
 from runners.pool.devices import Device
 from runners.pool.options import Options
+from runners.pool.portion import Portion
 from runners.pool.protocol import Clock
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
@@ -353,6 +354,12 @@ class SupervisorState:
     """When what is allowed was last changed."""
     lost: list[Device] = field(default_factory=list)
     """Devices that went, not yet told to the lab."""
+    completed: bool = False
+    """Every trial of some probe has ended, and its verdict is not written yet."""
+    written: Portion = field(default_factory=lambda: Portion(30))
+    """Trials whose ends, or progress, one transaction writes."""
+    begun: Portion = field(default_factory=lambda: Portion(32))
+    """Slots that one transaction gives work."""
     serial: int = 0
     late: int = 0
     """Messages of dead attempts that were dropped."""

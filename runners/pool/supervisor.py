@@ -10,7 +10,6 @@ is acted on before it is stored.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import selectors
 import socket
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 COMMANDS_S = 0.2
 PROGRESS_S = 0.4
+GATHER_S = 20e-6
+"""How long words wait for company, for each slot: a turn looks at all of them."""
 FLUSH_S = 0.2
 """How long verbs wait for what a thousand slots have told, until the next turn."""
 CURVES_S = 1.5
@@ -214,17 +215,18 @@ class Supervisor:
         return not queued and not counts.get("running", 0) and not self.lab.pending_commands()
 
     def _nap(self) -> float:
-        if (
-            any(p.complete for r in self.state.runs.values() for p in r.probes.values())
-            and not self._write_retry.why
-        ):
+        if self.state.completed and not self._write_retry.why:
             return 0.0
         return 0.05 if self.state.wake or self.state.assignments else 0.2
 
     # A round
 
     def _round(self, nap: float) -> None:
-        for key, _ in self.selector.select(nap):
+        ready = self.selector.select(nap)
+        if ready and (pause := GATHER_S * len(self.state.slots)) > 0.001:
+            time.sleep(pause)
+            ready = self.selector.select(0)
+        for key, _ in ready:
             inbox.read(self.state, key.data)
         self.workers.watch()
         if self._stop:
@@ -262,14 +264,19 @@ class Supervisor:
         state = self.state
         if self._is_due("devices", DEVICES_S):
             self._follow_devices()
-        urgent = state.returned or any(p.complete for r in state.runs.values() for p in r.probes.values())
-        if urgent or self._is_due("progress", PROGRESS_S):
-            # What came back without its end is settled only when all that it told is written.
-            patience_s = math.inf if state.returned or state.draining or self._stop else FLUSH_S
-            persist.flush(state, self.writer, live=self._is_due("curves", CURVES_S), patience_s=patience_s)
+        busy = False
+        if state.returned or state.completed or self._is_due("progress", PROGRESS_S):
+            live, until = self._is_due("curves", CURVES_S), self.clock() + FLUSH_S
+
+            def enough() -> bool:
+                if state.draining or self._stop:  # all is to be written before the end, and nobody waits
+                    return False
+                return self.clock() >= until or self.lab.pending_commands() > 0
+
+            busy = persist.flush(state, self.writer, live=live, enough=enough)
         if state.returned or any(r.leaving for r in state.runs.values()):
             persist.settle(state, self.writer)
-        if self._is_due("commands", COMMANDS_S) and self.lab.pending_commands():
+        if (self._is_due("commands", COMMANDS_S) or busy) and self.lab.pending_commands():
             commands.obey(state, self.workers, self.writer, self.lab.devices)
             if any(r.leaving for r in state.runs.values()):
                 persist.settle(state, self.writer)
@@ -399,7 +406,7 @@ class Supervisor:
 
     def _close(self, code: int) -> None:
         """Workers checkpoint and end; jobs that were running are queued again; the lock goes last."""
-        until = self.clock() + self.options.grace_s + 5.0
+        until = self.clock() + (0.0 if self.pool.lost else self.options.grace_s + 5.0)
         if code == 0:
             self._last_turns(until)
         for slot in self.state.slots:

@@ -18,6 +18,8 @@ from store.rows import DeviceRow, DeviceState
 START_FAILURES = 5
 """Workers of one slot that died before they were ready, in a row, until it is given up."""
 DEVICE_FAILURES = 3
+BASE = {"cpu": CPU_WORKER, "cuda": CUDA_WORKER}
+"""Host memory of a worker before its data, by the kind of its device."""
 QUIT_S = 10.0
 """How long a worker may take to end after it closed its pipe or was told to quit idle."""
 
@@ -41,6 +43,7 @@ class Workers:
         """Ids of devices that are there and were taken out because they failed."""
         self.leftovers: list[ProcessId] = []
         """Workers of the supervisor before, not yet seen dead."""
+        self._roster_is_old = False
 
     def create_slots(self, devices: Iterable[Device], rows: dict[str, DeviceRow]) -> list[DeviceRow]:
         """Make the slots; what the lab says about a device (slots, excluded, reserved) counts.
@@ -89,31 +92,38 @@ class Workers:
                 search comes that wants it.
         """
         now = self.state.clock()
-        for slot in self.state.slots:
-            if most <= 0:
-                return
-            if slot.worker is not None or slot.retired or slot.not_before > now:
-                continue
-            if (reason := self._shortage(slot)) != "":
-                slot.not_before = now + 5.0
-                self.state.waiting = reason
-                log.warning("%s: %s; trying again", slot.name, reason)
-                continue
-            self._spawn(slot, PROGRAMS if programs else self.state.options.trainer)
-            most -= 1
-
-    def _shortage(self, slot: Slot) -> str:
-        base = CPU_WORKER if slot.kind == "cpu" else CUDA_WORKER
-        seen = [s.worker.rss for s in self.state.slots if s.worker is not None and s.kind == slot.kind]
-        need = max(base, *seen) if seen else base
-        starting = sum(base for s in self.state.slots if s.worker is not None and s.worker.ready is None)
+        if most <= 0:
+            return
+        running = [(s.kind, s.worker) for s in self.state.slots if s.worker is not None]
+        largest = dict(BASE)
+        for kind, worker in running:
+            largest[kind] = max(largest[kind], worker.rss)
+        starting = sum(worker.ready is None for _, worker in running)
         try:
-            return self.pool.shortage(slot.device, need + starting, self.state.options.memory_reserve)
+            for slot in self.state.slots:
+                if most <= 0:
+                    return
+                if slot.worker is not None or slot.retired or slot.not_before > now:
+                    continue
+                need = largest[slot.kind] + starting * BASE[slot.kind]
+                if (reason := self._shortage(slot, need)) != "":
+                    slot.not_before = now + 5.0
+                    self.state.waiting = reason
+                    log.warning("%s: %s; trying again", slot.name, reason)
+                    continue
+                starting += self._spawn(slot, PROGRAMS if programs else self.state.options.trainer)
+                most -= 1
+        finally:
+            self._write_roster()
+
+    def _shortage(self, slot: Slot, need: int) -> str:
+        try:
+            return self.pool.shortage(slot.device, need, self.state.options.memory_reserve)
         except LookupError as error:
             self.lose(slot.device, str(error))
             return str(error)
 
-    def _spawn(self, slot: Slot, trainer: str) -> None:
+    def _spawn(self, slot: Slot, trainer: str) -> bool:
         log_file = self.state.paths.worker_log(slot.name)
         try:
             worker = self.pool.start(
@@ -125,14 +135,18 @@ class Workers:
             slot.not_before = self.state.clock() + 2.0
             self.state.waiting = f"no worker can be started: {error.strerror}"
             log.warning("%s: %s", slot.name, self.state.waiting)
-            return
+            return False
         slot.worker, slot.ending = worker, None
         self.selector.register(worker.up, selectors.EVENT_READ, slot)
-        self.write_roster()
+        self._roster_is_old = True
         log.info("%s: worker %d started, %d threads", slot.name, worker.pid, slot.threads)
+        return True
 
-    def write_roster(self) -> None:
-        """Write the roster; a disk without room must not stop the work."""
+    def _write_roster(self) -> None:
+        """Write the roster where it is old; a disk without room must not stop the work."""
+        if not self._roster_is_old:
+            return
+        self._roster_is_old = False
         self.leftovers = [p for p in self.leftovers if p.alive()]
         mine = [s.worker.id for s in self.state.slots if s.worker is not None]
         try:
@@ -168,6 +182,7 @@ class Workers:
         for slot in [s for s in self.state.slots if s.retired and s.worker is None]:
             self.pool.free(slot.name)
         self.state.slots[:] = [s for s in self.state.slots if not (s.retired and s.worker is None)]
+        self._write_roster()
 
     def _kill(self, slot: Slot, reason: str, text: str) -> None:
         assert slot.worker is not None
@@ -185,8 +200,7 @@ class Workers:
         code = worker.exit_code() or 0
         slot.worker, slot.assignment = None, None
         ending, slot.ending = slot.ending, None
-        self.state.wake = True
-        self.write_roster()
+        self.state.wake = self._roster_is_old = True
         if worker.quitting and assignment is None:
             log.info("%s: worker %d ended", slot.name, worker.pid)
             return

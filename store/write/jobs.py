@@ -65,15 +65,10 @@ def queued(tx: Tx, limit: int = 100, after: Sequence[int] = ()) -> list[QueuedJo
     return [QueuedJob(*row) for row in tx.all(query) if row[0] not in passed][:limit]
 
 
-def running(tx: Tx) -> list[QueuedJob]:
-    """The jobs that are running, by priority and position."""
-    query = (
-        select(*_QUEUED)
-        .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
-        .where(JOB.c.state == "running")
-        .order_by(JOB.c.priority.desc(), JOB.c.position)
-    )
-    return [QueuedJob(*row) for row in tx.all(query)]
+def running(tx: Tx) -> list[tuple[int, int]]:
+    """(id, priority) of the jobs that are running, by priority and position."""
+    sql = "SELECT id, priority FROM job WHERE state = 'running' ORDER BY priority DESC, position"
+    return [(job_id, priority) for job_id, priority in tx.rows(sql)]
 
 
 def evidence(tx: Tx, job_id: int) -> list[Verdict]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, create_engine, event
@@ -110,19 +112,29 @@ def tail(words: str) -> str:
     return words if len(words) <= MAX_REASON else "..." + words[-MAX_REASON:]
 
 
+@cache
+def _row_type(columns: tuple[str, ...]) -> Any:
+    """A tuple that knows its columns, as far as their names can be attributes."""
+    return namedtuple("Row", columns, rename=True)
+
+
 class Tx:
     """One open write transaction; valid until the ``with`` block of ``Writer.transaction`` ends."""
 
     def __init__(self, connection: Connection, *, now: float, epoch: int | None) -> None:
         self.c = connection
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self._driver = driver
+        """The same connection: a statement's way through SQLAlchemy costs several times its run."""
         self.now = now
         self.epoch = epoch
 
     def rows(self, sql: str, **values: object) -> list[Any]:
-        """All rows of a statement, whose ``:names`` SQLite binds itself:
-        SQLAlchemy's own way costs more than running it.
-        """
-        return list(self.c.exec_driver_sql(sql, values))
+        """All rows of a statement, whose ``:names`` SQLite binds itself; by position or by column."""
+        found = self._driver.execute(sql, values)
+        make = _row_type(tuple(column[0] for column in found.description or ()))
+        return [make._make(row) for row in found]
 
     def all(self, query: Executable) -> list[Any]:
         """All rows of a query built with SQLAlchemy."""
@@ -130,23 +142,23 @@ class Tx:
 
     def run(self, sql: str, **values: object) -> int:
         """Run a statement; how many rows it changed."""
-        return self.c.exec_driver_sql(sql, values).rowcount
+        return self._driver.execute(sql, values).rowcount
 
     def each(self, sql: str, ids: Sequence[int], **values: object) -> int:
         """Run a statement for every id, bound to ``:id``; how many rows it changed."""
         if not ids:
             return 0
-        return self.c.exec_driver_sql(sql, [{**values, "id": i} for i in ids]).rowcount
+        return self._driver.executemany(sql, [{**values, "id": i} for i in ids]).rowcount
 
     def put(self, table: str, *rows: Mapping[str, object]) -> int:
         """Insert rows of the same columns; the id of a single one."""
         columns = ", ".join(rows[0])
         values = ", ".join(f":{name}" for name in rows[0])
-        many = [dict(row) for row in rows]
-        done = self.c.exec_driver_sql(
-            f"INSERT INTO {table} ({columns}) VALUES ({values})", many if len(many) > 1 else many[0]
-        )
-        return int(done.lastrowid or 0)
+        insert = f"INSERT INTO {table} ({columns}) VALUES ({values})"
+        if len(rows) > 1:
+            self._driver.executemany(insert, rows)
+            return 0
+        return int(self._driver.execute(insert, rows[0]).lastrowid or 0)
 
     def event(
         self,

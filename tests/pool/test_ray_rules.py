@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runners.pool import ray_node
+from runners.pool import client, launch, ray_node
 from runners.pool.devices import Device
+from runners.pool.options import Options
 from runners.pool.ray_node import Facts, put, take
 from runners.pool.ray_pool import differs
+from runners.pool.signals import StopSignals
 from runners.pool.state import Slot
+from store.locks import SupervisorLock
+from store.paths import LabPaths
 from store.write.probes import kind_of
+from tests.support import labs
 
 MINE = Facts("1.2.3", "3.11.7", 4, "2.8.0", "a processor", 8, 1 << 34)
 
@@ -25,9 +30,9 @@ def test_a_node_like_this_one_is_used() -> None:
 @pytest.mark.parametrize(
     ("theirs", "told"),
     [
-        (replace(MINE, labtui="1.2.2"), "it has labtui 1.2.2, and the supervisor has 1.2.3"),
-        (replace(MINE, python="3.12.0"), "it has Python 3.12, and the supervisor has 3.11"),
-        (replace(MINE, science=3), "it has science_version 3, and the supervisor has 4"),
+        (replace(MINE, labtui="1.2.2"), "it has labtui 1.2.2, expected 1.2.3 as the supervisor has"),
+        (replace(MINE, python="3.12.0"), "it has Python 3.12, expected 3.11 as the supervisor has"),
+        (replace(MINE, science=3), "it has science_version 3, expected 4 as the supervisor has"),
         (replace(MINE, torch=""), "torch is not installed there"),
     ],
 )
@@ -86,3 +91,31 @@ def test_checkpoints_travel_whole_and_only_into_their_folder(tmp_path: Path) -> 
     (here / "way").symlink_to(tmp_path)
     with pytest.raises(OSError, match="is a link"):
         put(here, (("way/out", b"x"),))
+
+
+@pytest.mark.parametrize("word", [(), ("--daemon",)])
+def test_a_cluster_that_went_is_waited_for_until_somebody_says_stop(
+    lab_path: Path, word: tuple[str, ...]
+) -> None:
+    labs.make(lab_path, labs.study(2))
+    nobody = "127.0.0.1:1"
+    options = ("--engine", "ray", "--address", nobody, "--rejoin", nobody, *word)
+    with labs.supervisor(lab_path, *options, until_empty=False) as running:
+
+        def waits() -> bool:
+            told = client.status(lab_path)
+            return told.pid == running.process.pid and told.message.startswith("waiting: no Ray cluster")
+
+        labs.wait(waits, 40, "a word that it waits")
+        assert client.stop(lab_path).ok
+        assert running.ended() == 0
+
+
+def test_it_is_not_waited_for_without_end(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labs.make(lab_path, labs.study(2))
+    monkeypatch.setattr(launch, "REJOIN_S", 0.0)
+    monkeypatch.setattr(StopSignals, "listen", lambda self: None)
+    lock = SupervisorLock.acquire(LabPaths(lab_path))
+    with pytest.raises(ValueError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
+        launch._ray(Options(lab_path, engine="ray", rejoin="127.0.0.1:1"), StopSignals(), lock)
+    lock.release()

@@ -7,6 +7,8 @@ The nodes are processes of this machine (``ray.cluster_utils``); the supervisor 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -15,9 +17,13 @@ from typing import Any
 
 import pytest
 
+from runners.pool import client
+from store import commands
 from store.read import open_lab
+from store.write import Writer
 from tests.ray.conftest import SMALL, Nodes
 from tests.support import labs
+from tests.support.simulated import Cards, card
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(600)]
 PATIENCE_S = 180.0
@@ -127,25 +133,33 @@ def test_actor_worker_and_supervisor_are_killed_and_a_node_hangs(course: Course)
     course.ended()
 
 
-def test_the_head_goes_and_the_lab_goes_on_here(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Actors go on without a head, so the work must last longer than its end takes to be noticed."""
+def test_the_head_goes_and_comes_back(lab_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor waits for it and goes on there by itself, under its process id.
+
+    Actors go on without a head, so the work must last longer than its end takes to be noticed.
+    """
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("STANDIN_EVAL_S", "0.4")
     labs.make(lab_path, labs.study(5, ("dense_ssm", "lstm")), max_attempts=100)
     cluster: Any = Cluster(initialize_head=True, head_node_args=SMALL)
     course = Course(lab_path, Nodes(cluster))
+    running = course.supervise()
     try:
-        running = course.supervise()
         course.go_on()
-        cluster.head_node.kill_gcs_server()
-        assert running.ended(90.0) == 1
+        address = course.nodes.address
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        course.until(lambda: "waiting: " in client.status(lab_path).message, "that the head is gone")
         assert "its head is gone" in running.log
-    finally:
+        monkeypatch.setenv("STANDIN_EVAL_S", "0.01")
         cluster.shutdown()
-    monkeypatch.setenv("STANDIN_EVAL_S", "0.01")
-    course.running = labs.spawn(lab_path)
-    course.ended()
+        same = {"gcs_server_port": int(address.rpartition(":")[2])}
+        cluster = Cluster(initialize_head=True, head_node_args={**SMALL, **same})
+        assert str(cluster.address) == address
+        course.ended()
+    finally:
+        running.kill()
+        cluster.shutdown()
 
 
 @pytest.mark.parametrize("course", [2], indirect=True)
@@ -156,6 +170,34 @@ def test_cards_of_a_node_are_devices_of_their_own(course: Course) -> None:
     with open_lab(course.lab) as lab:
         assert {d.id for d in lab.devices()} == {"g/cuda:0", "g/cuda:1"}
     assert {p.device for p in course.probes()} == {"g/cuda:0", "g/cuda:1"}
+
+
+@pytest.mark.parametrize("course", [2], indirect=True)
+def test_cards_of_unlike_speed_have_plans_of_their_own(course: Course, tmp_path: Path) -> None:
+    """What is measured on one kind of card says nothing of another."""
+    at_once = {"A100": 4, "H200": 64}
+    for kind, most in at_once.items():
+        cards = Cards(tmp_path / kind, card(0, name=kind))
+        path = os.pathsep.join([cards.env["PYTHONPATH"], str(labs.ROOT), os.environ.get("PYTHONPATH", "")])
+        env = {**cards.env, "PYTHONPATH": path, "STANDIN_AT_ONCE": str(most)}
+        course.nodes.add(kind.lower(), num_gpus=1, env_vars=env)
+    commands.hold(course.lab)
+    course.supervise()
+
+    def both() -> bool:
+        with open_lab(course.lab) as lab:
+            return len(lab.devices()) == 2
+
+    course.until(both, "both cards")
+    commands.release(course.lab)
+    course.ended()
+    with open_lab(course.lab) as lab:
+        assert {d.id: d.name for d in lab.devices()} == {"a100/cuda:0": "A100", "h200/cuda:0": "H200"}
+    assert {p.device for p in course.probes()} == {"a100/cuda:0", "h200/cuda:0"}
+    with Writer(course.lab) as writer, writer.transaction() as tx:
+        plans = tx.rows("SELECT device, plan FROM calibration")
+    found = {(row.device.split("/")[1], json.loads(row.plan)["members_at_once"]) for row in plans}
+    assert found == set(at_once.items())
 
 
 @pytest.mark.slow

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from labtui.cli.checks.check import Check
 from labtui.config import Settings
-from labtui.views.nodes import summary
+from labtui.views.nodes import FOLDED, slow, summary
 from store.errors import LabError
 from store.read import open_lab
 from store.rows import NodeRow
-
-SLOW = 0.5
-"""A node whose slots say so much less than those of the others in the middle is told as slow."""
-LEAST_RATE = 0.2
-"""Messages a second and slot below which no node is compared."""
 
 
 def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
@@ -52,19 +48,26 @@ def _asks_for_token(ray: str, env: Mapping[str, str]) -> bool:
 
 
 def odd(nodes: list[NodeRow]) -> Iterator[Check]:
-    """Nodes that are not used, are unlike the others, or are slow."""
-    rates = {n.name: n.messages_per_s / n.busy for n in nodes if n.state == "active" and n.busy}
-    middle = sorted(rates.values())[len(rates) // 2] if rates else 0.0
+    """Nodes that are not used, are unlike the others, or are slow; many with one trouble are one line."""
+    late = slow(nodes)
+    found: dict[Check, list[NodeRow]] = {}
     for node in nodes:
         if node.state == "refused":
-            yield Check(
-                node.name, "problem", f"not used: {node.note}", "install the same there, then restart Ray"
-            )
+            fix = "install the same there, then restart Ray"
+            told = Check("", "problem", f"not used: {node.note}", fix)
         elif node.state in ("gone", "silent"):
-            yield Check(node.name, "note", f"the node is {node.state} ({node.address})")
-        elif node.note:
-            yield Check(node.name, "note", node.note)
-        elif middle > LEAST_RATE and rates.get(node.name, middle) < SLOW * middle:
-            told = f"{rates[node.name]:.1f} messages/s from each slot that trains"
-            text = f"slow: {told}, {middle:.1f} from those in the middle"
-            yield Check(node.name, "note", text)
+            told = Check("", "note", f"the node is {node.state}")
+        elif node.note or node.name in late:
+            told = Check("", "note", node.note or late[node.name])
+        else:
+            continue
+        found.setdefault(told, []).append(node)
+    for told, alike in found.items():
+        if len(alike) > FOLDED:
+            text = f"{told.text}: {alike[0].name} to {alike[-1].name}"
+            yield replace(told, check=f"{len(alike)} nodes", text=text)
+            continue
+        for node in alike:
+            away = node.state in ("gone", "silent")
+            text = f"{told.text} ({node.address})" if away else told.text
+            yield replace(told, check=node.name, text=text)
