@@ -1,4 +1,4 @@
-"""Do the tests notice? ``python -m benchmarks.mutants [verdict|kappa|search]`` changes one place at a time.
+"""Do the tests notice? ``python -m benchmarks.mutants [verdict|kappa|search|store]``.
 
 A mutant is a module with one comparison, operator, number or truth value changed. Each runs in a forked
 process against the tests of that module alone; one that no test notices is a survivor and is listed with its
@@ -15,6 +15,7 @@ import importlib.machinery
 import importlib.util
 import os
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/search/test_verdict.py",
         ),
     ),
+    "store": (("store.write.jobs",), ("tests/store/test_job_states.py", "tests/store/test_lab_runs.py")),
 }
 CPU_S = 60
 """A mutant that computes for so long hangs, which its tests notice; the clock on the wall decides nothing."""
@@ -65,13 +67,22 @@ def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its lines."""
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
     places = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.expr)]
-    for index in range(len(places)):
+    for index, place in enumerate(places):
+        if not _may_change(place):
+            continue
         for variant in range(2):
             tree = ast.parse(source)
             node = [n for n in ast.walk(tree) if isinstance(n, ast.expr)][index]
             was = ast.unparse(node)
             if _change(node, variant):
                 yield Mutant(module, node.lineno, was, ast.unparse(node), tree)
+
+
+def _may_change(node: ast.expr) -> bool:
+    """Whether it is worth a tree of its own, which takes long to make."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float)
+    return isinstance(node, ast.Compare | ast.BoolOp | ast.BinOp | ast.UnaryOp)
 
 
 def _change(node: ast.expr, variant: int) -> bool:
@@ -115,8 +126,8 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.tree, module.__file__, "exec"), module.__dict__)  # noqa: S102 - our own source
 
 
-def noticed(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-    """Whether the tests fail with it; None: with the module as it is."""
+def noticed(mutant: Mutant | None, tests: Sequence[str], profile: str = "fixed") -> bool:
+    """Whether the tests fail with it; None: with the module as it is. A profile says how many examples."""
     if (child := os.fork()) == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
         with (
@@ -130,9 +141,8 @@ def noticed(mutant: Mutant | None, tests: Sequence[str]) -> bool:
                     sys.meta_path.insert(0, Finder(mutant))
                 import pytest
 
-                code = pytest.main(
-                    ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no", *tests]
-                )
+                options = f"-q -x -m 'not slow' -p no:cacheprovider --tb=no --hypothesis-profile={profile}"
+                code = pytest.main([*shlex.split(options), *tests])
         os._exit(1 if code else 0)
     return os.waitpid(child, 0)[1] != 0
 
@@ -151,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import pydantic  # noqa: F401
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
+    import sqlmodel  # noqa: F401
 
     end, left = time.monotonic() + 60 * args.minutes, 0
     for which in args.which or TARGETS:
@@ -163,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if time.monotonic() > end:
                     break
                 tried += 1
-                if noticed(mutant, tests):
+                if noticed(mutant, tests, "few") or noticed(mutant, tests):
                     killed += 1
                     continue
                 left += 1

@@ -258,9 +258,9 @@ class Lab:
         return self._opened
 
     def _table(self, name: str, study: int | str | None) -> Any:
-        from labtui.export.records import TABLES
+        from labtui.export.records import RECORDS, TABLES
 
-        return _frame(TABLES[name](self._lab(), self._study(study)), self._frames)
+        return _frame(TABLES[name](self._lab(), self._study(study)), RECORDS[name], self._frames)
 
     def _study(self, study: int | str | None) -> int | None:
         from labtui.cli.errors import BadInput
@@ -328,10 +328,10 @@ def _package(frames: Frames) -> str:
     return "" if frames == "rows" else frames
 
 
-def _frame(rows: Iterable[Record], package: str) -> Any:
+def _frame(rows: Iterable[Record], record: type[Record], package: str) -> Any:
     found = list(rows)
     if not package:
         return found
     from labtui.export.records import columns_of
 
-    return import_module(package).DataFrame(columns_of(found))
+    return import_module(package).DataFrame(columns_of(found, record))

@@ -27,6 +27,7 @@ settings.register_profile(
     suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
 )
 settings.register_profile("random", settings.get_profile("fixed"), derandomize=False)
+settings.register_profile("few", settings.get_profile("fixed"), max_examples=20)
 settings.load_profile("fixed")
 
 

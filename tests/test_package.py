@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -65,20 +66,41 @@ def run(command: Sequence[str | Path], cwd: Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def install(built: Path, folder: Path, python: str, extra: str = "") -> Path:
+    """The command labtui of an environment of its own, in which it reads a lab."""
+    run([python, "-m", "venv", folder / "venv"], folder)
+    own, labtui = folder / "venv/bin/python", folder / "venv/bin/labtui"
+    pins: list[str | Path] = ["-c", ROOT / "constraints.txt"]
+    run([own, "-m", "pip", "install", "--quiet", *pins, f"{next(built.glob('*.whl'))}{extra}"], folder)
+    assert run([labtui, "--version"], folder).startswith("labtui ")
+    assert "dense_ssm 16" in run([labtui, "--read-only", ROOT / "docs/labs/demo.db", "kappa"], folder)
+    assert "done" in run([labtui, "tour"], folder)
+    assert "done" in run([own, "-m", "labtui", "tour", "--json"], folder)
+    return labtui
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_another_python_reads_labs(built: Path, tmp_path: Path, version: str) -> None:
+    """Without torch: for some versions there is none yet."""
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", "import venv"], capture_output=True).returncode:
+        pytest.skip(f"no Python {version} here")
+    labtui = install(built, tmp_path, python)
+    run([labtui, "submit", "quick"], tmp_path)
+    assert run([labtui, "jobs", "--json"], tmp_path).count('"queued"') == 8
+    run([labtui, "export", "jobs", "-o", "jobs.csv"], tmp_path)
+    run([labtui, "bundle", "lab.zip"], tmp_path)
+    assert run([labtui, "db", "check"], tmp_path).endswith("no problem found\n")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("extra", ["", "[train]"], ids=["reading", "training"])
 def test_a_clean_environment(built: Path, tmp_path: Path, extra: str) -> None:
     """As a user installs it: it reads a lab, and with ``train`` it trains one."""
-    run([sys.executable, "-m", "venv", tmp_path / "venv"], tmp_path)
-    python, labtui = tmp_path / "venv/bin/python", tmp_path / "venv/bin/labtui"
-    pins: list[str | Path] = ["-c", ROOT / "constraints.txt"]
-    wheel = f"{next(built.glob('*.whl'))}{extra}"
-    run([python, "-m", "pip", "install", "--quiet", *pins, wheel], tmp_path)
-    assert run([labtui, "--version"], tmp_path).startswith("labtui ")
-    assert "dense_ssm 16" in run([labtui, "--read-only", ROOT / "docs/labs/demo.db", "kappa"], tmp_path)
-    assert "done" in run([labtui, "tour"], tmp_path)
-    assert "done" in run([python, "-m", "labtui", "tour", "--json"], tmp_path)
+    labtui = install(built, tmp_path, sys.executable, extra)
     small = ["submit", "quick", "--set", "training.steps=20", "--set", "search.n_max=8"]
     if not extra:
         assert "pip install 'labtui[train]'" in run([labtui, *small, "--start"], tmp_path, code=1)

@@ -94,17 +94,23 @@ class Answer(NamedTuple):
 def answer_of(trial: TrialRow, job: Job, eps: float, curve: Curve | None) -> Answer:
     """Whether a trial of ``job`` had a validation loss below ``eps`` at some evaluation.
 
-    An exact loss below ``eps`` is a success. A failure is certain where every evaluation was exact and none
+    Of a program ``eps`` is another threshold, and every report was exact. An exact loss below ``eps`` is a
+    success. A failure is certain where every evaluation was exact and none
     was below; where a first part of the validation set decided that a loss was not below the job's own eps,
     its rest may have brought the mean down to ``eps``.
     """
+    program = job.program
+    if program is not None:
+        eps = program.model_copy(update={"threshold": eps}).bound
+        if program.read and trial.outcome in (Outcome.SUCCESS, Outcome.FAILURE):  # the last match counts
+            return Answer(trial.last_loss is not None and trial.last_loss < eps)
     if trial.best_loss is not None and trial.best_loss < eps:
         return Answer(True)
     if trial.outcome in (Outcome.SUCCESS, Outcome.SUPERSEDED):
         return Answer(None, STOPPED)
     if trial.outcome not in (Outcome.FAILURE, Outcome.DIVERGED):
         return Answer(None, "not at its end")
-    if eps <= job.bound:
+    if program is not None or eps <= job.bound:
         return Answer(False)
     validation = sum(share.validation for share in job.shares)
     policy = Thoroughness.of(validation, min(job.training.batch_size, trial.n), job.training.eval_every)
@@ -182,7 +188,10 @@ def refit(
         least.append(e)
         won = e.successes + (found.undecided if by_seed else 0)
         most.append(replace(e, success=won > 0, successes=won))
-    there = job.model_copy(update={"search": job.search.model_copy(update={"eps": eps})})
+    if job.program is not None:
+        there = job.model_copy(update={"model": job.program.model_copy(update={"threshold": eps})})
+    else:
+        there = job.model_copy(update={"search": job.search.model_copy(update={"eps": eps})})
     progress, other = replay(there, least), replay(there, most) if missing else None
     estimate = progress.estimate.as_tuple() if progress.estimate is not None else None
     if other is not None and estimate is not None and other.estimate is not None:

@@ -12,6 +12,8 @@ from store.rows import CellRow
 Value: TypeAlias = "str | int | None"
 Key: TypeAlias = "tuple[Value, ...]"
 
+_LENGTHS = ("L", "min_length")
+"""A program has none."""
 AXES = ("task", "m", "model", "model_label", "format", "distribution", "L", "min_length")
 """What a cell is told by; ``m`` is None where the task is not modular addition."""
 ORDER: dict[str, tuple[str, ...]] = {
@@ -136,7 +138,11 @@ def axes_of(cells: Iterable[CellRow]) -> tuple[str, ...]:
 
 
 def value_of(cell: CellRow, axis: str) -> Value:
-    """The value of a cell on an axis; None where it has none."""
+    """The value of a cell on an axis; None where it has none. A program's own axis comes before one of ours
+    that is called the same.
+    """
+    if cell.program and (axis in _LENGTHS or axis in dict(cell.axes)):
+        return dict(cell.axes).get(axis)
     if axis in AXES:
         found: Value = getattr(cell, axis)
         return found

@@ -19,7 +19,7 @@ ASKED = """\
 There is no lab in this folder yet.
 
   t  the tour: a study that is done, read-only; nothing is written
-  d  the quick demo: two models, 11 searches, trained here for real in a few minutes
+  d  the quick demo: two models, 8 searches, trained here for real in about a minute
   n  a new lab, {lab}
   q  leave
 """

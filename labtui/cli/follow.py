@@ -141,9 +141,7 @@ def supervise_and_follow(context: Context) -> int:
     child = supervise.Foreground(context, "--until-empty")
     try:
         return Follower(context, None, child.running, lost_s=1.0).run()
-    except WorkFailed:
-        raise WorkFailed(
-            child.problem() or "the supervisor has ended and work is left; see labtui logs"
-        ) from None
+    except WorkFailed as error:
+        raise WorkFailed(child.problem() or str(error)) from None
     finally:
         child.end()

@@ -24,7 +24,10 @@ _TEX = {
     "|": r"$|$", "[": "{[}", "]": "{]}", '"': "''", "≤": r"$\leq$", "≥": r"$\geq$",
     "≈": r"$\approx$", "∞": r"$\infty$", "κ": r"$\kappa$", "×": r"$\times$", "→": r"$\rightarrow$",
     "–": "--", "…": r"\dots{}", "*": r"$^{*}$", "∘": r"$\circ$",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "—": "---",
 }  # fmt: skip
+_LETTERS = set("ÆØßæøŁłŒœı")
+_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
 _MARKDOWN = set("\\`*_{}[]<>#|~$&")
 
 
@@ -58,13 +61,13 @@ def kappa_tables(pages: Iterable[KappaTable]) -> list[PaperTable]:
             f"The sharing factor kappa{', ' if page.title else ''}{page.title}",
             [
                 " / ".join("model" if a == "model_label" else a for a in page.row_axes),
-                *(" ".join(map(str, key)) for key in page.columns),
+                *(numbers.values(key) for key in page.columns),
             ],
         )
         for i, row in enumerate(page.rows):
             cells = [page.at(row, column) for column in page.columns]
             table.rows.append(
-                [" ".join(map(str, row)), *(" / ".join(k.text() for k in ks) or numbers.NONE for ks in cells)]
+                [numbers.values(row), *(" / ".join(k.text() for k in ks) or numbers.NONE for ks in cells)]
             )
             for j, ks in enumerate(cells, 1):
                 table.marks[i, j] = sorted({table.note(n) for k in ks for n in k.notes})
@@ -160,12 +163,15 @@ def markdown(tables: Sequence[PaperTable]) -> str:
 
 def tex(text: str) -> str:
     """``text`` as LaTeX letters; what has no letter there becomes a question mark."""
-    return "".join(_TEX.get(c) or (c if c.isascii() or _latin(c) else "?") for c in clean(text, limit=400))
+    text = unicodedata.normalize("NFC", clean(text, limit=400))
+    return "".join(_TEX.get(c) or (c if c.isascii() or _latin(c) else "?") for c in text)
 
 
 def _latin(char: str) -> bool:
-    """A letter that every TeX of today has."""
-    return unicodedata.name(char, "").startswith("LATIN") and ord(char) < 0x180
+    """A letter that LaTeX has in its fonts of old (OT1) as in those of today (T1)."""
+    letter, *accents = unicodedata.normalize("NFD", char)
+    known = len(accents) == 1 and letter.isascii() and accents[0] in _ACCENTS and ord(char) < 0x180
+    return known or char in _LETTERS
 
 
 def md(text: str) -> str:

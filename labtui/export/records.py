@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, make_dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labtui.analysis.fits import Fit, Refusal, fit_all
@@ -120,7 +121,8 @@ CurveRecord = _record(
     TrialRow,
     f"trial_id {_SEARCH} n lr seed outcome step train validation setting exact",
     **dict.fromkeys(("trial_id", "step"), "int"),
-    **dict.fromkeys(("train", "validation"), "float"),
+    train="float | None",
+    validation="float",
     setting="str",
     exact="bool | None",
 )
@@ -279,7 +281,7 @@ def curves(lab: Lab, study: int | None = None) -> Iterator[CurveRecord]:
                     seed=row.seed,
                     outcome=row.outcome,
                     step=step,
-                    train=train,
+                    train=None if isnan(train) else train,
                     validation=metric(job).value(loss),
                     setting=named.get(row.lr, "{}"),
                     exact=whole,
@@ -472,7 +474,6 @@ def cell_value(value: Any) -> Any:
     return json.dumps(list(value)) if isinstance(value, tuple | list) else value
 
 
-def columns_of(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Rows turned into columns, lists as JSON."""
-    names = list(records[0].__dataclass_fields__) if records else []
-    return {name: [cell_value(getattr(row, name)) for row in records] for name in names}
+def columns_of(records: Sequence[Record], record: type[Record]) -> dict[str, list[Any]]:
+    """Rows turned into columns, lists as JSON; without rows the columns are there, empty."""
+    return {f.name: [cell_value(getattr(row, f.name)) for row in records] for f in fields(record)}

@@ -36,22 +36,25 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #2b333b; background: #fff; m
   max-width: 60rem; padding: 1rem; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2rem; border-bottom: 1px solid #d5d9dc; }
-.wide { overflow-x: auto; }
+.wide, figure { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.875rem; }
 th, td { text-align: left; padding: 0.25rem 0.75rem 0.25rem 0; vertical-align: top; white-space: nowrap; }
 thead th { border-bottom: 1px solid #636e78; }
 tbody tr:nth-child(even) { background: #f4f5f4; }
+td.text { white-space: normal; min-width: 14rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; font-size: 0.875rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 dt { color: #515c66; }
 figure { margin: 1rem 0; }
-svg { max-width: 100%; height: auto; }
+svg { width: 100%; min-width: 36rem; height: auto; }
 figcaption, .note { font-size: 0.8125rem; color: #515c66; }
-@media print { body { max-width: none; font-size: 10pt; padding: 0; } .wide { overflow: visible; }
+@media print { body { max-width: none; font-size: 10pt; padding: 0; } .wide, figure { overflow: visible; }
   h2 { break-after: avoid; } figure, tr { break-inside: avoid; } table { font-size: 8pt; }
-  th, td { white-space: normal; } }
+  th, td { white-space: normal; } td.text, svg { min-width: 0; } }
 """
+LONG = 32
+"""Characters of a cell that may be broken into lines."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -153,21 +156,26 @@ def _svg(picture: figures.Picture, number: int, caption: str) -> str:
 
 
 def _table(table: papers.PaperTable) -> str:
-    def row(cells: Iterable[str], tag: str) -> str:
-        inside = "".join(
-            f'<{tag} class="number">{cell}</{tag}>' if i in table.right else f"<{tag}>{cell}</{tag}>"
+    def row(cells: Sequence[str], tag: str) -> str:
+        kinds = (
+            "number" if i in table.right else "text" if len(cell) > LONG else ""
             for i, cell in enumerate(cells)
         )
-        return f"<tr>{inside}</tr>"
+        inside = (
+            f'<{tag} class="{kind}">{cell}</{tag}>' if kind else f"<{tag}>{cell}</{tag}>"
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
+        return f"<tr>{''.join(inside)}</tr>"
 
     body = [row(cells, "td") for cells in papers.marked(table, _letters, lambda m: f"<sup>{m}</sup>")]
     notes = "".join(
         f'<p class="note"><sup>{papers.letter(i)}</sup> {_letters(note)}</p>'
         for i, note in enumerate(table.notes)
     )
-    heads = row(map(_letters, table.heads), "th")
-    head = f'<caption class="note">{_letters(table.title)}</caption><thead>{heads}'
-    return f'<div class="wide"><table>{head}</thead><tbody>{"".join(body)}</tbody></table></div>{notes}'
+    title, heads = _letters(table.title), row(list(map(_letters, table.heads)), "th")
+    # Not a caption: that is as wide as the table, which a phone has to scroll.
+    inside = f'<table aria-label="{title}"><thead>{heads}</thead><tbody>{"".join(body)}</tbody></table>'
+    return f'<p class="note">{title}.</p><div class="wide">{inside}</div>{notes}'
 
 
 def _facts(facts: Iterable[tuple[str, object]]) -> str:

@@ -363,11 +363,10 @@ def page_lines(page: KappaTable) -> list[str]:
     """One table."""
     heads = [
         " / ".join(NAMES.get(axis, axis) for axis in page.row_axes),
-        *(" ".join(map(str, key)) for key in page.columns),
+        *(numbers.values(key) for key in page.columns),
     ]
     body = [
-        [" ".join(map(str, row)), *(entry(page.at(row, column)) for column in page.columns)]
-        for row in page.rows
+        [numbers.values(row), *(entry(page.at(row, column)) for column in page.columns)] for row in page.rows
     ]
     return grid([clean(h) for h in heads], body)
 

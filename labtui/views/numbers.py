@@ -8,7 +8,7 @@ terminal has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from labtui.text import clean
@@ -336,6 +336,11 @@ def size_bytes(n: float) -> str:
             return f"{n:.0f}{unit}" if n >= 10 or unit == "B" else f"{n:.1f}{unit}"
         n /= 1024
     return f"{n:.1f}T" if n < 10 else f"{n:.0f}T"
+
+
+def values(key: Iterable[object]) -> str:
+    """Values on several axes: ``transformer 7``; one that there is none of is a dash."""
+    return " ".join(NONE if v is None else clean(str(v)) for v in key)
 
 
 # A search by its name

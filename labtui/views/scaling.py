@@ -117,7 +117,7 @@ def scaling_lines(
     x = x or axis_of(points)
     groups = series_of(list(points), x)
     if not groups:
-        return ["nothing to plot yet: no search has ended"]
+        return ["nothing to plot yet: no search has ended, or none has a number to stand at"]
     markers = _markers(list(groups), ascii)
     lines = _plot(groups, markers, x, max(40, min(width, 300)), max(10, min(height, 100)), ascii)
     by_series = {fit.series: fit for fit in fits}

@@ -97,11 +97,19 @@ def test_each_strategy_has_its_own_number_of_candidates() -> None:
 
 
 def test_a_stored_search_and_its_spec_are_the_same_work() -> None:
-    study = load("quick")
+    study = load("demo")
     assert isinstance(study, Study)
     with open_lab(DEMO, read_only=True) as lab:
-        rows = {row.hash: row for row in lab.jobs()}
-    both = [(work_of_spec(job), work_of(rows[job.hash])) for job in study.jobs() if job.hash in rows]
+        # Not by their hashes: the lab is of an older science version.
+        rows = {(r.model_label, r.format, r.distribution, r.length, r.min_length): r for r in lab.jobs()}
+    both = []
+    for job in study.jobs():
+        if job.search.rtol != Search().rtol:
+            continue  # which a row does not hold
+        at = job.lengths
+        key = (job.model.label, job.format, at.distribution, at.length, at.min_length)
+        both.append((work_of_spec(job), work_of(rows[key])))
+    assert both
     for spec, stored in both:
         assert spec.kind == stored.kind
         assert spec.candidates == stored.candidates

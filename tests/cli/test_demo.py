@@ -23,8 +23,8 @@ def test_demo_runs_to_its_tables(labtui: Labtui, monkeypatch: pytest.MonkeyPatch
     try:
         first = labtui("demo", "--slots", "2")
         assert first.code == 0, first.err
-        assert "11 searches for N*, by real training" in first.err
-        assert first.err.count("candidates") == 11
+        assert "8 searches for N*, by real training" in first.err
+        assert first.err.count("candidates") == 8
         assert first.out.startswith("kappa, ")
         assert "N* against" in first.out
         second = labtui("demo")

@@ -141,4 +141,4 @@ def test_a_spec_may_begin_with_a_bom(tmp_path: Path) -> None:
     plain = labtui(tmp_path, "submit", "quick", "--dry-run").stdout
     spec.write_bytes("\ufeff".encode() + (ROOT / "runners/spec/presets/quick.toml").read_bytes())
     assert labtui(tmp_path, "submit", str(spec), "--dry-run").stdout == plain
-    assert json.loads(labtui(tmp_path, "submit", str(spec), "--json").stdout)["new"] == 11
+    assert json.loads(labtui(tmp_path, "submit", str(spec), "--json").stdout)["new"] == 8

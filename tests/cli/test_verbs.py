@@ -81,14 +81,14 @@ def test_hold_release_and_devices(labtui: Labtui, lab: Path) -> None:
 
 def test_submit_twice_reuses(labtui: Labtui, tmp_path: Path) -> None:
     dry = labtui("submit", "quick", "--dry-run", "--json").json
-    assert (dry["cells"], dry["searches"], dry["new"]) == (2, 11, 11)
+    assert (dry["cells"], dry["searches"], dry["new"]) == (2, 8, 8)
     assert not (tmp_path / "lab.db").exists()
     one = labtui("submit", "quick", "--json").json
-    assert (one["new"], one["reused"]) == (11, 0)
+    assert (one["new"], one["reused"]) == (8, 0)
     two = labtui("submit", "quick", "--json").json
-    assert (two["new"], two["reused"]) == (0, 11)
-    assert labtui("submit", "quick", "--dry-run", "--json").json["known"] == 11
-    assert len(labtui("jobs", "--json").json) == 11
+    assert (two["new"], two["reused"]) == (0, 8)
+    assert labtui("submit", "quick", "--dry-run", "--json").json["known"] == 8
+    assert len(labtui("jobs", "--json").json) == 8
 
 
 def test_paper_queues_and_prints_its_cost(labtui: Labtui, tmp_path: Path) -> None:

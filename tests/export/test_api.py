@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import types
@@ -17,10 +18,14 @@ import pytest
 from labtui import Lab
 from labtui.export import records
 from store.errors import LabError
+from store.read import Lab as StoredLab
 from store.read import open_lab
+from store.rows import Curve
+from store.write import create_or_open
 from tests.cli.test_hostile import fill
 
 ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "docs" / "labs" / "demo.db"
 TABLES = {
     "jobs": records.JobRecord,
     "probes": records.ProbeRecord,
@@ -104,6 +109,24 @@ def test_frames_come_from_what_is_installed(lab: Path, monkeypatch: pytest.Monke
     assert columns["seeds"][0].startswith("["), "lists are JSON: a frame has no lists"
     fake_package(monkeypatch, "pandas")
     assert Lab(lab).kappa()[0] == "pandas"
+
+
+def test_a_lab_without_rows_has_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_or_open(tmp_path / "new.db")
+    fake_package(monkeypatch, "pandas")
+    with Lab(tmp_path / "new.db") as lab:
+        for table, record in TABLES.items():
+            columns = getattr(lab, table)()[1]
+            assert columns == {f.name: [] for f in fields(record)}, table
+        assert "no jobs" in lab._repr_html_()
+
+
+def test_a_loss_that_nobody_told_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program tells one number: its curves have no training loss, and are equal to themselves."""
+    monkeypatch.setattr(StoredLab, "curve", lambda *_: Curve((1,), (math.nan,), (0.5,)))
+    first, second = (Lab(DEMO, frames="rows").curves(1) for _ in range(2))
+    assert {row.train for row in first} == {None}
+    assert first == second
 
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])

@@ -114,14 +114,22 @@ def check_tex(text: str) -> None:
     assert set(re.findall(r"\\([a-zA-Z]+)", bare)) <= set(known.split())
 
 
-def compile_tex(text: str, folder: Path) -> None:
+def compile_tex(text: str, folder: Path, fonts: str = "T1") -> None:
     tool = shutil.which("tectonic") or shutil.which("pdflatex")
     if tool is None:
         return
-    page = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}"
+    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+    page = page.replace("\\usepackage", f"\\usepackage[{fonts}]{{fontenc}}\\usepackage", 1)
     (folder / "page.tex").write_text(f"{page}\n{text}\n\\end{{document}}\n")
     extra = ["-interaction=nonstopmode", "-halt-on-error"] if tool.endswith("pdflatex") else []
     subprocess.run([tool, *extra, "page.tex"], cwd=folder, check=True, timeout=100, capture_output=True)
+
+
+@pytest.mark.parametrize("fonts", ["T1", "OT1"])
+def test_no_letter_of_a_name_stops_latex(tmp_path: Path, fonts: str) -> None:
+    assert papers.tex("ħ e\u0301 “x” 日") == "? é ``x'' ?"
+    letters = [*range(0x20, 0x250), *range(0x1E00, 0x1F00), *range(0x2010, 0x2060)]
+    compile_tex("\n\n".join(papers.tex(chr(c)) for c in letters), tmp_path, fonts)
 
 
 @pytest.mark.parametrize("table", ["kappa", "nstar"])

@@ -19,7 +19,7 @@ from tests.cli.test_hostile import WORDS, fill
 DEMO = Path(__file__).resolve().parents[2] / "docs" / "labs" / "demo.db"
 VOID = {"meta", "br", "hr", "img", "link"}
 ALLOWED = (
-    "html head meta title style body h1 h2 p dl dt dd div table caption thead tbody tr th td sup figure "
+    "html head meta title style body h1 h2 p dl dt dd div table thead tbody tr th td sup figure "
     "figcaption svg g path use defs clippath rect"
 )
 

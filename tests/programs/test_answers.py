@@ -13,6 +13,7 @@ from labtui.__main__ import main
 from labtui.analysis.fits import Fit, fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.points import points
+from labtui.analysis.table import value_of
 from labtui.export import records
 from labtui.tui.app import LabApp
 from labtui.tui.screens.scaling import ScalingRequest
@@ -22,7 +23,7 @@ from labtui.views.kappa import kappa_lines
 from labtui.views.lines import plain
 from labtui.views.metric import metric, settings
 from runners.programs import consent
-from runners.spec import Study
+from runners.spec import NamedJob, Study
 from store.check import check
 from store.read import open_lab
 from tests.programs.conftest import HEAD, spec_of
@@ -161,6 +162,19 @@ def test_the_scaling_screen_has_every_numeric_axis(swept: Path) -> None:
     assert {curve.x(p, "noise") for curve in noise.curves for p in curve.points} == {1, 50}
 
 
+def test_a_programs_axes_may_be_called_as_ours(tmp_path: Path, lab_path: Path) -> None:
+    head = SPEC.replace('"{size}"', '"{model}", "{L}"').replace(
+        "size = [1, 2, 4, 8]", "L = [3]\nmodel = 'big'"
+    )
+    spec = spec_of(tmp_path / "work", "true", head=head, tail=TAIL)
+    assert isinstance(spec, Study)
+    labs.make(lab_path, spec)
+    with open_lab(lab_path) as lab:
+        [cell] = lab.cells()
+    assert [value_of(cell, axis) for axis in ("model", "L", "min_length")] == ["big", "3", None]
+    assert kappa_lines([cell], "model", "min_length")[1].split() == ["model", "–"]
+
+
 def test_kappa_is_exported_with_its_axes(shared: Path) -> None:
     with open_lab(shared) as lab:
         rows, parts = [*records.kappas(lab)], [*records.parts(lab)]
@@ -226,3 +240,36 @@ def test_curves_and_grid_are_drawn_in_the_metric(shared: Path) -> None:
     cells = [plain(line) for line in heat_map(trials, metric(job), 40, 6, curves, 0, names=named)]
     assert cells[0].startswith("grid")
     assert any("0.95" in line for line in cells)
+
+
+@pytest.mark.parametrize(
+    ("read", "threshold", "told"),
+    [
+        ("", "0.9", (7, 8, {})),
+        ("", "0.99", (7, None, {"stopped at its first success": 2})),
+        ('read = "acc ([0-9.]+)"\n', "0.9", (7, 8, {})),
+    ],
+)
+def test_another_threshold_is_read_off_what_is_stored(
+    read: str,
+    threshold: str,
+    told: object,
+    tmp_path: Path,
+    lab_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the metric, for which large values are good, and with the rules of programs."""
+    script = (
+        'a=0.5; [ "$1" -ge 8 ] && a=0.95\n'
+        'echo acc 0.99; echo acc $a; echo "{\\"step\\": 1, \\"accuracy\\": $a}" >> "$LABTUI_REPORT"'
+    )
+    tail = "[grid]\nseed = 1\n[search]\nn_max = 16\nrtol = 0.0\n"
+    spec = spec_of(tmp_path / "work", script, read, HEAD.replace(', "{lr}"', ""), tail)
+    assert isinstance(spec, NamedJob)
+    consent.allow([spec.job])
+    labs.make(lab_path, spec)  # type: ignore[arg-type]
+    with labs.supervisor(lab_path) as running:
+        assert running.ended() == 0, running.log
+    assert main(["--json", "--lab", str(lab_path), "refit", "--eps", threshold]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert (found["lo"], found["hi"], found["missing"]) == told

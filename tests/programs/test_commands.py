@@ -70,6 +70,14 @@ def test_where_nobody_can_be_asked_it_waits_for_allow(
     assert consent.allowed(job_of(spec))
 
 
+def test_run_ends_with_the_word_that_is_missing(
+    spec: Path, lab_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--lab", str(lab_path), "submit", str(spec)])
+    assert main(["--lab", str(lab_path), "run", "--slots", "1"]) == 1
+    assert "1 searches run a program and wait for your word: labtui allow 1" in capsys.readouterr().err
+
+
 def test_submit_allow_asks_nothing(spec: Path, lab_path: Path) -> None:
     assert main(["--lab", str(lab_path), "submit", str(spec), "--allow"]) == 0
     assert consent.allowed(job_of(spec))

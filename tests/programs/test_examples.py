@@ -71,7 +71,7 @@ def test_the_torch_script_keeps_and_goes_on(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_torch_script_is_searched(lab_path: Path) -> None:
-    keys = ["search.n_max=64", "search.rtol=1.0", "program.threshold=0.9"]
+    keys = ["search.n_max=4", "program.threshold=0.5"]  # a handful of trials: each of them loads torch
     [(state, hi)] = found(lab_path, with_keys(load(str(EXAMPLES / "torch_script" / "study.toml")), keys))
     assert state == "done"
     assert hi is not None

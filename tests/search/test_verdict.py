@@ -19,8 +19,11 @@ from runners.verdict import (
     Thoroughness,
     Undecided,
     answer,
+    best_loss,
     bracket,
     brackets,
+    collect,
+    flags,
     ordered,
     probe_verdict,
     trial_outcome,
@@ -77,6 +80,30 @@ def test_the_bracket_after_each_candidate_is_that_of_all_so_far(told: list[tuple
         assert b.hi == min(wins, default=None)
         assert b.lo == max((n for n in losses if b.hi is None or n < b.hi), default=0)
         assert b == bracket({n: n in wins for n, _ in seen})
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.booleans(), st.booleans()), max_size=8))
+def test_what_the_evidence_flags(told: list[tuple[int, bool, bool]]) -> None:
+    evidence = [Evidence(n, ok, diverged=diverged and not ok) for n, ok, diverged in told]
+    wins = {e.n for e in evidence if e.success}
+    losses = {e.n for e in evidence} - wins
+    mixed = any(not e.success and e.n in wins for e in evidence)
+    assert collect(evidence) == ({e.n: e.n in wins for e in evidence}, mixed)
+    lo = max((n for n in losses if not wins or n < min(wins)), default=0)
+    expected = {"capped"}
+    if wins and any(n > max(wins) for n in losses):
+        expected.add("fails_above")
+    if mixed or (wins and any(min(wins) < n < max(wins) for n in losses)):
+        expected.add("contradicted")
+    if lo and all(e.diverged for e in evidence if e.n == lo):
+        expected.add("diverged")
+    assert flags(evidence, ("capped",)) == expected
+
+
+def test_the_best_loss_is_the_lowest_that_is_finite() -> None:
+    losses = (None, math.nan, 0.25, 0.125, -math.inf, math.inf)
+    assert best_loss([Evidence(4, False, best_loss=loss) for loss in losses]) == 0.125
+    assert best_loss([Evidence(4, False, best_loss=math.nan)]) is None
 
 
 def row(**values: Any) -> Any:

@@ -135,10 +135,10 @@ def test_a_wrong_setting_is_told_in_one_sentence(setting: str, words: str) -> No
 
 def test_a_study_is_set_in_every_sweep_and_its_joint_section() -> None:
     study = load("quick")
-    changed = with_keys(study, ["search.eps=0.03", "L=5", "priority=2"])
+    changed = with_keys(study, ["search.eps=0.03", "L=7", "priority=2"])
     assert isinstance(changed, Study)
     assert {one.search.eps for one in changed.jobs()} == {0.03}
-    assert all(sweep.L == (5,) for sweep in changed.sweep)
+    assert all(sweep.L == (7,) for sweep in changed.sweep)
     assert changed.priority == 2
     again = with_keys(study, ["sweep.model.hidden=3"] * 0 + ["training.steps=7"])
     assert {one.training.steps for one in again.jobs()} == {7}  # type: ignore[union-attr]

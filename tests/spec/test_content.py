@@ -140,20 +140,20 @@ def test_validation_shares(tokens: int, low: int, extra: int, size: int) -> None
 
 
 def test_one_n_star_serves_every_longer_length() -> None:
-    text = read_source("quick")[0].replace("L = 7", "L = [3, 5, 7]", 1)
+    text = read_source("quick")[0].replace("L = 8", "L = [7, 8, 10]", 1)
     study = parse(text)
     assert isinstance(study, Study)
     cells = study.cells()
-    assert len(cells) == 4
-    parts = {p.job.hash for c in cells[:3] for p in c.parts}
-    assert len(parts) == 6, "N*_2..N*_7 are measured once"
-    assert len(study.jobs()) == 6 + 3 + 3 + 1
+    assert len(cells) == 3 * 2
+    parts = {p.job.hash for c in cells for p in c.parts}
+    assert len(parts) == 5 * 2, "N*_6..N*_10 of a model are measured once"
+    assert len(study.jobs()) == (5 + 3) * 2
 
 
 def test_min_length_is_left_out_of_both_sides() -> None:
     cell = load("quick").cells()[1]  # type: ignore[union-attr]
-    assert [p.n for p in cell.parts] == [4, 5, 6]
-    assert cell.joint.job.lengths.range == range(4, 7)
+    assert [p.n for p in cell.parts] == [6, 7, 8]
+    assert cell.joint.job.lengths.range == range(6, 9)
 
 
 def test_fixed_cells_are_the_parts_of_mixed_ones() -> None:
@@ -171,7 +171,7 @@ def test_fixed_cells_are_the_parts_of_mixed_ones() -> None:
 
 
 def test_joint_overrides_replace_whole_sections() -> None:
-    text = read_source("quick")[0].replace(
+    text = read_source("demo")[0].replace(
         "[sweep.search]\neps = 1e-3", "[sweep.search]\neps = 1e-3\n[sweep.joint.search]\nn_max = 99", 1
     )
     cell = parse(text).cells()[0]  # type: ignore[union-attr]

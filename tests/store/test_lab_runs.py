@@ -45,6 +45,9 @@ def test_one_search_from_queued_to_done(writer: Writer, lab: Path) -> None:
             (6, True),
             (5, False),
         ]
+        last = jobs.evidence(tx, 1)[-1]
+        assert (last.seeds, last.successes, last.best_loss, last.seed_list) == (2, 0, 0.5, (1, 2))
+        assert not last.diverged
         jobs.set_bracket(
             tx, 1, lo=5, hi=6, status="bracket", flags=("capped",), best_loss=0.001, estimate=(5.5, 5.0, 6.0)
         )

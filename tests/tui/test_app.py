@@ -172,7 +172,7 @@ async def test_kappa_drills_down_to_a_job_and_its_trials(opened: Opened) -> None
 
 async def test_the_form_checks_as_you_type(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(screen="new") as (app, pilot, _):
-        await until(pilot, lambda: "11 searches" in app.front.text())
+        await until(pilot, lambda: "8 searches" in app.front.text())
         submitted: list[Any] = []
         monkeypatch.setattr(app.commands, "submit", submitted.append)
         await pilot.press("end", "ctrl+u", *"mine", "down", "down", "down", *"x")
@@ -180,7 +180,7 @@ async def test_the_form_checks_as_you_type(opened: Opened, monkeypatch: pytest.M
         await pilot.press("ctrl+s")
         assert submitted == []
         await pilot.press("backspace")
-        await until(pilot, lambda: "11 searches" in app.front.text())
+        await until(pilot, lambda: "8 searches" in app.front.text())
         await pilot.press("ctrl+s")
         assert submitted[0].name == "mine"
 

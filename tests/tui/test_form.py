@@ -33,7 +33,7 @@ def type_in(form: Form, label: str, text: str) -> None:
 
 
 def test_what_is_typed_becomes_toml() -> None:
-    form = Form.of(read_preset("quick"))
+    form = Form.of(read_preset("demo"))
     type_in(form, "L", "5, 7")
     type_in(form, "format", "acot, cot")
     type_in(form, "eps", "1e-2")
@@ -77,7 +77,7 @@ def test_wrong_values_give_the_specs_sentence_and_line() -> None:
 
 def test_cost_counts_what_is_known() -> None:
     checked = check(read_preset("quick"), Known())
-    assert (checked.problem, checked.searches, checked.reused, checked.cells) == ("", 11, 0, 2)
+    assert (checked.problem, checked.searches, checked.reused, checked.cells) == ("", 8, 0, 2)
     spec = parse(read_preset("quick"))
     hashes = frozenset(job.hash for job in list(spec.jobs())[:3])  # type: ignore[union-attr]
     again = check(read_preset("quick"), Known(hashes))

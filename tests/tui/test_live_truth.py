@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.pool.options import TRAINER as REAL
-from runners.spec import Study, load
+from runners.spec import Study, load, with_keys
 from store import commands
 from tests.support import labs
 from tests.tui.ptys import Terminal
@@ -24,9 +24,11 @@ LONGEST = 1200
 """Looks after which the run is given up."""
 
 
-def watched(start: Callable[..., Terminal], lab: Path, trainer: str, env: dict[str, str]) -> Watch:
-    """The whole run of ``quick`` with all that happens to it."""
-    spec = load("quick")
+def watched(
+    start: Callable[..., Terminal], lab: Path, trainer: str, env: dict[str, str], *settings: str
+) -> Watch:
+    """The whole run of ``quick``, with these settings, with all that happens to it."""
+    spec = with_keys(load("quick"), settings)
     assert isinstance(spec, Study)
     labs.make(lab, spec, max_attempts=2)
     fails = spec.jobs()[7].hash
@@ -92,9 +94,10 @@ def test_no_screen_says_anything_false_while_a_study_runs(
     terminal: Callable[..., Terminal], lab_path: Path
 ) -> None:
     """The stand-in trains: the run is short, its states are those of any run."""
-    watch = watched(terminal, lab_path, labs.TRAINER, {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "8"})
+    env = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "8"}
+    watch = watched(terminal, lab_path, labs.TRAINER, env, "search={eps = 0.01}", "joint.search={eps = 0.01}")
     judge(watch, ("header", "queue", "job"))  # how many screens a short run leaves time for is the machine's
-    assert watch.witness.moments[-1].counts() == {"done": 10, "failed": 1}
+    assert watch.witness.moments[-1].counts() == {"done": 7, "failed": 1}
 
 
 @pytest.mark.slow

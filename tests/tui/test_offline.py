@@ -34,7 +34,7 @@ SCREENS = (
     ("3", "κ = Σ N*_n / N*_joint"),
     ("4", "N* against longest length L"),
     ("5", "1,248 trials"),
-    ("6", "11 searches, 2 kappas"),
+    ("6", "8 searches, 2 kappas"),
     ("\x1b", "1,248 trials"),
     ("7", "Two jobs, or two labs, side by side."),
     ("8", "Since your last visit"),

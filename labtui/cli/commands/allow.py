@@ -10,6 +10,7 @@ from labtui.cli.arguments import JOBS, WHOLE_STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.send import chosen_jobs
+from labtui.views.program import program_lines, waiting_for_word
 from runners.programs import consent
 
 
@@ -41,12 +42,12 @@ def run(context: Context) -> None:
                 "expected the same file, or its spec submitted again"
             )
         jobs.append(job)
-    wanted = asking.waiting(jobs)
+    wanted = waiting_for_word(jobs)
     if not wanted:
         context.say("allowed already")
         return
     if context.args.yes:
-        for line in asking.program_lines(wanted):
+        for line in program_lines(wanted):
             context.say(line)
     if not asking.allow(context, wanted, sure=context.args.yes):
         raise BadInput("nothing is allowed; expected yes, or --yes where nobody can be asked")

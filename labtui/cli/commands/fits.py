@@ -26,4 +26,7 @@ def run(context: Context) -> None:
     for fit in found:
         context.line(clean(f"{fit.series.label}: {fit.text(context.ascii)}"))
     if not found:
-        context.say("no search has ended yet")
+        ended = any(job.state == "done" for job in context.lab.jobs())
+        context.say(
+            "no search that has ended has a number to fit over" if ended else "no search has ended yet"
+        )

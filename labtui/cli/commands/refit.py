@@ -24,7 +24,7 @@ MOST = 20
 
 
 def arguments(parser: Parser) -> None:
-    """The eps, and whose."""
+    """The eps, or the threshold of programs, and whose."""
     parser.add_argument("job", nargs="*", metavar="JOB", help="these jobs (else all that are done)")
     parser.add_argument("--eps", required=True, metavar="X,X,...", help="such as 1e-3 or 1e-1,1e-2")
     parser.add_argument("--study", **STUDY)
@@ -33,8 +33,8 @@ def arguments(parser: Parser) -> None:
 
 def run(context: Context) -> None:
     """N* of each search at each eps, and what is not known of it."""
-    values = wanted(context.args.eps)
     rows = chosen(context)
+    values = wanted(context.args.eps, programs=any(row.program for row in rows))
     found = [reread(context, row, values) for row in rows]
     if context.json:
         context.emit([r.to_dict() for each in found for r in each])
@@ -54,11 +54,15 @@ def run(context: Context) -> None:
     if notes:
         context.line()
         context.lines(notes)
-        context.line("what is missing is trained by: labtui submit --from JOB --set search.eps=X")
+        key = "program.threshold" if all(row.program for row in rows) else "search.eps"
+        context.line(f"what is missing is trained by: labtui submit --from JOB --set {key}=X")
 
 
-def wanted(text: str) -> tuple[float, ...]:
+def wanted(text: str, *, programs: bool = False) -> tuple[float, ...]:
     """The values of --eps.
+
+    Args:
+        programs: they are thresholds too, which may be any number.
 
     Raises:
         BadInput: one of them is no positive number.
@@ -69,7 +73,7 @@ def wanted(text: str) -> tuple[float, ...]:
             value = float(word)
         except ValueError:
             value = math.nan
-        if not 0 < value < math.inf:
+        if not (math.isfinite(value) and (value > 0 or programs)):
             raise BadInput(f"--eps has {word.strip()!r}; expected numbers above 0, such as 1e-3")
         values.append(value)
     if len(values) > MOST:

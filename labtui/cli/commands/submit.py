@@ -13,6 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.waiting import waiting
 from labtui.views.cost import cost_lines, describe
+from labtui.views.program import waiting_for_word
 from runners.presets import preset_names
 from runners.spec import NamedJob, Study, advice, differences, load, searches_of_part, with_keys
 
@@ -60,7 +61,7 @@ def run(context: Context) -> None:
         if any(job.program is None for job in jobs):
             writing.require_torch()
         supervise.options(context)  # what is wrong with them is told before anything is queued
-    unasked = asking.waiting(jobs)
+    unasked = waiting_for_word(jobs)
     agreed = asking.allow(context, unasked, sure=args.allow)
     queue(context, spec, only)
     if not agreed:

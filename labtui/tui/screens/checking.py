@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from labtui.analysis.eta import Outlook
+    from runners.spec import Job
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,24 @@ class Checked:
     basis: str = ""
     json: str = ""
     """The spec as the store's ``enqueue`` takes it."""
+    unasked: tuple[Job, ...] = ()
+    """Its searches that run a program which this user has not allowed here."""
 
 
-def check(toml: str, known: Known) -> Checked:
-    """Read a spec and reckon its cost; never raises for what is in it."""
+def check(toml: str, known: Known, folder: Path | None = None) -> Checked:
+    """Read a spec and reckon its cost; never raises for what is in it.
+
+    Args:
+        folder: that a program's files are looked for in; None: the current one.
+    """
     from labtui.analysis.cost import cost
     from labtui.analysis.eta import Outlook
     from labtui.views.cost import device
+    from labtui.views.program import waiting_for_word
     from runners.spec import SpecError, Study, parse
 
     try:
-        spec = parse(toml)
+        spec = parse(toml, folder=folder)
     except SpecError as error:
         return Checked(toml, error.problem, error.line)
     except (ValueError, RecursionError) as error:
@@ -63,7 +73,7 @@ def check(toml: str, known: Known) -> Checked:
     return Checked(
         toml, "", None, spec.name, len(spec.cells()) if isinstance(spec, Study) else 0, len(jobs),
         len(jobs) - len(new), found.trials, told, found.device.basis,
-        json.dumps(spec.model_dump(mode="json")),
+        json.dumps(spec.model_dump(mode="json")), tuple(waiting_for_word(jobs)),
     )  # fmt: skip
 
 
@@ -73,12 +83,12 @@ class Checker:
     def __init__(self, done: Callable[[Checked], None]) -> None:
         self._done = done
         self._lock = threading.Lock()
-        self._wanted: tuple[str, Known] | None = None
+        self._wanted: tuple[str, Known, Path | None] | None = None
         self._busy = False
 
-    def ask(self, toml: str, known: Known) -> None:
+    def ask(self, toml: str, known: Known, folder: Path | None = None) -> None:
         with self._lock:
-            self._wanted = (toml, known)
+            self._wanted = (toml, known, folder)
             if self._busy:
                 return
             self._busy = True

@@ -63,6 +63,8 @@ DEFAULTS: dict[Path, str] = {
     ("search", "rtol"): "0.1",
 }
 """The spec's defaults, as one types them; a test compares them with the spec."""
+TABLES = ("program", "grid", "search", "sharing")
+"""Of a file that tells of a program."""
 _FORMATS = ("outcome", "cot", "acot", "icot")
 _DISTRIBUTIONS = ("fixed", "uniform", "short_to_long")
 _HEAD = (
@@ -167,6 +169,33 @@ def _common(root: str) -> tuple[Field, ...]:
     )
 
 
+def _program(doc: dict[str, Any]) -> tuple[Field, ...]:
+    """The lines for a program: what it runs, when it succeeds, its axes and grid as far as there are any."""
+    program, grid = doc["program"], doc.get("grid") or {}
+    axes = next(iter(doc.get("sweep") or []), {})
+    runs = "function" if "function" in program else "command"
+    return (
+        *_HEAD,
+        Field(("program", runs), runs, "what is run, its words in quotes; {n} is the sample size"),
+        Field(("program", "read"), "read", "how its output is read: a pattern with one group, or json:KEY"),
+        Field(("program", "metric"), "metric", "the key of its reports that counts", words=True),
+        Field(("program", "goal"), "goal", "whether a large metric is good or a small one", ("max", "min")),
+        Field(("program", "threshold"), "threshold", "a trial succeeds where the metric reaches this"),
+        *(
+            Field(("sweep", name), name, "an axis: every combination is a search", many=True)
+            for name, value in axes.items()
+            if not isinstance(value, dict)
+        ),
+        *(
+            Field(("grid", name), name, "of the grid: a success of one trial is enough", many=True)
+            for name in grid
+        ),
+        Field(("search", "strategy"), "strategy", "how N is searched", ("log", "paper", "adaptive", "scan")),
+        Field(("search", "n_max"), "N max", "the most examples that the program can be given"),
+        Field(("search", "rtol"), "rtol", "log: stop when hi / lo is within this, 0.1 = 10 %"),
+    )
+
+
 STUDY = (*_HEAD, *_SWEEP, *_common("sweep"))
 SEARCH = (*_HEAD, *_JOB, *_common("job"))
 SEARCH_TOML = """name = "one search"
@@ -228,12 +257,17 @@ def _key(key: str) -> str:
 
 
 def dump(doc: dict[str, Any]) -> str:
-    """A spec as TOML: top-level values, models, then sweeps or the job with their sections."""
+    """A spec as TOML: top-level values, models, a program's tables, then sweeps or the job with their
+    sections.
+    """
     lines = [
         f"{_key(k)} = {dump_value(v)}" for k, v in doc.items() if not isinstance(v, dict) and k != "sweep"
     ]
     for name, model in (doc.get("models") or {}).items():
         lines += ["", f"[models.{_key(name)}]", *(f"{_key(k)} = {dump_value(v)}" for k, v in model.items())]
+    for name in TABLES:
+        if isinstance(table := doc.get(name), dict):
+            lines += ["", f"[{name}]", *(f"{_key(k)} = {dump_value(v)}" for k, v in table.items())]
     blocks = [("[[sweep]]", "sweep", sweep) for sweep in doc.get("sweep") or []]
     if isinstance(doc.get("job"), dict):
         blocks.append(("[job]", "job", doc["job"]))
@@ -327,8 +361,9 @@ class Form:
             doc = tomllib.loads(toml.removeprefix("\ufeff"))
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"not valid TOML: {error}") from None
-        if "program" in doc:
-            raise ValueError("no form shows a program; expected: labtui submit FILE, which asks what may run")
+        for name in TABLES:
+            if not isinstance(doc.get(name, {}), dict):
+                raise ValueError(f"{name} is no table; expected [{name}]")
         if isinstance(doc.get("sweep"), dict):
             doc["sweep"] = [doc["sweep"]]
         sweeps, models = doc.get("sweep", []), doc.get("models", {})
@@ -348,7 +383,7 @@ class Form:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The lines of the form: fixed ones, and one for each model."""
-        base = SEARCH if "job" in self.doc else STUDY
+        base = SEARCH if "job" in self.doc else _program(self.doc) if "program" in self.doc else STUDY
         models = tuple(
             Field(
                 ("models", name),

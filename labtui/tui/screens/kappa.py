@@ -194,9 +194,9 @@ class KappaPane(StudyPane):
             if table.column_axes[0] == "model_label" and found is not None:
                 kind = found.cell.model
                 head.append((f"  {model_sign(kind)} ", model_style(kind)))
-                head.append((fit(_name(key), each - 4) + " ", ""))
+                head.append((fit(figures.values(key), each - 4) + " ", ""))
             else:
-                head.append((fit(before + _name(key), each) + " ", "dim"))
+                head.append((fit(before + figures.values(key), each) + " ", "dim"))
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
@@ -483,10 +483,6 @@ class KappaPane(StudyPane):
         self.page = self.row = self.column = self.left = 0
         self.deep = False
         self.reload()
-
-
-def _name(key: Key) -> str:
-    return " ".join("–" if v is None else clean(str(v)) for v in key)
 
 
 def _labels(axes: Sequence[str], key: Key) -> list[str]:

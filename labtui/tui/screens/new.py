@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 from textual import events
@@ -64,6 +65,8 @@ class NewPane(ScreenPane):
         super().__init__()
         self.form = Form.of(read_preset("quick"))
         self.source = "preset quick"
+        self.folder: FilePath | None = None
+        """Of the file that was read; a program's own files lie there."""
         self.known = Known()
         self.count = -1
         self.checked: Checked | None = None
@@ -85,7 +88,7 @@ class NewPane(ScreenPane):
             self._check()
 
     def _check(self) -> None:
-        self.checker.ask(self.form.toml(), self.known)
+        self.checker.ask(self.form.toml(), self.known, self.folder)
 
     def _deliver(self, checked: Checked) -> None:
         self.post_message(CheckedSpec(checked))
@@ -269,14 +272,14 @@ class NewPane(ScreenPane):
 
     export_text = copy_text
 
-    def load(self, toml: str, source: str) -> bool:
+    def load(self, toml: str, source: str, folder: FilePath | None = None) -> bool:
         """Another document; False where it is none, which is told and changes nothing."""
         try:
             self.form = Form.of(toml)
         except (ValueError, RecursionError) as error:
             self.lab_app.say(f"{source}: {error}", "bad", 8.0)
             return False
-        self.source = source
+        self.source, self.folder = source, folder
         self.top = 0
         self.checked = None
         self.draft = ""
@@ -300,7 +303,7 @@ class NewPane(ScreenPane):
     def _load_file(self) -> None:
         def then(name: str) -> None:
             try:
-                self.load(read_typed(name), name)
+                self.load(read_typed(name), name, typed_path(name).absolute().parent)
             except OSError as error:
                 self.lab_app.say(f"{name} cannot be read: {error.strerror}", "bad", 8.0)
 
@@ -331,15 +334,41 @@ class NewPane(ScreenPane):
             return
         finally:
             self.lab_app.repaint()
-        self.draft = "" if self.load(text, self.source) else text
+        self.draft = "" if self.load(text, self.source, self.folder) else text
 
     def can_submit(self) -> bool:
         return self.checked is not None and not self.checked.problem
 
     def do_submit(self) -> None:
         checked = self.checked
-        if checked is not None and not checked.problem and checked.toml == self.form.toml():
-            self.lab_app.commands.submit(checked)
+        if checked is None or checked.problem or checked.toml != self.form.toml():
+            return
+        if not checked.unasked:
+            self._submit(checked)
+            return
+        from labtui.views.program import program_lines
+
+        choices = [
+            Choice("no, and it is not queued", lambda: None),
+            Choice("not yet: queue it, labtui allow lets it run", partial(self._submit, checked)),
+            Choice("yes: queue it, and it may run", partial(self._allow, checked)),
+        ]
+        for line in program_lines(checked.unasked):
+            choices += [Choice(part, lambda: None, off=True) for part in wrap(line, 58) or [""]]
+        self.lab_app.push(Chooser("May this run on this machine, as you?", choices))
+
+    def _allow(self, checked: Checked) -> None:
+        from runners.programs import consent
+
+        try:
+            consent.allow(checked.unasked)
+        except OSError as error:
+            self.lab_app.say(f"{consent.allowed_file()} cannot be written: {error.strerror}", "bad", 8.0)
+            return
+        self._submit(checked)
+
+    def _submit(self, checked: Checked) -> None:
+        self.lab_app.commands.submit(checked)
 
     def do_back(self) -> None:
         self.lab_app.do_back() if self.lab_app.trail else self.lab_app.show_screen("queue")
