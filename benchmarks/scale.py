@@ -10,6 +10,7 @@ its answer. Both begin to count one trial's length after every slot is staffed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import heapq
 import itertools
@@ -333,7 +334,12 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
             while watch.full is None:
                 time.sleep(0.05)
             person.start()
-            mine.recv()  # it is there
+            theirs.close()
+            try:
+                mine.recv()  # it is there
+            except EOFError:  # it fell over, and has said why
+                supervisor._signals.count += 1
+                return
             time.sleep(trial_s)  # the first round begins slot by slot
             ends.append(time.monotonic())
             cpu, count = time.process_time(), watch.messages
@@ -348,8 +354,9 @@ def run(pool: Pool, slots: int, trial_s: float, seconds: float, trainer: str) ->
         if len(ends) < 4:
             raise SystemExit(f"the supervisor ended early (code {code}): see what it said above")
         waits: list[tuple[float, float]] = []
-        while mine.poll():
-            waits.append(mine.recv())
+        with contextlib.suppress(EOFError, OSError):  # it may have ended by now
+            while mine.poll():
+                waits.append(mine.recv())
         with open_lab(lab) as opened:
             probes = [p for row in opened.jobs() for p in opened.probes(row.id)]
             trials = [t for p in probes for t in opened.trials(probe_id=p.id)]

@@ -18,12 +18,15 @@ from runners.pool.state import Assignment
 from runners.verdict import Outcome
 from tests.support import labs, standin
 
-JOB = labs.study(3).jobs()[1]
 TAG = m.Tag("1.1", 1, 1)
 ENV = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "12", "STANDIN_CHECKPOINT_EVERY": "2"}
-FAILS = next(
-    n for n in range(1, JOB.n_max) if not any(standin.succeeds(JOB, n, lr, s) for lr, s in JOB.grid.members)
+JOB, FAILS = next(
+    (job, n)
+    for job in labs.study(6).jobs()
+    for n in range(1, job.n_max)
+    if not any(standin.succeeds(job, n, lr, s) for lr, s in job.grid.members)
 )
+"""A search, and a candidate that the stand-in fails at."""
 
 
 class Driver:
