@@ -17,14 +17,16 @@ from typing import Any
 
 from benchmarks.tour import DEMO, PICTURES, _open, _telling_job, _until, dotted
 from runners import verdict
-from store.rows import JobRow, ProbeRow
+from store.rows import Curve, JobRow, ProbeRow, SupervisorRow, TrialRow
 
 FRAME_S = 1.2
 LAST_S = 4.0
 
 
 class Then:
-    """A lab as it was when the first ``n`` candidates of a job had their verdicts: the next one trains."""
+    """A lab as it was when the first ``n`` candidates of a job had their verdicts: the next one is half-way
+    through its training.
+    """
 
     def __init__(self, lab: Any, job_id: int, n: int) -> None:
         self._lab, self._job, self._n = lab, job_id, n
@@ -32,12 +34,55 @@ class Then:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lab, name)
 
+    def _training(self) -> ProbeRow | None:
+        """The candidate that trains; None: the search is over."""
+        every: list[ProbeRow] = self._lab.probes(self._job)
+        return every[self._n] if self._n < len(every) else None
+
     def probes(self, job_id: int) -> list[ProbeRow]:
         every: list[ProbeRow] = self._lab.probes(job_id)
-        if job_id != self._job or self._n >= len(every):
+        training = self._training()
+        if job_id != self._job or training is None:
             return every
-        training = every[self._n]
-        return [*every[: self._n], replace(training, state="running", verdict=None, step=training.step // 2)]
+        best = min((c.validation[-1] for c in self.curves(training.id).values()), default=None)
+        half = replace(
+            training, state="running", verdict=None, step=training.step // 2, best_loss=best, trials_ended=0,
+            wall_s=training.wall_s / 2,
+        )  # fmt: skip
+        return [*every[: self._n], half]
+
+    def trials(self, job_id: int | None = None, probe_id: int | None = None) -> list[TrialRow]:
+        found: list[TrialRow] = self._lab.trials(job_id, probe_id)
+        training = self._training()
+        if training is None:
+            return found
+        begun = [t for t in found if t.probe_id <= training.id]
+        return [self._half(t) if t.probe_id == training.id else t for t in begun]
+
+    def _half(self, trial: TrialRow) -> TrialRow:
+        curve = self.curves(trial.probe_id).get(trial.id)
+        seen = curve.validation if curve is not None else ()
+        best = min((loss for loss in seen if loss == loss), default=None)
+        return replace(trial, outcome="running", best_loss=best, steps=trial.steps // 2, generalisation=None)
+
+    def curves(self, probe_id: int) -> dict[int, Curve]:
+        found: dict[int, Curve] = self._lab.curves(probe_id)
+        training = self._training()
+        if training is None or probe_id != training.id:
+            return found
+        return {i: _begun(c) for i, c in found.items() if len(c.steps) > 1}
+
+    def counts(self) -> dict[str, int]:
+        """The jobs before it are done, those behind it wait."""
+        every: dict[str, int] = self._lab.counts()
+        if self._training() is None:
+            return every
+        whole = sum(every.values())
+        return {"done": self._job - 1, "running": 1, "queued": whole - self._job}
+
+    def supervisor(self) -> SupervisorRow | None:
+        row: SupervisorRow | None = self._lab.supervisor()
+        return None if row is None else replace(row, alive=True, state="running", message="")
 
     def job(self, reference: Any) -> JobRow:
         job: JobRow = self._lab.job(reference)
@@ -53,6 +98,15 @@ class Then:
         )  # fmt: skip
 
 
+def _begun(curve: Curve) -> Curve:
+    """The first half of a training's evaluations."""
+    n = len(curve.steps) // 2
+    exact = curve.exact[:n]
+    return replace(
+        curve, steps=curve.steps[:n], train=curve.train[:n], validation=curve.validation[:n], exact=exact
+    )
+
+
 def _then(job: int, n: int) -> Any:
     return Then(_open(DEMO, True), job, n)
 
@@ -65,13 +119,11 @@ async def frames(size: tuple[int, int]) -> list[str]:
     """The Job screen once for each candidate, and once more when N* is known."""
     from labtui.config import Settings
     from labtui.tui.app import LabApp
-    from labtui.tui.screens.job import JobPane
 
     job = _telling_job(DEMO)
     with _open(DEMO, True) as lab:
         count = len(lab.probes(job))
     out = []
-    JobPane.supervised = property(lambda _pane: True)  # type: ignore[assignment,method-assign]
     for n in range(count + 1):
         app = LabApp(
             DEMO,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from statistics import mean, stdev
 
 from labtui.analysis.fits import Fit, fit
 from labtui.analysis.points import Point, Series
@@ -57,14 +58,15 @@ def study(name: str, seed: int) -> list[Point]:
 
 
 def coverage(name: str, studies: int, first: int = 0) -> dict[str, float]:
-    """Share of studies whose interval holds the truth, bias of the exponents, and the share fitted.
+    """Share of studies whose interval holds the truth, bias of the exponents with its standard error, and the
+    share fitted.
 
     ``control`` is the share that the exact interval of the spread holds, of a normal regression on the very
     thresholds, which no search sees: by how much the draws themselves are off.
     """
     truth = TRUTH | {"c": DESIGNS[name][0]}
     hits = dict.fromkeys(truth, 0)
-    bias = {"a": 0.0, "b": 0.0}
+    off: dict[str, list[float]] = {"a": [], "b": []}
     fitted = control = 0
     for seed in range(first, first + studies):
         control += exact_spread_holds(name, seed)
@@ -75,10 +77,11 @@ def coverage(name: str, studies: int, first: int = 0) -> dict[str, float]:
         for key, value in truth.items():
             found = getattr(law, key)
             hits[key] += found.low <= value <= found.high
-            if key in bias:
-                bias[key] += found.value - value
+            if key in off:
+                off[key].append(found.value - value)
     out = {key: hits[key] / max(1, fitted) for key in truth}
-    out |= {f"bias of {key}": bias[key] / max(1, fitted) for key in bias}
+    out |= {f"bias of {key}": mean(errors) for key, errors in off.items()}
+    out |= {f"error of {key}": stdev(errors) / math.sqrt(fitted) for key, errors in off.items()}
     return out | {"fitted": fitted / studies, "control": control / studies}
 
 

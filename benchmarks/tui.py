@@ -1,10 +1,10 @@
 """What the terminal costs: ``python -m benchmarks.tui [--quick] [--json
 OUT]``, in a pty at 120x40, never in a pipe.
 
-First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, the
-time from a commit to the screen, memory; each for labtui and, in the same run, for the same table in
-Textual's DataTable; first paint also for an App with one Static. The lab has 12,700 searches. Ratios count:
-the times are those of the machine.
+First paint (header, table heading, footer), bytes and CPU idle, busy and paging through 182,460 trials, bytes
+of a dialog, the time from a commit to the screen, memory; each for labtui and, in the same run, for the same
+table in Textual's DataTable; first paint also for an App with one Static. The lab has 12,700 searches. Ratios
+count: the times are those of the machine.
 """
 
 from __future__ import annotations
@@ -142,6 +142,20 @@ def traffic(
     return out
 
 
+def dialogs(lab: Path, home: str) -> dict[str, float]:
+    """Bytes that open help and palette over the Queue, and those that take them away."""
+    child = Child(labtui(lab), home)
+    child.until(shows(b"lengths", b"palette"))
+    child.watch(3.0)
+    out: dict[str, float] = {}
+    for name, key in (("help", b"?"), ("palette", b"\x10")):
+        for what, typed in ((f"{name}_B", key), (f"{name}_closed_B", b"\x1b")):
+            child.type(typed)
+            out[what] = float(child.watch(2.0))
+    child.close()
+    return out
+
+
 def paging(
     arguments: list[str], ready: Callable[[bytes], bool], home: str, seconds: float
 ) -> dict[str, float]:
@@ -195,6 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             seconds,
             commits,
         )
+        measure("Dialogs", dialogs, lab, home)
         measure("DataTable, 400 jobs", traffic, [*plain, "jobs"], b"running", home, lab, seconds, commits)
         measure("Trials, 182,460", paging, labtui(lab, "trials"), shows(b"182,460"), home, seconds)
         if not args.quick:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
+WALK_DOWN = (2, 4, 8)
+"""``log``, ``adaptive``: divisors of N_max that are tried when N_max itself fails."""
 Status = Literal["open", "bracket", "censored"]
 """Of a search. open: not over yet; bracket: N* in (lo, hi]; censored: nothing succeeded, N* > n_max."""
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labtui.views import numbers
+from runners.verdict import WALK_DOWN
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -177,7 +178,12 @@ def candidates_left(job: JobRow) -> int | None:
     """
     if job.status != "open":
         return 0
-    if job.strategy in ("adaptive", "scan") or job.hi is None:
+    if job.strategy == "scan":
+        return None
+    if job.hi is None and job.lo >= job.n_max:  # N_max failed: the walk down, at whose end N* is censored
+        tops = [d for d in WALK_DOWN if job.n_max >= d] if job.strategy != "paper" else []
+        return max(0, len(tops) + 1 - job.candidates)
+    if job.strategy == "adaptive" or job.hi is None:
         return None
     if job.lo == 0:
         return None if job.hi > 1 else 0
@@ -298,8 +304,8 @@ class Outlook:
         expected = work.candidates * (2.0 if job.strategy == "adaptive" else 1.0)  # its probes are half grids
         more = float(left) if left is not None else max(1.0, expected - job.candidates)
         own = spent / job.candidates
-        if whole.seconds is None or not self._past:
-            each, doubt = own, 0.4
+        if whole.seconds is None or not self._past or (job.hi is None and left is not None):
+            each, doubt = own, 0.4  # in a walk down each has failed so far: the next ones take as long
         else:
             each = (spent + 2 * whole.seconds / expected) / (job.candidates + 2)
             doubt = 0.5 / math.sqrt(1 + job.candidates / 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from labtui.analysis.table import distinct
+
 if TYPE_CHECKING:
     from runners.spec import Job
     from store.read import Lab
@@ -23,13 +25,13 @@ def stored_job(text: str) -> Job | None:
 def measured(
     lab: Lab, study: int | None = None, known: dict[int, Job | None] | None = None
 ) -> tuple[list[CellRow], dict[int, Job], dict[int, tuple[float, ...]]]:
-    """The cells of a lab or a study, the specs of their searches that can be read, and by search the accuracy
-    at 2L of each seed.
+    """The cells of a lab or a study, each once, the specs of their searches that can be read, and by search
+    the accuracy at 2L of each seed.
 
     Args:
         known: specs that were read before (None: cannot be read); those that are read now are added.
     """
-    cells = lab.cells(study)
+    cells = distinct(lab.cells(study))
     ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
     read = {} if known is None else known
     read.update((i, stored_job(lab.job_spec(i))) for i in sorted(ids - read.keys()))

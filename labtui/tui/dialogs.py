@@ -200,9 +200,18 @@ class Chooser(Overlay):
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
         notes = max((cell_len(c.note) + len(c.key) for c in self.choices), default=0)
-        return min(72, max(40, self._column() + notes + 9), width - 4), min(
-            len(self.choices) + 5, 17, height - 4
-        )
+        wide = min(72, max(40, self._column() + notes + 9), width - 4)
+        more = self._more_lines(wide)
+        return wide, min(min(len(self.choices) + 5, 17) + more, height - 4)
+
+    def _note_room(self, choice: Choice, width: int) -> int:
+        """Cells of a choice's note beside its label and its key."""
+        return max(10, width - 3 - len(choice.key)) - self._column() - 3
+
+    def _more_lines(self, width: int) -> int:
+        """Lines below the list for the note under the cursor, where some have no room beside their label."""
+        cut = any(cell_len(clean(c.note)) > self._note_room(c, width) for c in self.choices)
+        return 3 if cut else 0
 
     def _column(self) -> int:
         """Cells of the labels: where no note stands beside them, as many as they take."""
@@ -223,7 +232,8 @@ class Chooser(Overlay):
     def draw(self, width: int, height: int) -> Sequence[Line]:
         found = self.found()
         self.cursor = min(self.cursor, max(0, len(found) - 1))
-        room = height - 4
+        more = self._more_lines(width)
+        room = height - 4 - more
         self.top = min(max(self.top, self.cursor - room + 1), self.cursor)
         body: list[Line] = [((" ", ""), *self.edit.line(width - 4)), ()]
         column = self._column()
@@ -241,6 +251,11 @@ class Chooser(Overlay):
             body.append(linked(line, f"row:{i}", "cursor" if i == self.cursor else ""))
         if not found:
             body.append(text_line(f" {self.empty}", "dim"))
+        elif more:
+            note = clean(found[self.cursor].note)
+            body += [()] * (room + 3 - len(body))
+            if cell_len(note) > self._note_room(found[self.cursor], width):
+                body += [text_line(f" {part}", "dim") for part in wrap(note, width - 4)[:2]]
         return self.framed(self.title_text, body, width, height, f"{len(found)}" if self.edit.text else "")
 
     def key(self, event: events.Key) -> None:
@@ -350,7 +365,7 @@ class Help(Overlay):
         self.top = 0
 
     def wants(self, width: int, height: int) -> tuple[int, int]:
-        return min(92 if width >= 100 else 76, width - 2), min(height - 2, max(15, height * 2 // 3))
+        return min(92 if width >= 100 else 76, width - 2), min(height - 2, max(15, height * 3 // 5))
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         app = self.lab_app

@@ -72,6 +72,8 @@ def edit(text: str, suspend: Callable[[], AbstractContextManager[None]], *, suff
         if problem:
             raise EditorError(f"the editor {clean(words[0])} {problem}; nothing was changed")
         try:
+            if not path.is_file():  # a pipe or a device would be read for ever
+                raise OSError(0, "it is no file")
             return path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             what = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

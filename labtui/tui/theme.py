@@ -261,7 +261,7 @@ def _ansi() -> dict[str, Style]:
         3: "cyan bold",
     }.items():
         names[f"kappa.{k:+d}"] = parse(colour)
-    for i, colour in enumerate(("green bold", "green", "cyan", "blue", "default", "dim")):
+    for i, colour in enumerate(("green bold", "default", "default", "default", "default", "dim")):
         names[f"heat.{i}"] = parse(colour)
     return names
 

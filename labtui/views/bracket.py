@@ -188,6 +188,8 @@ def _steps(
     probe = step.probe
     left, right = step.columns(axis, inner)
     own = _column(axis, probe.n, inner)
+    if left == right == own and "reverse" in ground and own + 1 < inner:
+        own += 1  # the last bracket is one cell: its bar stands in it, the sign beside
     found = -1
     if step.estimate is not None and "reverse" in ground:
         found = _column(axis, step.estimate[0], inner)
@@ -269,9 +271,8 @@ def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: s
 
 def _progress(job: JobRow, probe: ProbeRow, decided: int) -> Line:
     if probe.state == "running":
-        share = max(
-            job.progress if job.current_n == probe.n else 0.0, probe.step / job.steps if job.steps else 0.0
-        )
+        ahead = probe.step / job.steps if job.steps else 0.0  # its furthest trial, not all of them
+        share = job.progress if job.current_n == probe.n and job.progress > 0 else ahead
         return (*thin_bar(share, 7, "accent"),)
     ended = f"{max(0, probe.trials_ended - decided)}/{probe.trials}"
     if job.strategy in FRESH_SEEDS:  # their seeds are the evidence

@@ -317,9 +317,9 @@ def kappa_lines(
     Args:
         floors: the coverage floor of each search that has one, in sequences.
     """
-    from labtui.analysis.table import tables
+    from labtui.analysis.table import distinct, tables
 
-    with_sum = [c for c in cells if c.parts]
+    with_sum = [c for c in distinct(cells) if c.parts]
     if not with_sum:
         return ["no kappa here: the study has no cell with a sum over lengths"]
     row_axes, column_axes = choose_axes(with_sum, rows, columns)
@@ -408,6 +408,11 @@ def proof(k: Kappa) -> tuple[str, str]:
         parts = [t.estimate[0] if t.estimate is not None else t.hi or 0 for t in k.terms]
         below = joint.estimate[0] if joint.estimate is not None else joint.hi or 1
         sign, value = "=", numbers.ratio(k.value)
+        rounded = sum(map(round, parts))  # as they stand above; their own sum where that gives another kappa
+        if numbers.ratio(rounded / max(1, round(below))) != value:
+            total = f"{sum(parts):,.1f}"
+            return f"Σ {total}", f"κ = {total} / {below:,.1f} = {value}"
+        parts = [rounded]
     elif k.status == "upper_bound":
         parts = [t.estimate[2] if t.estimate is not None else t.hi or 0 for t in k.terms]
         below, (sign, _, value) = joint.n_max + 1, numbers.bound("<=", k.high or 0.0).partition(" ")

@@ -377,10 +377,11 @@ def name(job: JobRow) -> str:
 
 def why(job: JobRow) -> str:
     """What ended a job's last run, and the last line that was said of it:
-    ``out of memory: CUDA out of memory. Tried ...``.
+    ``out of memory: CUDA out of memory. Tried ...``; an error of its own by its words alone.
     """
     kind, *rest = (job.reason or "").strip().split("\n")
-    return clean(": ".join(filter(None, (job.failure or kind, *rest[-1:]))))
+    first = job.failure or kind
+    return clean(": ".join(filter(None, ("" if first == "failed" and rest else first, *rest[-1:]))))
 
 
 def flags(found: tuple[str, ...]) -> str:

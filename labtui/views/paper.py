@@ -55,11 +55,11 @@ def full_text(row: Row, width: int) -> list[Line]:
 def tally(comparisons: Sequence[Comparison]) -> str:
     """``5 hold, 1 does not, 2 undecided``."""
     counts = [
-        (sum(c.holds is True for c in comparisons), "hold"),
-        (sum(c.holds is False for c in comparisons), "do not"),
-        (sum(c.holds is None for c in comparisons), "undecided"),
+        (sum(c.holds is True for c in comparisons), "holds", "hold"),
+        (sum(c.holds is False for c in comparisons), "does not", "do not"),
+        (sum(c.holds is None for c in comparisons), "undecided", "undecided"),
     ]
-    return ", ".join(f"{n} {word}" for n, word in counts if n)
+    return ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts if n)
 
 
 def detail_lines(row: Row, width: int) -> list[Line]:

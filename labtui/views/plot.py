@@ -120,6 +120,8 @@ class Canvas:
     inks: dict[tuple[int, int], str] = field(default_factory=dict)
     bars: dict[tuple[int, int], Span] = field(default_factory=dict)
     signs: dict[tuple[int, int], Span] = field(default_factory=dict)
+    tags: set[tuple[int, int]] = field(default_factory=set)
+    """Cells with the letter of the sign at their left."""
 
     def dot(self, x: float, y: float, style: str) -> None:
         """A dot at (x, y) in 0..1 from the bottom left."""
@@ -154,9 +156,20 @@ class Canvas:
             sign = "┃" if first <= 2 * row and 2 * row + 1 <= last else "╹" if first <= 2 * row else "╻"
             self.bars[column, row] = (sign, style)
 
-    def put(self, x: float, y: float, sign: str, style: str) -> None:
-        if -0.001 <= x <= 1.001 and -0.001 <= y <= 1.001:
-            self.signs[self.cell(x, y)] = (sign, style)
+    def put(self, x: float, y: float, sign: str, style: str, tag: str = "") -> None:
+        """A sign in its cell, and its letter in the next one; the letter of a sign below it goes."""
+        if not (-0.001 <= x <= 1.001 and -0.001 <= y <= 1.001):
+            return
+        column, row = self.cell(x, y)
+        beside = (column + 1, row)
+        if beside in self.tags:
+            self.tags.discard(beside)
+            del self.signs[beside]
+        self.tags.discard((column, row))
+        self.signs[column, row] = (sign, style)
+        if tag and column + 1 < self.width and beside not in self.signs:
+            self.signs[beside] = (tag, style.partition(" @")[0])
+            self.tags.add(beside)
 
     def row(self, y: int, under: dict[int, Span] | None = None) -> Line:
         """A row of cells over ``under`` (grid and levels): signs over bars over dots."""
@@ -297,10 +310,8 @@ def _draw(canvas: Canvas, one: Series, x: Axis, y: Axis) -> None:
                 canvas.dot(*run[0], one.style)
     if one.sign:
         for i, (px, py) in enumerate(good):
-            canvas.put(px, py, one.sign, f"{one.style} @{one.link}{i}" if one.link else one.style)
-            if one.tag:
-                column, row = canvas.cell(px, py)
-                canvas.signs.setdefault((column + 1, row), (one.tag, one.style))
+            style = f"{one.style} @{one.link}{i}" if one.link else one.style
+            canvas.put(px, py, one.sign, style, one.tag)
     for px, py in one.arrows:
         canvas.put(x.place(px), _inside(y.place(py)), "↑", one.style)
 

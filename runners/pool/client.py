@@ -125,6 +125,8 @@ def start(
         )
     except OSError as error:
         return Started(False, f"the supervisor cannot be started: {error.strerror}")
+    if done.returncode == 0 and not is_running(lab) and (why := status(lab).message):
+        return Started(False, why)  # it came up, and ended by what it met
     if done.returncode == 0 or is_running(lab):
         said = [line for line in done.stderr.splitlines() if line.startswith("labtui: ")]
         return Started(True, said[-1].removeprefix("labtui: ") if said else _who(lab))

@@ -21,7 +21,7 @@ from runners.pool.state import Assignment, Returned, Run, SupervisorState, Trial
 from runners.search import Candidate, Progress, replay, speculate
 from runners.spec import SCIENCE_VERSION
 from runners.verdict import Evidence, Outcome
-from store.errors import Illegal
+from store.errors import Illegal, LabError
 from store.rows import Curve, Usage
 from store.write import Tx, Verdict, Writer, jobs, lab
 from store.write import probes as probe_rows
@@ -36,7 +36,7 @@ class FailingJob(Exception):  # noqa: N818 - says what happened
     """A transaction cannot go through because of one job: without it, it can."""
 
     def __init__(self, run: Run, why: Exception) -> None:
-        super().__init__(f"{type(why).__name__}: {why}")
+        super().__init__(str(why) if isinstance(why, LabError) else f"{type(why).__name__}: {why}")
         self.run = run
 
 

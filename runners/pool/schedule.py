@@ -12,7 +12,7 @@ from runners.engine.types import Member, Plan
 from runners.pool import checkpoints
 from runners.pool import protocol as m
 from runners.pool.choose import Batch, Capacity, Shares, ahead, allot, waiting
-from runners.pool.persist import Replayed, adopt, blaming, replay_job
+from runners.pool.persist import FailingJob, Replayed, adopt, blaming, replay_job
 from runners.pool.protocol import MessageError, from_json
 from runners.pool.state import (
     Assignment,
@@ -30,7 +30,8 @@ from runners.programs import consent
 from runners.search import Candidate
 from runners.spec import Job, PluginModel, SpecError
 from runners.spec.plugins import MODELS, find
-from store.errors import Illegal
+from store.errors import Illegal, LabError
+from store.files import UnusableError
 from store.write import QueuedJob, Tx, Writer, jobs, lab
 from store.write import probes as probe_rows
 
@@ -312,6 +313,7 @@ def _begin(state: SupervisorState, tx: Tx, batch: Batch) -> None:
     batch.plan = replace(stored, device=slot.device.id) if stored else None
 
 
+# Long: one assignment, from its items to the message, in the order in which they depend on each other.
 def _hand_out(state: SupervisorState, batch: Batch) -> None:
     """The items of one batch become an assignment; one with a checkpoint of a pack goes out with it,
     on its own.
@@ -359,6 +361,9 @@ def _hand_out(state: SupervisorState, batch: Batch) -> None:
         return
     try:
         checkpoints.prepare(assignment)
+    except UnusableError as error:  # planted there: it would be given back without end
+        state.returned += [Returned(p, assignment, "stopped") for p in probes if p.run is not lead.run]
+        raise FailingJob(lead.run, LabError(f"{error.filename} {error.strerror}")) from None
     except OSError as error:
         log.warning("%s: no folder for checkpoints: %s", slot.name, error)
         state.returned += [Returned(p, assignment, "stopped") for p in probes]

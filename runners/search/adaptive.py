@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runners.search.bisection import WALK_DOWN
 from runners.search.design import choose
 from runners.search.evidence import job_flags
 from runners.search.family import Family
@@ -14,7 +13,7 @@ from runners.search.posterior import Posterior, posterior
 from runners.search.seeds import fresh
 from runners.search.types import Candidate, Progress
 from runners.spec import Job
-from runners.verdict import Evidence, Status, best_loss, bracket, collect, ordered
+from runners.verdict import WALK_DOWN, Evidence, Status, best_loss, bracket, collect, ordered
 
 MIN_OPENING_SEEDS = 3
 """Seeds at N_max at least, whatever k is: one that fails there by chance must not start the walk down."""

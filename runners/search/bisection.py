@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from math import isqrt
 
 from runners.spec import Job
-from runners.verdict import bracket
-
-WALK_DOWN = (2, 4, 8)
-"""``log``: divisors of N_max that are tried when N_max itself fails."""
+from runners.verdict import WALK_DOWN, bracket
 
 
 def geometric_middle(lo: int, hi: int) -> int:

@@ -11,11 +11,11 @@ import heapq
 from collections.abc import Collection, Mapping, Sequence
 from math import log
 
-from runners.search.bisection import WALK_DOWN, next_n
+from runners.search.bisection import next_n
 from runners.search.evidence import check
 from runners.search.types import Candidate
 from runners.spec import Job
-from runners.verdict import Evidence, bracket, collect
+from runners.verdict import WALK_DOWN, Evidence, bracket, collect
 
 TOP_SUCCEEDS = 7 / 8
 BELOW_FAILING_TOP_SUCCEEDS = 1 / 4

@@ -12,7 +12,15 @@ import pytest
 
 from benchmarks.estimates import as_queued, at_submit, in_order, of_the_queue, summary
 from labtui.analysis.cost import cost
-from labtui.analysis.eta import Eta, Outlook, expected_candidates, read_outlook, work_of, work_of_spec
+from labtui.analysis.eta import (
+    Eta,
+    Outlook,
+    candidates_left,
+    expected_candidates,
+    read_outlook,
+    work_of,
+    work_of_spec,
+)
 from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, PluginModel, Search, Study, load
 from store.read import open_lab
 from store.rows import JobRow, ProbeRow
@@ -198,3 +206,17 @@ def test_expected_candidates_stay_within_the_limit(strategy: Any) -> None:
     for m in (2, 3, 50):
         one = search(task=ModularAddition(m=m), search=Search(strategy=strategy, ladder=ladder))
         assert 1 <= work_of_spec(one).candidates <= one.search.candidates
+
+
+def test_a_walk_down_from_n_max_has_three_more_candidates_that_take_as_long() -> None:
+    failed = job_row(
+        1, state="running", strategy="log", status="open", n_max=903, lo=903, hi=None, candidates=1,
+        device_s=80.0, wall_s=80.0, progress=0.0,
+    )  # fmt: skip
+    past = [job_row(2, state="done", device_s=20.0, wall_s=20.0)]
+    for walked, left in ((1, 3), (2, 2), (3, 1), (4, 0)):
+        row = replace(failed, candidates=walked, device_s=80.0 * walked, wall_s=80.0 * walked)
+        assert candidates_left(row) == left
+        assert Outlook(past).left(row).seconds == pytest.approx(80.0 * left)
+    assert candidates_left(replace(failed, strategy="paper")) == 0
+    assert candidates_left(replace(failed, n_max=3, lo=3)) == 1, "a half of it, and no fourth"

@@ -151,7 +151,35 @@ def test_links_planted_beside_a_lab_are_not_written_through(lab: Path, tmp_path:
     done = labtui(lab, "run", "--slots", "1")
     assert done.returncode in (1, 2)
     assert "cpu.0.log is a link" in done.stderr or "is a link" in done.stderr
+    begun = labtui(lab, "daemon", "start", "--slots", "1")  # it may come up before it meets the link
+    assert "has done its work" not in begun.stdout + begun.stderr
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["link to a folder", "link to nothing", "file", "pipe"])
+def test_a_probe_whose_folder_cannot_be_used_fails_its_search_and_no_other(
+    lab: Path, tmp_path: Path, kind: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    place = LabPaths(lab).checkpoints / "1"
+    if kind == "file":
+        place.write_text("")
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(victim if kind == "link to a folder" else tmp_path / "nothing")
+    done = labtui(lab, "run", "--slots", "1")
+    assert done.returncode == 1, done.stderr
+    with open_lab(lab) as found:
+        states = found.counts()
+        failed = next(job for job in found.jobs() if job.state == "failed")
+    assert states == {"failed": 1, "done": sum(states.values()) - 1}
+    assert f"{place} is " in (failed.reason or "")
+    assert list(victim.iterdir()) == []
+    place.unlink()
+    assert labtui(lab, "retry", str(failed.id)).returncode == 0
+    assert labtui(lab, "run", "--slots", "1").returncode == 0
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])

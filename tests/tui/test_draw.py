@@ -319,7 +319,7 @@ def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
         7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=4
     )
     told = plain(what(failed, bad, named=False))
-    assert told == "✗ failed, attempt 3 of 3: failed: CUDA error: an illegal access"
+    assert told == "✗ failed, attempt 3 of 3: CUDA error: an illegal access"
     assert plain(what(replace(event, kind="probe.done", text="N = 3124: success"))) == "  N = 3,124: success"
     assert what(replace(event, kind="device.lost", level="error", text="cuda:0 is gone"))[0][1] == "bad"
 

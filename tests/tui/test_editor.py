@@ -5,6 +5,7 @@ terminal.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ BROKEN = (
     ("false", "ended with exit code 1; nothing was changed"),
     ("/", "there is no program '/' here"),
     ("rm -f", "what the editor left cannot be read"),
+    ("sh -c 'rm $0; mkfifo $0'", "what the editor left cannot be read (it is no file)"),
+    ("sh -c 'ln -sf /dev/zero $0'", "what the editor left cannot be read (it is no file)"),
     ("sh -c 'kill -9 $$' --", "was ended by SIGKILL"),
     ("sh -c 'printf \"\\377\" > $0'", "it is not UTF-8"),
     ("sh -c 'echo \"[x\" > $0'", "not valid TOML"),
@@ -39,8 +42,8 @@ def test_an_editor_that_does_not_work_costs_a_sentence(
 ) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "rm", "false"):
-        (tools / name).symlink_to(f"/bin/{name}")
+    for name in ("sh", "rm", "false", "mkfifo", "ln"):
+        (tools / name).symlink_to(shutil.which(name) or "")
     t = terminal(small, "--read-only", "--screen", "new", EDITOR=editor, PATH=str(tools))
     t.sees("8 searches")
     t.type("\x05")

@@ -8,10 +8,19 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labtui.analysis.table import tables
+from labtui.analysis.table import distinct, tables
 from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
-from labtui.views.kappa import best, cell_lines, choose_axes, laid_out, name, proof, sharing, terms_plot
+from labtui.views.kappa import (
+    best,
+    cell_lines,
+    choose_axes,
+    laid_out,
+    name,
+    proof,
+    sharing,
+    terms_plot,
+)
 from labtui.views.lines import plain, size
 from labtui.views.numbers import ratio
 from labtui.views.signs import model_sign
@@ -136,6 +145,20 @@ def test_estimates_are_summed_where_kappa_is_made_of_them() -> None:
     joint = part(None, lo=30, hi=36, estimate=(34.0, 30.0, 40.0))
     found = sharing(replace(PATTERN, parts=parts, joint=joint, L=3, min_length=2))
     assert proof(found) == ("Σ 56", "κ = 56 / 34 = 1.6")
+    parts = tuple(part(n, lo=60, hi=90, estimate=(v, 60.0, 90.0)) for n, v in ((2, 75.4), (3, 77.4)))
+    joint = part(None, lo=3, hi=4, estimate=(382.0, 300.0, 450.0))
+    found = sharing(replace(PATTERN, parts=parts, joint=joint, L=3, min_length=2))
+    assert proof(found) == ("Σ 152", "κ = 152 / 382 = 0.40")  # of the numbers that stand above it
+    parts = tuple(part(n, lo=2, hi=3, estimate=(2.4, 2.0, 3.0)) for n in (2, 3))
+    joint = part(None, lo=3, hi=4, estimate=(3.0, 2.0, 4.0))
+    found = sharing(replace(PATTERN, parts=parts, joint=joint, L=3, min_length=2))
+    assert proof(found) == ("Σ 4.8", "κ = 4.8 / 3.0 = 1.6")  # where those would give another kappa
+
+
+def test_a_cell_that_studies_share_stands_once() -> None:
+    cells = [c for c in small_lab().cell_rows if c.parts]
+    again = [replace(c, id=c.id + 1000, study_id=7) for c in cells]
+    assert distinct([*cells, *again]) == cells
 
 
 def test_a_kappa_of_estimates_tells_each_n50_and_draws_what_it_tells() -> None:

@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from labtui.tui.app import LabApp
-from labtui.tui.dialogs import Chooser, Confirm
+from labtui.tui.dialogs import Choice, Chooser, Confirm
 from labtui.tui.frame import Footer, Header
 from labtui.tui.pane import Pane
 from labtui.tui.screens.job import JobPane
@@ -211,3 +211,43 @@ async def test_new_promises_no_key_that_is_typing(opened: Opened) -> None:
         assert "^q quit" in footer
         tabs = app.query_one(Header)._lines[1]
         assert not any("key" in style.split() for _, style in tabs)
+
+
+async def test_a_note_without_room_stands_in_full_below_the_list(opened: Opened) -> None:
+    notes = [
+        "short",
+        "what is told at length so that no list of this width has room for all of it beside a name",
+    ]
+    async with opened((80, 24)) as (app, pilot, _):
+        app.push(
+            Chooser("Choose", [Choice(f"entry {i}", lambda: None, note) for i, note in enumerate(notes)])
+        )
+        await until(pilot, lambda: bool(app.overlays))
+        assert "beside a name" not in app.overlays[0].text()
+        await pilot.press("down")
+        await until(pilot, lambda: notes[1] in " ".join(app.overlays[0].text().split()))
+
+
+async def test_a_verb_on_all_names_the_jobs_that_it_changes(opened: Opened) -> None:
+    async with opened((120, 60)) as (app, pilot, _):
+        queue: Any = app.front
+        await pilot.press("V", "enter")  # pause, the first of them
+        await until(pilot, lambda: bool(app.overlays) and isinstance(app.overlays[-1], Confirm))
+        question: Any = app.overlays[-1]
+        taken = [
+            i
+            for i in queue.window.ids
+            if i in queue.window.rows and queue.window.rows[i].state in ("running", "queued")
+        ]
+        assert f"Pause {len(taken)} jobs" in question.question
+        assert question.detail.startswith(", ".join(map(str, taken[:6])))
+
+
+async def test_the_footer_says_what_enter_opens_in_a_kappa(opened: Opened) -> None:
+    async with opened(screen="kappa") as (app, pilot, _):
+        footer = app.query_one(Footer)
+        await until(pilot, lambda: "enter parts" in footer.text())
+        await pilot.press("enter")
+        await until(pilot, lambda: "enter job" in footer.text())
+        await pilot.press("escape")
+        await until(pilot, lambda: "enter parts" in footer.text())

@@ -13,7 +13,8 @@ import pytest
 
 from labtui.tui.app import LabApp
 from labtui.tui.screens.scaling import ScalingRequest
-from labtui.views.scaling import Curve, curve_sign, drawn_series, known, stands_at, tail, trend
+from labtui.views.plot import Canvas
+from labtui.views.scaling import Curve, curve_sign, drawn_series, known, stands_at, tags, tail, trend
 from labtui.views.signs import model_style
 from tests.support import fakelab
 from tests.tui.conftest import Opened, until
@@ -112,3 +113,16 @@ async def test_a_slow_reading_is_told(opened: Opened, monkeypatch: pytest.Monkey
 def test_formats_of_one_model_differ_by_fill() -> None:
     signs = {curve_sign(Curve("", "", "lstm", f, (), None)) for f in ("outcome", "cot", "acot")}
     assert len(signs) == 3
+
+
+def test_a_letter_goes_with_its_sign() -> None:
+    canvas = Canvas(20, 4)
+    canvas.put(0.5, 0.5, "■", "one", "a")
+    column, row = canvas.cell(0.5, 0.5)
+    assert canvas.signs[column + 1, row] == ("a", "one")
+    canvas.put(0.5, 0.5, "△", "two")  # another point in the same cell
+    assert (column + 1, row) not in canvas.signs
+    canvas.put(0.5, 0.5, "●", "three", "b")
+    assert canvas.signs[column + 1, row] == ("b", "three")
+    curves = [Curve(str(i), "", "lstm", f, (), None) for i, f in enumerate(("acot", "acot", "cot"))]
+    assert tags(curves) == {"0": "a", "1": "b"}

@@ -60,9 +60,9 @@ class KappaRequest:
     """Rows and columns; None: the pair that shows most."""
 
     def __call__(self, lab: Any) -> KappaData:
-        from labtui.analysis.table import tables
+        from labtui.analysis.table import distinct, tables
 
-        cells = [c for c in lab.cells(self.study) if c.parts]
+        cells = [c for c in distinct(lab.cells(self.study)) if c.parts]
         found, liked = laid_out(cells)
         chosen = next((one for one in found if one.axes == self.axes), None) or best(found[:liked] or found)
         return KappaData(
@@ -275,7 +275,8 @@ class KappaPane(StudyPane):
         head = rule(title, width, f"κ {kappa.text()}{kind.get(kappa.interval, '')}", hot=self.deep)
         notes: list[Line] = [text_line(note, "warn") for note in kappa.notes[:2]]
         room = height - 1 - len(notes)
-        if width >= 100 or (width >= 74 and room >= 8):
+        tall = width < 116 and room >= 24 and _estimated(kappa)  # room for all columns above the plot
+        if (width >= 100 or (width >= 74 and room >= 8)) and not tall:
             left = 60 if width >= 116 and _estimated(kappa) else 38
             lines = beside(
                 (self._terms(kappa, left, room), left),

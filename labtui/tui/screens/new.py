@@ -219,11 +219,12 @@ class NewPane(ScreenPane):
             spans.append((f", {figures.exact(checked.cells)} kappas", ""))
         short = width < 100
         spans.append((f", {'~' if short else 'about '}{figures.count(checked.trials)} trials", ""))
-        if new:
+        read_only = self.lab_app.read_only or (self.common is not None and self.common.read_only)
+        if new and not (short and read_only):
             spans.append((f"   {checked.time}", "strong"))
             if not short and checked.basis:
                 spans.append((f" ({checked.basis})", "dim"))
-        if self.lab_app.read_only or (self.common is not None and self.common.read_only):
+        if read_only:
             spans.append((f"   read-only: {self.lab_app.keymap.name('save_toml')} saves it", "warn"))
         return [tuple(spans)]
 

@@ -11,7 +11,7 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, text_line
+from labtui.views.lines import Line, Span, beside, crop, inset, linked, rule, size, text_line
 from labtui.views.plot import Axis, plot, span
 from labtui.views.scaling import (
     AXES,
@@ -307,6 +307,8 @@ class ScalingPane(StudyPane):
             (f"  job {p.job_id}", "dim"),
             (f"  {figures.flags(p.flags)}", "warn"),
         ]
+        while size(tuple(spans)) > width and len(spans) > 3:
+            spans.pop()  # whole facts go from the end
         if self.zoom > 1:
             spans.append((f"   zoom {self.zoom:g}×", "accent"))
         return tuple(spans)
