@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labtui.analysis.table import distinct
-
 if TYPE_CHECKING:
     from runners.spec import Job
     from store.read import Lab
@@ -31,7 +29,7 @@ def measured(
     Args:
         known: specs that were read before (None: cannot be read); those that are read now are added.
     """
-    cells = distinct(lab.cells(study))
+    cells = lab.cells(study)
     ids = {part.job_id for cell in cells for part in (cell.joint, *cell.parts)}
     read = {} if known is None else known
     read.update((i, stored_job(lab.job_spec(i))) for i in sorted(ids - read.keys()))

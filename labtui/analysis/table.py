@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from labtui.analysis.kappa import Kappa, kappa
@@ -22,14 +22,6 @@ ORDER: dict[str, tuple[str, ...]] = {
     "distribution": ("fixed", "uniform", "short_to_long"),
 }
 """The paper's order, before any other name."""
-
-
-def distinct(cells: Iterable[CellRow]) -> list[CellRow]:
-    """The cells without those that another study shares, over the very same searches: each counts once."""
-    found: dict[CellRow, CellRow] = {}
-    for cell in cells:
-        found.setdefault(replace(cell, id=0, study_id=0), cell)
-    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -317,9 +317,9 @@ def kappa_lines(
     Args:
         floors: the coverage floor of each search that has one, in sequences.
     """
-    from labtui.analysis.table import distinct, tables
+    from labtui.analysis.table import tables
 
-    with_sum = [c for c in distinct(cells) if c.parts]
+    with_sum = [c for c in cells if c.parts]
     if not with_sum:
         return ["no kappa here: the study has no cell with a sum over lengths"]
     row_axes, column_axes = choose_axes(with_sum, rows, columns)

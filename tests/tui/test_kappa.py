@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labtui.analysis.table import distinct, tables
+from labtui.analysis.table import tables
 from labtui.tui.screens.kappa import KappaRequest
 from labtui.views.forest import LABEL, forest
 from labtui.views.kappa import (
@@ -153,12 +153,6 @@ def test_estimates_are_summed_where_kappa_is_made_of_them() -> None:
     joint = part(None, lo=3, hi=4, estimate=(3.0, 2.0, 4.0))
     found = sharing(replace(PATTERN, parts=parts, joint=joint, L=3, min_length=2))
     assert proof(found) == ("Σ 4.8", "κ = 4.8 / 3.0 = 1.6")  # where those would give another kappa
-
-
-def test_a_cell_that_studies_share_stands_once() -> None:
-    cells = [c for c in small_lab().cell_rows if c.parts]
-    again = [replace(c, id=c.id + 1000, study_id=7) for c in cells]
-    assert distinct([*cells, *again]) == cells
 
 
 def test_a_kappa_of_estimates_tells_each_n50_and_draws_what_it_tells() -> None:

@@ -60,9 +60,9 @@ class KappaRequest:
     """Rows and columns; None: the pair that shows most."""
 
     def __call__(self, lab: Any) -> KappaData:
-        from labtui.analysis.table import distinct, tables
+        from labtui.analysis.table import tables
 
-        cells = [c for c in distinct(lab.cells(self.study)) if c.parts]
+        cells = [c for c in lab.cells(self.study) if c.parts]
         found, liked = laid_out(cells)
         chosen = next((one for one in found if one.axes == self.axes), None) or best(found[:liked] or found)
         return KappaData(
