@@ -49,7 +49,7 @@ LONG_S = 0.3
 """A fused step longer than this is not tried on a CPU:
 such models gain nothing from company, and 15 of them take minutes.
 """
-FULL = [
+FULL: list[tuple[str, list[dict[str, Any]]]] = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (16, 32, 64, 128, 256, 768)]),
     ("rnn", [{"hidden": 64}]),

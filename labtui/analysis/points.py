@@ -89,7 +89,7 @@ def points(
             first that varies in the order of the spec.
     """
     measured: dict[int, Point] = {}
-    every = tuple(rows)
+    every: tuple[CellRow | JobRow, ...] = tuple(rows)
     orders = _orders(every, axes)
     for row in every:
         if isinstance(row, CellRow):

@@ -169,7 +169,7 @@ def tex(text: str) -> str:
 
 def _latin(char: str) -> bool:
     """A letter that LaTeX has in its fonts of old (OT1) as in those of today (T1)."""
-    letter, *accents = unicodedata.normalize("NFD", char)
+    letter, *accents = list(unicodedata.normalize("NFD", char))
     known = len(accents) == 1 and letter.isascii() and accents[0] in _ACCENTS and ord(char) < 0x180
     return known or char in _LETTERS
 

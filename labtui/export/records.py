@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields, make_dataclass
+from dataclasses import dataclass, fields
 from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +25,7 @@ from labtui.views.numbers import iso
 from runners.verdict import Answer, Result, answer
 from store.errors import LabError
 from store.json import mapping
-from store.rows import CellRow, EventRow, JobRow, ProbeRow, TrialRow, Usage
+from store.rows import JobRow, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,150 +34,304 @@ if TYPE_CHECKING:
     from store.read import Lab
 
 
+@dataclass(frozen=True)
 class Record:
-    """A row of a table that is exported, frozen: its class is made by :func:`_record`."""
-
-    if TYPE_CHECKING:
-
-        def __init__(self, **columns: Any) -> None: ...
-
-        def __getattr__(self, name: str) -> Any: ...
+    """A row of a table that is exported."""
 
 
-def _record(name: str, about: str, row: type[Any], columns: str, /, **types: str) -> type[Record]:
-    """A frozen dataclass of these columns: a column has the type that ``types`` says, or that the field of
-    its name has in the stored row (a time becomes text).
-    """
-    types = {f.name: str(f.type) for f in fields(row)} | _COLUMNS | types
-    typed = {c: "str | None" if c.endswith("_at") else types[c] for c in columns.split()}
-    inside = {"__doc__": about, "__module__": __name__}
-    return make_dataclass(name, typed.items(), bases=(Record,), namespace=inside, frozen=True)
-
-
-_NSTAR = "nstar_kind nstar nstar_low nstar_high"
-_SERIES = "task model_label format distribution length min_length"
-_SEARCH = f"job_id job_hash {_SERIES} {_NSTAR} flags"
-"""What every row of a search begins with, after its own id."""
-_CELL = "task m model model_label format distribution L"
-_JOINT = f"job_id state status lo hi n_max flags {_NSTAR} generalisation"
-_COLUMNS = {
-    **dict.fromkeys(
-        ("task", "model", "model_label", "format", "distribution", "strategy", "job_hash"), "str"
-    ),
-    **dict.fromkeys(("job_id", "length", "min_length", "lo", "n_max"), "int"),
-    **dict.fromkeys(("state", "status", "outcome", "level", "text"), "str"),
-    **dict.fromkeys(("nstar", "nstar_low", "nstar_high", "n50", "n50_low", "n50_high"), "float | None"),
-    **dict.fromkeys(("flags", "notes"), "tuple[str, ...]"),
-    "nstar_kind": "str",
-    "hi": "int | None",
-    "learning_rates": "tuple[float, ...]",
-    "generalisation": "float | None",
-}
-"""The types of the columns that several tables share."""
-
-JobRecord = _record(
-    "JobRecord",
+@dataclass(frozen=True)
+class JobRecord(Record):
     """One search: what ``labtui export jobs`` writes.
 
     ``axes`` is JSON: of a program the values of its axes. Its losses are its metric, ``eps`` its threshold.
-    """,
-    JobRow,
-    f"""id hash name state priority attempt max_attempts task m model model_label format distribution length
-    min_length strategy eps n_max trials_per_probe steps learning_rates seeds {_NSTAR} n50 n50_low n50_high
-    lo hi status flags best_loss candidates current_n progress device created_at started_at finished_at
-    wall_s device_s member_steps failure reason notes tags archived axes""",
-    seeds="tuple[int, ...]",
-    failure="str | None",
-    notes="str",
-    axes="str",
-)
-ProbeRecord = _record(
-    "ProbeRecord",
-    "One candidate N of a search: what ``labtui export probes`` writes.",
-    ProbeRow,
-    f"""id {_SEARCH} learning_rates ordinal n state verdict speculative seeds successes trials trials_ended
-    best_loss step attempt device slot started_at ended_at wall_s member_steps plan""",
-)
-TrialRecord = _record(
-    "TrialRecord",
+    """
+
+    id: int
+    hash: str
+    name: str
+    state: str
+    priority: int
+    attempt: int
+    max_attempts: int
+    task: str
+    m: int | None
+    model: str
+    model_label: str
+    format: str
+    distribution: str
+    length: int
+    min_length: int
+    strategy: str
+    eps: float
+    n_max: int
+    trials_per_probe: int
+    steps: int
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    nstar_kind: str
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    n50: float | None
+    n50_low: float | None
+    n50_high: float | None
+    lo: int
+    hi: int | None
+    status: str
+    flags: tuple[str, ...]
+    best_loss: float | None
+    candidates: int
+    current_n: int | None
+    progress: float
+    device: str | None
+    created_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    wall_s: float
+    device_s: float
+    member_steps: int
+    failure: str | None
+    reason: str | None
+    notes: str
+    tags: tuple[str, ...]
+    archived: bool
+    axes: str
+
+
+@dataclass(frozen=True)
+class ProbeRecord(Record):
+    """One candidate N of a search: what ``labtui export probes`` writes."""
+
+    id: int
+    job_id: int
+    job_hash: str
+    task: str
+    model_label: str
+    format: str
+    distribution: str
+    length: int
+    min_length: int
+    nstar_kind: str
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
+    learning_rates: tuple[float, ...]
+    ordinal: int
+    n: int
+    state: str
+    verdict: bool | None
+    speculative: bool
+    seeds: int
+    successes: int
+    trials: int
+    trials_ended: int
+    best_loss: float | None
+    step: int
+    attempt: int
+    device: str | None
+    slot: str | None
+    started_at: str | None
+    ended_at: str | None
+    wall_s: float
+    member_steps: int
+    plan: str
+
+
+@dataclass(frozen=True)
+class TrialRecord(Record):
     """One training run: what ``labtui export trials`` writes.
 
     ``setting`` is JSON: of a program the values of its grid, which ``lr`` numbers; ``memory`` and
     ``gpu_memory`` the most bytes that it held, ``gpu_use`` its mean share of the GPU's time, 0..1.
-    """,
-    TrialRow,
-    f"""id probe_id {_SEARCH} n lr seed outcome best_loss best_step last_loss steps wall_s generalisation
-    setting memory gpu_memory gpu_use""",
-    setting="str",
-    **dict.fromkeys(("memory", "gpu_memory", "gpu_use"), "float | None"),
-)
-CurveRecord = _record(
-    "CurveRecord",
+    """
+
+    id: int
+    probe_id: int
+    job_id: int
+    job_hash: str
+    task: str
+    model_label: str
+    format: str
+    distribution: str
+    length: int
+    min_length: int
+    nstar_kind: str
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
+    n: int
+    lr: float
+    seed: int
+    outcome: str
+    best_loss: float | None
+    best_step: int
+    last_loss: float | None
+    steps: int
+    wall_s: float
+    generalisation: float | None
+    setting: str
+    memory: float | None
+    gpu_memory: float | None
+    gpu_use: float | None
+
+
+@dataclass(frozen=True)
+class CurveRecord(Record):
     """One evaluation of a trial: what ``labtui export curves`` writes.
 
     ``exact`` False: ``validation`` is that of a first part of the set, enough to show that it is not below
     eps; None: not known, in a lab of an earlier labtui.
-    """,
-    TrialRow,
-    f"trial_id {_SEARCH} n lr seed outcome step train validation setting exact",
-    **dict.fromkeys(("trial_id", "step"), "int"),
-    train="float | None",
-    validation="float",
-    setting="str",
-    exact="bool | None",
-)
-KappaRecord = _record(
-    "KappaRecord",
+    """
+
+    trial_id: int
+    job_id: int
+    job_hash: str
+    task: str
+    model_label: str
+    format: str
+    distribution: str
+    length: int
+    min_length: int
+    nstar_kind: str
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
+    n: int
+    lr: float
+    seed: int
+    outcome: str
+    step: int
+    train: float | None
+    validation: float
+    setting: str
+    exact: bool | None
+
+
+@dataclass(frozen=True)
+class KappaRecord(Record):
     """kappa of one cell: what ``labtui export kappa`` writes.
 
     Of a program ``over`` is the axis of the sum and ``axes``, as JSON, the others with their values.
-    """,
-    CellRow,
-    f"""id study_id {_CELL} min_length flags notes kappa_status kappa_value kappa_low kappa_high
-    kappa_interval kappa_regime kappa_have kappa_want kappa_text
-    {" ".join(f"joint_{name}" for name in _JOINT.split())} over axes""",
-    axes="str",
-    **dict.fromkeys(("kappa_status", "kappa_interval", "kappa_text"), "str"),
-    **dict.fromkeys(("kappa_value", "kappa_low", "kappa_high"), "float | None"),
-    **dict.fromkeys(("kappa_have", "kappa_want"), "int"),
-    kappa_regime="str | None",
-    **{f"joint_{name}": kind for name, kind in _COLUMNS.items()},
-)
-PartRecord = _record(
-    "PartRecord",
+    """
+
+    id: int
+    study_id: int
+    task: str
+    m: int | None
+    model: str
+    model_label: str
+    format: str
+    distribution: str
+    L: int
+    min_length: int
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    kappa_status: str
+    kappa_value: float | None
+    kappa_low: float | None
+    kappa_high: float | None
+    kappa_interval: str
+    kappa_regime: str | None
+    kappa_have: int
+    kappa_want: int
+    kappa_text: str
+    joint_job_id: int
+    joint_state: str
+    joint_status: str
+    joint_lo: int
+    joint_hi: int | None
+    joint_n_max: int
+    joint_flags: tuple[str, ...]
+    joint_nstar_kind: str
+    joint_nstar: float | None
+    joint_nstar_low: float | None
+    joint_nstar_high: float | None
+    joint_generalisation: float | None
+    over: str
+    axes: str
+
+
+@dataclass(frozen=True)
+class PartRecord(Record):
     """One N* that a kappa is made of, the joint one with ``n`` None: what ``labtui export cells`` writes.
 
     Of a program's part ``name`` is its value on the axis ``over``; the joint one has none.
-    """,
-    CellRow,
-    f"id {_CELL} n job_id state status lo hi n_max {_NSTAR} flags generalisation name over axes",
-    n="int | None",
-    **dict.fromkeys(("name", "axes"), "str"),
-)
-FitRecord = _record(
-    "FitRecord",
+    """
+
+    id: int
+    task: str
+    m: int | None
+    model: str
+    model_label: str
+    format: str
+    distribution: str
+    L: int
+    n: int | None
+    job_id: int
+    state: str
+    status: str
+    lo: int
+    hi: int | None
+    n_max: int
+    nstar_kind: str
+    nstar: float | None
+    nstar_low: float | None
+    nstar_high: float | None
+    flags: tuple[str, ...]
+    generalisation: float | None
+    name: str
+    over: str
+    axes: str
+
+
+@dataclass(frozen=True)
+class FitRecord(Record):
     """A law N* ~ c L^a m^b of one series, or why there is none: what ``labtui export fits`` writes.
 
     ``status`` is ``fitted`` or ``refused``; ``reason`` says why there is no law, or why an axis was left out
     of it. ``x`` and ``z`` name the axes: L and m, or those of a program that stand for them.
-    """,
-    Fit,
-    f"""model format distribution task status points censored
-    {" ".join(f"{p} {p}_low {p}_high" for p in ("c", "a", "b", "spread"))} reason text x z""",
-    **dict.fromkeys(("x", "z"), "str"),
-    **{p + end: "float | None" for p in ("c", "a", "b", "spread") for end in ("", "_low", "_high")},
-    points="int",
-    censored="int | None",
-    reason="str",
-)
-EventRecord = _record(
-    "EventRecord",
-    "Something that happened: what ``labtui export events`` writes.",
-    EventRow,
-    "id at kind level job_id probe_id text data",
-    at="str | None",
-    job_id="int | None",
-)
+    """
+
+    model: str
+    format: str
+    distribution: str
+    task: str
+    status: str
+    points: int
+    censored: int | None
+    c: float | None
+    c_low: float | None
+    c_high: float | None
+    a: float | None
+    a_low: float | None
+    a_high: float | None
+    b: float | None
+    b_low: float | None
+    b_high: float | None
+    spread: float | None
+    spread_low: float | None
+    spread_high: float | None
+    reason: str
+    text: str
+    x: str
+    z: str
+
+
+@dataclass(frozen=True)
+class EventRecord(Record):
+    """Something that happened: what ``labtui export events`` writes."""
+
+    id: int
+    at: str | None
+    kind: str
+    level: str
+    job_id: int | None
+    probe_id: int | None
+    text: str
+    data: str
 
 
 class _Search(NamedTuple):

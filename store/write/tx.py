@@ -123,9 +123,9 @@ class Tx:
 
     def __init__(self, connection: Connection, *, now: float, epoch: int | None) -> None:
         self.c = connection
-        driver = connection.connection.dbapi_connection
+        driver: Any = connection.connection.dbapi_connection
         assert isinstance(driver, sqlite3.Connection)
-        self._driver = driver
+        self._driver: sqlite3.Connection = driver
         """The same connection: a statement's way through SQLAlchemy costs several times its run."""
         self.now = now
         self.epoch = epoch

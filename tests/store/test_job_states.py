@@ -74,8 +74,8 @@ def test_what_may_follow_what_and_what_it_sets(writer: Writer) -> None:
             assert after["device"] == ("cpu" if new == "running" else None)
             assert after["epoch"] == (tx.epoch if new == "running" else None)
             assert after["current_n"] == (7 if new == "running" else None)
-            told = "why\na\nb" if new in ("failed", "queued", "cancelled") else None
-            assert after["reason"] == told, (old, new)
+            reason = "why\na\nb" if new in ("failed", "queued", "cancelled") else None
+            assert after["reason"] == reason, (old, new)
             ((kind, level, text),) = tx.rows("SELECT kind, level, text FROM event ORDER BY id DESC LIMIT 1")
             assert kind == f"job.{new}"
             assert level == {"failed": "error"}.get(new, "warning")

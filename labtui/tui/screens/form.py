@@ -172,7 +172,7 @@ def _common(root: str) -> tuple[Field, ...]:
 def _program(doc: dict[str, Any]) -> tuple[Field, ...]:
     """The lines for a program: what it runs, when it succeeds, its axes and grid as far as there are any."""
     program, grid = doc["program"], doc.get("grid") or {}
-    axes = next(iter(doc.get("sweep") or []), {})
+    axes: dict[str, Any] = next(iter(doc.get("sweep") or []), {})
     runs = "function" if "function" in program else "command"
     return (
         *_HEAD,

@@ -32,6 +32,7 @@ from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term
     from labtui.analysis.table import KappaTable, Key
+    from store.rows import NStar
 
 DETAIL = 14
 """Lines that the drill-down keeps before anything else is drawn above it."""
@@ -92,7 +93,8 @@ class KappaPane(StudyPane):
     # Reading
 
     def loader(self) -> Loader:
-        return self.request
+        asked: Loader = self.request
+        return asked
 
     def show(self, data: KappaData) -> None:
         if data.request.study != self.request.study or self.request.axes not in (None, data.request.axes):
@@ -495,7 +497,8 @@ def _labels(axes: Sequence[str], key: Key) -> list[str]:
 
 def _estimated(kappa: Kappa) -> bool:
     """Whether any of its searches has fresh seeds, and so an estimate of N* and of N_50."""
-    return any(part.estimate is not None for part in (*kappa.terms, kappa.cell.joint))
+    parts: tuple[Term | NStar, ...] = (*kappa.terms, kappa.cell.joint)
+    return any(part.estimate is not None for part in parts)
 
 
 def _ends(estimate: tuple[float, float, float] | None) -> str:

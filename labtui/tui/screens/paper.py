@@ -60,11 +60,11 @@ class PaperPane(ScreenPane):
             return empty_state(["Does the paper hold?"], width, height) if not self.fresh else []
         if not any(row.comparisons for row in self.rows):
             name = self.lab_app.keymap.name
-            told = [
+            said = [
                 "Nothing here yet that the paper says anything of.",
                 f"{name('show_new')}: the preset laptop",
             ]
-            return empty_state([*told, f"{name('show_kappa')}: what this lab holds"], width, height)
+            return empty_state([*said, f"{name('show_kappa')}: what this lab holds"], width, height)
         inner = width - 2
         told = summary(self.rows)
         head = "does the paper hold?   T transformer, R recurrent"

@@ -109,7 +109,8 @@ class ScalingPane(StudyPane):
     # Reading
 
     def loader(self) -> Loader:
-        return self.request
+        asked: Loader = self.request
+        return asked
 
     def show(self, data: ScalingData) -> None:
         if data.request.study == self.request.study and self.request.axis in ("", data.request.axis):
