@@ -26,6 +26,8 @@ def shape_key(job: Job) -> str:
     data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
     # Fields that came later: older plans and checkpoints keep their key.
     data["training"] = job.training.without_later(data["training"])
+    if job.model.kind in ("lstm", "dense_ssm") and data["model"].get("head") == "states":
+        del data["model"]["head"]
     if job.search.criterion != "loss" or job.search.fresh is not None:
         data["judged"] = [job.search.criterion, job.search.fresh]
     if job.generalisation_lengths:
