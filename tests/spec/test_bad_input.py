@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from runners.presets import preset_names
 from runners.spec import SpecError, load, parse
-from runners.spec.load import read_source
 from runners.spec.sentences import line_of
 
-QUICK = read_source("quick")[0]
+QUICK = (Path(__file__).parent / "two_sweeps.toml").read_text("utf-8")
+"""A study of two sweeps and two models, in which one thing at a time is made wrong."""
 JOB = """
 [job]
 m = 3
