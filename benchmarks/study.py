@@ -69,6 +69,7 @@ def take(name: str, lab: Path | None) -> None:
         target = ROOT / "docs" / "pictures" / f"{picture.name}.svg"
         target.write_text(asyncio.run(draw(snapshot, picture)), "utf-8")
     for words in FIGURES.get(name, ()):
+        (ROOT / words.split()[2]).unlink(missing_ok=True)
         labtui("--read-only", "--lab", f"docs/labs/{name}.db", *words.split())
 
 
