@@ -25,6 +25,7 @@ def test_every_sign_of_ours_has_a_look_alike_in_ascii() -> None:
     signs = {
         char
         for file in root.rglob("*.py")
+        if file.name != "papers.py"  # letters that LaTeX has are drawn nowhere
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         for char in node.value
