@@ -89,6 +89,20 @@ def make_job(kind: str, sizes: dict[str, Any], T: int, B: int, m: int, precision
     )
 
 
+def chosen(only: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
+    """The models to measure: the one that is called ``only``, else those whose label begins with it; with
+    ``quick`` the first of each group.
+    """
+    groups = [
+        [(make_job(kind, sizes, 5, 16, 5, "fp32", 0.0).model.label, kind, sizes) for sizes in variants]
+        for kind, variants in FULL
+    ]
+    called = [[one for one in group if one[0] == only] for group in groups]
+    begun = [[one for one in group if one[0].startswith(only)] for group in groups]
+    found = called if any(called) else begun
+    return [(kind, sizes) for group in found for _, kind, sizes in (group[:1] if quick else group)]
+
+
 def baselines(job: Job, m: int, T: int, batches: list[Any]) -> list[baseline.Loop]:
     """The same model by the library that is its reference, or written out where there is none."""
     spec = job.model
@@ -328,7 +342,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     parser.add_argument("--quick", action="store_true", help="a few small shapes, some seconds")
     parser.add_argument(
-        "--only", default="", help="models whose label begins with this: lstm, 'dense_ssm 16'"
+        "--only", default="", help="the model of this label, or those whose label begins with it"
     )
     parser.add_argument("--T", type=int, nargs="+", default=None)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
@@ -373,27 +387,27 @@ def main() -> None:
     about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
     about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
-    for kind, variants in FULL:
-        for sizes in variants[:1] if args.quick else variants:
-            for B in args.batch[:1] if args.quick else args.batch:
-                for T in lengths:
-                    job = make_job(kind, sizes, T, B, args.m, args.precision, args.dropout)
-                    if not job.model.label.startswith(args.only):
-                        continue
+    for kind, sizes in chosen(args.only, args.quick):
+        for B in args.batch[:1] if args.quick else args.batch:
+            for T in lengths:
+                job = make_job(kind, sizes, T, B, args.m, args.precision, args.dropout)
+                try:
                     row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax)
-                    rows.append(row)
-                    if args.json:  # after each: who runs out of time keeps what was measured
-                        told = {**about, "rows": rows, "geometric_means": geometric_means(rows)}
-                        Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
-                    gc.collect()
-                    print(
-                        f"{row['model']:26} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
-                        f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us "
-                        f"{row['flops_per_s'] / top:9.2f} "
-                        f"{row['bytes_per_s'] / widest:10.2f} {row['calls'] or '-':>5}"
-                        + jax_columns(row, top),
-                        flush=True,
-                    )
+                except ModuleNotFoundError as missing:
+                    print(f"{job.model.label:26} left out: its reference needs {missing.name}")
+                    continue
+                rows.append(row)
+                if args.json:  # after each: who runs out of time keeps what was measured
+                    told = {**about, "rows": rows, "geometric_means": geometric_means(rows)}
+                    Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
+                gc.collect()
+                print(
+                    f"{row['model']:26} {T:3} {B:3} {row['ratio']:6.2f} {row['members_at_once']:7} "
+                    f"{row['baseline_us']:8.0f}us {row['member_step_us']:8.1f}us "
+                    f"{row['flops_per_s'] / top:9.2f} "
+                    f"{row['bytes_per_s'] / widest:10.2f} {row['calls'] or '-':>5}" + jax_columns(row, top),
+                    flush=True,
+                )
     print("\ngeometric mean over T up to 20")
     for title, ratio in geometric_means(rows).items():
         print(f"{title:28} {ratio:6.2f}")

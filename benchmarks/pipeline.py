@@ -138,7 +138,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     handler = signal.getsignal(signal.SIGINT)
-    result = run(spec(args.preset, 3 if args.quick else args.lengths), args.slots, (args.devices,))
+    study = spec("demo", 3) if args.quick else spec(args.preset, args.lengths)
+    result = run(study, args.slots, (args.devices,))
     signal.signal(signal.SIGINT, handler)
     for name, value in result.items():
         shown = (

@@ -40,14 +40,15 @@ def test_each_failure_is_told_and_found(labtui: Labtui, failing: Path) -> None:
     assert told == dict(enumerate(FAILURES.values(), 1))
     lines = {int(line.split()[0]): line for line in labtui("jobs").out.splitlines()[2:]}
     for job_id, (word, kind) in enumerate(FAILURES.items(), 1):
-        assert f"failed: {'ValueError: the end' if kind == 'failed' else kind} " in lines[job_id]
+        end = "ValueError: the end"
+        assert f" {end if kind == 'failed' else f'failed: {kind}'} " in lines[job_id]
         assert f"failure       {kind}\n" in labtui("show", str(job_id)).out
         for asked in (f'failure:"{kind}"', f"failure:{kind.replace(' ', '_')}"):
             assert [job["id"] for job in labtui("jobs", asked, "--json").json] == [job_id]
         with open_lab(failing) as lab:
             job = lab.job(job_id)
         assert (job.reason or "").split("\n")[0] == word
-        assert figures.why(job) == f"{kind}: ValueError: the end"
+        assert figures.why(job) == (end if kind == "failed" else f"{kind}: {end}")
         assert cells(job, {})["state"][0][0].split(" ", 1)[1] in (
             "failed",
             "no memory",
