@@ -445,3 +445,17 @@ def test_only_the_comparison_reads_what_is_published() -> None:
                 if any(name.endswith("analysis.published") for name in names):
                     readers.add(path.relative_to(root).as_posix())
     assert readers == allowed
+
+
+def test_the_committed_study_decides_eight_and_the_second_script_agrees(tmp_path: Path) -> None:
+    study = Path(published.__file__).parents[2] / "docs" / "labs" / "laptop.db"
+    assert study.stat().st_size < 5_000_000
+    lab = Path(shutil.copy(study, tmp_path / "lab.db"))
+    found = rows(lab)
+    assert {number: row.verdict for number, row in found.items()} == verdicts(lab)
+    told = counts(found.values())
+    assert told["confirmed"] + told["contradicted"] >= 8
+    with open_lab(lab) as opened:
+        asked = load("laptop").jobs()  # type: ignore[union-attr]
+        assert {job.hash for job in opened.jobs()} == {job.hash for job in asked}
+        assert {job.state for job in opened.jobs()} == {"done"}
