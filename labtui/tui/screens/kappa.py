@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit
 from labtui.tui.dialogs import Choice, Chooser
-from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
@@ -91,10 +90,6 @@ class KappaPane(StudyPane):
         """The cell that the cursor stays on while the axes change."""
 
     # Reading
-
-    def loader(self) -> Loader:
-        asked: Loader = self.request
-        return asked
 
     def show(self, data: KappaData) -> None:
         if data.request.study != self.request.study or self.request.axes not in (None, data.request.axes):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean, fit, wrap
-from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
@@ -107,10 +106,6 @@ class ScalingPane(StudyPane):
         self.zoom = 1.0
 
     # Reading
-
-    def loader(self) -> Loader:
-        asked: Loader = self.request
-        return asked
 
     def show(self, data: ScalingData) -> None:
         if data.request.study == self.request.study and self.request.axis in ("", data.request.axis):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane
 
 
@@ -13,6 +14,10 @@ class StudyPane(ScreenPane):
     """Subclasses hold ``request.study`` and say what moving the cursor and asking for something else mean."""
 
     request: Any
+
+    def loader(self) -> Loader:
+        asked: Loader = self.request
+        return asked
 
     def go(self, rows: int, columns: int) -> None:
         """Move the cursor."""
