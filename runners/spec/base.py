@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +24,15 @@ class Spec(BaseModel):
     """Fields that came after science version 3: hashed only where they differ from their default, so that
     every older job keeps its hash.
     """
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other fields; what was worked out of the old ones (a hash, the cells) is not taken
+        along.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        for name in set(copied.__dict__) - set(type(self).model_fields):
+            del copied.__dict__[name]
+        return copied
 
     def without_later(self, data: dict[str, Any]) -> dict[str, Any]:
         """``data``, which is this spec's dump, without the later fields that stand at their default; nested

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -113,6 +114,11 @@ class Sweep(Spec):
             ValueError:
             a combination has no valid job (for example a validation set smaller than its lengths).
         """
+        return self.expanded
+
+    @cached_property
+    def expanded(self) -> tuple[Cell, ...]:
+        """What :meth:`cells` returns; a large study's jobs are validated and hashed once for all who ask."""
         return tuple(_cells(self))
 
 
@@ -169,6 +175,11 @@ class Study(Spec):
 
     def jobs(self) -> tuple[Job, ...]:
         """All distinct jobs in the order in which they are queued: each cell's parts, then its joint job."""
+        return self.distinct
+
+    @cached_property
+    def distinct(self) -> tuple[Job, ...]:
+        """What :meth:`jobs` returns."""
         return tuple({job.hash: job for cell in self.cells() for job in cell.jobs}.values())
 
 
@@ -204,6 +215,8 @@ def _cells(sweep: Sweep) -> Iterator[Cell]:
     if sweep.sharing is not None:
         yield from _sharing_cells(sweep, sweep.sharing)
         return
+    # Cells of different L share the searches of one length; a model's params may not be hashable.
+    made: dict[tuple[int, int, Format, int], Job] = {}
     for task, model, fmt, distribution, L in product(
         sweep.task, sweep.model, sweep.format, sweep.distribution, sweep.L
     ):
@@ -220,19 +233,16 @@ def _cells(sweep: Sweep) -> Iterator[Cell]:
         )
         parts: tuple[Part, ...] = ()
         if sweep.measure == "kappa" and distribution != "fixed":
-            parts = tuple(
-                Part(
-                    Job(
+            for n in range(low, L + 1):
+                if (id(task), id(model), fmt, n) not in made:
+                    made[id(task), id(model), fmt, n] = Job(
                         **common,
                         lengths=Lengths(distribution="fixed", length=n),
                         grid=sweep.grid,
                         training=sweep.training,
                         search=sweep.search,
-                    ),
-                    n,
-                )
-                for n in range(low, L + 1)
-            )
+                    )
+            parts = tuple(Part(made[id(task), id(model), fmt, n], n) for n in range(low, L + 1))
         yield Cell(task, model, fmt, L, distribution, low, Part(joint, None), parts)
 
 

@@ -170,6 +170,22 @@ def test_fixed_cells_are_the_parts_of_mixed_ones() -> None:
     assert {c.joint.job.n_max for c in cells if c.task.n_tokens >= 5 and c.L >= 20} == {16_000_000}
 
 
+def test_a_copy_with_other_fields_is_worked_out_anew() -> None:
+    """Hash and cells are kept where they were asked for; a copy does not take them along."""
+    one = job()
+    assert one.hash != one.model_copy(update={"format": "outcome"}).hash == job(format="outcome").hash
+    study = parse(
+        'name = "s"\n[[sweep]]\nm = 3\nmodel = { kind = "lstm", hidden = 8 }\nformat = "acot"\nL = [4, 5]\n'
+    )
+    assert isinstance(study, Study)
+    assert [cell.L for cell in study.cells()] == [4, 5]
+    assert len(study.jobs()) == 4 + 2
+    shorter = study.sweep[0].model_copy(update={"L": (4,)})
+    assert [cell.L for cell in shorter.cells()] == [4]
+    assert len(study.model_copy(update={"sweep": (shorter,)}).jobs()) == 3 + 1
+    assert study.cells()[0].parts[0].job is study.cells()[1].parts[0].job, "validated and hashed once"
+
+
 def test_joint_overrides_replace_whole_sections() -> None:
     text = read_source("demo")[0].replace(
         "[sweep.search]\neps = 1e-3", "[sweep.search]\neps = 1e-3\n[sweep.joint.search]\nn_max = 99", 1
