@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis.closing import intervals
+from labtui.analysis.closing import FRESH_SEEDS, intervals
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
@@ -152,7 +152,12 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
                 "result",
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
             ),
-            ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+            (
+                "bracket",  # what the last of its candidates say alone would contradict an estimate
+                figures.bracket(job)
+                if job.estimate is None and (job.hi is not None or job.status == "open")
+                else None,
+            ),
             (
                 "estimate",
                 f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
@@ -168,8 +173,10 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ),
             (
                 "strategy",
-                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
-                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
+                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {figures.exact(job.trials_per_probe)} "
+                f"{'trial' if job.trials_per_probe == 1 else 'trials'}"
+                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} "
+                f"for each {'seed, fresh ones at every N' if job.strategy in FRESH_SEEDS else 'N'}",
             ),
             ("candidates", job.candidates),
             (

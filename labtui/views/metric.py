@@ -44,7 +44,8 @@ class Metric:
         if loss is None or not self.program or not math.isfinite(loss):
             return figures.loss(loss)
         value = self.value(loss) + 0.0
-        return f"{value:.4g}" if abs(value) < 99_999 else f"{value:.1e}"
+        forms = ("g" if value == int(value) else ".4g", ".3g", ".1e", ".0e")
+        return next((text for form in forms if len(text := f"{value:{form}}") <= 7), f"{value:.0e}")
 
     def gap(self, loss: float) -> float:
         """How far a loss is off, on a scale whose good values lie below ``eps``."""

@@ -226,7 +226,7 @@ def job_lines(
                 clean(job.model_label),
                 *(plain(drawn[key]).strip() for key in ("task", "format", "lengths")),
                 figures.nstar(job) + marks,
-                figures.bracket(job) if job.hi is not None else "",
+                figures.known(job),
                 now,
                 job.candidates or "",
                 figures.when(job.finished_at) if ended else plain(drawn["eta"]),

@@ -23,11 +23,9 @@ def shape_key(job: Job) -> str:
     Task, format, lengths, model, budget, batch, validation set, precision and what is
     judged; not the grid, not the search.
     """
-    data = job.model_dump(mode="json", include={"task", "format", "lengths", "model", "training"})
-    # Fields that came later: older plans and checkpoints keep their key.
-    data["training"] = job.training.without_later(data["training"])
-    if job.model.kind in ("lstm", "dense_ssm") and data["model"].get("head") == "states":
-        del data["model"]["head"]
+    parts = {"task", "format", "lengths", "model", "training"}
+    whole = job.without_later(job.model_dump(mode="json"))
+    data = {name: part for name, part in whole.items() if name in parts}
     if job.search.criterion != "loss" or job.search.fresh is not None:
         data["judged"] = [job.search.criterion, job.search.fresh]
     if job.generalisation_lengths:

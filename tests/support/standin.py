@@ -50,6 +50,10 @@ from runners.verdict import Outcome
 time.sleep(float(os.environ.get("STANDIN_IMPORT_S", "0")))
 
 
+DRAW = 5
+"""Which truth of many: one in which the tests' studies have a search of every course that they ask for."""
+
+
 def fraction(*parts: object) -> float:
     """A number in [0, 1) that depends on the parts alone."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
@@ -60,7 +64,7 @@ def succeeds(job: Job, n: int, lr: float, seed: int, eps: float | None = None) -
     """The truth about one trial; ``eps`` is the member's,
     in a pack not that of the job that gives the shape.
     """
-    name = f"{shape_key(job)} {job.search.eps if eps is None else eps}"
+    name = f"{DRAW} {shape_key(job)} {job.search.eps if eps is None else eps}"
     threshold = math.exp(fraction("threshold", name) * math.log(job.training_space + 1)) * (
         1 + fraction(name, lr, seed)
     )

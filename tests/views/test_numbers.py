@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labtui.text import to_ascii
 from labtui.views import numbers as show
+from labtui.views.metric import Metric
 from tests.analysis.conftest import nstar
 
 
@@ -117,3 +118,14 @@ def test_nothing_raises_and_ascii_keeps_bounds(x: float) -> None:
     for text in (show.count(x), show.duration(x), show.ratio(abs(x)), show.bound("<=", abs(x))):
         assert to_ascii(text).isascii()
     assert to_ascii(show.bound("<=", abs(x))).startswith("<=")
+
+
+@given(st.floats(-1e300, 1e300))
+@example(0.0004515)
+@example(-12345.0)
+@example(99_999.5)
+def test_a_programs_metric_takes_seven_cells(value: float) -> None:
+    """And what is shown has as many digits as these hold: one at least, two where nothing is negative."""
+    text = Metric("error", "≤ 1", 1.0, 1.0, program=True).text(value)
+    assert len(text) <= 7, text
+    assert math.isclose(float(text), value, rel_tol=0.06 if 1e-99 < value < 1e99 else 0.5)
