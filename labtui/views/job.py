@@ -370,6 +370,13 @@ def loss_plot(
     return [legend, *body] if body else []
 
 
+def without_curves(trials: Sequence[TrialRow]) -> str:
+    """Why :func:`loss_plot` has nothing to draw: nothing was evaluated yet, or what was is not kept."""
+    if any(trial.best_loss is not None for trial in trials):
+        return "their curves are not in this lab"
+    return "no evaluation yet"
+
+
 def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = ()) -> list[Line]:
     """The stored spec, one key per line, in the order of the file."""
     data = mapping(spec)

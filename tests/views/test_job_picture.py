@@ -7,7 +7,7 @@ from dataclasses import replace
 from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
-from labtui.views.job import facts, summary_lines, trial_lines
+from labtui.views.job import facts, summary_lines, trial_lines, without_curves
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, steps_axis, ticks
@@ -64,6 +64,14 @@ def test_a_candidate_that_was_decided_says_how_many_of_its_trials_ended() -> Non
     told = next(line for line in lines if line.split()[0] == f"{won.n:,}")
     assert f" {won.trials - early[won.id]}/{won.trials} " in told
     assert f" {won.trials}/{won.trials} " not in told
+
+
+def test_a_search_without_its_curves_is_not_told_as_one_that_was_never_evaluated() -> None:
+    """A lab may be published without them; retention may take them."""
+    lab = small_lab()
+    done = next(r for r in lab.rows if r.status == "bracket")
+    assert without_curves(lab.trials(done.id)) == "their curves are not in this lab"
+    assert without_curves([replace(t, best_loss=None) for t in lab.trials(done.id)]) == "no evaluation yet"
 
 
 def test_nothing_is_in_training_without_a_supervisor_nor_once_its_search_failed() -> None:

@@ -17,7 +17,7 @@ from labtui.views.bracket import WIDE, bracket_chart, heads, moves, stopped_earl
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
-from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling
+from labtui.views.job import facts, log_lines, loss_plot, spec_panel, telling, without_curves
 from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
 from labtui.views.metric import metric, settings
 from labtui.views.position import Tested, position_plot, positions_of_trials
@@ -283,7 +283,7 @@ class JobPane(ScreenPane):
         head = rule(f"{what} {self._shown(data)}", width, self._others("loss"))
         named = settings(data.spec) if data.job.program else None
         body = loss_plot(data.job, data.trials, data.curves, width, height - 1, named)
-        return [head, *(body or [(), ((" no evaluation yet", "dim"),)])]
+        return [head, *(body or [(), ((f" {without_curves(data.trials)}", "dim"),)])]
 
     def _tab_panel(self, data: JobData, width: int, height: int) -> list[Line]:
         which = self._text()

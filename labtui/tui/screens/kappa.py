@@ -264,8 +264,10 @@ class KappaPane(StudyPane):
 
     def _detail(self, width: int, height: int) -> list[Line]:
         kappa = self.chosen()
-        if kappa is None or height < 3:
+        if height < 3:
             return []
+        if kappa is None:
+            return [(), text_line("no search of this lab measures this place of the table", "dim")]
         cell = kappa.cell
         title = name(cell)
         kind = {"resolution": f", {figures.SCATTER}", "credible": " 90 %", "mixed": " 90 % in part"}

@@ -27,7 +27,7 @@ from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.gauges import gauge_lines, users_lines
-from labtui.views.job import loss_plot, remarks, telling
+from labtui.views.job import loss_plot, remarks, telling, without_curves
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
 from labtui.views.nodes import node_lines
 from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
@@ -319,7 +319,8 @@ class QueuePane(TablePane["JobRow"]):
         probe = next((p for p in detail.probes if p.id == detail.probe), None)
         name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
         body = loss_plot(job, detail.trials, detail.curves, width, min(24, height - top - 3))
-        return [head, *chart, (), rule(name, width, ""), *(body or [text_line("no evaluation yet", "dim")])]
+        body = body or [text_line(without_curves(detail.trials), "dim")]
+        return [head, *chart, (), rule(name, width, ""), *body]
 
     def _is_bench(self) -> bool:
         """Whether work is done on this machine, or could be:
