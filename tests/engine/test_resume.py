@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from runners.engine import checkpoint
 from runners.engine import loader as loader
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
+from runners.kernels import library
+from runners.spec import Job
 from tests.engine.small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 
@@ -34,6 +36,36 @@ def test_stopped_anywhere_and_often(
     seen = in_pieces(job, members, plan, folder, looks)
     for i in range(len(members)):
         assert seen.of(i) == whole.of(i)
+
+
+@pytest.mark.parametrize(("d", "heads"), [(16, 2), (18, 6), (32, 4), (32, 2)])
+def test_heads_of_any_width_go_on_with_the_same_bits(d: int, heads: int, tmp_path: Path) -> None:
+    job, members = heads_of(d, heads), grid()
+    whole = run(job, members)
+    seen = in_pieces(job, members, cpu(3), tmp_path, [3, 7, 2])
+    for i in range(len(members)):
+        assert seen.of(i) == whole.of(i)
+
+
+def test_a_checkpoint_from_before_a_kernel_took_its_heads_is_begun_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, members = heads_of(16, 2), grid()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(library, "signature", lambda: "of kernels for wider heads alone")
+        earlier.setattr(library, "kernel", lambda family: None)
+        run(job, members, folder=tmp_path, control=StopAfter(6))
+    seen = run(job, members, folder=tmp_path, resume=True)
+    assert "other compiled kernels" in seen.notes[0]
+    assert "begins afresh" in seen.notes[-1]
+    whole = run(job, members)
+    assert [seen.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
+
+
+def heads_of(d: int, heads: int) -> Job:
+    """A tiny job for a transformer of one layer, which a kernel trains and evaluates."""
+    model = {"kind": "transformer", "layers": 1, "d": d, "heads": heads, "init_std": 0.15}
+    return Job.model_validate({**tiny().model_dump(), "model": model})
 
 
 def test_a_resumed_run_tells_its_plan_then_what_was_known(tmp_path: Path) -> None:
