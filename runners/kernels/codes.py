@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 TRAIN, EVALUATE = 0, 1
 """What a kernel is to do."""
 ALL, FIXED, SHIFTED = 0, 1, 2
@@ -10,6 +12,35 @@ PAD = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32
 """Columns of a panel, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A recurrent cell as ``runners.kernels.recurrent`` takes it, in blocks of h numbers."""
+
+    joined: int
+    """Gates that are sums of the input's and the state's part."""
+    apart: int
+    """Gates that read the two apart."""
+    planes: int
+    """Numbers that the cell keeps of a step beside its gates, for each of its state."""
+
+    @property
+    def parameters(self) -> int:
+        """Blocks of rows of its weights."""
+        return self.joined + self.apart
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a row of its gates."""
+        return self.joined + 2 * self.apart
+
+    def operations(self, h: int) -> float:
+        """Floating-point operations of a training step for one position."""
+        return 6.0 * self.parameters * h * h
+
+
+CELLS = {"lstm": Cell(4, 0, 2), "gru": Cell(2, 1, 0), "rnn": Cell(1, 0, 0)}
 
 
 def padded(columns: int, to: int = PAD) -> int:

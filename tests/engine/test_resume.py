@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runners.engine import checkpoint
 from runners.engine import loader as loader
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
+from runners.spec import GRU, LSTM, RNN
 from tests.engine.small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 
@@ -32,6 +33,16 @@ def test_stopped_anywhere_and_often(
     whole = run(job, members, plan=plan)
     looks = [data.draw(st.integers(0, 12)), *data.draw(st.lists(st.integers(1, 12), max_size=4))]
     seen = in_pieces(job, members, plan, folder, looks)
+    for i in range(len(members)):
+        assert seen.of(i) == whole.of(i)
+
+
+@pytest.mark.parametrize("model", [LSTM(hidden=16), GRU(hidden=16), RNN(hidden=16)], ids=lambda m: m.label)
+def test_a_cell_with_a_kernel_goes_on_to_the_bit(model: LSTM | GRU | RNN, tmp_path: Path) -> None:
+    job = tiny("lstm", "outcome", steps=17, eval_every=4).model_copy(update={"model": model})
+    members = [*grid(), *grid("b", n=6, eps=0.9, stop="seed")]
+    whole = run(job, members, plan=cpu(3))
+    seen = in_pieces(job, members, cpu(3), tmp_path, [5, 7, 3])
     for i in range(len(members)):
         assert seen.of(i) == whole.of(i)
 

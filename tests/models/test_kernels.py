@@ -20,6 +20,10 @@ pytestmark = pytest.mark.skipif(not library.lanes(), reason="no kernels for this
 MODELS: dict[str, dict[str, Any]] = {
     "lstm 16": {"kind": "lstm", "hidden": 16},
     "lstm 48": {"kind": "lstm", "hidden": 48},
+    "gru 16": {"kind": "gru", "hidden": 16},
+    "gru 48": {"kind": "gru", "hidden": 48},
+    "rnn 16": {"kind": "rnn", "hidden": 16},
+    "rnn 48": {"kind": "rnn", "hidden": 48},
     "dense_ssm 16": {"kind": "dense_ssm", "hidden": 16, "d": 5},
     "dense_ssm 48": {"kind": "dense_ssm", "hidden": 48, "d": 20},
     "rotation 16": {"kind": "dense_ssm", "hidden": 16, "structure": "rotation"},
@@ -71,7 +75,8 @@ def by_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bool, by_torch: Any) -> None:
     job = make_job(MODELS[name], form, m=5, L=4 if form == "icot" else 7, fixed=fixed)  # 7 positions
     model, plain = make_model(job, 5), by_torch(job, 5)
-    family = "dense_ssm" if hasattr(model, "definition") else job.model.kind
+    definition = getattr(model, "definition", None)
+    family = job.model.kind if definition is None else definition.cell or "dense_ssm"
     assert native.kernel_for(family, parameters(model, 1)) is not None
     # As far from the start as keeps the dense SSM's states, and with them its rounding, within bounds.
     params = parameters(model, 3, moved=0.01)
