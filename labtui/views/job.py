@@ -152,12 +152,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
                 "result",
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
             ),
-            (
-                "bracket",  # what the last of its candidates say alone would contradict an estimate
-                figures.bracket(job)
-                if job.estimate is None and (job.hi is not None or job.status == "open")
-                else None,
-            ),
+            ("bracket", _bracket(job)),
             (
                 "estimate",
                 f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
@@ -171,13 +166,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
                 f"best {metric(job).name}",
                 _best_and_aim(job) if job.best_loss else None,
             ),
-            (
-                "strategy",
-                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {figures.exact(job.trials_per_probe)} "
-                f"{'trial' if job.trials_per_probe == 1 else 'trials'}"
-                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} "
-                f"for each {'seed, fresh ones at every N' if job.strategy in FRESH_SEEDS else 'N'}",
-            ),
+            ("strategy", _strategy(job)),
             ("candidates", job.candidates),
             (
                 "training",
@@ -199,6 +188,25 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ("notes", job.notes),
             ("tags", " ".join(job.tags)),
         ]
+    )
+
+
+def _bracket(job: JobRow) -> str | None:
+    """The bracket where it is the answer: beside an estimate, what the last candidates say would contradict
+    it.
+    """
+    known = job.hi is not None or job.status == "open"
+    return figures.bracket(job) if known and job.estimate is None else None
+
+
+def _strategy(job: JobRow) -> str:
+    """``log, N_max 1,000, 15 trials of 2,000 steps for each N``."""
+    trials = "trial" if job.trials_per_probe == 1 else "trials"
+    steps = f" of {figures.exact(job.steps)} steps" if job.steps else ""
+    each = "seed, fresh ones at every N" if job.strategy in FRESH_SEEDS else "N"
+    return (
+        f"{job.strategy}, N_max {figures.exact(job.n_max)}, {figures.exact(job.trials_per_probe)} {trials}"
+        f"{steps} for each {each}"
     )
 
 

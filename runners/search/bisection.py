@@ -13,12 +13,14 @@ from runners.verdict import WALK_DOWN, bracket
 
 
 def geometric_middle(lo: int, hi: int) -> int:
-    """round(sqrt(lo hi)) clamped to lo+1 .. hi-1; needs hi - lo >= 2."""
+    """round(sqrt(lo hi)), at least lo + 1; needs hi - lo >= 2, and so lies below hi: the arithmetic middle,
+    which is no smaller, is at most hi - 1.
+    """
     product = lo * hi
     root = isqrt(product)
     if product - root * root > root:  # above (root + 1/2)^2, which is no integer, so there are no ties
         root += 1
-    return min(max(root, lo + 1), hi - 1)
+    return max(root, lo + 1)
 
 
 def next_paper(job: Job, verdicts: Mapping[int, bool]) -> int | None:
