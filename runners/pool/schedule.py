@@ -104,10 +104,15 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
                 run.attempt = jobs.set_job(tx, run.id, "running", device=started[run.id])
         for batch in batches:
             _begin(state, tx, batch)
+        outrun = _outrun(state, batches)
+        for run in outrun:
+            jobs.set_job(tx, run.id, "queued")
     for run, replayed in fresh:
         if run.id in started:
             adopt(run, replayed)
             state.runs[run.id] = run
+    for run in outrun:
+        del state.runs[run.id]
     for batch in batches:
         _hand_out(state, batch)
     state.begun.took(len(batches), state.clock() - begun)
@@ -163,6 +168,17 @@ def _items(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Rep
             break
     keyed.sort(key=lambda pair: pair[0])
     return [item for _, item in keyed][:most]
+
+
+def _outrun(state: SupervisorState, batches: Sequence[Batch]) -> list[Run]:
+    """Searches of which nothing trains and whose slot a queued one of a higher priority takes: they wait in
+    the queue like it did, for only what trains is told as running.
+    """
+    if all(batch.items[0].run.id in state.runs for batch in batches):
+        return []
+    served = {w.run.id for batch in batches for w in batch.items}
+    idle = (run for run in state.runs.values() if not run.probes and waiting(run) is not None)
+    return [run for run in idle if run.id not in served]
 
 
 def _ask_again(state: SupervisorState, tx: Tx) -> None:

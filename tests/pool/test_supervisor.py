@@ -211,6 +211,27 @@ def test_hold_release_priority(lab_path: Path) -> None:
     labs.verify(lab_path)
 
 
+def test_a_search_whose_slot_another_takes_waits_in_the_queue(lab_path: Path) -> None:
+    """One slot trains one search; the other is told as queued, and goes on where it stood."""
+    labs.make(lab_path, labs.study(5))
+    with labs.supervisor(lab_path, "--slots", "1", "--no-speculation", env=SLOW, until_empty=False):
+        labs.wait(lambda: job(lab_path, 1).candidates, 40)
+        commands.priority(lab_path, [5], 10)
+        until(lab_path, 5, lambda j: j.state == "running")
+        with open_lab(lab_path) as opened:
+            assert opened.counts()["running"] == 1
+        tried = job(lab_path, 1).candidates
+        assert job(lab_path, 1).state == "queued"
+        assert job(lab_path, 1).reason is None
+        commands.priority(lab_path, [1], 20)
+        until(lab_path, 1, lambda j: j.state == "done")
+        assert job(lab_path, 1).candidates > tried
+        until(lab_path, 5, lambda j: j.state == "done")
+    assert job(lab_path, 1).crashes == 0
+    assert labs.spawn(lab_path).ended() == 0
+    labs.verify(lab_path)
+
+
 def _supervisor_state(lab: Path) -> str:
     with open_lab(lab) as opened:
         row = opened.supervisor()
