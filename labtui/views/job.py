@@ -150,7 +150,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
             ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
             (
                 "result",
-                f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
+                f"N* {figures.result(job)}" if job.status != "open" else None,
             ),
             ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
             (
@@ -172,12 +172,7 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
                 f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
             ),
             ("candidates", job.candidates),
-            (
-                "training",
-                f"N = {figures.exact(job.current_n)}, {job.progress:.0%}"
-                if job.current_n is not None and job.state == "running"
-                else None,
-            ),
+            ("training", figures.training(job) if supervised else None),
             ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
             ("device", job.device),
             (

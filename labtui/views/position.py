@@ -79,7 +79,8 @@ def position_lines(tested: Tested, lengths: Sequence[int]) -> list[str]:
     rows: list[list[object]] = []
     for trial, curve in tested:
         values = (at_length(curve, n) for n in lengths)
-        told = [figures.NONE if v is None else f"{v:.2f}" for v in values]
-        rows.append([figures.rate(trial.lr), trial.seed, figures.loss(trial.best_loss), *told])
+        rows.append(
+            [figures.rate(trial.lr), trial.seed, figures.loss(trial.best_loss), *map(figures.share, values)]
+        )
     heads = ["lr", "seed", "best loss", *map(str, lengths)]
     return grid(heads, rows, right=" ".join(("lr seed", *map(str, lengths))))
