@@ -10,7 +10,7 @@ from labtui.analysis.closing import intervals
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, moves, outcome_of, stopped_early
+from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
@@ -254,45 +254,6 @@ def _told(job: JobRow | None, loss: float | None) -> str:
     if loss is None:
         return ""
     return figures.loss(loss) if job is None else metric(job).text(loss)
-
-
-def trial_lines(
-    trials: Sequence[TrialRow],
-    jobs: Mapping[int, JobRow] | None = None,
-    names: Mapping[int, Mapping[float, str]] | None = None,
-    supervised: bool = True,
-    used: Mapping[int, str] | None = None,
-) -> list[str]:
-    """Trials, one line each.
-
-    Args:
-        jobs: theirs, by id, for their metrics.
-        names: of the settings of programs, by job.
-        supervised: a supervisor lives; else nothing is in training.
-        used: what trials of programs took of memory and GPU.
-    """
-    heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
-    jobs, names, used = jobs or {}, names or {}, used or {}
-    programs = [job.program for job in jobs.values()]
-    if programs and all(programs):
-        heads[3], heads[6], heads[-1] = "setting", "best", "memory"
-    rows = [
-        [
-            t.id,
-            t.job_id,
-            figures.exact(t.n),
-            setting(jobs.get(t.job_id), t.lr, names.get(t.job_id)),
-            t.seed,
-            outcome_of(t, moves(jobs[t.job_id], supervised)) if t.job_id in jobs else t.outcome,
-            _told(jobs.get(t.job_id), t.best_loss),
-            figures.exact(t.best_step),
-            figures.exact(t.steps),
-            figures.duration(t.wall_s),
-            used.get(t.id, "") if t.generalisation is None else f"{t.generalisation:.2f}",
-        ]
-        for t in trials
-    ]
-    return grid(heads, rows, right="id job N lr seed steps")
 
 
 def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:

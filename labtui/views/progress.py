@@ -40,9 +40,7 @@ def state_line(jobs: Sequence[JobRow], eta: Eta) -> str:
     running = [job for job in jobs if job.state == "running"]
     words = f"{over}/{len(jobs)} searches"
     if running:
-        parts = []
-        for job in running[:3]:
-            parts.append(": ".join(filter(None, (numbers.name(job), numbers.training(job)))))
+        parts = [": ".join(filter(None, (numbers.name(j), numbers.training(j)))) for j in running[:3]]
         words += ", now " + "; ".join(parts) + (f" and {len(running) - 3} more" if len(running) > 3 else "")
     left = f"; {eta.text} left" if eta.seconds is not None and over < len(jobs) else ""
     return words + left
