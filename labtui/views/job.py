@@ -15,7 +15,7 @@ from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
-from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
+from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
 STEP = "less sure where success is a step in N"
 """Of an interval of ``adaptive`` or ``scan``: a step is held 75 to 80 % of the time."""
-DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
-"""Dots on and off of a curve, and its sample in a legend: learning rates differ without colour too."""
 
 
 def state_of(job: JobRow, supervised: bool = True) -> tuple[str, str, str]:
@@ -282,9 +280,7 @@ def loss_plot(
     only what is finite is drawn. Of a program its metric, a colour for each setting, and its threshold.
     """
     shown_as = metric(job)
-    rates = sorted({t.lr for t in trials}, reverse=True)
-    hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
-    dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
+    inks = rate_inks(t.lr for t in trials)
     series: list[Series] = []
     estimates = 0
     lows: list[float] = [shown_as.level]
@@ -298,12 +294,12 @@ def loss_plot(
         lows += [v for v in values if v > 0 or shown_as.program]
         estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
-        series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
+        series.append(Series(points, inks[trial.lr].style, dash=inks[trial.lr].dash))
     if not series:
         return []
     marks: list[Span] = []
-    for i, lr in enumerate(rates):
-        marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{setting(job, lr, names)}  ", "dim")]
+    for lr, ink in inks.items():
+        marks += [(f"{ink.sample} ", ink.style), (f"{setting(job, lr, names)}  ", "dim")]
     if estimates:
         marks.append((f"{estimates} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
