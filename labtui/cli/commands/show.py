@@ -27,6 +27,7 @@ from labtui.views.position import asked_lengths, position_lines, positions_of_tr
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
+from store.rows import supervised
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob
@@ -94,8 +95,7 @@ def job(context: Context, reference: str) -> None:
     if context.json:
         context.emit(record(context, row.id))
         return
-    supervisor = lab.supervisor()
-    alive = supervisor is not None and supervisor.alive
+    alive = supervised(lab.supervisor())
     probes = standing_probes(lab.probes(row.id), row, alive)
     context.lines(summary_lines(row, alive, probes))
     if probes:

@@ -11,6 +11,7 @@ from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.trials import trial_lines, with_jobs
 from store.filters import TRIAL_FIELDS, Condition
+from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
@@ -43,10 +44,7 @@ def run(context: Context) -> None:
             (vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows
         )
         return
-    supervisor = context.lab.supervisor()
-    context.lines(
-        trial_lines(with_jobs(context.lab, list(rows)), supervisor is not None and supervisor.alive)
-    )
+    context.lines(trial_lines(with_jobs(context.lab, list(rows)), supervised(context.lab.supervisor())))
     tell_limit(context, ids, args.limit)
 
 

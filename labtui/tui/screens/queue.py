@@ -326,7 +326,7 @@ class QueuePane(TablePane["JobRow"]):
         a lab that is only read says nothing about it.
         """
         common = self.common
-        alive = common is not None and common.supervisor is not None and common.supervisor.alive
+        alive = common is not None and common.supervised
         return alive or not (self.lab_app.read_only or (common is not None and common.read_only))
 
     def _when(self, width: int) -> Line:
