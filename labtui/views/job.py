@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
+from labtui.views.spec import literal
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -136,56 +136,62 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
 
 
 def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()) -> list[str]:
+    """The same in two columns."""
+    return pairs(summary(job, supervised, probes))
+
+
+# Long: one entry for each thing that is known of a job, in the order in which they are read.
+def summary(
+    job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()
+) -> list[tuple[str, object]]:
     """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones."""
     eta = job_eta(job)
     wanted = f", asked to be {job.wanted}" if job.wanted else ""
     left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
-    return pairs(
-        [
-            ("job", f"{job.id}  {figures.name(job)}"),
-            ("searches", figures.label(job)),
-            ("hash", job.hash),
-            ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
-            (
-                "result",
-                f"N* {figures.result(job)}" if job.status != "open" else None,
-            ),
-            ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
-            (
-                "estimate",
-                f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
-                if job.estimate
-                else None,
-            ),
-            ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
-            ("flags", " ".join(job.flags)),
-            ("meaning", remarks(job)),
-            (
-                f"best {metric(job).name}",
-                _best_and_aim(job) if job.best_loss else None,
-            ),
-            (
-                "strategy",
-                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
-                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
-            ),
-            ("candidates", job.candidates),
-            ("training", figures.training(job) if supervised else None),
-            ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
-            ("device", job.device),
-            (
-                "time",
-                f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
-                f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
-            ),
-            ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
-            ("attempt", job.attempt if job.attempt > 1 else None),
-            ("failure", None if job.needs_word else job.failure),
-            ("reason", None if job.needs_word else job.reason),
-            ("notes", job.notes),
-            ("tags", " ".join(job.tags)),
-        ]
-    )
+    return [
+        ("job", f"{job.id}  {figures.name(job)}"),
+        ("searches", figures.label(job)),
+        ("hash", job.hash),
+        ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
+        (
+            "result",
+            f"N* {figures.result(job)}" if job.status != "open" else None,
+        ),
+        ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+        (
+            "estimate",
+            f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
+            if job.estimate
+            else None,
+        ),
+        ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
+        ("flags", " ".join(job.flags)),
+        ("meaning", remarks(job)),
+        (
+            f"best {metric(job).name}",
+            _best_and_aim(job) if job.best_loss is not None else None,
+        ),
+        (
+            "strategy",
+            f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
+            f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
+        ),
+        ("candidates", job.candidates),
+        ("training", figures.training(job) if supervised else None),
+        ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
+        ("device", job.device),
+        (
+            "time",
+            f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
+            f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
+        ),
+        ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
+        ("attempt", job.attempt if job.attempt > 1 else None),
+        ("failure", None if job.needs_word else job.failure),
+        ("reason", None if job.needs_word else job.reason),
+        ("notes", job.notes),
+        ("tags", " ".join(job.tags)),
+    ]
 
 
 def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
@@ -347,17 +353,6 @@ def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
 
 def _pair(key: str, value: Any, indent: str = " ") -> Line:
     return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(literal(value)), ""))
-
-
-def literal(value: Any) -> str:
-    """A value as the spec file writes it, lists without brackets."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return figures.rate(value) if 0 < value < 1 else f"{value:g}"
-    if isinstance(value, list):
-        return ", ".join(map(literal, value))
-    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def log_lines(lines: Sequence[str]) -> list[Line]:
