@@ -107,7 +107,7 @@ def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
     for state, supervised, outcome in (
         ("queued", True, "interrupted"), ("running", False, "interrupted"), ("running", True, "running"),
     ):  # fmt: skip
-        row = trial_lines([TrialRowPlus(trial, replace(job, state=state))], supervised)[-1]
+        row = trial_lines([TrialRowPlus(trial, replace(job, state=state))], supervised)[-1]  # type: ignore[arg-type]
         assert f" {outcome} " in row
 
 
