@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labtui.analysis.closing import FRESH_SEEDS
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, joined, linked, thin_bar
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, ticks
 from runners import verdict
+from runners.strategies import FRESH_SEEDS
 from store.rows import JobRow, ProbeRow, TrialRow
 
 WIDE = 64
