@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 TRAIN, EVALUATE = 0, 1
 """What a kernel is to do."""
 ALL, FIXED, SHIFTED = 0, 1, 2
@@ -10,6 +12,39 @@ PAD = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32
 """Columns of a panel, at most."""
+CHUNK = 256
+"""Rows that a transformer's kernel takes forward and back at once."""
+LONGEST = 1.5e10
+"""Operations of one member's step up to which a transformer's kernel makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A recurrent cell as ``runners.kernels.recurrent`` takes it, in blocks of h numbers."""
+
+    joined: int
+    """Gates that are sums of the input's and the state's part."""
+    apart: int
+    """Gates that read the two apart."""
+    planes: int
+    """Numbers that the cell keeps of a step beside its gates, for each of its state."""
+
+    @property
+    def parameters(self) -> int:
+        """Blocks of rows of its weights."""
+        return self.joined + self.apart
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a row of its gates."""
+        return self.joined + 2 * self.apart
+
+    def operations(self, h: int) -> float:
+        """Floating-point operations of a training step for one position."""
+        return 6.0 * self.parameters * h * h
+
+
+CELLS = {"lstm": Cell(4, 0, 2), "gru": Cell(2, 1, 0), "rnn": Cell(1, 0, 0)}
 
 
 def padded(columns: int, to: int = PAD) -> int:
@@ -20,6 +55,12 @@ def padded(columns: int, to: int = PAD) -> int:
 def block_parameters(d: int) -> int:
     """Parameters of a transformer's block."""
     return 12 * d * d + 13 * d
+
+
+def panels_of_block(d: int, to: int = PANEL) -> int:
+    """Numbers of the weights of a transformer's block in panels of ``to`` columns, as they are or turned."""
+    one, four = (d + to - 1) // to * to, (4 * d + to - 1) // to * to
+    return d * (8 * one + four)
 
 
 def kept_by_block(room: int, d: int, heads: int, wide: int) -> int:

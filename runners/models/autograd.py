@@ -9,7 +9,7 @@ gradient does not depend on the order in which a GPU's threads arrive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import sqrt
@@ -19,13 +19,16 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
+from runners.kernels.codes import CELLS
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
 from runners.models.dense_ssm import DenseSSMModel
 from runners.models.layout import Initial, Layout, aligned, flat
 from runners.models.matmul import flush_denormals
+from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
+from runners.models.workspace import Workspace
 from runners.spec import DenseSSM
 
 EVALUATED_AT_ONCE = 192
@@ -62,6 +65,11 @@ class Definition:
     [E, V, h in, h out] of every token, h_0 [E, h]). In float32 on a CPU a training step and an evaluation
     then go through the dense SSM's kernel, and autograd has the way from the weights to A alone.
     """
+    cell: str = ""
+    """The cell of ``runners.kernels.codes.CELLS`` that this model is, its parameters in the kernel's order.
+    In float32 on a CPU a training step and an evaluation are then one call of it; ``forward`` does the rest,
+    and tells what the kernel has to compute.
+    """
     tables_together: bool = False
     """On a CPU the transitions of all members are made in one stack; only where that is shown to change no
     bit of any of them.
@@ -93,7 +101,9 @@ class AutogradModel:
         self.n_parameters = self.layout.size
         self.n_inputs, self.n_outputs = shape.n_inputs, S
         self.max_length = definition.max_length
-        self.sequential_on_cpu = device.type == "cpu" and not definition.together
+        self._apart = device.type == "cpu" and not definition.together
+        self.sequential_on_cpu = self._apart and not (definition.cell and takes_cell(width))
+        self._workspace = Workspace()
         self._dense = None
         if definition.transitions is not None and device.type == "cpu" and not shape.half:
             self._dense = DenseRecurrence(definition.transitions, shape, width)
@@ -102,7 +112,7 @@ class AutogradModel:
         return self.layout.init(seed)
 
     def release(self) -> None:
-        """Only a dense recurrence keeps something between steps."""
+        self._workspace.clear()
         if self._dense is not None:
             self._dense.model.release()
 
@@ -115,6 +125,9 @@ class AutogradModel:
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
+        call = self._call(params, tokens.shape)
+        if call is not None:
+            return call.train(params, tokens, targets, grad, self._operations())
         self.layout.finish(grad)
         if self._dense is not None and params.dtype == torch.float32:
             return self._dense_step(self._dense, params, tokens, targets, grad)
@@ -134,6 +147,10 @@ class AutogradModel:
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
+            call = self._call(params, x.shape)
+            if call is not None:
+                call.evaluate(params, x, y, total, count, self._operations())
+                continue
             for a, b in self._runs(params):
                 logits, wanted = self._window(self.layout.views(params[a:b]), _part(x, a, b), _part(y, a, b))
                 picked = loss.log_probabilities(logits, wanted, 2, torch.empty_like(logits))
@@ -163,10 +180,19 @@ class AutogradModel:
             read = torch.cat([read, feed[made[-1]].unsqueeze(-1)], 2)
         return torch.stack(made, -1)
 
+    def _call(self, params: Tensor, batch: Sequence[int]) -> Call | None:
+        cell = self.definition.cell
+        if not cell:
+            return None
+        return cell_call(cell, self.shape, self.definition.width, params, batch, self._workspace)
+
+    def _operations(self) -> float:
+        return CELLS[self.definition.cell].operations(self.definition.width)
+
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:
         """Members a..b-1 that are computed in one stack."""
         E = params.shape[0]
-        return [(e, e + 1) for e in range(E)] if self.sequential_on_cpu else [(0, E)]
+        return [(e, e + 1) for e in range(E)] if self._apart else [(0, E)]
 
     def _tables(self, views: Weights) -> list[tuple[int, int, Weights]]:
         """Members a..b-1 whose transitions are made in one stack, each with their weights."""

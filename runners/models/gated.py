@@ -1,7 +1,8 @@
 """Recurrent networks with a state vector and a linear head: tanh RNN, GRU (Cho et al. 2014) and sLSTM (Beck
 et al. 2024).
 
-The input's part of every gate is a table over the vocabulary, made once per step.
+The input's part of every gate is a table over the vocabulary, made once per step. On a CPU's core RNN and GRU
+train by a kernel of ``runners.kernels``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def rnn(shape: Shape, hidden: int) -> Definition:
             states.append(h)
         return torch.stack(states, 2)
 
-    return Definition(_parameters(shape, hidden, 1), forward, hidden, together=hidden % WHOLE == 0)
+    return Definition(
+        _parameters(shape, hidden, 1), forward, hidden, together=hidden % WHOLE == 0, cell="rnn"
+    )
 
 
 def gru(shape: Shape, hidden: int) -> Definition:
@@ -67,7 +70,9 @@ def gru(shape: Shape, hidden: int) -> Definition:
             states.append(h)
         return torch.stack(states, 2)
 
-    return Definition(_parameters(shape, hidden, 3), forward, hidden, together=hidden % WHOLE == 0)
+    return Definition(
+        _parameters(shape, hidden, 3), forward, hidden, together=hidden % WHOLE == 0, cell="gru"
+    )
 
 
 def slstm(shape: Shape, hidden: int) -> Definition:

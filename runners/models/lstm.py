@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.kernels.codes import padded
+from runners.kernels.codes import CELLS
 from runners.models.batch import Frame, one_hot_
 from runners.models.layout import Layout, constant, flat, gaussian
 from runners.models.matmul import Matmul
-from runners.models.native import Call, kernel_for, lying
+from runners.models.native import Call, cell_call
 from runners.models.recurrent import Recurrent, Views
 from runners.models.shape import Shape
 from runners.models.workspace import Buffers
@@ -108,42 +108,10 @@ class LSTMModel(Recurrent):
         super().__init__(shape, h, layout, (V,), free=h >= WIDE)
 
     def _operations(self) -> float:
-        return 24.0 * self.hidden**2
+        return CELLS["lstm"].operations(self.hidden)
 
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
-        """The kernel for batches [Et, B, T] of this shape with its work space."""
-        h, V, S = self.hidden, self.n_inputs, self.n_outputs
-        kernel = None if self.shape.half or h >= WIDE else kernel_for("lstm", params, h)
-        if kernel is None:
-            return None
-        Et, B, T = shape
-        W, wide = self.shape.window(T), padded(S)
-        buffers = self._workspace.group(("kernel", Et, B, T), params)
-
-        def make() -> Call:
-            sizes = [T, B, W, h, V, S, Et, self.n_parameters, lying(self.shape, T)]
-            integers = [torch.empty(T, B, dtype=torch.int64), torch.empty(W, B, dtype=torch.int64)]
-            scratch = [
-                params.new_empty(n)
-                for n in (
-                    4 * h * h + 16 * h,  # packed
-                    V * 4 * h,  # table
-                    T * B * 4 * h,  # gates
-                    (T + 1) * B * h,  # states
-                    (T + 1) * B * h,  # cells
-                    T * B * h,  # their tanh
-                    W * B * h,  # d_states
-                    B * h,  # d_cell
-                    2 * B * h,  # d_states before the window
-                    h * wide,  # the head turned round
-                    W * B * wide,  # logits
-                    3 * W * B,
-                    V * 4 * h,  # a part of the table's gradient
-                )
-            ]
-            return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 12)
-
-        return buffers.views("call", make)
+        return cell_call("lstm", self.shape, self.hidden, params, shape, self._workspace)
 
     def _weights(self, views: Views, buffers: Buffers, matmul: Matmul) -> Views:
         E, h, V = views["b_ih"].shape[0], self.hidden, self.n_inputs

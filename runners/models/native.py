@@ -10,12 +10,16 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.kernels import library
-from runners.kernels.codes import ALL, EVALUATE, FIXED, PAD, SHIFTED, TRAIN
+from runners.kernels.codes import ALL, CELLS, EVALUATE, FIXED, PAD, PANEL, SHIFTED, TRAIN, padded
 from runners.kernels.library import Kernel
 from runners.models.shape import Shape
+from runners.models.workspace import Workspace
 
 LONG = 2e8
 """Floating-point operations of one call, after which a request is heard: some thousandths of a second."""
+
+CELLS_BELOW = 512
+"""Hidden size from which a recurrent cell's step is torch's: its weights fill the second cache."""
 
 
 def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
@@ -70,6 +74,50 @@ class Call:
             check_interrupt()
             self._table[1], self._table[2] = first, min(members, first + at_once)
             self._kernel(self._address)
+
+
+def takes_cell(hidden: int) -> bool:
+    """Whether a recurrent cell of this size has a kernel, where there are any."""
+    return hidden % PAD == 0 and hidden < CELLS_BELOW
+
+
+def cell_call(
+    name: str, shape: Shape, hidden: int, params: Tensor, batch: Sequence[int], workspace: Workspace
+) -> Call | None:
+    """The kernel of a recurrent cell (``codes.CELLS``) for batches [Et, B, T], with its buffers in
+    ``workspace``; None: torch has to do.
+    """
+    kernel = None if shape.half or not takes_cell(hidden) else kernel_for(name, params, hidden)
+    if kernel is None:
+        return None
+    cell, h, V, S = CELLS[name], hidden, shape.n_inputs, shape.n_outputs
+    Et, B, T = batch
+    W, wide = shape.window(T), padded(S)
+    buffers = workspace.group(("kernel", Et, B, T), params)
+
+    def make() -> Call:
+        sizes = [T, B, W, h, V, S, Et, params.shape[1], lying(shape, T)]
+        integers = [torch.empty(T, B, dtype=torch.int64), torch.empty(W, B, dtype=torch.int64)]
+        scratch = [
+            params.new_empty(n)
+            for n in (
+                padded(cell.parameters * h, PANEL) * h,  # a weight in panels
+                V * cell.blocks * h,  # the table
+                V * cell.blocks * h,  # a part of its gradient
+                T * B * cell.blocks * h,  # gates
+                (T + 1) * B * h,  # states
+                (T + 1) * B * cell.planes * h,  # what the cell keeps beside them
+                W * B * h,  # d_states
+                B * h,  # what its gradient carries
+                2 * B * h,  # d_states before the window
+                h * wide,  # the head turned round
+                W * B * wide,  # logits
+                3 * W * B,
+            )
+        ]
+        return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 12)
+
+    return buffers.views("call", make)
 
 
 def lying(shape: Shape, T: int) -> int:

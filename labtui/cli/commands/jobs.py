@@ -43,7 +43,7 @@ def run(context: Context) -> None:
     context.lines(
         job_lines(
             listed,
-            outlook=read_outlook(context.lab).outlook,
+            outlook=read_outlook(context.lab, [job.id for job in listed]).outlook,
             supervised=supervised(context.lab.supervisor()),
             differing={number: found.text for number, found in differing(context.lab, listed).items()},
         )

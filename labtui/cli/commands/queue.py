@@ -51,7 +51,7 @@ def run(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        found, alive = read_outlook(lab), supervised(lab.supervisor())
+        found, alive = read_outlook(lab, [job.id for job in shown]), supervised(lab.supervisor())
         context.lines(["", *text.job_lines(shown, outlook=found.outlook, supervised=alive)])
         if alive and text.eta_line(found):
             context.line(text.eta_line(found))
