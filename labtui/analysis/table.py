@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -71,7 +72,7 @@ class KappaTable:
 
 def varying(cells: Iterable[CellRow]) -> tuple[str, ...]:
     """The axes in which the cells differ; of two that tell the same (``task`` and ``m``, model and label)
-    the short one.
+    the short one, where every cell has one: a group that is not modular addition has no m.
     """
     cells = list(cells)
     found = [axis for axis in axes_of(cells) if len(_values(cells, axis)) > 1]
@@ -80,7 +81,8 @@ def varying(cells: Iterable[CellRow]) -> tuple[str, ...]:
     for long, short in (("task", "m"), ("model_label", "model")):
         if {long, short} <= set(found):
             # the long one determines the short one, so they tell the same where they have as many values
-            found.remove(long if len(_values(cells, long)) == len(_values(cells, short)) else short)
+            said = _values(cells, short)
+            found.remove(short if (None,) in said or len(_values(cells, long)) > len(said) else long)
     return tuple(found)
 
 
@@ -167,6 +169,8 @@ def _sort_key(axes: Sequence[str], key: Key) -> tuple[tuple[int, float, str], ..
             out.append((0, float(known.index(str(word))), str(value) if word != value else ""))
         elif isinstance(value, int):
             out.append((1, float(value), ""))
+        elif axis == "task" and (cyclic := re.fullmatch(r"Z(\d{1,9})", str(value))):
+            out.append((1, float(cyclic[1]), ""))  # Z5 before Z10, and both before other groups
         else:
             out.append((2, 0.0, str(value)))
     return tuple(out)

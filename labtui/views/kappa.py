@@ -110,8 +110,9 @@ def layouts(axes: Axes, cells: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Layou
     if own and "task" in differ:
         differ.remove("task")  # a program's axes tell it
     told = [a for a in differ if a != "model"]  # the label tells the model
-    if "m" in told and "task" in told and len(set(columns["m"])) == len(set(columns["task"])):
-        told.remove("task")  # the modulus tells the task
+    if "m" in told and "task" in told:  # the modulus tells the task, where each has one
+        modular = None not in columns["m"] and len(set(columns["m"])) == len(set(columns["task"]))
+        told.remove("task" if modular else "m")
     usable = {*told, "model_label"}
     liked = [pair for pair in LIKED if set(pair[1]) <= usable and set(pair[0]) <= usable | {"format"}]
     if own:
@@ -361,9 +362,11 @@ def _same(cells: Sequence[CellRow], axis: str) -> bool:
 
 def page_lines(page: KappaTable) -> list[str]:
     """One table."""
+    (axis, *_) = page.column_axes
+    before = f"{axis} " if axis in ("L", "m") else ""  # a number alone would not say of what
     heads = [
         " / ".join(NAMES.get(axis, axis) for axis in page.row_axes),
-        *(numbers.values(key) for key in page.columns),
+        *(before + numbers.values(key) for key in page.columns),
     ]
     body = [
         [numbers.values(row), *(entry(page.at(row, column)) for column in page.columns)] for row in page.rows

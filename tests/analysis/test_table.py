@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,19 @@ def test_axes_that_tell_the_same_stand_once() -> None:
     d5 = cell(nstar(None, 90, 100), [nstar(2, 1, 2)], task="D5", m=None)
     assert "task" in varying([s5, d5])
     assert varying([s5]) == ()
+
+
+def test_a_group_that_is_not_modular_addition_is_told_by_its_name() -> None:
+    cells = [c for c in grid() if c.L == 4]
+    names = {3: ("S3", None), 10: ("Z10", 10)}
+    found = []
+    for c in cells:
+        task, m = names[c.m or 0]
+        found += [c, replace(c, id=c.id + 100, task=task, m=m)]
+    found += [replace(c, id=c.id + 200, task="Z5", m=5) for c in cells]
+    assert "task" in varying(found)
+    assert "m" not in varying(found)
+    assert [p.title for p in tables(found)] == ["task Z3", "task Z5", "task Z10", "task S3"]
 
 
 def test_cells_without_a_sum_are_left_out_and_doubles_shown() -> None:
