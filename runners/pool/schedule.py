@@ -104,15 +104,8 @@ def dispatch(state: SupervisorState, writer: Writer) -> int:
                 run.attempt = jobs.set_job(tx, run.id, "running", device=started[run.id])
         for batch in batches:
             _begin(state, tx, batch)
-        outrun = _outrun(state, batches)
-        for run in outrun:
-            jobs.set_job(tx, run.id, "queued")
-    for run, replayed in fresh:
-        if run.id in started:
-            adopt(run, replayed)
-            state.runs[run.id] = run
-    for run in outrun:
-        del state.runs[run.id]
+        outrun = _outrun(state, tx, batches)
+    _settle(state, [pair for pair in fresh if pair[0].id in started], outrun)
     for batch in batches:
         _hand_out(state, batch)
     state.begun.took(len(batches), state.clock() - begun)
@@ -170,15 +163,27 @@ def _items(state: SupervisorState, tx: Tx, most: int, fresh: list[tuple[Run, Rep
     return [item for _, item in keyed][:most]
 
 
-def _outrun(state: SupervisorState, batches: Sequence[Batch]) -> list[Run]:
-    """Searches of which nothing trains and whose slot a queued one of a higher priority takes: they wait in
-    the queue like it did, for only what trains is told as running.
+def _outrun(state: SupervisorState, tx: Tx, batches: Sequence[Batch]) -> list[int]:
+    """Queue again the searches of which nothing trains while one out of the queue, of a higher priority,
+    takes a slot: only what trains is told as running. Gives their ids.
     """
     if all(batch.items[0].run.id in state.runs for batch in batches):
         return []
     served = {w.run.id for batch in batches for w in batch.items}
     idle = (run for run in state.runs.values() if not run.probes and waiting(run) is not None)
-    return [run for run in idle if run.id not in served]
+    outrun = [run.id for run in idle if run.id not in served]
+    for job_id in outrun:
+        jobs.set_job(tx, job_id, "queued")
+    return outrun
+
+
+def _settle(state: SupervisorState, begun: Sequence[tuple[Run, Replayed]], outrun: Sequence[int]) -> None:
+    """Keep in memory what runs from now on, once it is committed."""
+    for run, replayed in begun:
+        adopt(run, replayed)
+        state.runs[run.id] = run
+    for job_id in outrun:
+        del state.runs[job_id]
 
 
 def _ask_again(state: SupervisorState, tx: Tx) -> None:
