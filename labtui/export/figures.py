@@ -175,36 +175,52 @@ def _count_axis(axes: Axes, which: str) -> None:
 # kappa
 
 
+MOST_IN_LEGEND = 6
+"""Models that a legend above a narrow figure names."""
+
+
 def kappa_figure(kappas: Sequence[Kappa], look: Look) -> Picture:
     """kappa of every cell with its interval, bounds as arrows, around the band of "about 1"."""
     columns = ("model", "task", "format", "lengths", "status", "kappa", "low", "high", "interval")
     shown = sorted((k for k in kappas if _ends_of(k) is not None), key=_group)
     groups = list(dict.fromkeys(_group(k) for k in shown))
     kinds = {k.cell.model_label: k.cell.model for k in shown}
+    # Variants of a kind share its colour and marker: where they meet, each row says whose it is.
+    marks = {(_marker(kind), look.model(kind)) for kind in kinds.values()}
+    named = len(kinds) > len(marks) or len(kinds) > MOST_IN_LEGEND
 
     def draw(axes: Axes, rows: list[dict[str, Any]]) -> None:
         axes.axvspan(*ABOUT_ONE, color=look.faint, lw=0, alpha=0.6)
         axes.axvline(1, color=look.ink, lw=0.6)
-        y, ticks = 0.0, []
+        y, ticks, heads = 0.0, dict[float, str](), list[int]()
         for group in groups:
             inside = [k for k in shown if _group(k) == group]
-            ticks.append(y + (len(inside) - 1) / 4)
+            heads.append(len(ticks))
+            ticks[y if named else y + (len(inside) - 1) / 4] = _word(group)
+            y += 0.5 if named else 0.0
             for k in inside:
                 _bar(axes, k, y, look)
                 rows.append(_kappa_row(k))
+                if named:
+                    ticks[y] = _word(k.cell.model_label)
                 y += 0.5
             y += 0.5
-        for label, kind in sorted(kinds.items()):
-            axes.plot([], [], marker=_marker(kind), color=look.model(kind), ls="", label=_word(label))
-        axes.set_yticks(ticks, [_word(g) for g in groups])
+        axes.set_yticks(list(ticks), list(ticks.values()))
         axes.set_ylim(y - 0.5 + 0.2, -0.7)
         axes.set_xlabel("sharing factor kappa")
         _count_axis(axes, "x")
         axes.xaxis.set_major_formatter(lambda value, _: numbers.ratio(value))
-        if kinds:
+        if named:
+            axes.tick_params(axis="y", length=0)
+            for label in (axes.get_yticklabels()[i] for i in heads):
+                label.set_weight("bold")
+        elif kinds:
+            for label, kind in sorted(kinds.items()):
+                axes.plot([], [], marker=_marker(kind), color=look.model(kind), ls="", label=_word(label))
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(3, len(kinds)))
 
-    return _drawn(look, 0.9 + 0.12 * (len(shown) + len(groups)), columns, draw)
+    lines = len(shown) + len(groups) * (2 if named else 1)
+    return _drawn(look, (0.6 if named else 0.9) + (0.15 if named else 0.12) * lines, columns, draw)
 
 
 def _ends_of(k: Kappa) -> tuple[float, float, float] | None:

@@ -21,22 +21,30 @@ OUTCOME_SIGN = {
 MODEL_SIGN = {"transformer": "▲", "lstm": "■", "dense_ssm": "●"}
 _PLUGIN_SIGNS = "◆★✚⬟"
 PLUGIN_HUES = ("plugin.0", "plugin.1", "plugin.2", "plugin.3")
+_OWN = ("gru", "rnn", "slstm", "diagonal", "deltanet", "mamba", "pd_ssm")
+"""The other kinds that come with labtui: no two have sign and colour in common."""
 
 
 def model_sign(model: str) -> str:
     """The one sign of a kind of model, the same on every screen."""
-    return MODEL_SIGN.get(model) or _PLUGIN_SIGNS[_slot(model)]
+    return MODEL_SIGN.get(model) or _PLUGIN_SIGNS[_slots(model)[0]]
 
 
 def model_style(model: str) -> str:
     """The style name of a kind of model's one colour."""
-    return f"model.{model}" if model in MODEL_SIGN else PLUGIN_HUES[_slot(model)]
+    return f"model.{model}" if model in MODEL_SIGN else PLUGIN_HUES[_slots(model)[1]]
 
 
-def _slot(model: str) -> int:
+def _slots(model: str) -> tuple[int, int]:
+    """(sign, colour) of a kind without its own; a plugin's come out of its name."""
     import hashlib
 
-    return hashlib.sha256(model.encode("utf-8", "replace")).digest()[0] % len(_PLUGIN_SIGNS)
+    many = len(_PLUGIN_SIGNS)
+    if model in _OWN:
+        turn, place = divmod(_OWN.index(model), many)
+        return place, (place + turn) % many
+    found = hashlib.sha256(model.encode("utf-8", "replace")).digest()[0] % many
+    return found, found
 
 
 def state_style(state: str) -> str:

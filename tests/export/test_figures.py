@@ -12,6 +12,8 @@ import pytest
 
 from labtui import Lab
 from labtui.export import figures
+from labtui.views.signs import model_sign, model_style
+from runners.spec.model import KINDS as MODELS
 from tests.cli.conftest import Labtui
 from tests.cli.test_hostile import WORDS, fill
 
@@ -76,6 +78,23 @@ def test_fonts_are_embedded_and_bytes_are_the_same(labtui: Labtui) -> None:
     assert found == Path("b.pdf").read_bytes()
     assert b"/FontFile2" in found
     assert b"/Type3" not in found
+
+
+def test_rows_are_named_where_marks_do_not_tell_the_models_apart(labtui: Labtui) -> None:
+    """Three dense SSMs have one marker and one colour; the field study has ten models."""
+    field = ("--read-only", "--lab", str(ROOT / "docs/labs/field.db"))
+    assert labtui(*field, "figure", "kappa", "out.svg", "--data", "data.csv", "--width", "6.75").code == 0
+    rows = data()
+    models = {row["model"] for row in rows}
+    assert {"dense_ssm 16", "dense_ssm 16 block 2", "dense_ssm 16 rotation"} <= models
+    shown = re.findall(r"<!-- (.*?) -->", Path("out.svg").read_text())
+    for model in models:
+        assert shown.count(model) == sum(row["model"] == model for row in rows)
+
+
+def test_every_kind_of_model_has_its_own_sign_and_colour() -> None:
+    kinds = [model.model_fields["kind"].default for model in MODELS]
+    assert len({(model_sign(kind), model_style(kind)) for kind in kinds}) == len(kinds)
 
 
 def test_one_colour_and_one_marker_per_model() -> None:
