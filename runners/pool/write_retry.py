@@ -65,7 +65,9 @@ class WriteRetry:
         if not self.why:
             return
         gone = self.state.clock() - self._since
-        text = f"could not write for {gone:.1f} s ({self.why}); goes on, nothing is lost"
+        lab = self.state.paths.lab
+        why = self.why.replace(str(lab), lab.name)  # who gets the lab need not know where it lay
+        text = f"could not write for {gone:.1f} s ({why}); goes on, nothing is lost"
         self.state.remark("supervisor", text, "warning")
         self.why = ""
         self._tell("")
