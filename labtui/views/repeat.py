@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labtui.analysis.closing import FRESH_SEEDS
+from labtui.views.numbers import DIVERGED
 
 Record = Mapping[str, Any]
 RESULT = ("status", "lo", "hi")
@@ -208,7 +209,7 @@ def _plan(stored: object) -> dict[str, Any]:
 def result_text(job: Record) -> str:
     """``N* = 30 in (28, 30]``, with its interval where the search gives one."""
     if job["status"] == "censored":
-        return f"N* > {job['n_max']}"
+        return DIVERGED if "diverged" in job.get("flags", ()) else f"N* > {job['n_max']}"
     if job.get("estimate"):
         value, low, high = job["estimate"]
         return f"N* = {value:.0f}, 90 % interval [{low:.0f}, {high:.0f}]"
