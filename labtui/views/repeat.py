@@ -87,7 +87,9 @@ def compare_records(old: Record, new: Record) -> Repeat:
     Not compared: speculative candidates, which are no evidence,
     and trials that ended when a sibling superseded them.
     """
-    before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max")} for r in (old, new))
+    before, after = (
+        {k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max", "flags")} for r in (old, new)
+    )
     first, second = _verdicts(old), _verdicts(new)
     equal = sum(second.get(key) == verdict for key, verdict in first.items())
     mine, others = _trials(old), _trials(new)
