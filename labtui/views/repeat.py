@@ -56,7 +56,9 @@ class Repeat:
         if self.bits:
             return "equal bits: result, every verdict and every trial"
         if self.same:
-            return "equal verdicts: the same result, other last bits in its trials"
+            differ = ["other last bits in its trials"] if self.trials_equal < self.trials else []
+            differ += ["another accuracy at 2L"] if self.tested_equal < self.tested else []
+            return f"equal verdicts: the same result, {' and '.join(differ)}"
         if self.verdicts_equal == self.verdicts:
             return "DIFFERENT: every verdict is equal, the result or its flags are not"
         return "DIFFERENT verdicts"
