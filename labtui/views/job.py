@@ -157,7 +157,12 @@ def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRo
                 "result",
                 f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
             ),
-            ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+            (
+                "bracket",
+                figures.bracket(job)
+                if job.estimate is None and (job.hi is not None or job.status == "open")
+                else None,
+            ),
             (
                 "estimate",
                 f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"

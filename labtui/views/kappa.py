@@ -477,11 +477,12 @@ def terms_lines(k: Kappa, width: int = 96) -> list[str]:
 
     parts: list[tuple[str, NStar | Term]] = [(clean(t.label), t) for t in k.terms]
     parts.append(("joint", k.cell.joint))
-    top = max([2, *(p.hi or p.n_max for _, p in parts)])
+    top = max([2, *(p.estimate[0] if p.estimate else p.hi or p.n_max for _, p in parts)])
     room = max(10, width - 26)
     lines = []
     for head, part in parts:
-        value = part.hi if part.status == "bracket" else part.n_max if beyond(part) else None
+        known = numbers.drawn(part) if part.status == "bracket" else None
+        value = known[0] if known else part.n_max if beyond(part) else None
         size = round(room * log(value + 1) / log(top + 1)) if value else 0
         bar = "█" * size + ("→" if beyond(part) else "")
         lines.append(f"{head:>6} {numbers.nstar(part):>8}  {bar}")
