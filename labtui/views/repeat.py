@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labtui.analysis.closing import FRESH_SEEDS
 from labtui.views.numbers import DIVERGED
+from runners.strategies import FRESH_SEEDS
 
 Record = Mapping[str, Any]
 RESULT = ("status", "lo", "hi")

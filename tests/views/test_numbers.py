@@ -8,13 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.analysis.kappa import kappa
 from labtui.text import to_ascii
 from labtui.views import numbers as show
 from labtui.views.job import summary_lines
-from labtui.views.kappa import terms_lines
-from store.rows import NStar
-from tests.analysis.conftest import cell, nstar
+from tests.analysis.conftest import nstar
 from tests.tui.fake import job_row
 
 
@@ -66,16 +63,6 @@ def test_a_search_with_an_estimate_shows_its_interval_and_no_bracket() -> None:
     told = "\n".join(summary_lines(job))
     assert "≈ 14" in told
     assert "(4, 8]" not in told
-
-
-def test_bars_are_as_long_as_the_numbers_beside_them() -> None:
-    def part(n: int, hi: int, estimate: tuple[float, float, float]) -> NStar:
-        return nstar(n, hi - 1, hi, n_max=500, estimate=estimate)
-
-    twin = (50.0, 40.0, 60.0)
-    whole = cell(part(4, 50, twin), [part(2, 9, twin), part(3, 400, twin)])
-    bars = [line.count("█") for line in terms_lines(kappa(whole))[1:]]
-    assert bars[0] == bars[1] == bars[2] > 0
 
 
 def test_nstar_and_bracket() -> None:
