@@ -352,6 +352,11 @@ def size_bytes(n: float) -> str:
     return f"{n:.1f}T" if n < 10 else f"{n:.0f}T"
 
 
+def volume(n: float) -> str:
+    """Bytes in a sentence, which has room for a digit more: ``38.2 MiB``, ``12.3 GiB``."""
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
+
+
 def values(key: Iterable[object]) -> str:
     """Values on several axes: ``transformer 7``; one that there is none of is a dash."""
     return " ".join(NONE if v is None else clean(str(v)) for v in key)

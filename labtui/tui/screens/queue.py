@@ -30,7 +30,7 @@ from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
 from labtui.views.nodes import node_lines
-from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
+from labtui.views.queue import IDLE, Widths, bracket_ticks, cells, eta_line
 from labtui.views.signs import model_style
 
 if TYPE_CHECKING:
@@ -335,11 +335,8 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.machine.is_busy():
             return ()
-        guess = self.outlook.eta
-        if guess.seconds is None or not self.supervised:
-            return ()
-        basis = f": {guess.basis} " if width >= 110 else " "
-        return (("all done in ", "dim"), (guess.text, "strong"), (basis, "dim"))
+        line = eta_line(self.outlook, basis=width >= 110) if self.supervised else ()
+        return (*line, (" ", "dim")) if line else ()
 
     def _detail(self, width: int) -> list[Line]:
         """What the row under the cursor has no room for: why this ETA, why it failed (over two lines where
