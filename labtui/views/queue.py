@@ -255,10 +255,17 @@ def state_text(job: JobRow, supervised: bool = True) -> str:
     )
 
 
-def eta_line(found: QueueOutlook) -> str:
-    """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known."""
+def eta_line(found: QueueOutlook, *, basis: bool = True) -> Line:
+    """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known.
+
+    Args:
+        found: what is known of the queue.
+        basis: tell what the time rests on.
+    """
     guess = found.eta
-    return f"all done in {guess.text}: {guess.basis}" if guess.seconds else ""
+    if not guess.seconds:
+        return ()
+    return (("all done in ", "dim"), (guess.text, "strong"), (f": {guess.basis}" if basis else "", "dim"))
 
 
 def count_line(counts: Mapping[str, int]) -> str:
