@@ -52,8 +52,8 @@ such models gain nothing from company, and 15 of them take minutes.
 FULL: list[tuple[str, list[dict[str, Any]]]] = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (16, 32, 64, 128, 256, 768)]),
-    ("rnn", [{"hidden": 64}]),
-    ("gru", [{"hidden": 64}]),
+    ("rnn", [{"hidden": h} for h in (64, 16, 32, 128)]),
+    ("gru", [{"hidden": h} for h in (64, 16, 32, 128)]),
     ("slstm", [{"hidden": 64}]),
     ("diagonal", [{"hidden": 64, "range": r} for r in ("[0,1]", "[-1,1]", "complex")]),
     ("dense_ssm", [{"hidden": 64, "structure": s} for s in ("block", "rotation", "diagonal", "factored")]),
