@@ -77,7 +77,7 @@ def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bo
     job = make_job(MODELS[name], form, m=5, L=4 if form == "icot" else 7, fixed=fixed)  # 7 positions
     model, plain = make_model(job, 5), by_torch(job, 5)
     definition = getattr(model, "definition", None)
-    family = job.model.kind
+    family: str = job.model.kind
     if definition is not None:
         family = definition.cell or ("turning" if definition.factors else "dense_ssm")
     assert native.kernel_for(family, parameters(model, 1)) is not None
