@@ -4,12 +4,11 @@ runs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from labtui.analysis.eta import Eta, Outlook, work_of_spec
+from labtui.analysis.eta import Eta, Outlook, Work, work_of_spec
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -39,16 +38,16 @@ def cost(jobs: Iterable[Job], outlook: Outlook) -> Cost:
     distinct = {job.hash: job for job in jobs}
     candidates = steps = 0.0
     trials = most = 0
-    guesses: list[tuple[str, Eta]] = []
+    works: list[Work] = []
     for job in distinct.values():
         work = work_of_spec(job)
         candidates += work.candidates
         trials += round(work.trials * work.candidates)
         most += work.trials * _most(job)
         steps += work.trials * work.candidates * work.steps
-        guesses.append((work.kind.label, outlook.search(work)))
-    unknown = tuple(sorted({label for label, guess in guesses if guess.seconds is None}))
-    return Cost(len(distinct), candidates, trials, most, steps, _total(guesses, unknown), unknown)
+        works.append(work)
+    unknown = tuple(sorted({work.kind.label for work in works if outlook.search(work).seconds is None}))
+    return Cost(len(distinct), candidates, trials, most, steps, _total(outlook, works, unknown), unknown)
 
 
 def _most(job: Job) -> int:
@@ -57,16 +56,11 @@ def _most(job: Job) -> int:
     return min(job.search.candidates, job.n_max)
 
 
-def _total(guesses: list[tuple[str, Eta]], unknown: tuple[str, ...]) -> Eta:
-    """The sum; what is not known of a model is not known of all its searches at once."""
-    if unknown or not guesses:
+def _total(outlook: Outlook, works: list[Work], unknown: tuple[str, ...]) -> Eta:
+    """The sum with its interval."""
+    if unknown or not works:
         why = f"unknown until a search of {', '.join(unknown)} was timed here" if unknown else ""
         return Eta(None if unknown else 0.0, why)
-    seconds = sum(guess.seconds or 0.0 for _, guess in guesses)
-    slack: dict[str, float] = {}
-    for label, guess in guesses:
-        slack[label] = slack.get(label, 0.0) + (guess.high or 0.0) - (guess.seconds or 0.0)
-    off = math.sqrt(sum(x * x for x in slack.values()))
-    bases = dict.fromkeys(guess.basis for _, guess in guesses)
+    bases = dict.fromkeys(outlook.search(work).basis for work in works)
     basis = next(iter(bases)) if len(bases) == 1 else "what such searches took in this lab"
-    return Eta(seconds, basis, seconds / (1 + off / max(seconds, 1e-9)), seconds + off)
+    return replace(outlook.total(works), basis=basis)

@@ -20,6 +20,8 @@ from labtui.views.progress import OVER, ended_line, fraction, left, state_line
 from store.rows import JobRow
 
 LINE_EVERY_S = 5.0
+SPECS = 200
+"""Searches whose specs are read for the time that is left."""
 LOST_S = 10.0
 """How long live jobs may be without a supervisor before following gives up."""
 Alive = Callable[[], bool]
@@ -103,7 +105,8 @@ class Follower:
                 self._say(ended_line(job))
 
     def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
-        found = read_outlook(self._lab)
+        going = [job.id for job in jobs if job.state not in OVER]
+        found = read_outlook(self._lab, going[:SPECS])
         words = state_line(jobs, found.eta if self._ids is None else left(jobs, found.outlook))
         if self._notebook is not None:
             self._notebook.update(fraction(jobs, found.outlook), words)

@@ -391,6 +391,11 @@ class Lab:
             raise self._missing("job", job_id)
         return d.spec(rows[0][0])
 
+    def job_specs(self, ids: Sequence[int]) -> dict[int, str]:
+        """JSON of these jobs' specs by id; missing ones are left out."""
+        found = self._chunks("SELECT job_id, spec FROM job_text WHERE job_id IN ({})", ids)
+        return {i: d.spec(spec) for i, spec in found}
+
     def axes(self, ids: Iterable[int]) -> dict[int, dict[str, str]]:
         """Of the jobs that run programs the values of their axes as texts, by id; others are left out."""
         return axes_of(self._rows, ids)

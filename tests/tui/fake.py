@@ -155,6 +155,9 @@ class FakeLab:
     def accuracies(self) -> dict[int, tuple[float, ...]]:
         return {}
 
+    def job_specs(self, ids: Sequence[int]) -> dict[int, str]:
+        return {i: self.job_spec(i) for i in ids}
+
     def job_spec(self, id: int) -> str:
         row = self.job(id)
         return json.dumps(

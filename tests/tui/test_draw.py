@@ -243,7 +243,7 @@ def test_eta_tells_its_basis() -> None:
     job = job_row(1, state="running", lo=100, hi=200, candidates=4, wall_s=40.0)
     assert candidates_left(job) == 3
     guess = job_eta(job)
-    assert guess.seconds == pytest.approx(30.0)
+    assert guess.seconds == pytest.approx(30.0, rel=0.2)
     assert "its own pace" in guess.basis
     assert job_eta(job_row(1)).seconds is None
     assert job_eta(job_row(1, state="done")).seconds is None

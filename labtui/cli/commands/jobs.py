@@ -42,7 +42,7 @@ def run(context: Context) -> None:
     context.lines(
         job_lines(
             listed,
-            outlook=read_outlook(context.lab).outlook,
+            outlook=read_outlook(context.lab, [job.id for job in listed]).outlook,
             supervised=row is not None and row.alive,
             differing={number: found.text for number, found in differing(context.lab, listed).items()},
         )

@@ -50,7 +50,7 @@ def run(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        found, row = read_outlook(lab), lab.supervisor()
+        found, row = read_outlook(lab, [job.id for job in shown]), lab.supervisor()
         alive = row is not None and row.alive
         context.lines(["", *text.job_lines(shown, outlook=found.outlook, supervised=alive)])
         if alive and text.eta_line(found):

@@ -105,7 +105,10 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        return QueueData(ids, tuple(lab.jobs(wanted)), _RECENT.outlook(lab), self, self._detail(lab, ids))
+        rows, found = tuple(lab.jobs(wanted)), _RECENT.outlook(lab)
+        seen = {*ids[top : top + self.height], self.side}
+        found.outlook.read_designs(lab, [r.id for r in rows if r.id in seen and r.state in GOING])
+        return QueueData(ids, rows, found, self, self._detail(lab, ids))
 
     def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
         if self.side is None or not len(ids):
@@ -113,6 +116,8 @@ class QueueRequest:
         return Detail.read(lab, self.side if self.side in ids else ids[0])
 
 
+GOING = ("running", "queued", "paused")
+"""States of searches whose time is told."""
 KEPT_S = 2.0
 """Seconds for which the list's order and the outlook serve while no event is written: at 12,700 searches they
 take 60 ms of every look, three times all else. What changes a search's state or place writes an event.
