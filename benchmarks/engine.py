@@ -344,6 +344,7 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="the model of this label, or those whose label begins with it"
     )
+    parser.add_argument("--heads", type=int, default=None, help="of the transformers, instead of d / 32")
     parser.add_argument("--T", type=int, nargs="+", default=None)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--m", type=int, default=5, help="the modulus")
@@ -390,12 +391,14 @@ def main() -> None:
     for kind, sizes in chosen(args.only, args.quick):
         for B in args.batch[:1] if args.quick else args.batch:
             for T in lengths:
-                job = make_job(kind, sizes, T, B, args.m, args.precision, args.dropout)
+                more = {"heads": args.heads} if args.heads and kind == "transformer" else {}
+                job = make_job(kind, sizes | more, T, B, args.m, args.precision, args.dropout)
                 try:
                     row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax)
                 except ModuleNotFoundError as missing:
                     print(f"{job.model.label:26} left out: its reference needs {missing.name}")
                     continue
+                row["model"] += f" heads {args.heads}" if more else ""
                 rows.append(row)
                 if args.json:  # after each: who runs out of time keeps what was measured
                     told = {**about, "rows": rows, "geometric_means": geometric_means(rows)}

@@ -12,6 +12,10 @@ PAD = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32
 """Columns of a panel, at most."""
+CHUNK = 256
+"""Rows that a transformer's kernel takes forward and back at once."""
+LONGEST = 1.5e10
+"""Operations of one member's step up to which a transformer's kernel makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,12 @@ def padded(columns: int, to: int = PAD) -> int:
 def block_parameters(d: int) -> int:
     """Parameters of a transformer's block."""
     return 12 * d * d + 13 * d
+
+
+def panels_of_block(d: int, to: int = PANEL) -> int:
+    """Numbers of the weights of a transformer's block in panels of ``to`` columns, as they are or turned."""
+    one, four = (d + to - 1) // to * to, (4 * d + to - 1) // to * to
+    return d * (8 * one + four)
 
 
 def kept_by_block(room: int, d: int, heads: int, wide: int) -> int:

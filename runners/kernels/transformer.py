@@ -45,6 +45,8 @@ A = np.float32(0.044715 * 1.5957691216057308)
 
 size_of = inlined(codes.block_parameters)
 kept_of = inlined(codes.kept_by_block)
+panels_of = inlined(codes.panels_of_block)
+padded = inlined(codes.padded)
 
 
 @inlined
@@ -61,6 +63,27 @@ def parameters_of(w, d):
         w, at(w, d), attn, at(attn, 3 * d * d), proj, at(proj, d * d), gain_2, at(gain_2, d), fc,
         at(fc, 4 * d * d), out, at(out, 4 * d * d),
     )  # fmt: skip
+
+
+@inlined
+def weights_of(packed, d):
+    """What stands where in the packed weights of a block: queries, keys with values (a part of their own, as
+    a last block has fewer queries), the projection, the two layers of the MLP.
+    """
+    one, four = padded(d, WIDE), padded(4 * d, WIDE)
+    kv = at(packed, one * d)
+    proj = at(kv, padded(2 * d, WIDE) * d)
+    fc = at(proj, one * d)
+    return packed, kv, proj, fc, at(fc, four * d)
+
+
+@inlined
+def turned_of(turned, d):
+    """What stands where in the weights turned round: attention, projection, the two layers of the MLP."""
+    one = padded(d, WIDE)
+    proj = at(turned, one * 3 * d)
+    fc = at(proj, one * d)
+    return turned, proj, fc, at(fc, one * 4 * d)
 
 
 @inlined
@@ -195,19 +218,20 @@ def block_forward(
     )
     active, turned = s, at(s, room * 4 * d)
     gain_1, bias_1, _, attn_bias, _, proj_bias, gain_2, bias_2, _, fc_bias, _, out_bias = parameters_of(w, d)
+    to_q, to_kv, proj, fc, to_out = weights_of(packed, d)
     norm_forward(x, N, d, gain_1, bias_1, a, stats_1)
     q, q_row, residual = qkv, 3 * d, x
     if last == 1:
         take(a, own, M, d, a_own)
         take(x, own, M, d, x_own)
         fill_rows(q_own, M, d, d, attn_bias)
-        gemm(a_own, d, 1, packed, WIDE, WIDE * d, q_own, d, M, d, d, 1)
-        fill_rows(at(qkv, d), N, 2 * d, 3 * d, at(attn_bias, d))
-        gemm(a, d, 1, at(packed, d * d), WIDE, WIDE * d, at(qkv, d), 3 * d, N, 2 * d, d, 1)
+        gemm(a_own, d, 1, to_q, WIDE, WIDE * d, q_own, d, M, d, d, 1)
         q, q_row, residual = q_own, d, x_own
     else:
-        fill_rows(qkv, N, 3 * d, 3 * d, attn_bias)
-        gemm(a, d, 1, packed, WIDE, WIDE * d, qkv, 3 * d, N, 3 * d, d, 1)
+        fill_rows(qkv, N, d, 3 * d, attn_bias)
+        gemm(a, d, 1, to_q, WIDE, WIDE * d, qkv, 3 * d, N, d, d, 1)
+    fill_rows(at(qkv, d), N, 2 * d, 3 * d, at(attn_bias, d))
+    gemm(a, d, 1, to_kv, WIDE, WIDE * d, at(qkv, d), 3 * d, N, 2 * d, d, 1)
     for i in range(sequences):
         first, Q = outs[i], outs[i + 1] - outs[i]
         begin = starts[i]
@@ -221,10 +245,10 @@ def block_forward(
         row, into = at(residual, r * d), at(middle, r * d)
         for j in range(d):
             into[j] = row[j] + proj_bias[j]
-    gemm(merged, d, 1, at(packed, 3 * d * d), WIDE, WIDE * d, middle, d, M, d, d, 1)
+    gemm(merged, d, 1, proj, WIDE, WIDE * d, middle, d, M, d, d, 1)
     norm_forward(middle, M, d, gain_2, bias_2, b, stats_2)
     fill_rows(u, M, 4 * d, 4 * d, fc_bias)
-    gemm(b, d, 1, at(packed, 4 * d * d), WIDE, WIDE * d, u, 4 * d, M, 4 * d, d, 1)
+    gemm(b, d, 1, fc, WIDE, WIDE * d, u, 4 * d, M, 4 * d, d, 1)
     for i in range(M * 4 * d):
         g = sigmoid(u[i] * (C + A * (u[i] * u[i])))
         gate[i] = g
@@ -234,7 +258,7 @@ def block_forward(
         row, into = at(middle, r * d), at(out, r * d)
         for j in range(d):
             into[j] = row[j] + out_bias[j]
-    gemm(active, 4 * d, 1, at(packed, 8 * d * d), WIDE, WIDE * 4 * d, out, d, M, d, 4 * d, 1)
+    gemm(active, 4 * d, 1, to_out, WIDE, WIDE * 4 * d, out, d, M, d, 4 * d, 1)
 
 
 # Long: one block, backwards, in the order of its parts.
@@ -267,7 +291,7 @@ def block_backward(
         kept_here, room, d, heads, wide
     )
     active, turned = s, at(s, room * 4 * d)
-    ds = at(turned, d * wide)
+    ds = at(turned, padded(d) * wide)
     d_inner, d_normed = at(ds, room * wide), at(ds, room * wide + room * 4 * d)
     d_merged, d_qkv, d_q = at(d_normed, room * d), at(d_normed, 2 * room * d), at(d_normed, 5 * room * d)
     small, panels = at(d_q, room * d), at(d_q, room * d + 2 * d)
@@ -276,22 +300,23 @@ def block_backward(
         d_last, d_last_bias,
     ) = parameters_of(g, d)  # fmt: skip
     gain_1, _, _, _, _, _, gain_2, _, _, _, _, _ = parameters_of(w, d)
+    from_qkv, from_proj, from_fc, from_out = turned_of(packed, d)
     for i in range(M * 4 * d):
         active[i] = u[i] * gate[i]
     gemm_packing(active, 1, 4 * d, d_out, d, d_last, d, 4 * d, d, M, panels)
     add_rows(d_out, M, d, d, d_last_bias)
-    gemm(d_out, d, 1, at(packed, 8 * d * d), WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
+    gemm(d_out, d, 1, from_out, WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
     for i in range(M * 4 * d):
         s_, v = gate[i], u[i]
         slope = s_ + v * s_ * (np.float32(1.0) - s_) * (C + np.float32(3.0) * A * (v * v))
         d_inner[i] *= slope
     gemm_packing(b, 1, d, d_inner, 4 * d, d_fc, 4 * d, d, 4 * d, M, panels)
     add_rows(d_inner, M, 4 * d, 4 * d, d_fc_bias)
-    gemm(d_inner, 4 * d, 1, at(packed, 4 * d * d), WIDE, WIDE * 4 * d, d_normed, d, M, d, 4 * d, 0)
+    gemm(d_inner, 4 * d, 1, from_fc, WIDE, WIDE * 4 * d, d_normed, d, M, d, 4 * d, 0)
     norm_backward(d_normed, middle, stats_2, gain_2, M, d, d_gain_2, d_bias_2, d_out, small)
     gemm_packing(merged, 1, d, d_out, d, d_proj, d, d, d, M, panels)
     add_rows(d_out, M, d, d, d_proj_bias)
-    gemm(d_out, d, 1, at(packed, 3 * d * d), WIDE, WIDE * d, d_merged, d, M, d, d, 0)
+    gemm(d_out, d, 1, from_proj, WIDE, WIDE * d, d_merged, d, M, d, d, 0)
     q, q_row, dq = qkv, 3 * d, d_qkv
     if last == 1:
         q, q_row, dq = q_own, d, d_q
@@ -310,15 +335,15 @@ def block_backward(
         gemm_packing(a, 1, d, at(d_qkv, d), 3 * d, at(d_attn, d), 3 * d, d, 2 * d, N, panels)
         add_rows(d_q, M, d, d, d_attn_bias)
         add_rows(at(d_qkv, d), N, 2 * d, 3 * d, at(d_attn_bias, d))
-        gemm(at(d_qkv, d), 3 * d, 1, at(packed, WIDE * d), WIDE, WIDE * 3 * d, d_normed, d, N, d, 2 * d, 0)
-        gemm(d_q, d, 1, packed, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
+        gemm(at(d_qkv, d), 3 * d, 1, at(from_qkv, WIDE * d), WIDE, WIDE * 3 * d, d_normed, d, N, d, 2 * d, 0)
+        gemm(d_q, d, 1, from_qkv, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
         give(d_merged, own, M, d, d_normed)
         zero(d_x, N * d)
         give(d_out, own, M, d, d_x)
     else:
         gemm_packing(a, 1, d, d_qkv, 3 * d, d_attn, 3 * d, d, 3 * d, N, panels)
         add_rows(d_qkv, N, 3 * d, 3 * d, d_attn_bias)
-        gemm(d_qkv, 3 * d, 1, packed, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
+        gemm(d_qkv, 3 * d, 1, from_qkv, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
         for i in range(N * d):
             d_x[i] = d_out[i]
     norm_backward(d_normed, x, stats_1, gain_1, N, d, d_gain_1, d_bias_1, d_x, small)
@@ -326,16 +351,19 @@ def block_backward(
 
 @kept
 def pack_block(w, d, packed, turned):
-    """The four weights of a block in panels, as they are and turned round (12 d^2 each)."""
+    """Lay the weights of a block out in panels, as they are and turned round."""
     _, _, attn, _, proj, _, _, _, fc, _, out, _ = parameters_of(w, d)
-    pack(attn, d, 3 * d, 3 * d, packed)
-    pack(proj, d, d, d, at(packed, 3 * d * d))
-    pack(fc, d, 4 * d, 4 * d, at(packed, 4 * d * d))
-    pack(out, 4 * d, d, d, at(packed, 8 * d * d))
-    pack_transposed(attn, d, 3 * d, turned)
-    pack_transposed(proj, d, d, at(turned, 3 * d * d))
-    pack_transposed(fc, d, 4 * d, at(turned, 4 * d * d))
-    pack_transposed(out, 4 * d, d, at(turned, 8 * d * d))
+    to_q, to_kv, to_proj, to_fc, to_out = weights_of(packed, d)
+    pack(attn, d, d, 3 * d, to_q)
+    pack(at(attn, d), d, 2 * d, 3 * d, to_kv)
+    pack(proj, d, d, d, to_proj)
+    pack(fc, d, 4 * d, 4 * d, to_fc)
+    pack(out, 4 * d, d, d, to_out)
+    from_qkv, from_proj, from_fc, from_out = turned_of(turned, d)
+    pack_transposed(attn, d, 3 * d, from_qkv)
+    pack_transposed(proj, d, d, from_proj)
+    pack_transposed(fc, d, 4 * d, from_fc)
+    pack_transposed(out, 4 * d, d, from_out)
 
 
 @kept
@@ -401,7 +429,7 @@ def run(args):
     head_turned, logits, scratch, d_a, d_b = (
         floats(args, 30), floats(args, 31), floats(args, 32), floats(args, 33), floats(args, 34),
     )  # fmt: skip
-    size, kept_size = size_of(d), kept_of(room, d, heads, wide)
+    size, kept_size, panels = size_of(d), kept_of(room, d, heads, wide), panels_of(d, WIDE)
     counts[3] = room
     for e in range(first, last):
         w, grad = at(params, e * stride), at(grads, e * stride)
@@ -410,7 +438,7 @@ def run(args):
         tail, d_tail = at(blocks, layers * size), at(d_blocks, layers * size)
         head, d_head = at(tail, 2 * d), at(d_tail, 2 * d)
         for layer in range(layers):
-            to = layer * 12 * d * d
+            to = layer * panels
             pack_block(at(blocks, layer * size), d, at(packed, to), at(turned, to))
         turn_head(head, S, d, head_turned)
         count = supervised(at(all_targets, own_part * B * T), B * T)
@@ -439,7 +467,7 @@ def run(args):
                 x, here = at(activations, layer * kept_size), at(activations, layer * kept_size + room * d)
                 final = 1 if layer == layers - 1 else 0
                 block_forward(
-                    x, at(blocks, layer * size), at(packed, layer * 12 * d * d), N, M if final == 1 else N,
+                    x, at(blocks, layer * size), at(packed, layer * panels), N, M if final == 1 else N,
                     own, final, starts, outs if final == 1 else starts,
                     own_places if final == 1 else at(rows, room), sequences, d, heads, wide, room, here, s,
                 )  # fmt: skip
@@ -459,7 +487,7 @@ def run(args):
                 final = 1 if layer == layers - 1 else 0
                 block_backward(
                     d_a, x, at(blocks, layer * size), at(d_blocks, layer * size),
-                    at(turned, layer * 12 * d * d), N, M if final == 1 else N, own, final, starts,
+                    at(turned, layer * panels), N, M if final == 1 else N, own, final, starts,
                     outs if final == 1 else starts,
                     own_places if final == 1 else at(rows, room), sequences, d, heads, wide, room, here, s,
                     d_b,

@@ -80,18 +80,21 @@ def integers(typing: Any, arguments: Any, index: Any) -> Any:
     return PI(PI, types.intp), build
 
 
-def _tile(rows: int, vectors: int) -> Any:
-    """The product of ``rows`` rows of a with ``vectors`` vectors' width of b, into c or added to it."""
+def _tile(rows: int, vectors: int, part: bool = False) -> Any:
+    """Build the product of ``rows`` rows of a with ``vectors`` vectors' width of b, into c or added to it;
+    with ``part`` one vector, of which ``lanes`` columns alone are read and written.
+    """
 
     @intrinsic
     def tile(
-        typing: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any, k: Any, add: Any
-    ) -> Any:
+        typing: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any, k: Any, add: Any,
+        lanes: Any,
+    ) -> Any:  # fmt: skip
         n = types.intp
-        signature = types.void(P32, n, n, P32, n, P32, n, n, n)
+        signature = types.void(P32, n, n, P32, n, P32, n, n, n, n)
 
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _build_tile(builder, rows, vectors, args)
+            _build_tile(builder, rows, vectors, part, args)
             return context.get_dummy_value()
 
         return signature, build
@@ -99,11 +102,45 @@ def _tile(rows: int, vectors: int) -> Any:
     return tile
 
 
+class _Vectors:
+    """Whole vectors of memory, or the first ``lanes`` numbers of each."""
+
+    def __init__(self, builder: Any, lanes: Any) -> None:
+        self._builder = builder
+        self._whole = lanes is None
+        if lanes is None:
+            return
+        wide, flags = ir.VectorType(F32, LANES), ir.VectorType(ir.IntType(1), LANES)
+        pointer, named = wide.as_pointer(), f"v{LANES}f32.p0"
+        places, first = ir.VectorType(I32, LANES), ir.Constant(I32, 0)
+        empty = ir.Constant(places, ir.Undefined)
+        count = builder.insert_element(empty, builder.trunc(lanes, I32), first)
+        every = builder.shuffle_vector(count, empty, ir.Constant(places, [0] * LANES))
+        self._mask = builder.icmp_signed("<", ir.Constant(places, list(range(LANES))), every)
+        self._align, self._zeros = ir.Constant(I32, 4), ir.Constant(wide, [0.0] * LANES)
+        reading = ir.FunctionType(wide, [pointer, I32, flags, wide])
+        writing = ir.FunctionType(ir.VoidType(), [wide, pointer, I32, flags])
+        self._load = cgutils.get_or_insert_function(builder.module, reading, f"llvm.masked.load.{named}")
+        self._store = cgutils.get_or_insert_function(builder.module, writing, f"llvm.masked.store.{named}")
+
+    def load(self, place: Any) -> Any:
+        if self._whole:
+            return self._builder.load(place, align=4)
+        return self._builder.call(self._load, [place, self._align, self._mask, self._zeros])
+
+    def store(self, value: Any, place: Any) -> None:
+        if self._whole:
+            self._builder.store(value, place, align=4)
+        else:
+            self._builder.call(self._store, [value, place, self._align, self._mask])
+
+
 # Long: one loop of LLVM's, from its first block to its last.
-def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
-    a, a_row, a_k, b, b_k, c, c_row, k, add = args
+def _build_tile(builder: Any, rows: int, vectors: int, part: bool, args: Any) -> None:
+    a, a_row, a_k, b, b_k, c, c_row, k, add, lanes = args
     wide = ir.VectorType(F32, LANES)
     empty, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    memory = _Vectors(builder, lanes if part else None)
     fma = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(wide, [wide] * 3), f"llvm.fma.v{LANES}f32"
     )
@@ -132,9 +169,7 @@ def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
         s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
         sums.append(s)
     b_at, a_at = builder.mul(i, b_k), builder.mul(i, a_k)
-    across = [
-        builder.load(vector_at(b, builder.add(b_at, number(v * LANES))), align=4) for v in range(vectors)
-    ]
+    across = [memory.load(vector_at(b, builder.add(b_at, number(v * LANES)))) for v in range(vectors)]
     made: list[Any] = []
     held: list[tuple[Any, Any]] = []
     for r in range(rows):
@@ -151,7 +186,7 @@ def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
     builder.cbranch(builder.icmp_signed("!=", add, number(0)), adding, done)
     # A sum begins at zero and is then added to what stands there: short chains round less than a long one.
     builder.position_at_end(adding)
-    total = [builder.fadd(builder.load(p, align=4), new) for p, new in zip(places, made, strict=True)]
+    total = [builder.fadd(memory.load(p), new) for p, new in zip(places, made, strict=True)]
     builder.branch(done)
     builder.position_at_end(done)
     for place, new, more in zip(places, made, total, strict=True):
@@ -160,12 +195,29 @@ def _build_tile(builder: Any, rows: int, vectors: int, args: Any) -> None:
         value.add_incoming(more, adding)
         held.append((value, place))
     for value, place in held:
-        builder.store(value, place, align=4)
+        memory.store(value, place)
 
 
-tall_wide, tall_slim = _tile(TALL, 2), _tile(TALL, 1)
-two_wide, two_slim = _tile(2, 2), _tile(2, 1)
-one_wide, one_slim = _tile(1, 2), _tile(1, 1)
+def _down(vectors: int, part: bool = False) -> Any:
+    """Make the walk down the rows of a, for columns of one width."""
+    tall, two, one = (_tile(rows, vectors, part) for rows in (TALL, 2, 1))
+
+    @inlined
+    def down(a, a_row, a_k, b, b_k, c, c_row, m, k, add, lanes):
+        row = 0
+        while row + TALL <= m:
+            tall(at(a, row * a_row), a_row, a_k, b, b_k, at(c, row * c_row), c_row, k, add, lanes)
+            row += TALL
+        while row + 2 <= m:
+            two(at(a, row * a_row), a_row, a_k, b, b_k, at(c, row * c_row), c_row, k, add, lanes)
+            row += 2
+        if row < m:
+            one(at(a, row * a_row), a_row, a_k, b, b_k, at(c, row * c_row), c_row, k, add, lanes)
+
+    return down
+
+
+down_wide, down_slim, down_part = _down(2), _down(1), _down(1, part=True)
 
 
 @njit(
@@ -173,10 +225,10 @@ one_wide, one_slim = _tile(1, 2), _tile(1, 1)
     error_model="numpy",
 )
 def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
-    """c [m, n] = (or +=, with add = 1) a [m, k] times b [k, n]; n is a multiple of a vector.
+    """c [m, n] = (or +=, with add = 1) a [m, k] times b [k, n].
 
     Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart. Rows of b are ``b_k`` apart,
-    and a panel of WIDE columns begins every ``b_panel``.
+    and a panel of WIDE columns begins every ``b_panel``. Nothing beside the n columns is read or written.
     """
     for first in range(0, k, DEEP):
         deep = DEEP if k - first > DEEP else k - first
@@ -184,32 +236,15 @@ def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
         terms = at(a, first * a_k)
         for column in range(0, n, WIDE):
             panel = at(b, (column // WIDE) * b_panel + first * b_k)
-            out = at(c, column)
-            row = 0
-            if n - column >= WIDE:
-                while row + TALL <= m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    tall_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
-                    row += TALL
-                while row + 2 <= m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    two_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
-                    row += 2
-                if row < m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    one_wide(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
-            else:
-                while row + TALL <= m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    tall_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
-                    row += TALL
-                while row + 2 <= m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    two_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
-                    row += 2
-                if row < m:
-                    at_a, at_c = at(terms, row * a_row), at(out, row * c_row)
-                    one_slim(at_a, a_row, a_k, panel, b_k, at_c, c_row, deep, more)
+            out, left = at(c, column), n - column
+            if left >= WIDE:
+                down_wide(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, LANES)
+                continue
+            if left >= LANES:
+                down_slim(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, LANES)
+                panel, out, left = at(panel, LANES), at(out, LANES), left - LANES
+            if left > 0:
+                down_part(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, left)
 
 
 @intrinsic
@@ -251,10 +286,10 @@ def _build_transpose(builder: Any, args: Any) -> None:
 def pack(x, rows, columns, x_row, out):
     """x [rows, columns] in panels of WIDE columns: [columns / WIDE, rows, WIDE].
 
-    The entries of panel p begin at ``p WIDE rows``, its rows are WIDE apart; columns is a multiple of LANES.
+    The entries of panel p begin at ``p WIDE rows``, its rows are WIDE apart.
     """
     for first in range(0, columns, WIDE):
-        width = WIDE if columns - first >= WIDE else LANES
+        width = WIDE if columns - first >= WIDE else columns - first
         panel = at(out, first * rows)
         for r in range(rows):
             row, into = at(x, r * x_row + first), at(panel, r * WIDE)
@@ -266,12 +301,20 @@ def pack(x, rows, columns, x_row, out):
 def pack_transposed(x, rows, columns, out):
     """x [rows, columns] -> its transpose in panels of WIDE: [rows / WIDE, columns, WIDE].
 
-    The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart; both are multiples of LANES.
+    The entries of panel p begin at ``p WIDE columns``, its rows are WIDE apart.
     """
     for first in range(0, rows, LANES):
         panel = at(out, (first // WIDE) * WIDE * columns + first % WIDE)
+        height = LANES if rows - first >= LANES else rows - first
         for c in range(0, columns, LANES):
-            transpose_tile(at(x, first * columns + c), columns, at(panel, c * WIDE), WIDE)
+            some, into = at(x, first * columns + c), at(panel, c * WIDE)
+            width = LANES if columns - c >= LANES else columns - c
+            if height == LANES and width == LANES:
+                transpose_tile(some, columns, into, WIDE)
+            else:
+                for r in range(height):
+                    for i in range(width):
+                        into[i * WIDE + r] = some[r * columns + i]
 
 
 @kept

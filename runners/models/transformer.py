@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from runners.kernels.codes import PANEL, kept_by_block, padded
+from runners.kernels.codes import CHUNK, LONGEST, PANEL, kept_by_block, padded, panels_of_block
 from runners.models import block, loss, norm
 from runners.models.batch import Window, slices
 from runners.models.batch import window as window_of
@@ -34,10 +34,6 @@ from runners.spec import Transformer
 EVALUATED_AT_ONCE = 128
 """Sequences of one slice of an evaluation."""
 
-LONGEST = 1.5e10
-"""Operations of one member's step up to which a kernel makes it."""
-CHUNK = 256
-"""Rows that the kernel takes forward and back at once."""
 Views = dict[str, Tensor]
 
 
@@ -163,8 +159,7 @@ class TransformerModel:
         d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
         # Within a kernel no request is heard: what takes tenths of a second is torch's, block by block.
         short = self._work() * shape[1] * shape[2] <= LONGEST
-        fits = d % PANEL == 0 and not self.shape.half and short
-        kernel = kernel_for("transformer", params, d // heads) if fits else None
+        kernel = kernel_for("transformer", params) if short and not self.shape.half else None
         if kernel is None:
             return None
         Et, B, T = shape
@@ -177,10 +172,10 @@ class TransformerModel:
             sizes += [CHUNK, room, wide]
             integers = [torch.empty(n, dtype=torch.int64) for n in (5 * room, B + 1, B + 1, 4)]
             numbers = [
-                layers * 12 * d * d,  # weights in panels
-                layers * 12 * d * d,  # and turned round
+                layers * panels_of_block(d),  # weights in panels
+                layers * panels_of_block(d),  # and turned round
                 layers * kept_by_block(room, d, heads, wide) + room * (3 * d + 2),  # activations
-                room * (18 * d + wide) + d * wide + 2 * d + 64,  # scratch
+                room * (14 * d + wide + padded(4 * d, PANEL)) + padded(d) * wide + 2 * d + 64,  # scratch
                 d * logits,  # the head turned round
                 room * logits,
                 3 * room + 2 * d,

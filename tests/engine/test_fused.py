@@ -104,7 +104,9 @@ def test_of_a_packed_probe_everything_but_superseded_steps_is_as_alone() -> None
         {"kind": "lstm", "hidden": 32},
         {"kind": "gru", "hidden": 32},
         {"kind": "rnn", "hidden": 16},
+        {"kind": "transformer", "layers": 2, "d": 16, "heads": 2, "init_std": 0.15},
         {"kind": "transformer", "layers": 2, "d": 32, "heads": 4, "init_std": 0.15},
+        {"kind": "transformer", "layers": 2, "d": 64, "heads": 2, "init_std": 0.15},
     ],
 )
 @pytest.mark.parametrize("format", FORMATS)

@@ -16,6 +16,7 @@ from benchmarks import gpu
 from runners.engine import schedule
 from runners.engine.adam import Adam
 from runners.engine.types import Plan
+from runners.kernels import library
 from runners.models import attention, gelu, matmul, recurrent, transformer
 from tests.engine import dry_run, fake_gpu
 
@@ -93,6 +94,7 @@ def test_a_check_that_takes_too_long_was_not_measured(monkeypatch: pytest.Monkey
 
 def as_on_a_card(patch: pytest.MonkeyPatch) -> None:
     """The code path of a GPU on the CPU: by rows, all members at once, torch's own products and kernels."""
+    patch.setattr(library, "kernel", lambda family: None)
     patch.setattr(matmul.Matmul, "_by_numpy", lambda *_: False)
     patch.setattr(attention, "by_columns", lambda T, like: False)
     patch.setattr(recurrent.Recurrent, "_alone", lambda *_: False)

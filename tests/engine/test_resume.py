@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from runners.engine import checkpoint
 from runners.engine import loader as loader
 from runners.engine.types import Checkpointed, Control, Ended, EngineEvent, Member, Planned, Stopped
-from runners.spec import GRU, LSTM, RNN
+from runners.kernels import library
+from runners.spec import GRU, LSTM, RNN, Transformer
 from tests.engine.small_runs import FORMATS, MODELS, StopAfter, cpu, grid, in_pieces, run, tiny
 
 
@@ -37,14 +38,40 @@ def test_stopped_anywhere_and_often(
         assert seen.of(i) == whole.of(i)
 
 
-@pytest.mark.parametrize("model", [LSTM(hidden=16), GRU(hidden=16), RNN(hidden=16)], ids=lambda m: m.label)
-def test_a_cell_with_a_kernel_goes_on_to_the_bit(model: LSTM | GRU | RNN, tmp_path: Path) -> None:
+KERNELS = [
+    LSTM(hidden=16),
+    GRU(hidden=16),
+    RNN(hidden=16),
+    *(Transformer(layers=1, d=d, heads=n, init_std=0.15) for d, n in ((32, 2), (32, 4), (16, 2), (18, 6))),
+]
+
+
+@pytest.mark.parametrize("model", KERNELS, ids=str)
+def test_a_model_with_a_kernel_goes_on_to_the_bit(
+    model: LSTM | GRU | RNN | Transformer, tmp_path: Path
+) -> None:
     job = tiny("lstm", "outcome", steps=17, eval_every=4).model_copy(update={"model": model})
     members = [*grid(), *grid("b", n=6, eps=0.9, stop="seed")]
     whole = run(job, members, plan=cpu(3))
     seen = in_pieces(job, members, cpu(3), tmp_path, [5, 7, 3])
     for i in range(len(members)):
         assert seen.of(i) == whole.of(i)
+
+
+def test_a_checkpoint_from_before_a_kernel_took_its_heads_is_begun_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny().model_copy(update={"model": Transformer(layers=1, d=16, heads=2, init_std=0.15)})
+    members = grid()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(library, "signature", lambda: "of kernels for wider heads alone")
+        earlier.setattr(library, "kernel", lambda family: None)
+        run(job, members, folder=tmp_path, control=StopAfter(6))
+    seen = run(job, members, folder=tmp_path, resume=True)
+    assert "other compiled kernels" in seen.notes[0]
+    assert "begins afresh" in seen.notes[-1]
+    whole = run(job, members)
+    assert [seen.of(i) for i in range(4)] == [whole.of(i) for i in range(4)]
 
 
 def test_a_resumed_run_tells_its_plan_then_what_was_known(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ ODD: dict[str, list[dict[str, Any]]] = {
     "lstm": [{"kind": "lstm", "hidden": h} for h in (1, 7, 8, 32, 40, 45)],
     "transformer": [
         {"kind": "transformer", "layers": 1, "d": d, "heads": n, "init_std": 0.2}
-        for d, n in ((1, 1), (6, 3), (32, 4))
+        for d, n in ((1, 1), (6, 3), (16, 2), (20, 5), (32, 4))
     ],
 }
 ODD |= {

@@ -39,6 +39,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "transformer 1x32": {"kind": "transformer", "layers": 1, "d": 32, "heads": 2, "init_std": 0.3},
     "transformer 2x64": {"kind": "transformer", "layers": 2, "d": 64, "heads": 2, "init_std": 0.15},
 }
+for layers, d, depth in (
+    (2, 16, 8), (2, 32, 8), (1, 8, 8), (1, 36, 4), (2, 25, 5), (1, 20, 1), (1, 50, 50), (1, 72, 24),
+):  # fmt: skip
+    MODELS[f"transformer {layers}x{d}, heads of {depth}"] = {
+        "kind": "transformer", "layers": layers, "d": d, "heads": d // depth, "init_std": d**-0.5
+    }  # fmt: skip
 WORSE = 2.0
 """Times the error of torch's own float32."""
 LAST_BIT = 1e-7
@@ -128,6 +134,34 @@ def test_what_is_not_finite_stays_so_and_in_its_row(name: str) -> None:
     assert torch.equal(broken_loss[[0, 2]], loss[[0, 2]])
     assert torch.equal(broken_grad[[0, 2]], grad[[0, 2]])
     assert model.loss_sums(params, x, y)[0][1].isnan()
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5, 8, 12, 16, 24, 40])
+def test_the_gradient_is_torchs_for_heads_of_any_width(depth: int, by_torch: Any) -> None:
+    heads = max(2, 20 // depth)
+    sizes = {"kind": "transformer", "layers": 2, "d": heads * depth, "heads": heads, "init_std": 0.2}
+    job = make_job(sizes, m=5, L=20)
+    model, plain = make_model(job, 5), by_torch(job, 5)
+    params = parameters(model, 2)
+    x, y = batch(job, 2, 30, m=5)  # more rows than go forward and back at once
+    loss, grad = stepped(model, params, x, y)
+    loss_t, grad_t = stepped(plain, params, x, y)
+    assert not torch.equal(grad, grad_t), "torch made both"
+    torch.testing.assert_close(loss, loss_t, rtol=1e-6, atol=0)
+    assert (grad - grad_t).norm() < 3e-6 * grad_t.norm()
+
+
+def test_nothing_is_written_beside_the_parameters() -> None:
+    job = make_job({"kind": "transformer", "layers": 1, "d": 21, "heads": 3}, m=5)
+    model = make_model(job, 5)
+    P, beside = model.n_parameters, 64
+    params = parameters(model, 2)
+    x, y = batch(job, 2, 9, m=5)
+    room = torch.full((2 * P + beside,), 7.0)
+    grad = room[: 2 * P].view(2, P)
+    model.step(params, x, y, grad)
+    assert (room[2 * P :] == 7.0).all()
+    assert torch.equal(grad, stepped(model, params, x, y)[1])
 
 
 def test_in_float64_with_threads_and_switched_off_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
