@@ -364,3 +364,8 @@ class SupervisorRow:
     message: str
     alive: bool
     """Its lock is held right now."""
+
+
+def supervised(row: SupervisorRow | None) -> bool:
+    """Tell whether a supervisor lives: without one nothing runs, whatever the other rows say."""
+    return row is not None and row.alive

@@ -32,6 +32,7 @@ PURE_RUNNERS = (
     "runners.streams",
     "runners.interrupt",
     "runners.spec",
+    "runners.strategies",
     "runners.verdict",
 )
 
@@ -40,11 +41,12 @@ ARROWS: dict[str, tuple[str, ...]] = {
     # imported inside functions.
     "labtui.cli.writing": ("labtui", "runners.presets", "runners.spec", "runners.search", "store"),
     # The posterior after each candidate is the search's own; numpy comes with its first.
-    "labtui.analysis.closing": ("runners.search", "store.json", "store.rows"),
+    "labtui.analysis.closing": ("runners.search", "runners.strategies", "store.json", "store.rows"),
     "labtui": (
         "labtui",
         "runners.presets",
         "runners.spec",
+        "runners.strategies",
         "runners.verdict",
         "runners.machine",
         "runners.pool.client",
@@ -63,8 +65,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners.pool.interpreter": (),
     "runners.machine": (),
     "runners.presets": (),
-    "runners.spec": ("runners.presets", "runners.spec"),
+    "runners.spec": ("runners.presets", "runners.spec", "runners.strategies"),
     "runners.streams": (),
+    "runners.strategies": (),
     "runners.verdict": (),
     "runners.interrupt": (),
     "runners.programs": (*PURE_RUNNERS, "runners.programs", "runners.machine"),

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
+from runners.strategies import FRESH_SEEDS
 from store.json import mapping
 from store.rows import JobRow, ProbeRow
 
 Estimate: TypeAlias = "tuple[float, float, float]"
 """N* with the ends of its 90 % interval, in sequences."""
-FRESH_SEEDS = ("adaptive", "scan")
-"""Strategies whose evidence is how many of a candidate's fresh seeds succeed."""
 MOST = 400
 """Candidates of one search that are drawn at most; a spec allows 200."""
 

@@ -75,7 +75,7 @@ class Fit:
         law = f"N* ≈ {numbers.count(self.c.value)}"
         for name, p in ((self.series.x, self.a), (self.series.z, self.b)):
             if p is not None:
-                law += f" {name}^{p.value:.2f} [{_end(p.low)}, {_end(p.high)}]"
+                law += f" {name}^{numbers.exponent(p.value, p.low, p.high)}"
         tail = f", {self.censored} censored" if self.censored else ""
         without = "".join(f"; without {axis}: {why}" for axis, why in self.left_out.items())
         return _told(f"{law}, spread {self.spread.value:.2f}, {self.n} points{tail}{without}", ascii)
@@ -328,10 +328,6 @@ def _profile(f: Objective, best: Array, value: float, i: int, drop: float) -> tu
 
 def _told(text: str, ascii: bool) -> str:
     return spelled(text) if ascii else text
-
-
-def _end(x: float) -> str:
-    return f"{x:.2f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
 
 
 def _series_dict(series: Series) -> dict[str, str]:

@@ -339,16 +339,13 @@ def _slope(group: Sequence[Found], lengths: Sequence[int], falls: bool) -> tuple
     if law.a is None:
         return None, f"{len(points)} N*", "one length alone"
     ends = Interval(law.a.low, law.a.high)
-    measured = f"exponent of L {law.a.value:.2f} [{_end(ends.low)}, {_end(ends.high)}] from {len(points)} N*"
+    told = numbers.exponent(law.a.value, ends.low, ends.high)
+    measured = f"exponent of L {told} from {len(points)} N*"
     if len(lengths) < LEAST_LENGTHS:
         return None, measured, f"{len(lengths)} lengths; an exponent needs {LEAST_LENGTHS}"
     if ends.low <= 0.0 <= ends.high:
         return None, measured, "the interval holds 0"
     return (ends.high < 0.0) == falls, measured, ""
-
-
-def _end(x: float) -> str:
-    return f"{x:.2f}" if math.isfinite(x) else "∞" if x > 0 else "-∞"
 
 
 # kappa and the accuracy at 2L
@@ -407,7 +404,7 @@ def _accuracies(evidence: Evidence) -> list[Comparison]:
         by_seed = sorted(evidence.accuracies.get(c.joint.job_id, ()))
         said = {intervals.of_accuracy(a, 1 / states(c), TEST_SEQUENCES).inside(*region) for a in by_seed}
         holds = said.pop() if len(said) == 1 and len(by_seed) > 1 else None
-        measured = f"accuracy at 2L {c.joint.generalisation:.2f}, by seed {_range(by_seed)}"
+        measured = f"accuracy at 2L {numbers.share(c.joint.generalisation)}, by seed {_range(by_seed)}"
         lone = "one seed" if len(by_seed) == 1 else "its seeds do not agree"
         why = "" if holds is not None else lone if by_seed else "no seed's accuracy is stored"
         part = f"{c.model}: {c.format} {'generalises' if generalises else 'does not'}"
@@ -418,7 +415,8 @@ def _accuracies(evidence: Evidence) -> list[Comparison]:
 def _range(values: Sequence[float]) -> str:
     if not values:
         return numbers.NONE
-    return f"{values[0]:.2f}" if len(values) == 1 else f"{values[0]:.2f} to {values[-1]:.2f}"
+    ends = values[:1] if len(values) == 1 else (values[0], values[-1])
+    return " to ".join(map(numbers.share, ends))
 
 
 _RULES: dict[str, Callable[[Evidence], list[Comparison]]] = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from labtui.text import spelled
 from labtui.views import numbers
 from runners.spec import Job
+from runners.strategies import FRESH_SEEDS
 from runners.verdict import Evidence, Outcome, Thoroughness
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -174,7 +175,7 @@ def refit(
     of_probe: dict[int, list[TrialRow]] = {}
     for trial in trials:
         of_probe.setdefault(trial.probe_id, []).append(trial)
-    by_seed = job.search.strategy in ("adaptive", "scan")
+    by_seed = job.search.strategy in FRESH_SEEDS
     least, most, missing = [], [], Counter[str]()
     for probe in probes:
         if probe.verdict is None or probe.speculative:

@@ -16,6 +16,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
 from labtui.cli.notebook import NotebookBar, in_notebook
 from labtui.text import to_ascii
+from labtui.views.numbers import clock
 from labtui.views.progress import OVER, ended_line, fraction, left, state_line
 from store.rows import JobRow
 
@@ -128,8 +129,7 @@ class Follower:
         return FAILED if failed else 0
 
     def _say(self, text: str) -> None:
-        stamp = time.strftime("%H:%M:%S")
-        shown = f"{stamp}  {text}"
+        shown = f"{clock(time.time())}  {text}"
         if self._context.ascii:
             shown = to_ascii(shown)
         self._console.print(shown, soft_wrap=True)

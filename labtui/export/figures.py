@@ -24,7 +24,7 @@ from labtui.text import clean
 from labtui.views import numbers
 from labtui.views.metric import metric, setting
 from labtui.views.scaling import AXES, axis_name, axis_of, other_value, series_of
-from labtui.views.signs import MODEL_SIGN, RATES, model_sign, model_style
+from labtui.views.signs import MODEL_SIGN, model_sign, model_style, rate_inks
 from runners.verdict import brackets
 
 if TYPE_CHECKING:
@@ -435,7 +435,7 @@ def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Pictu
 def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]], look: Look) -> Picture:
     """The validation losses of all trials of one candidate N, a colour for each learning rate, and eps."""
     columns = ("trial", "lr", "seed", "outcome", "step", "train", "validation", "exact")
-    rates = sorted({trial.lr for trial, _ in curves}, reverse=True)
+    inks = rate_inks(trial.lr for trial, _ in curves)
     shown_as = metric(job)
 
     def fits(value: float) -> bool:
@@ -445,7 +445,7 @@ def curves_figure(job: JobRow, n: int, curves: Sequence[tuple[TrialRow, Curve]],
         told: set[float] = set()
         estimated = False
         for trial, curve in curves:
-            colour = look.colour(RATES[min(rates.index(trial.lr), len(RATES) - 1)])
+            colour = look.colour(inks[trial.lr].style)
             values = map(shown_as.value, curve.validation)
             good = [(s, v) for s, v in zip(curve.steps, values, strict=False) if fits(v)]
             if good:

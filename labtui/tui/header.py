@@ -30,7 +30,7 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
             style = state_style(state) if n else "dim"
             link = " @next_failed" if state == "failed" else ""
             sign, word = STATE_SIGN[state], state
-            if state == "running" and n and not (common.supervisor is not None and common.supervisor.alive):
+            if state == "running" and n and not common.supervised:
                 sign, word, style = "‖", "stopped", state_style("paused")
             told = f"{figures.exact(n)} {word}  " if width >= 100 else f"{figures.exact(n)}  "
             right += [(f"{sign} ", style + link), (told, style + link)]

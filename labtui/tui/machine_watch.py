@@ -21,8 +21,7 @@ class MachineWatch:
     def is_busy(self) -> bool:
         """Whether something runs: only then the machine is looked at again and again."""
         common = self.app.common
-        row = common.supervisor if common is not None else None
-        return common is not None and common.counts.get("running", 0) > 0 and row is not None and row.alive
+        return common is not None and common.counts.get("running", 0) > 0 and common.supervised
 
     def tick(self) -> None:
         """A second has gone by."""
@@ -37,8 +36,8 @@ class MachineWatch:
         from runners.machine import look
 
         common = self.app.common
-        row = common.supervisor if common is not None else None
-        self.app.call_later(self._take, look(row.pid if row is not None and row.alive else None))
+        row = common.supervisor if common is not None and common.supervised else None
+        self.app.call_later(self._take, look(row.pid if row is not None else None))
 
     def _take(self, reading: Reading) -> None:
         self.gauges.add(reading)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from store.rows import supervised
+
 if TYPE_CHECKING:
     from store.rows import DeviceRow, EventRow, JobRow, NodeRow, StudyRow, SupervisorRow
 
@@ -64,6 +66,10 @@ class Common:
     """Of the cluster that trains it; none: one machine."""
     devices: tuple[DeviceRow, ...] = ()
     """Where there are nodes."""
+
+    @property
+    def supervised(self) -> bool:
+        return supervised(self.supervisor)
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ class Poller:
 
 def _word(row: SupervisorRow | None) -> tuple[bool, str]:
     """Whether a supervisor lives, and what it says: the lab's version stands still where it cannot write."""
-    return row is not None and row.alive, row.message if row is not None else ""
+    return supervised(row), row.message if row is not None else ""
 
 
 def _sentence(error: Exception) -> str:

@@ -46,7 +46,7 @@ class SupervisorLink:
         Where no supervisor runs it is applied at once; else its answer is waited for.
         """
         common = self.app.common
-        alive = common is not None and common.supervisor is not None and common.supervisor.alive
+        alive = common is not None and common.supervised
 
         def work() -> None:
             from store.errors import LabError
@@ -145,13 +145,13 @@ class SupervisorLink:
         common = self.app.common
         if common is None or self.app.read_only or common.read_only or os.environ.get("LABTUI_NO_SUPERVISOR"):
             return
-        if common.supervisor is None or not common.supervisor.alive:
+        if not common.supervised:
             self.do_start_supervisor()
 
     def can_start_supervisor(self) -> bool:
-        row = self.app.common.supervisor if self.app.common else None
-        alive = row is not None and row.alive and not self._older()
-        return self.app.common is not None and not alive and not self.starting
+        common = self.app.common
+        alive = common is not None and common.supervised and not self._older()
+        return common is not None and not alive and not self.starting
 
     def do_start_supervisor(self) -> None:
         if self.starting:

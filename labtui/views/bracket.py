@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labtui.analysis.closing import FRESH_SEEDS
 from labtui.text import fit
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span, linked, thin_bar
+from labtui.views.lines import Line, Span, joined, linked, thin_bar
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, ticks
 from runners import verdict
+from runners.strategies import FRESH_SEEDS
 from store.rows import JobRow, ProbeRow, TrialRow
 
 WIDE = 64
@@ -219,17 +219,7 @@ def _steps(
             if at >= 0 and at + len(text) <= inner:
                 cells[at : at + len(text)] = [(c, "strong") for c in text]
                 break
-    return _joined(cells)
-
-
-def _joined(cells: Iterable[Span]) -> list[Span]:
-    spans: list[Span] = []
-    for text, style in cells:
-        if spans and spans[-1][1] == style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    return spans
+    return joined(cells)
 
 
 def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, told: bool) -> Line:
@@ -245,7 +235,7 @@ def _second(step: Step, axis: Axis, inner: int, decades: set[int], ink: str, tol
             cells[left - 1 - len(low) : left - 1] = [(c, "strong") for c in low]
         if high and not beyond:
             cells[right + 2 : right + 2 + len(high)] = [(c, "strong") for c in high]
-    return tuple(_joined([(" " * 11, ""), *cells]))
+    return tuple(joined([(" " * 11, ""), *cells]))
 
 
 def _row(job: JobRow, probe: ProbeRow, cells: Sequence[Span], tail: int, mark: str, decided: int) -> Line:

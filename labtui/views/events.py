@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from labtui.text import clean
 from labtui.views import numbers as figures
-from labtui.views.lines import Line, Span
+from labtui.views.lines import Line, Span, plain
 from labtui.views.signs import STATE_SIGN, state_style
 from store.rows import EventRow, JobRow
 
@@ -72,8 +72,19 @@ def event_lines(events: Sequence[EventRow], job: JobRow) -> list[Line]:
     return [((f" {figures.clock(e.at)}  ", "dim"), *what(e, job, named=False)) for e in events]
 
 
-def event_line(event: EventRow) -> str:
-    """``2026-02-01 12:00:03      7  job 12     N = 312: success``: a line of ``labtui events``."""
-    mark = {"warning": "! ", "error": "!! "}.get(event.level, "")
-    job = f"job {event.job_id}" if event.job_id is not None else ""
-    return f"{figures.when(event.at)}  {event.id:>6}  {job:<9} {mark}{words(event)}"
+def event_text(events: Sequence[EventRow], jobs: Iterable[JobRow]) -> list[str]:
+    """Events as ``labtui events`` writes them, in the words and signs of the screen: ``2026-02-01 12:00:03
+    7  job 12      ✓ done  N* 312  lstm 32 Z3 acot n=5  took 64s``.
+
+    Args:
+        events: in order.
+        jobs: theirs as they are now.
+    """
+    known = {job.id: job for job in jobs}
+    lines = []
+    for event in events:
+        job = f"job {event.job_id}" if event.job_id is not None else ""
+        told = plain(what(event, known.get(event.job_id or 0)))
+        sign, _ = SIGNS.get(event.level, SIGNS["info"])
+        lines.append(f"{figures.when(event.at)}  {event.id:>6}  {job:<9} {sign} {told}".rstrip())
+    return lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labtui.text import fit
 from labtui.views.kappa import name
-from labtui.views.lines import Line, Span, crop, linked, rule
+from labtui.views.lines import Line, Span, crop, joined, linked, rule
 from labtui.views.signs import model_sign, model_style
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def forest(kappas: Sequence[Kappa], width: int, height: int, chosen: int | None 
     )
     rows = [_row(k, inner, half, k.cell.id == chosen) for k in shown]
     if 2 * len(rows) - 1 <= room:  # room enough for air between them
-        air: Line = ((" " * (LABEL + 1), ""), *_joined(_guides(inner, half)))
+        air: Line = ((" " * (LABEL + 1), ""), *joined(_guides(inner, half)))
         rows = [line for row in rows for line in (row, air)][:-1]
     return [head, *rows, _axis(inner, half)]
 
@@ -107,7 +107,7 @@ def _row(kappa: Kappa, inner: int, half: float, here: bool) -> Line:
         (f"{model_sign(cell.model)} ", model_style(cell.model)),
         (fit(name(cell), LABEL - 2), "dim" if style == "dim" else ""),
         (" ", ""),
-        *_joined(cells),
+        *joined(cells),
     )
     return linked(line, f"kappa:{cell.id}", "cursor" if here else "")
 
@@ -119,16 +119,6 @@ def _guides(inner: int, half: float) -> list[Span]:
         if abs(math.log2(value)) <= half:
             cells[_place(value, half, inner)] = ("│", "dim") if value == 1.0 else ("┊", "faint")
     return cells
-
-
-def _joined(cells: Sequence[Span]) -> list[Span]:
-    out: list[Span] = []
-    for text, style in cells:
-        if out and out[-1][1] == style:
-            out[-1] = (out[-1][0] + text, style)
-        else:
-            out.append((text, style))
-    return out
 
 
 def _axis(inner: int, half: float) -> Line:

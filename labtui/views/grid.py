@@ -76,8 +76,13 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def shown(items: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
+    """Names and values as text; values that are empty are left out."""
+    return [(name, clean(str(value))) for name, value in items if value not in (None, "", ())]
+
+
 def pairs(items: Sequence[tuple[str, object]]) -> list[str]:
-    """Names and values in two columns; values that are empty are left out."""
-    shown = [(name, clean(str(value))) for name, value in items if value not in (None, "", ())]
-    width = max((len(name) for name, _ in shown), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in shown]
+    """Names and values in two columns."""
+    told = shown(items)
+    width = max((len(name) for name, _ in told), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in told]

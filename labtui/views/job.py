@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,13 @@ from labtui.analysis.closing import intervals
 from labtui.analysis.eta import candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, moves, outcome_of, stopped_early
+from labtui.views.bracket import bracket_chart, stopped_early
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
-from labtui.views.signs import RATES, STATE_SIGN, model_sign, model_style, state_style
+from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
+from labtui.views.spec import literal
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
 STEP = "less sure where success is a step in N"
 """Of an interval of ``adaptive`` or ``scan``: a step is held 75 to 80 % of the time."""
-DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
-"""Dots on and off of a curve, and its sample in a legend: learning rates differ without colour too."""
 
 
 def state_of(job: JobRow, supervised: bool = True) -> tuple[str, str, str]:
@@ -138,61 +136,62 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
 
 
 def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()) -> list[str]:
+    """The same in two columns."""
+    return pairs(summary(job, supervised, probes))
+
+
+# Long: one entry for each thing that is known of a job, in the order in which they are read.
+def summary(
+    job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()
+) -> list[tuple[str, object]]:
     """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones."""
     eta = job_eta(job)
     wanted = f", asked to be {job.wanted}" if job.wanted else ""
     left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
-    return pairs(
-        [
-            ("job", f"{job.id}  {figures.name(job)}"),
-            ("searches", figures.label(job)),
-            ("hash", job.hash),
-            ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
-            (
-                "result",
-                f"N* {figures.nstar_exact(job)} {figures.left_open(job)}" if job.status != "open" else None,
-            ),
-            ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
-            (
-                "estimate",
-                f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
-                if job.estimate
-                else None,
-            ),
-            ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
-            ("flags", " ".join(job.flags)),
-            ("meaning", remarks(job)),
-            (
-                f"best {metric(job).name}",
-                _best_and_aim(job) if job.best_loss else None,
-            ),
-            (
-                "strategy",
-                f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
-                f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
-            ),
-            ("candidates", job.candidates),
-            (
-                "training",
-                f"N = {figures.exact(job.current_n)}, {job.progress:.0%}"
-                if job.current_n is not None and job.state == "running"
-                else None,
-            ),
-            ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
-            ("device", job.device),
-            (
-                "time",
-                f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
-                f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
-            ),
-            ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
-            ("attempt", job.attempt if job.attempt > 1 else None),
-            ("failure", None if job.needs_word else job.failure),
-            ("reason", None if job.needs_word else job.reason),
-            ("notes", job.notes),
-            ("tags", " ".join(job.tags)),
-        ]
-    )
+    return [
+        ("job", f"{job.id}  {figures.name(job)}"),
+        ("searches", figures.label(job)),
+        ("hash", job.hash),
+        ("state", figures.why(job) if job.needs_word else state_of(job, supervised)[1] + wanted),
+        (
+            "result",
+            f"N* {figures.result(job)}" if job.status != "open" else None,
+        ),
+        ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+        (
+            "estimate",
+            f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
+            if job.estimate
+            else None,
+        ),
+        ("N_50", f"{figures.count_interval(job.n50)} (90 %)" if job.n50 else None),
+        ("flags", " ".join(job.flags)),
+        ("meaning", remarks(job)),
+        (
+            f"best {metric(job).name}",
+            _best_and_aim(job) if job.best_loss is not None else None,
+        ),
+        (
+            "strategy",
+            f"{job.strategy}, N_max {figures.exact(job.n_max)}, {job.trials_per_probe} trials"
+            f"{f' of {figures.exact(job.steps)} steps' if job.steps else ''} for each N",
+        ),
+        ("candidates", job.candidates),
+        ("training", figures.training(job) if supervised else None),
+        ("eta", left if eta.seconds is not None and (supervised or job.state != "running") else None),
+        ("device", job.device),
+        (
+            "time",
+            f"{figures.duration(job.wall_s)} wall, {figures.duration(job.device_s)} device, "
+            f"{figures.exact(job.member_steps)} member-steps{_open_time(job, probes)}",
+        ),
+        ("began, ended", f"{figures.when(job.started_at)}, {figures.when(job.finished_at)}"),
+        ("attempt", job.attempt if job.attempt > 1 else None),
+        ("failure", None if job.needs_word else job.failure),
+        ("reason", None if job.needs_word else job.reason),
+        ("notes", job.notes),
+        ("tags", " ".join(job.tags)),
+    ]
 
 
 def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
@@ -261,45 +260,6 @@ def _told(job: JobRow | None, loss: float | None) -> str:
     return figures.loss(loss) if job is None else metric(job).text(loss)
 
 
-def trial_lines(
-    trials: Sequence[TrialRow],
-    jobs: Mapping[int, JobRow] | None = None,
-    names: Mapping[int, Mapping[float, str]] | None = None,
-    supervised: bool = True,
-    used: Mapping[int, str] | None = None,
-) -> list[str]:
-    """Trials, one line each.
-
-    Args:
-        jobs: theirs, by id, for their metrics.
-        names: of the settings of programs, by job.
-        supervised: a supervisor lives; else nothing is in training.
-        used: what trials of programs took of memory and GPU.
-    """
-    heads = ["id", "job", "N", "lr", "seed", "outcome", "best loss", "at step", "steps", "time", "2L"]
-    jobs, names, used = jobs or {}, names or {}, used or {}
-    programs = [job.program for job in jobs.values()]
-    if programs and all(programs):
-        heads[3], heads[6], heads[-1] = "setting", "best", "memory"
-    rows = [
-        [
-            t.id,
-            t.job_id,
-            figures.exact(t.n),
-            setting(jobs.get(t.job_id), t.lr, names.get(t.job_id)),
-            t.seed,
-            outcome_of(t, moves(jobs[t.job_id], supervised)) if t.job_id in jobs else t.outcome,
-            _told(jobs.get(t.job_id), t.best_loss),
-            figures.exact(t.best_step),
-            figures.exact(t.steps),
-            figures.duration(t.wall_s),
-            used.get(t.id, "") if t.generalisation is None else f"{t.generalisation:.2f}",
-        ]
-        for t in trials
-    ]
-    return grid(heads, rows, right="id job N lr seed steps")
-
-
 def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
     """The candidate to show where none is chosen: the one in training, else the one that N* rests on,
     else the last judged.
@@ -326,9 +286,7 @@ def loss_plot(
     only what is finite is drawn. Of a program its metric, a colour for each setting, and its threshold.
     """
     shown_as = metric(job)
-    rates = sorted({t.lr for t in trials}, reverse=True)
-    hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
-    dash = {lr: DASHES[i % len(DASHES)][0] for i, lr in enumerate(rates)}
+    inks = rate_inks(t.lr for t in trials)
     series: list[Series] = []
     estimates = 0
     lows: list[float] = [shown_as.level]
@@ -342,12 +300,12 @@ def loss_plot(
         lows += [v for v in values if v > 0 or shown_as.program]
         estimates += len(curve.estimates())
         last = max(last, float(curve.steps[-1]))
-        series.append(Series(points, hue[trial.lr], dash=dash[trial.lr]))
+        series.append(Series(points, inks[trial.lr].style, dash=inks[trial.lr].dash))
     if not series:
         return []
     marks: list[Span] = []
-    for i, lr in enumerate(rates):
-        marks += [(f"{DASHES[i % len(DASHES)][1]} ", hue[lr]), (f"{setting(job, lr, names)}  ", "dim")]
+    for lr, ink in inks.items():
+        marks += [(f"{ink.sample} ", ink.style), (f"{setting(job, lr, names)}  ", "dim")]
     if estimates:
         marks.append((f"{estimates} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
@@ -395,17 +353,6 @@ def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
 
 def _pair(key: str, value: Any, indent: str = " ") -> Line:
     return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(literal(value)), ""))
-
-
-def literal(value: Any) -> str:
-    """A value as the spec file writes it, lists without brackets."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return figures.rate(value) if 0 < value < 1 else f"{value:g}"
-    if isinstance(value, list):
-        return ", ".join(map(literal, value))
-    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def log_lines(lines: Sequence[str]) -> list[Line]:

@@ -14,7 +14,7 @@ from labtui.filters import holds
 from labtui.text import clean, fit
 from labtui.views import numbers
 from labtui.views.grid import grid
-from labtui.views.lines import Line, crop, thin_bar
+from labtui.views.lines import Line, crop, plain, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import model_sign, model_style
 from store.rows import CellRow, NStar
@@ -470,18 +470,8 @@ def _row(part: NStar | Term) -> list[object]:
     ]
 
 
-def terms_lines(k: Kappa, width: int = 96) -> list[str]:
-    """N*_n of every length as bars on a log axis, N*_joint below."""
-    from math import log
-
-    parts: list[tuple[str, NStar | Term]] = [(clean(t.label), t) for t in k.terms]
-    parts.append(("joint", k.cell.joint))
-    top = max([2, *(p.hi or p.n_max for _, p in parts)])
-    room = max(10, width - 26)
-    lines = []
-    for head, part in parts:
-        value = part.hi if part.status == "bracket" else part.n_max if part.status == "censored" else None
-        size = round(room * log(value + 1) / log(top + 1)) if value else 0
-        bar = "█" * size + ("→" if part.status == "censored" else "")
-        lines.append(f"{head:>6} {numbers.nstar(part):>8}  {bar}")
-    return [clean(f"{name(k.cell)}: kappa {k.text()}"), *lines]
+def terms_lines(k: Kappa, width: int, height: int) -> list[str]:
+    """The screen's own drawing of N*_n over n as text, below it every part as numbers."""
+    head, *rest = cell_lines(k)
+    drawn = [plain(line) for line in terms_plot(k, width, height)]
+    return [head, "", *(drawn or ["nothing to draw yet: nothing is known of any N*"]), "", *rest]

@@ -15,7 +15,6 @@ from labtui.text import ELLIPSIS, Align, clean, enough, fit
 
 Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
-BLANK: Line = ()
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -84,6 +83,17 @@ def ends(left: Line, right: Line, width: int, style: str = "") -> Line:
     if room < 1:
         return crop(left, width, style)
     return (*crop(left, room, style), *right)
+
+
+def joined(cells: Iterable[Span]) -> list[Span]:
+    """Join neighbouring cells of one style: a line that is drawn cell by cell stays a few spans."""
+    out: list[Span] = []
+    for text, style in cells:
+        if out and out[-1][1] == style:
+            out[-1] = (out[-1][0] + text, style)
+        else:
+            out.append((text, style))
+    return out
 
 
 def rule(title: str, width: int, note: str | Line = "", *, hot: bool = False) -> Line:

@@ -85,9 +85,18 @@ def rate(value: float) -> str:
     return f"{mantissa:.3g}e{exponent}"
 
 
-def share(x: float) -> str:
+def share(x: float | None) -> str:
     """An accuracy: ``0.12``; what is rounded to nothing has no sign."""
-    return f"{round(x, 2) + 0.0:.2f}"
+    return NONE if x is None else f"{round(x, 2) + 0.0:.2f}"
+
+
+def exponent(value: float, low: float, high: float, places: int = 2) -> str:
+    """An exponent of a law with its interval, whose ends have so many decimals: ``1.91 [1.72, 2.10]``."""
+
+    def end(x: float) -> str:
+        return f"{x:.{places}f}" if math.isfinite(x) else "∞" if x > 0 else "-∞"
+
+    return f"{value:.2f} [{end(low)}, {end(high)}]"
 
 
 # kappa
@@ -207,6 +216,11 @@ def left_open(row: Result) -> str:
         return known(row)
     tail = f", {SCATTER}" if row.status == "bracket" and row.estimate is None else ""
     return ("in " if row.estimate is None else "") + known(row) + tail
+
+
+def result(row: Result) -> str:
+    """N* and what is known around it: ``1,118 in (940, 1,118], scatter unknown``."""
+    return f"{nstar_exact(row)} {left_open(row)}".rstrip()
 
 
 def known(row: Result) -> str:
@@ -387,3 +401,15 @@ def why(job: JobRow) -> str:
 def flags(found: tuple[str, ...]) -> str:
     """The flags that need a second look; that N_max is the whole space of sequences is no such thing."""
     return " ".join(flag for flag in found if flag != "capped")
+
+
+def marked(text: str, found: tuple[str, ...]) -> str:
+    """A result with its flags behind it: ``1.3k !fails_above``."""
+    return " !".join((text, *flags(found).split()))
+
+
+def training(job: JobRow) -> str:
+    """The candidate in training and how far it is: ``N = 1,118, 40%``; empty where there is none."""
+    if job.current_n is None or job.state != "running":
+        return ""
+    return f"N = {exact(job.current_n)}, {job.progress:.0%}"

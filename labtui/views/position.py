@@ -9,12 +9,11 @@ from labtui.views import numbers as figures
 from labtui.views.grid import grid
 from labtui.views.lines import Line, Span
 from labtui.views.plot import Axis, Series, plot
-from labtui.views.signs import RATES
+from labtui.views.signs import rate_inks
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
 Tested = tuple[tuple[TrialRow, Curve], ...]
-DASHES = ((1, 0), (7, 4), (2, 4))
 
 
 def asked_lengths(spec: str) -> tuple[int, ...]:
@@ -47,21 +46,20 @@ def at_length(curve: Curve, length: int) -> float | None:
 
 def position_plot(tested: Tested, L: int, width: int, height: int) -> list[Line]:
     """Accuracy over positions, one colour per learning rate, the trial with the lowest loss on top."""
-    rates = sorted({t.lr for t, _ in tested}, reverse=True)
-    hue = {lr: RATES[i * (len(RATES) - 1) // max(1, len(rates) - 1)] for i, lr in enumerate(rates)}
+    inks = rate_inks(t.lr for t, _ in tested)
     longest = max(len(told) for _, c in tested for _, told in c.by_position)
     series = [
         Series(
             tuple((float(i), max(-0.1, value)) for i, value in enumerate(told, 1)),
-            hue[trial.lr],
-            dash=DASHES[rates.index(trial.lr) % len(DASHES)],
+            inks[trial.lr].style,
+            dash=inks[trial.lr].dash,
         )
         for trial, curve in reversed(tested)
         for _, told in curve.by_position
     ]
     marks: list[Span] = [("lr  ", "dim")]
-    for lr in rates:
-        marks += [("━━ ", hue[lr]), (f"{figures.rate(lr)}  ", "dim")]
+    for lr, ink in inks.items():
+        marks += [(f"{ink.sample} ", ink.style), (f"{figures.rate(lr)}  ", "dim")]
     marks.append((f"trained up to {L}", "dim"))
     body = plot(
         series,
@@ -79,7 +77,8 @@ def position_lines(tested: Tested, lengths: Sequence[int]) -> list[str]:
     rows: list[list[object]] = []
     for trial, curve in tested:
         values = (at_length(curve, n) for n in lengths)
-        told = [figures.NONE if v is None else f"{v:.2f}" for v in values]
-        rows.append([figures.rate(trial.lr), trial.seed, figures.loss(trial.best_loss), *told])
+        rows.append(
+            [figures.rate(trial.lr), trial.seed, figures.loss(trial.best_loss), *map(figures.share, values)]
+        )
     heads = ["lr", "seed", "best loss", *map(str, lengths)]
     return grid(heads, rows, right=" ".join(("lr seed", *map(str, lengths))))

@@ -40,10 +40,7 @@ def state_line(jobs: Sequence[JobRow], eta: Eta) -> str:
     running = [job for job in jobs if job.state == "running"]
     words = f"{over}/{len(jobs)} searches"
     if running:
-        parts = []
-        for job in running[:3]:
-            at = f": N = {job.current_n:,}, {job.progress:.0%}" if job.current_n is not None else ""
-            parts.append(numbers.name(job) + at)
+        parts = [": ".join(filter(None, (numbers.name(j), numbers.training(j)))) for j in running[:3]]
         words += ", now " + "; ".join(parts) + (f" and {len(running) - 3} more" if len(running) > 3 else "")
     left = f"; {eta.text} left" if eta.seconds is not None and over < len(jobs) else ""
     return words + left
@@ -55,6 +52,5 @@ def ended_line(job: JobRow) -> str:
     if job.state != "done":
         reason = f" ({clean(job.reason, limit=200)})" if job.reason else ""
         return f"{name}: {job.state}{reason}"
-    result = f"N* {numbers.nstar_exact(job)} {numbers.left_open(job)}".rstrip()
-    flags = "".join(f" !{flag}" for flag in job.flags if flag != "capped")
-    return f"{name}: {result}{flags}  [{job.candidates} candidates, {numbers.duration(job.wall_s)}]"
+    result = numbers.marked(f"N* {numbers.result(job)}", job.flags)
+    return f"{name}: {result}  [{job.candidates} candidates, {numbers.duration(job.wall_s)}]"

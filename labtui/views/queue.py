@@ -214,20 +214,16 @@ def job_lines(
     rows = []
     for job in jobs:
         drawn = cells(job, {"model": 44, "grid": 12}, outlook, supervised)
-        now = ""
-        if job.current_n is not None and job.state == "running":
-            now = f"{figures.count(job.current_n)} {job.progress:.0%}"
         state = state_text(job, supervised) + (f" → {job.wanted}" if job.wanted else "")
-        marks = "".join(f" !{flag}" for flag in job.flags if flag != "capped")
         rows.append(
             [
                 job.id,
                 clean(state, limit=40),
                 clean(job.model_label),
                 *(plain(drawn[key]).strip() for key in ("task", "format", "lengths")),
-                figures.nstar(job) + marks,
+                figures.marked(figures.nstar(job), job.flags),
                 figures.bracket(job) if job.hi is not None else "",
-                now,
+                figures.training(job).removeprefix("N = ") if supervised else "",
                 job.candidates or "",
                 figures.when(job.finished_at) if ended else plain(drawn["eta"]),
                 job.device or "",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labtui.analysis.closing import FRESH_SEEDS
+from runners.strategies import FRESH_SEEDS
 
 Record = Mapping[str, Any]
 RESULT = ("status", "lo", "hi")

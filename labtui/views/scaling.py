@@ -7,7 +7,6 @@ so it is given log10 of the data on linear rulers, with tick labels of our own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -245,11 +244,9 @@ def exponent(curve: Curve, axis: str) -> str:
         return ""
     if not trend(curve, axis):
         return "no trend yet"
-
-    def end(x: float) -> str:
-        return f"{x:.1f}" if math.isfinite(x) else ("∞" if x > 0 else "-∞")
-
-    return f"{curve.axis_name(axis)}^{parameter.value:.2f} [{end(parameter.low)}, {end(parameter.high)}]"
+    # One decimal less than in the law's sentence: the legend shares its line with the name of the series.
+    told = numbers.exponent(parameter.value, parameter.low, parameter.high, places=1)
+    return f"{curve.axis_name(axis)}^{told}"
 
 
 def tail(curve: Curve, axis: str) -> str:

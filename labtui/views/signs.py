@@ -5,6 +5,9 @@ Meaning never rests on colour alone. What colour a style has, ``labtui.tui.theme
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 STATE_SIGN = {"queued": "○", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "⊘"}
 OUTCOME_SIGN = {
     "running": "▶",
@@ -45,6 +48,28 @@ RATES = tuple(f"rate.{i}" for i in range(5))
 """Learning rates in order, the largest first: a ramp, since they are a scale and no names;
 no model has these colours.
 """
+_DASHES = (((1, 0), "━━"), ((7, 4), "╍╍"), ((2, 4), "┄┄"))
+"""Dots on and off of a curve, and its sample in a legend: learning rates differ without colour too."""
+
+
+class RateInk(NamedTuple):
+    """How the curves of one learning rate are drawn."""
+
+    style: str
+    dash: tuple[int, int]
+    sample: str
+    """What stands for it in a legend."""
+
+
+def rate_inks(rates: Iterable[float]) -> dict[float, RateInk]:
+    """Learning rates, the largest first, each with how it is drawn wherever curves are."""
+    found = sorted(set(rates), reverse=True)
+    steps = max(1, len(found) - 1)
+    return {
+        lr: RateInk(RATES[i * (len(RATES) - 1) // steps], *_DASHES[i % len(_DASHES)])
+        for i, lr in enumerate(found)
+    }
+
 
 _VALUES = (
     ("~", "", "reckoned, not measured"),

@@ -1,18 +1,34 @@
-"""A stored spec or any JSON document as lines of ``key = value``."""
+"""A stored spec, or any JSON document, as keys and values: on the Job and Compare screens and as text."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labtui.text import clean
+from labtui.views import numbers
+
+DEPTH = 6
+"""Tables within tables up to which each leaf has a line: a damaged spec may hold any number of them."""
 
 
-def spec_lines(document: Mapping[str, Any], *, depth: int = 6) -> list[str]:
-    """One line for each leaf, its keys joined by dots."""
-    leaves = list(_leaves(document, "", depth))
-    width = min(32, max((len(key) for key, _ in leaves), default=0))
-    return [f"{clean(key):<{width}}  {clean(value, limit=400)}" for key, value in leaves]
+def literal(value: Any) -> str:
+    """A value as the spec file writes it, a list without its outer brackets."""
+    if value is None or value == []:
+        return numbers.NONE
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return numbers.rate(value) if 0 < value < 1 else f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(f"[{literal(v)}]" if isinstance(v, list) else literal(v) for v in value)
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def leaves(document: Mapping[str, Any]) -> dict[str, str]:
+    """Every value of a document by its keys, joined by dots, in the order of the document."""
+    return dict(_leaves(document, "", DEPTH))
 
 
 def _leaves(value: Any, key: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -20,16 +36,21 @@ def _leaves(value: Any, key: str, depth: int) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _leaves(inner, f"{key}.{name}" if key else str(name), depth - 1)
     else:
-        yield key, _leaf(value)
+        yield key, literal(value)
 
 
-def _leaf(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list) and len(value) <= 64:
-        return "[" + ", ".join(_leaf(v) for v in value) + "]"
-    return str(value)
+def spec_lines(document: Mapping[str, Any]) -> list[str]:
+    """One line for each leaf: its key, its value."""
+    found = leaves(document)
+    width = min(32, max(map(len, found), default=0))
+    return [f"{clean(key):<{width}}  {clean(value, limit=400)}" for key, value in found.items()]
+
+
+def spec_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(key, first, second) of every leaf of two specs, those that differ before those that agree.
+
+    A key that one spec lacks and the other leaves empty is none that differs.
+    """
+    a, b = leaves(first), leaves(second)
+    rows = [(k, a.get(k, numbers.NONE), b.get(k, numbers.NONE)) for k in dict.fromkeys([*a, *b])]
+    return sorted(rows, key=lambda r: r[1] == r[2])

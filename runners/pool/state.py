@@ -24,6 +24,7 @@ from runners.pool.protocol import Clock
 from runners.pool.thinning import ThinCurve
 from runners.search import Candidate, Progress
 from runners.spec import Job
+from runners.strategies import FRESH_SEEDS
 from runners.verdict import Evidence
 from store.json import mapping
 from store.paths import LabPaths
@@ -246,7 +247,7 @@ def members_of(probe: WorkItem, wins: Mapping[tuple[float, int], int]) -> tuple[
     """
     run = probe.run
     search = run.job.search
-    if search.strategy in ("adaptive", "scan"):
+    if search.strategy in FRESH_SEEDS:
         stop: str = "seed"
     else:
         stop = "probe" if search.stop_rule == "first_success" else "never"

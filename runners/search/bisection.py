@@ -52,8 +52,14 @@ def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
     return geometric_middle(b.lo, b.hi)
 
 
+RULES = {"log": next_log, "paper": next_paper}
+"""The rule of each strategy that goes by verdicts alone: what it does under either verdict, what may be tried
+ahead of its turn and when it is over follow from it.
+"""
+
+
 def next_n(job: Job, verdicts: Mapping[int, bool]) -> tuple[int | None, bool]:
     """(next N or None, whether the search has had as many candidates as it may have, needed or not)."""
-    n = (next_paper if job.search.strategy == "paper" else next_log)(job, verdicts)
+    n = RULES[job.search.strategy](job, verdicts)
     used_up = len(verdicts) >= job.search.candidates
     return None if used_up else n, used_up

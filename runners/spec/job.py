@@ -18,6 +18,7 @@ from runners.spec.program import OWN, Axes, Name, Program, Value, shown
 from runners.spec.space import LengthShare, shares
 from runners.spec.task import Automaton, Task
 from runners.spec.version import SCIENCE_VERSION
+from runners.strategies import STRATEGIES, StrategyName
 
 Format = Literal["outcome", "cot", "acot", "icot"]
 Distribution = Literal["fixed", "uniform", "short_to_long"]
@@ -172,7 +173,7 @@ class Search(Spec):
 
     LATER: ClassVar[tuple[str, ...]] = ("criterion", "accuracy", "fresh")
 
-    strategy: Literal["log", "paper", "adaptive", "scan"] = "log"
+    strategy: StrategyName = "log"
     """``log``: halve, then bisect in log N; ``paper``: the paper's procedure; ``adaptive``:
     an interval from fresh seeds; ``scan``: every N of the ladder."""
     eps: Annotated[float, Field(gt=0)] = 1e-4
@@ -225,7 +226,7 @@ class Search(Spec):
     @property
     def candidates(self) -> int:
         """The resolved ``max_candidates``."""
-        return self.max_candidates or {"paper": 20, "log": 60, "adaptive": 400, "scan": 400}[self.strategy]
+        return self.max_candidates or STRATEGIES[self.strategy].candidates
 
 
 class Job(Spec):
@@ -369,13 +370,7 @@ class Job(Spec):
             del data["search"]["eps"]
         elif self.search.criterion == "accuracy":
             del data["search"]["eps"]
-        unused = {
-            "log": ("multiplier", "relative_width", "seed_budget", "ladder"),
-            "paper": ("rtol", "relative_width", "seed_budget", "ladder"),
-            "adaptive": ("multiplier", "rtol", "stop_rule", "ladder"),
-            "scan": ("multiplier", "rtol", "stop_rule", "relative_width", "seed_budget"),
-        }
-        for key in unused[self.search.strategy]:
+        for key in STRATEGIES[self.search.strategy].unused:
             del data["search"][key]
         data["science_version"] = SCIENCE_VERSION
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -20,6 +20,7 @@ from runners.spec.errors import SpecError
 from runners.spec.job import numbered
 from runners.spec.program import OWN, PLACEHOLDER, placeholders
 from runners.spec.sentences import Keys
+from runners.strategies import FRESH_SEEDS
 
 Fail = Callable[[str, Keys], SpecError]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -143,7 +144,7 @@ class ProgramSugar:
         self._check_names({**axes, **settings}, at, grid_at)
         seeded = self._open or "seed" in self._wanted
         strategy = searched.get("strategy")
-        if not seeded and (strategy in ("adaptive", "scan") or "seed" in table or "seeds" in table):
+        if not seeded and (strategy in FRESH_SEEDS or "seed" in table or "seeds" in table):
             why = f"the strategy {strategy!r} takes fresh seeds" if "seed" not in table else "grid has seeds"
             raise self._fail(
                 f"{why}, and the program takes none; expected {{seed}} in its command", ("program",)

@@ -13,8 +13,6 @@ from labtui.analysis.eta import candidates_left, job_eta
 from labtui.tui.actions import Keymap
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.tui.screens.new import _where
-from labtui.tui.screens.trials import TrialRowPlus
-from labtui.tui.screens.trials import cells as cells_of_trial
 from labtui.views.bracket import bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
@@ -27,6 +25,8 @@ from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style
 from labtui.views.table import layout
+from labtui.views.trials import TrialRowPlus
+from labtui.views.trials import cells as cells_of_trial
 from runners.machine import CardUser, Gpu, Reading
 from store.rows import EventRow, TrialOutcome, TrialRow
 from tests.tui.fake import job_row, small_lab

@@ -7,10 +7,11 @@ from dataclasses import replace
 from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
-from labtui.views.job import facts, summary_lines, trial_lines
+from labtui.views.job import facts, summary_lines
 from labtui.views.lines import plain, size
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, steps_axis, ticks
+from labtui.views.trials import TrialRowPlus, trial_lines
 from store.rows import Curve
 from tests.tui.fake import job_row, small_lab
 
@@ -106,7 +107,7 @@ def test_what_was_trained_of_a_candidate_that_is_not_over_is_told() -> None:
     for state, supervised, outcome in (
         ("queued", True, "interrupted"), ("running", False, "interrupted"), ("running", True, "running"),
     ):  # fmt: skip
-        row = trial_lines([trial], {job.id: replace(job, state=state)}, None, supervised)[-1]  # type: ignore[arg-type]
+        row = trial_lines([TrialRowPlus(trial, replace(job, state=state))], supervised)[-1]  # type: ignore[arg-type]
         assert f" {outcome} " in row
 
 

@@ -12,7 +12,7 @@ from labtui.config import Settings
 from labtui.views.nodes import FOLDED, slow, summary
 from store.errors import LabError
 from store.read import open_lab
-from store.rows import NodeRow
+from store.rows import NodeRow, supervised
 
 
 def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:
@@ -32,8 +32,7 @@ def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only
         yield Check("ray", "note", text, "docs/clusters.md: a private network, and Ray's token")
     try:
         with open_lab(path, read_only=read_only) as lab:
-            row = lab.supervisor()
-            nodes = lab.nodes() if row is not None and row.alive else []
+            nodes = lab.nodes() if supervised(lab.supervisor()) else []
     except LabError:  # told by the check of the lab
         return
     if nodes:

@@ -14,6 +14,7 @@ from labtui.views.queue import count_line, supervisor_line
 from store.errors import LabError
 from store.paths import NETWORK_WAY_OUT, LabPaths, network_filesystem
 from store.read import open_lab
+from store.rows import supervised
 
 MIN_FREE = 1 << 30
 
@@ -68,7 +69,7 @@ def lab(path: Path, read_only: bool) -> Iterator[Check]:
         elif found.notice and network_filesystem(path) is None:
             yield Check("lab", "note", found.notice)
         row = found.supervisor()
-        alive = row is not None and row.alive
+        alive = supervised(row)
         text, _, remedy = supervisor_line(row, found.holding()).partition("; start one: ")
         yield Check(
             "supervisor",

@@ -19,13 +19,14 @@ from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
 from labtui.export.papers import markdown, statement_table
 from labtui.views import numbers
-from labtui.views.compare import job_lines
+from labtui.views.compare import Pair, job_lines, lab_lines, lab_pairs
 from labtui.views.grid import grid, terminal_width
+from labtui.views.kappa import name
 from labtui.views.lines import plain as plain_line
 from labtui.views.paper import paper_lines
 from store.json import mapping
 from store.read import open_lab
-from store.rows import JobRow
+from store.rows import JobRow, supervised
 
 WIDE = 110
 """Columns of a text that goes into a pipe or a file."""
@@ -81,13 +82,14 @@ def two_jobs(context: Context, first: str, second: str) -> None:
     if context.json:
         context.emit([plain(row) | {"spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return
-    context.lines(job_lines(rows[0], rows[1], specs[0], specs[1]))
+    context.lines(job_lines(rows[0], rows[1], specs[0], specs[1], supervised(context.lab.supervisor())))
 
 
 def labs(context: Context, path: Path) -> None:
     """Searches that both labs have, and whether they agree."""
     with open_lab(path, read_only=True) as lab:
         theirs = {row.hash: row for row in lab.jobs()}
+        pairs = lab_pairs(context.lab.cells(), lab.cells())
     mine = context.lab.jobs()
     both = [(row, theirs[row.hash]) for row in mine if row.hash in theirs]
     rows: list[dict[str, Any]] = [
@@ -103,6 +105,7 @@ def labs(context: Context, path: Path) -> None:
     if context.json:
         context.emit(
             {"both": rows, "only_here": len(mine) - len(both), "only_there": len(theirs) - len(both)}
+            | {"kappas": [_kappas(pair) for pair in pairs]}
         )
         return
     heads = ["search", "here", "there", "verdict"]
@@ -113,6 +116,15 @@ def labs(context: Context, path: Path) -> None:
         f"{len(both)} searches in both, {len(mine) - len(both)} only here, "
         f"{len(theirs) - len(both)} only in {path.name}"
     )
+    if pairs:
+        context.lines(["", *lab_lines(pairs)])
+
+
+def _kappas(pair: Pair) -> dict[str, Any]:
+    """One cell in both labs as JSON: the text that tells a bound from a value, and the value."""
+    found = {"here": pair.here, "there": pair.there}
+    told = {lab: None if k is None else {"text": k.text(), "value": k.value} for lab, k in found.items()}
+    return {"label": name(pair.cell), **told}
 
 
 def agreement(a: JobRow, b: JobRow) -> str:

@@ -7,7 +7,7 @@ import time
 from labtui.cli.arguments import FOLLOW, ONE_OR_ALL, Parser
 from labtui.cli.context import Context
 from labtui.cli.output import plain
-from labtui.views.events import event_line
+from labtui.views.events import event_text
 from store.json import document
 
 
@@ -32,8 +32,8 @@ def run(context: Context) -> None:
         context.emit([plain(e) | {"data": document(e.data)} for e in rows])
         return
     while True:
-        for event in rows:
-            context.line(event_line(event))
+        jobs = {e.job_id for e in rows if e.job_id is not None}
+        context.lines(event_text(rows, context.lab.jobs(sorted(jobs))))
         context.out.flush()
         if not args.follow:
             return

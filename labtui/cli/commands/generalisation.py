@@ -9,6 +9,7 @@ from labtui.cli.context import Context
 from labtui.cli.selection import study_id
 from labtui.views.grid import grid
 from labtui.views.kappa import name
+from labtui.views.numbers import share
 
 
 def arguments(parser: Parser) -> None:
@@ -32,14 +33,7 @@ def run(context: Context) -> None:
         ]
         context.emit({"cells": rows, "rank_correlation": found.to_dict()})
         return
-    rows_text = [
-        [
-            name(k.cell),
-            k.text(),
-            "–" if k.cell.joint.generalisation is None else f"{k.cell.joint.generalisation:.2f}",
-        ]
-        for k in kappas
-    ]
+    rows_text = [[name(k.cell), k.text(), share(k.cell.joint.generalisation)] for k in kappas]
     context.lines(grid(["cell", "kappa", "accuracy at 2L"], rows_text, right="accuracy at 2L"))
     context.line()
     context.line(found.text())

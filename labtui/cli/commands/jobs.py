@@ -14,6 +14,7 @@ from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.queue import job_lines
 from store.filters import JOB_FIELDS
+from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
@@ -38,12 +39,12 @@ def run(context: Context) -> None:
     if context.json:
         context.emit(rows)
         return
-    row, listed = context.lab.supervisor(), list(rows)
+    listed = list(rows)
     context.lines(
         job_lines(
             listed,
             outlook=read_outlook(context.lab, [job.id for job in listed]).outlook,
-            supervised=row is not None and row.alive,
+            supervised=supervised(context.lab.supervisor()),
             differing={number: found.text for number, found in differing(context.lab, listed).items()},
         )
     )

@@ -13,7 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.selection import measured_points, study_id
 from labtui.views.job import bracket_lines
-from labtui.views.kappa import cell_lines, terms_lines
+from labtui.views.kappa import terms_lines
 from labtui.views.scaling import scaling_lines
 
 
@@ -79,4 +79,4 @@ def cell_terms(context: Context) -> None:
     if context.json:
         context.emit(found.to_dict())
         return
-    context.lines([*terms_lines(found, context.args.width), "", *cell_lines(found)[1:]])
+    context.lines(terms_lines(found, context.args.width, context.args.height))

@@ -10,6 +10,7 @@ from labtui.views import queue as text
 from labtui.views.lines import plain
 from labtui.views.nodes import node_lines
 from store.filters import Condition
+from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
@@ -50,8 +51,7 @@ def run(context: Context) -> None:
     if studies:
         context.lines(["", *text.study_lines(studies[-10:])])
     if shown:
-        found, row = read_outlook(lab, [job.id for job in shown]), lab.supervisor()
-        alive = row is not None and row.alive
+        found, alive = read_outlook(lab, [job.id for job in shown]), supervised(lab.supervisor())
         context.lines(["", *text.job_lines(shown, outlook=found.outlook, supervised=alive)])
         if alive and text.eta_line(found):
             context.line(text.eta_line(found))

@@ -20,13 +20,14 @@ from labtui.cli.screen_text import screen_text
 from labtui.tui.actions import SCREENS
 from labtui.version import __version__
 from labtui.views.bracket import standing_probes
-from labtui.views.events import event_line
+from labtui.views.events import event_text
 from labtui.views.job import bracket_lines, differing_lines, probe_lines, summary_lines
 from labtui.views.numbers import own_name
 from labtui.views.position import asked_lengths, position_lines, positions_of_trials
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
+from store.rows import supervised
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob
@@ -94,8 +95,7 @@ def job(context: Context, reference: str) -> None:
     if context.json:
         context.emit(record(context, row.id))
         return
-    supervisor = lab.supervisor()
-    alive = supervisor is not None and supervisor.alive
+    alive = supervised(lab.supervisor())
     probes = standing_probes(lab.probes(row.id), row, alive)
     context.lines(summary_lines(row, alive, probes))
     if probes:
@@ -116,7 +116,7 @@ def job(context: Context, reference: str) -> None:
     if (found := beside_first(lab, row)) is not None:
         context.lines(["", f"Beside job {found.other}, which reads like it", "", *differing_lines(found)])
     if events := lab.events(job_id=row.id, limit=12):
-        context.lines(["", "Events", "", *map(event_line, events)])
+        context.lines(["", "Events", "", *event_text(events, [row])])
 
 
 def record(context: Context, job_id: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from labtui.cli.arguments import FILTER, LIMIT, ONE_OR_ALL, STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
-from labtui.views.job import trial_lines
-from labtui.views.metric import settings, usage
+from labtui.views.trials import trial_lines, with_jobs
 from store.filters import TRIAL_FIELDS, Condition
+from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
@@ -44,12 +44,7 @@ def run(context: Context) -> None:
             (vars(row) | {"curve": context.lab.curve(row.id)} for row in rows) if args.curves else rows
         )
         return
-    shown = list(rows)
-    jobs = {job.id: job for job in context.lab.jobs(sorted({t.job_id for t in shown}))}
-    names = {i: settings(context.lab.job_spec(i)) for i, job in jobs.items() if job.program}
-    supervisor = context.lab.supervisor()
-    used = {t.id: usage(context.lab.curve(t.id)) for t in shown if t.job_id in names}
-    context.lines(trial_lines(shown, jobs, names, supervisor is not None and supervisor.alive, used))
+    context.lines(trial_lines(with_jobs(context.lab, list(rows)), supervised(context.lab.supervisor())))
     tell_limit(context, ids, args.limit)
 
 

@@ -12,15 +12,15 @@ from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart, chart_axis, stopped_early
-from labtui.views.job import literal, state_of
-from labtui.views.kappa import cell_spans, name, sharing
+from labtui.views.compare import Pair, lab_pairs
+from labtui.views.job import state_of
+from labtui.views.kappa import cell_spans, name
 from labtui.views.lines import Line, Span, beside, crop, inset, rule, size, text_line
 from labtui.views.plot import Axis
 from labtui.views.signs import model_sign, model_style
+from labtui.views.spec import spec_rows
 from store.json import mapping
-from store.rows import CellRow, JobRow, ProbeRow
-
-_AXES = ("task", "model_label", "format", "distribution", "L", "min_length")
+from store.rows import JobRow, ProbeRow
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class CompareData:
     """Two jobs, or the cells of two labs."""
 
     sides: tuple[Side, ...] = ()
-    here: tuple[CellRow, ...] = ()
-    there: tuple[CellRow, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     problem: str = ""
 
 
@@ -65,34 +64,11 @@ class CompareRequest:
         from store.errors import LabError
         from store.read import open_lab
 
-        here = tuple(c for c in lab.cells() if c.parts)
         try:
             with open_lab(self.other, read_only=True) as second:
-                return CompareData((), here, tuple(c for c in second.cells() if c.parts))
+                return CompareData(pairs=tuple(lab_pairs(lab.cells(), second.cells())))
         except LabError as error:
-            return CompareData((), here, (), str(error))
-
-
-def spec_rows(first: str, second: str) -> list[tuple[str, str, str]]:
-    """(key, first, second) of every leaf of two specs, those that differ before those that agree."""
-    a, b = _leaves(first), _leaves(second)
-    keys = list(dict.fromkeys([*a, *b]))
-    rows = [(k, a.get(k, figures.NONE), b.get(k, figures.NONE)) for k in keys]
-    return sorted(rows, key=lambda r: r[1] == r[2])
-
-
-def _leaves(spec: str) -> dict[str, str]:
-    out: dict[str, str] = {}
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(inner, f"{path}.{key}" if path else key)
-        elif value is not None:
-            out[path] = literal(value)
-
-    walk(mapping(spec), "")
-    return out
+            return CompareData(problem=str(error))
 
 
 class ComparePane(ScreenPane):
@@ -146,7 +122,7 @@ class ComparePane(ScreenPane):
         axis = Axis(min(one.low, two.low), max(one.high, two.high))
         sides = [(self._side(side, axis, each, chart), each) for side in (a, b)]
         top = beside(*sides, height=chart, gap=3)
-        rows = spec_rows(a.spec, b.spec)
+        rows = spec_rows(mapping(a.spec), mapping(b.spec))
         differ = sum(x != y for _, x, y in rows)
         label = min(30, width // 3)
         room = (width - label) // 2
@@ -192,15 +168,13 @@ class ComparePane(ScreenPane):
         ]
 
     def _labs(self, width: int, height: int) -> list[Line]:
-        here = {_axes(c): c for c in self.data.here}
-        there = {_axes(c): c for c in self.data.there}
-        keys = [*here, *(k for k in there if k not in here)]
-        both = sum(k in there for k in here)
+        pairs = self.data.pairs
+        both = sum(p.here is not None and p.there is not None for p in pairs)
         label = min(44, width // 2)
         room = max(10, (width - label) // 2)
         each = min(20, room - 3)
         lines = [
-            rule("κ in two labs", width, f"{both} in both, {len(keys) - both} in one"),
+            rule("κ in two labs", width, f"{both} in both, {len(pairs) - both} in one"),
             (
                 (fit("", label), ""),
                 (fit("  here", room), "heading"),
@@ -208,25 +182,23 @@ class ComparePane(ScreenPane):
             ),
         ]
         space = height - len(lines)
-        self.top = max(0, min(self.top, len(keys) - space))
-        for key in keys[self.top : self.top + space]:
-            cell = here.get(key) or there[key]
-            kappas = [sharing(c) if c is not None else None for c in (here.get(key), there.get(key))]
-            known = [k.text() for k in kappas if k is not None]
+        self.top = max(0, min(self.top, len(pairs) - space))
+        for pair in pairs[self.top : self.top + space]:
+            cell = pair.cell
             line: list[Span] = [
                 (f"{model_sign(cell.model)} ", model_style(cell.model)),
                 (fit(name(cell), label - 2), ""),
             ]
-            for kappa in kappas:
+            for kappa in (pair.here, pair.there):
                 line += (
                     cell_spans([kappa], each)
                     if kappa is not None
                     else [(fit(f"     {figures.NONE}", each), "dim")]
                 )
                 line.append((" " * (room - each), ""))
-            line[-1] = (" ≠" if len(set(known)) == 2 else "", "warn")
+            line[-1] = (" ≠" if pair.differs else "", "warn")
             lines.append(crop(tuple(line), width))
-        if not keys:
+        if not pairs:
             lines.append(text_line("neither lab has a kappa yet", "dim"))
         return lines
 
@@ -267,7 +239,3 @@ class ComparePane(ScreenPane):
             self.reload()
         else:
             self.lab_app.do_back()
-
-
-def _axes(cell: CellRow) -> tuple[Any, ...]:
-    return tuple(getattr(cell, axis) for axis in _AXES)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from labtui.tui.lineedit import LineEdit
+from runners.strategies import STRATEGIES
 
 Path: TypeAlias = "tuple[str, ...]"
 
@@ -152,7 +153,7 @@ def _common(root: str) -> tuple[Field, ...]:
             (root, "search", "strategy"),
             "strategy",
             "how N is searched",
-            ("log", "paper", "adaptive", "scan"),
+            tuple(STRATEGIES),
         ),
         Field((root, "search", "ladder"), "ladder", "scan: every N that is measured: 60, 92, 141", many=True),
         Field(
@@ -190,7 +191,7 @@ def _program(doc: dict[str, Any]) -> tuple[Field, ...]:
             Field(("grid", name), name, "of the grid: a success of one trial is enough", many=True)
             for name in grid
         ),
-        Field(("search", "strategy"), "strategy", "how N is searched", ("log", "paper", "adaptive", "scan")),
+        Field(("search", "strategy"), "strategy", "how N is searched", tuple(STRATEGIES)),
         Field(("search", "n_max"), "N max", "the most examples that the program can be given"),
         Field(("search", "rtol"), "rtol", "log: stop when hi / lo is within this, 0.1 = 10 %"),
     )

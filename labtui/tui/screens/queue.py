@@ -331,7 +331,7 @@ class QueuePane(TablePane["JobRow"]):
         a lab that is only read says nothing about it.
         """
         common = self.common
-        alive = common is not None and common.supervisor is not None and common.supervisor.alive
+        alive = common is not None and common.supervised
         return alive or not (self.lab_app.read_only or (common is not None and common.read_only))
 
     def _when(self, width: int) -> Line:
@@ -356,11 +356,11 @@ class QueuePane(TablePane["JobRow"]):
         if figures.own_name(job):
             parts.append((f"  {figures.own_name(job)}", ""))
         if job.state == "running" and job.current_n is not None and self.supervised:
-            parts.append((f"  training N = {job.current_n:,}", "accent"))
+            parts.append((f"  training N = {figures.exact(job.current_n)}", "accent"))
         told = remarks(job)
         known = job.state == "done" or job.hi is not None or job.estimate is not None
         if known and not told and not job.reason:
-            parts.append((f"  N* {figures.nstar_exact(job)} {figures.left_open(job)}", ""))
+            parts.append((f"  N* {figures.result(job)}", ""))
             if job.n50 is not None:
                 parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
         guess = self.outlook.outlook.left(job)

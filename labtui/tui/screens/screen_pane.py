@@ -74,11 +74,8 @@ class ScreenPane(Pane, can_focus=True):
 
     @property
     def supervised(self) -> bool:
-        """Whether a supervisor lives: without one nothing runs, whatever the rows say. True while not
-        known.
-        """
-        common = self.common
-        return common is None or (common.supervisor is not None and common.supervisor.alive)
+        """Whether a supervisor lives; True while not known."""
+        return self.common is None or self.common.supervised
 
     def study_after(self, now: int | None, by: int) -> int | None:
         """The study so many places after this one, archived ones left out; None: all studies."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,50 +14,17 @@ from labtui.text import clean
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
-from labtui.tui.table import PAGE, Column, layout, table_lines
+from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.bracket import moves, outcome_of
-from labtui.views.heat import falling
 from labtui.views.lines import Line, Span, beside, rule
-from labtui.views.metric import metric, setting, settings, usage
-from labtui.views.plot import Axis, Level, Series, plot, span
-from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
-from store.rows import Curve, JobRow, TrialRow
+from labtui.views.trials import COLUMNS, TrialRowPlus, cells, curve_plot, with_jobs
+from store.rows import Curve
 
-COLUMNS = (
-    Column("id", "trial", 7, ">", sort="id"),
-    Column("outcome", "outcome", 12, sort="outcome"),
-    Column("job", "job", 6, ">", sort="job"),
-    Column("model", "model", 18, rank=3),
-    Column("format", "format", 7, rank=4),
-    Column("lengths", "lengths", 9, rank=6),
-    Column("n", "N", 11, ">", sort="n"),
-    Column("lr", "lr", 7, ">", rank=1, sort="lr"),
-    Column("seed", "seed", 6, ">", rank=1, sort="seed"),
-    Column("best", "best loss", 9, ">", sort="best_loss"),
-    Column("loss", "loss", 6, rank=2, grow=1),
-    Column("steps", "steps", 9, ">", rank=5, sort="steps"),
-    Column("at", "at step", 9, ">", rank=7),
-    Column("wall", "time", 7, ">", rank=8, sort="wall_s"),
-    Column("gen", "acc 2L", 6, ">", rank=9),
-)
 WIDE = 180
 """Columns from which the curve is drawn unasked."""
 SIGHT = 60
 """Rows above and below the window whose losses are read with it."""
 EXAMPLE = "outcome:success  lr<1e-3  model:lstm  n>=1000  job:12"
-
-
-@dataclass(frozen=True)
-class TrialRowPlus:
-    """A trial and its job."""
-
-    trial: TrialRow
-    job: JobRow | None
-    curve: Curve | None = None
-    """Read for the rows in sight, and for SIGHT of them above and below."""
-    setting: str = ""
-    """Its learning rate, or of a program the values of its grid."""
 
 
 @dataclass(frozen=True)
@@ -97,90 +63,11 @@ class TrialsRequest:
         )
         first = max(0, self.top // PAGE - 1) * PAGE
         wanted = ids[first : (self.top + self.height) // PAGE * PAGE + 2 * PAGE]
-        trials = lab.trials_by_id(wanted)
-        jobs = {j.id: j for j in lab.jobs(sorted({t.job_id for t in trials}))}
-        named = {i: settings(lab.job_spec(i)) for i, job in jobs.items() if job.program}
         near = set(ids[slice(*self.near)])
-        rows = tuple(
-            TrialRowPlus(
-                t,
-                jobs.get(t.job_id),
-                lab.curve(t.id) if t.id in near else None,
-                setting(jobs.get(t.job_id), t.lr, named.get(t.job_id, {})),
-            )
-            for t in trials
-        )
+        rows = tuple(with_jobs(lab, lab.trials_by_id(wanted), near))
         shown = self.keep if self.keep is not None else (ids[0] if len(ids) else None)
         curve = lab.curve(shown) if self.curve and shown is not None else None
         return TrialsData(ids, rows, curve, shown if self.curve else None, self)
-
-
-def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> dict[str, Line]:
-    """A trial's row."""
-    t, job = row.trial, row.job
-    outcome = outcome_of(t, job is None or moves(job, supervised))
-    good = t.outcome == "success"
-    best = figures.loss(t.best_loss) if job is None else metric(job).text(t.best_loss)
-    out: dict[str, Line] = {
-        "id": ((str(t.id), "dim"),),
-        "outcome": ((f"{OUTCOME_SIGN.get(outcome, '?')} {clean(outcome)}", state_style(outcome)),),
-        "job": ((str(t.job_id), "dim"),),
-        "n": ((figures.exact(t.n), ""),),
-        "lr": ((row.setting, ""),),
-        "seed": ((str(t.seed), ""),),
-        "best": ((best, "ok" if good else ""),),
-        "loss": _falls(row, room.get("loss", 0)),
-        "at": ((figures.exact(t.best_step), "dim"),),
-        "steps": ((figures.exact(t.steps), "dim"),),
-        "wall": ((figures.duration(t.wall_s or None), "dim"),),
-        "gen": ((f"{t.generalisation:.2f}" if t.generalisation is not None else "", "accent"),),
-    }
-    if job is not None:
-        out["model"] = ((f"{model_sign(job.model)} ", model_style(job.model)), (clean(job.model_label), ""))
-        out["format"] = ((job.format, ""),)
-        out["lengths"] = ((figures.lengths(job.distribution, job.length, job.min_length), ""),)
-    return out
-
-
-def _falls(row: TrialRowPlus, width: int) -> Line:
-    """The validation loss over the whole budget of steps, in one line: from its highest down to eps."""
-    if row.curve is None or row.job is None:
-        return ()
-    shown_as = metric(row.job)
-    curve = replace(row.curve, validation=tuple(map(shown_as.gap, row.curve.validation)))
-    top = max((v for v in curve.validation if math.isfinite(v)), default=0.0)
-    budget = row.job.steps or max(curve.steps, default=1)
-    text = falling(curve, shown_as.eps, top, max(1, budget), min(width, 32), 1)
-    drawn = text[0].replace("█", "▇") if text else ""  # a full cell would touch the row above
-    return ((drawn, "ok" if row.trial.outcome == "success" else "quiet"),)
-
-
-def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
-    """Training and validation loss of one trial, with eps."""
-    steps = [float(s) for s in curve.steps]
-    shown_as = metric(row.job) if row.job else None
-    validation = [v if shown_as is None else shown_as.value(v) for v in curve.validation]
-    values = [*validation, *curve.train] + ([shown_as.level] if shown_as else [])
-    program = shown_as is not None and shown_as.program
-    style = model_style(row.job.model) if row.job else "accent"
-    series = [
-        Series(tuple(zip(steps, curve.train, strict=False)), "dim", dash=(2, 4)),
-        Series(tuple(zip(steps, validation, strict=False)), style),
-    ]
-    legend: Line = (("━ ", style), ("validation  ", "dim"), ("┄ ", "dim"), ("training", "dim"))
-    if estimates := tuple((float(step), loss) for step, loss in curve.estimates()):
-        series.append(Series(estimates, style, "○", joined=False))
-        legend += (("  ○ ", style), ("of a part of the set, enough to be above ε", "dim"))
-    if shown_as is not None and program:
-        legend = (("━ ", style), (shown_as.name, "dim"))
-        if told := usage(curve):
-            legend += (("   memory ", "dim"), (told, ""))
-    x = Axis(0.0, max(steps, default=1.0) * 1.02, False)
-    levels = [Level(shown_as.level, shown_as.aim)] if shown_as else []
-    return [
-        legend,
-        *plot(series, width, height - 1, x, span(values, log=not program), levels=levels, x_label="step"),
-    ]
 
 
 class TrialsPane(TablePane[TrialRowPlus]):
@@ -236,9 +123,7 @@ class TrialsPane(TablePane[TrialRowPlus]):
         if data.request.known is None:
             self.window.replace(data.ids)
         self.window.feed((row.trial.id, row) for row in data.rows)
-        self.setting_width = max(
-            (cell_len(row.setting) for row in data.rows if row.job is not None and row.job.program), default=0
-        )
+        self.setting_width = max((cell_len(row.setting) for row in data.rows if row.program), default=0)
         self.curve, self.curve_of = data.curve, data.curve_of
         self.near = data.request.near
 
@@ -305,12 +190,9 @@ class TrialsPane(TablePane[TrialRowPlus]):
         row = self.window.row
         if row is None:
             return []
-        program = row.job is not None and row.job.program
-        head = rule(
-            f"trial {row.trial.id}",
-            width,
-            f"N = {row.trial.n:,}  {'' if program else 'lr '}{row.setting}  seed {row.trial.seed}",
-        )
+        lr = f"{'' if row.program else 'lr '}{row.setting}"
+        told = f"N = {figures.exact(row.trial.n)}  {lr}  seed {row.trial.seed}"
+        head = rule(f"trial {row.trial.id}", width, told)
         if self.curve is None or self.curve_of != row.trial.id:
             return [head, (), ((" no curve was kept" if self.curve_of == row.trial.id else "", "dim"),)]
         return [head, *curve_plot(row, self.curve, width, height - 1)]
