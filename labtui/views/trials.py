@@ -57,7 +57,7 @@ class TrialRowPlus:
 def with_jobs(
     lab: Any, trials: Sequence[TrialRow], near: Collection[int] | None = None
 ) -> list[TrialRowPlus]:
-    """Trials, each with its job and setting, and with its curve where that is drawn.
+    """Read the jobs and settings of trials, and the curves that are drawn.
 
     Args:
         lab: an open lab.
@@ -75,7 +75,7 @@ def with_jobs(
 
 
 def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> dict[str, Line]:
-    """A trial's row."""
+    """Draw a trial's row: a line for each column."""
     t, job = row.trial, row.job
     outcome = outcome_of(t, job is None or moves(job, supervised))
     good = t.outcome == "success"
@@ -102,7 +102,7 @@ def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> d
 
 
 def _falls(row: TrialRowPlus, width: int) -> Line:
-    """The validation loss over the whole budget of steps, in one line: from its highest down to eps."""
+    """Draw the validation loss over the whole budget of steps in one line: from its highest down to eps."""
     if row.curve is None or row.job is None:
         return ()
     shown_as = metric(row.job)
@@ -115,7 +115,7 @@ def _falls(row: TrialRowPlus, width: int) -> Line:
 
 
 def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
-    """Training and validation loss of one trial, with eps."""
+    """Draw training and validation loss of one trial, with eps."""
     steps = [float(s) for s in curve.steps]
     shown_as = metric(row.job) if row.job else None
     validation = [v if shown_as is None else shown_as.value(v) for v in curve.validation]
@@ -143,7 +143,7 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
 
 
 def trial_lines(rows: Sequence[TrialRowPlus], supervised: bool = True) -> list[str]:
-    """Trials, one line each, their cells those of the screen.
+    """Write trials, one line each, their cells those of the screen.
 
     Args:
         rows: of programs with their curves, which tell what they took of memory and GPU.
