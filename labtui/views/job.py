@@ -16,6 +16,7 @@ from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
 from labtui.views.spec import literal
+from runners.verdict import diverged
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -40,20 +41,23 @@ def remarks(job: JobRow) -> str:
     """What needs a second look at a result, as sentences; each flag that has none by its name."""
     told = []
     for flag in job.flags:
-        if flag == "capped":
+        if flag == "capped" or (flag == "diverged" and diverged(job)):
             continue
         if flag == "fails_above" and job.hi is not None:
             top = figures.exact(job.n_max)
             told.append(f"learned with {figures.exact(job.hi)}, failed again with more, up to N_max {top}")
         else:
             told.append(_REMARKS.get(flag, flag.replace("_", " ")))
-    if job.status == "censored":
+    if diverged(job):
+        told.insert(0, f"{figures.DIVERGED}, up to N_max {figures.exact(job.n_max)}: nothing of N* is known")
+    elif job.status == "censored":
         loss = f": {_best(job)}" if job.best_loss is not None else ""
         told.insert(0, f"N* lies beyond N_max {figures.exact(job.n_max)}{loss}")
     return "; ".join(told)
 
 
 _REMARKS = {
+    "diverged": "every trial diverged at the largest N that fails: that says nothing of N",
     "contradicted": "a failing N lies between two that succeed",
     "max_candidates": "its candidates were used up before the bracket was narrow",
     "seed_budget": "its seeds were used up before the interval was narrow",
@@ -103,7 +107,8 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     """What is known of N*, and when more will be; whole facts go from the end where there is no room."""
     spans: list[Span] = [("N* ", "dim")]
     if job.status == "censored":
-        spans.append((f"> {figures.exact(job.n_max)}", "warn bold"))
+        known = figures.DIVERGED if diverged(job) else f"> {figures.exact(job.n_max)}"
+        spans.append((known, "warn bold"))
         if job.best_loss is not None:
             spans.append((f"  {_best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
@@ -157,7 +162,12 @@ def summary(
             "result",
             f"N* {figures.result(job)}" if job.status != "open" else None,
         ),
-        ("bracket", figures.bracket(job) if job.hi is not None or job.status == "open" else None),
+        (
+            "bracket",
+            figures.bracket(job)
+            if job.estimate is None and (job.hi is not None or job.status == "open")
+            else None,
+        ),
         (
             "estimate",
             f"{figures.count_interval(job.estimate)} (90 %; {STEP}, see docs/science.md)"
