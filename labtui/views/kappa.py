@@ -239,6 +239,7 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
 
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
+"""Before each kappa as text, which has no ground to colour as the screen's cells have: on which side of 1."""
 LEGEND = "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)"
 INTERVALS = {
     "resolution": f"what one bisection each leaves open, {numbers.SCATTER}",

@@ -134,3 +134,12 @@ def test_nothing_raises_and_ascii_keeps_bounds(x: float) -> None:
     for text in (show.count(x), show.duration(x), show.ratio(abs(x)), show.bound("<=", abs(x))):
         assert to_ascii(text).isascii()
     assert to_ascii(show.bound("<=", abs(x))).startswith("<=")
+
+
+def test_accuracies_exponents_flags_and_bytes_have_one_writer_each() -> None:
+    assert [show.share(x) for x in (0.124, -0.001, None)] == ["0.12", "0.00", "–"]
+    assert show.exponent(1.914, 1.716, 2.104) == "1.91 [1.72, 2.10]"
+    assert show.exponent(1.914, 1.716, math.inf, places=1) == "1.91 [1.7, ∞]"
+    assert show.marked("1.3k", ("capped", "coarse", "fails_above")) == "1.3k !coarse !fails_above"
+    assert show.marked("1.3k", ("capped",)) == "1.3k"
+    assert [show.volume(n) for n in (40_000_000, 3 << 30)] == ["38.1 MiB", "3.0 GiB"]
