@@ -162,11 +162,13 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def bracket(row: Result) -> str:
-    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was
-    learned.
+    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``[21, 34]`` where it makes an
+    estimate; ``> 16M`` where nothing was learned.
     """
     if diverged(row):
         return DIVERGED
+    if row.estimate is not None and row.status != "censored":
+        return count_ends(row.estimate)
     if row.hi is None:
         return (
             f"> {count(row.n_max)}" if row.status == "censored" else f"> {exact(row.lo)}" if row.lo else NONE
@@ -178,7 +180,7 @@ def short_bracket(row: Result, width: int = 13) -> str:
     """The bracket in at most ``width`` cells (13 hold any): ``(940, 1.12k]``, tighter where it must be."""
     if diverged(row):
         return "diverged"
-    if row.hi is None:
+    if row.hi is None or row.estimate is not None:
         return bracket(row)
     text = f"({count(row.lo)}, {count(row.hi)}]"
     return text if len(text) <= width else text.replace(", ", ",")
