@@ -190,7 +190,7 @@ def _why(error: Exception) -> str:
         return ""
     if isinstance(error, ImportError):
         return "the package nvidia-ml-py is not installed"
-    return f"NVML fails: {str(error) or type(error).__name__}"
+    return _failure(error)
 
 
 def gpu_problem() -> str:
@@ -199,10 +199,16 @@ def gpu_problem() -> str:
     if nvml is None:
         return _driver.problem if _driver is not None else ""
     try:
-        nvml.nvmlDeviceGetCount()
+        _visible(
+            nvml
+        )  # one that counts its cards may still not give them away: no permission, a card that hangs
     except Exception as error:
-        return f"NVML fails: {str(error) or type(error).__name__}"
+        return _failure(error)
     return ""
+
+
+def _failure(error: Exception) -> str:
+    return f"NVML fails: {str(error) or type(error).__name__}"
 
 
 def driver_version() -> str:
@@ -212,14 +218,18 @@ def driver_version() -> str:
 
 
 def visible_cards() -> list[str]:
-    """The cards' names in torch's order, CUDA_VISIBLE_DEVICES respected; empty where none can be used."""
+    """The cards' names in torch's order, CUDA_VISIBLE_DEVICES respected; empty where none can be used.
+
+    One that does not tell its name keeps its place: it is lost when it is used, and the others are not.
+    """
     nvml = _nvml()
     if nvml is None:
         return []
     try:
-        return [_text(nvml.nvmlDeviceGetName(handle)) for handle in _visible(nvml)]
-    except nvml.NVMLError:
+        handles = _visible(nvml)
+    except Exception:  # gpu_problem says which
         return []
+    return [_text(_maybe(nvml.nvmlDeviceGetName, handle) or "GPU without a name") for handle in handles]
 
 
 def cards_are_hidden() -> bool:
@@ -389,10 +399,10 @@ def _gpus(supervisor: int | None) -> tuple[Gpu, ...]:
     nvml = _nvml()
     if nvml is None:
         return ()
-    try:
-        return tuple(_card(nvml, i, handle, supervisor) for i, handle in enumerate(_visible(nvml)))
-    except Exception:  # a card that fell off the bus: perhaps the next look finds it
-        return ()
+    handles = _maybe(_visible, nvml) or ()
+    # a card that fell off the bus: perhaps the next look finds it
+    found = (_maybe(_card, nvml, i, handle, supervisor) for i, handle in enumerate(handles))
+    return tuple(card for card in found if card is not None)
 
 
 def _card(nvml: Any, index: int, handle: Any, supervisor: int | None) -> Gpu:

@@ -43,13 +43,38 @@ class Outcome(StrEnum):
     FAILURE = "failure"
     """The whole budget was trained and no evaluation was below eps."""
     DIVERGED = "diverged"
-    """A parameter became non-finite."""
+    """A parameter became non-finite, or the whole budget left the training loss :data:`FAR` above chance."""
     SUPERSEDED = "superseded"
     """A sibling decided the verdict first; stored with the steps that it did."""
 
 
+FAR = 100
+"""A trial has diverged whose training loss is so many times that of a guess when its budget is over. Of the
+training loss, not the validation loss: a small recurrent model that fits its few sequences well may have a
+validation loss of 1e18 and lack nothing but data. Training that works ends below the loss of a guess, and
+where it goes astray with finite parameters at 1e4 times that and more."""
+
+
+def astray(train: float, classes: int | None) -> bool:
+    """Whether a trial whose budget is over has diverged with finite parameters.
+
+    Args:
+        train: its last training loss, nats per position.
+        classes: among which it tells one, so that a guess has the loss log(classes); None: not known.
+    """
+    return classes is not None and not train < FAR * math.log(max(2, classes))
+
+
 def trial_outcome(
-    loss: float, eps: float, *, exact: bool, non_finite: bool, steps: int, budget: int
+    loss: float,
+    eps: float,
+    *,
+    exact: bool,
+    non_finite: bool,
+    steps: int,
+    budget: int,
+    train: float = 0.0,
+    classes: int | None = None,
 ) -> Outcome | None:
     """How a trial ends at this evaluation; None: it goes on.
 
@@ -59,12 +84,15 @@ def trial_outcome(
         non_finite: a parameter is no longer finite.
         steps: optimiser steps done.
         budget: steps that a trial has.
+        train, classes: see :func:`astray`.
     """
     if exact and loss < eps:
         return Outcome.SUCCESS
     if non_finite:
         return Outcome.DIVERGED
-    return Outcome.FAILURE if steps >= budget else None
+    if steps < budget:
+        return None
+    return Outcome.DIVERGED if astray(train, classes) else Outcome.FAILURE
 
 
 FULL_SHARE = 0.03
@@ -255,6 +283,11 @@ class Answer(NamedTuple):
 def diverged(job: Result) -> bool:
     """Nothing is known of N*: the job is at its end and every trial that the end rests on diverged."""
     return job.status == "censored" and "diverged" in job.flags
+
+
+def beyond(job: Result) -> bool:
+    """N* > n_max: nothing succeeded, and what failed says something of N."""
+    return job.status == "censored" and not diverged(job)
 
 
 def answer(job: Result) -> Answer:

@@ -102,8 +102,6 @@ TRIAL_FIELDS: dict[str, _Field] = {
     "job": _number("trial.job_id"),
     "study": _Field("trial.job_id", "number", member=True),
 }
-FIELDS: tuple[str, ...] = tuple(TRIAL_FIELDS)
-"""Every field that a condition may name (those of trials include those of jobs)."""
 
 JOB_ORDERS: dict[str, str] = {
     "queue": "",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from store import wal
@@ -44,21 +44,27 @@ def snapshot(
         raise LabError(f"{target} is the lab itself; expected another file name")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     opened = open_for_reading(path, read_only=read_only)
-    try:
+    with closing(opened), _aside(temporary, target):
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         opened.connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 2)  # VACUUM INTO attaches its target
         opened.connection.execute("VACUUM INTO ?", (str(temporary),))
         _stamp(temporary, opened.connection)
         _verify(temporary)
         _place(temporary, target)
+    return target
+
+
+@contextmanager
+def _aside(temporary: Path, target: Path) -> Iterator[None]:
+    """Take away what is written aside, however that ends; a fault is told of the file that was asked for."""
+    try:
+        yield
     except OSError as error:
         raise from_os(error, target) from None
     except sqlite3.Error as error:
         raise from_sqlite(error, target) from None
     finally:
         temporary.unlink(missing_ok=True)
-        opened.close()
-    return target
 
 
 def backup(
@@ -195,7 +201,7 @@ def _backup(
         number += 1
         target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}-{number}.db"
     temporary = target.with_suffix(".part")
-    try:
+    with _aside(temporary, target):
         temporary.unlink(missing_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
@@ -209,12 +215,6 @@ def _backup(
         ]:
             if old != target:
                 old.unlink(missing_ok=True)
-    except OSError as error:
-        raise from_os(error, target) from None
-    except sqlite3.Error as error:
-        raise from_sqlite(error, target) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.driver import Driver
     from textual.widget import Widget
+
+    from labtui.tui.host import Asking
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
@@ -430,18 +432,9 @@ class LabApp(App[None], inherit_bindings=False):
         overlay.remove()
         self.call_after_refresh(self._focus_front)
 
-    def ask(
-        self,
-        title: str,
-        then: Callable[[str], None],
-        *,
-        text: str = "",
-        check: Callable[[str], str] | None = None,
-        hint: str = "",
-        lines: bool = False,
-    ) -> None:
-        """One line of input at the foot of the screen; ``lines``: it may hold line ends."""
-        self.push(Prompt(title, then, text=text, check=check, hint=hint, lines=lines))
+    def ask(self, title: str, then: Callable[[str], None], **how: Unpack[Asking]) -> None:
+        """Ask for one line of input at the foot of the screen."""
+        self.push(Prompt(title, then, **how))
 
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
         """A word in the footer, for a few seconds."""

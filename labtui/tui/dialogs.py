@@ -90,6 +90,7 @@ class Prompt(Overlay):
         hint: str = "",
         lines: bool = False,
     ) -> None:
+        """``check`` tells what is wrong with a text; ``lines``: it may hold line ends."""
         super().__init__()
         self.title_text = title
         self.then = then

@@ -42,6 +42,7 @@ def title_line(lab_path: str, common: Common | None, width: int) -> Line:
 
 
 def supervisor_spans(common: Common) -> Line:
+    """Say how the supervisor is in a word or two: the header has no room for a sentence."""
     row = common.supervisor
     if row is None or not row.alive:
         return (("◌ no supervisor", "dim"),)

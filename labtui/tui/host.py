@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -42,6 +42,15 @@ class Commands(Protocol):
     """The verbs, as a screen gives them."""
 
     def submit(self, checked: Checked) -> None: ...
+
+
+class Asking(TypedDict, total=False):
+    """How a line of input is asked for; what is left out, :class:`labtui.tui.dialogs.Prompt` decides."""
+
+    text: str
+    check: Callable[[str], str]
+    hint: str
+    lines: bool
 
 
 class Host(Protocol):
@@ -93,16 +102,7 @@ class Host(Protocol):
 
     def push(self, overlay: Widget) -> None: ...
     def pop(self, overlay: Widget) -> None: ...
-    def ask(
-        self,
-        title: str,
-        then: Callable[[str], None],
-        *,
-        text: str = "",
-        check: Callable[[str], str] | None = None,
-        hint: str = "",
-        lines: bool = False,
-    ) -> None: ...
+    def ask(self, title: str, then: Callable[[str], None], **how: Unpack[Asking]) -> None: ...
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None: ...
     def banner(self) -> tuple[str, str]: ...
     def refresh_frame(self) -> None: ...

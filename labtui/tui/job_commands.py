@@ -82,8 +82,7 @@ class JobCommands:
         elif verb in _UNDO.values():
             self.last_undo = None
         undo = f"   {self.app.keymap.name('undo')} takes it back" if verb in _UNDO else ""
-        what = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
-        self.app.say(said or f"{_PAST.get(verb, verb)}: {what}{undo}")
+        self.app.say(said or f"{_PAST.get(verb, verb)}: {_jobs(ids)}{undo}")
         self.app.poller.poke()
 
     def verb(self, name: str, *args: Any, ask: bool = False) -> None:
@@ -97,8 +96,7 @@ class JobCommands:
         if not ids:
             return
         if len(ids) > MANY or ask:
-            what = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
-            self.confirm(name, f"{name.capitalize()} {what}?", ids, lambda: self._many(name, ids, args))
+            self.confirm(name, f"{name.capitalize()} {_jobs(ids)}?", ids, lambda: self._many(name, ids, args))
         else:
             self.command(name, ids, *args)
 
@@ -221,7 +219,7 @@ class JobCommands:
             self.command(
                 verb,
                 ids,
-                said=f"taken back: {len(ids)} jobs" if len(ids) > 1 else f"taken back: job {ids[0]}",
+                said=f"taken back: {_jobs(ids)}",
             )
 
     def do_study_verbs(self) -> None:
@@ -266,6 +264,11 @@ TAKES: dict[str, tuple[str, ...]] = {
     "delete": (),
 }
 """The states of jobs that a verb takes; none named: all."""
+
+
+def _jobs(ids: Sequence[int]) -> str:
+    """One job by its number, several by how many they are."""
+    return f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
 
 
 def _some(ids: Sequence[int]) -> str:

@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def lab_pairs(here: Iterable[CellRow], there: Iterable[CellRow]) -> list[Pair]:
-    """The cells with a sum over lengths of two labs, equal axes side by side, this lab's order first."""
+    """Pair the cells with a sum over lengths of two labs by their axes, in this lab's order first."""
     ours, theirs = ({_place(c): c for c in cells if c.parts} for cells in (here, there))
 
     def kappa(cell: CellRow | None) -> Kappa | None:
@@ -47,7 +47,7 @@ def _place(cell: CellRow) -> tuple[Any, ...]:
 
 
 def lab_lines(pairs: Sequence[Pair]) -> list[str]:
-    """Each kappa here and there; ``≠`` where they do not tell the same."""
+    """Write each kappa here and there; ``≠`` where they do not tell the same."""
     rows = []
     for p in pairs:
         told = (NONE if k is None else k.text() for k in (p.here, p.there))
@@ -58,7 +58,7 @@ def lab_lines(pairs: Sequence[Pair]) -> list[str]:
 def job_lines(
     a: JobRow, b: JobRow, spec_a: Mapping[str, Any], spec_b: Mapping[str, Any], supervised: bool = True
 ) -> list[str]:
-    """Two jobs side by side: what is told of either, then only what differs in their specs."""
+    """Write two jobs side by side: what is told of either, then only what differs in their specs."""
     left, right = (dict(shown(summary(job, supervised))) for job in (a, b))
     rows = [[key, left.get(key, ""), right.get(key, "")] for key in dict.fromkeys([*left, *right])]
     differing = [row for row in spec_rows(spec_a, spec_b) if row[1] != row[2]]

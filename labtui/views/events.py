@@ -73,8 +73,8 @@ def event_lines(events: Sequence[EventRow], job: JobRow) -> list[Line]:
 
 
 def event_text(events: Sequence[EventRow], jobs: Iterable[JobRow]) -> list[str]:
-    """Events as ``labtui events`` writes them, in the words and signs of the screen: ``2026-02-01 12:00:03
-    7  job 12      ✓ done  N* 312  lstm 32 Z3 acot n=5  took 64s``.
+    """Write events as lines of text, in the words and signs of the screen: ``2026-02-01 12:00:03  7  job 12
+    ✓ done  N* 312  lstm 32 Z3 acot n=5  took 64s``.
 
     Args:
         events: in order.

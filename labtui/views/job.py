@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.closing import FRESH_SEEDS, intervals
-from labtui.analysis.eta import candidates_left, job_eta
+from labtui.analysis.eta import Outlook, candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
 from labtui.views.bracket import bracket_chart, stopped_early
@@ -16,6 +16,7 @@ from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
 from labtui.views.spec import literal
+from runners.verdict import diverged
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
 
@@ -40,20 +41,23 @@ def remarks(job: JobRow) -> str:
     """What needs a second look at a result, as sentences; each flag that has none by its name."""
     told = []
     for flag in job.flags:
-        if flag == "capped":
+        if flag == "capped" or (flag == "diverged" and diverged(job)):
             continue
         if flag == "fails_above" and job.hi is not None:
             top = figures.exact(job.n_max)
             told.append(f"learned with {figures.exact(job.hi)}, failed again with more, up to N_max {top}")
         else:
             told.append(_REMARKS.get(flag, flag.replace("_", " ")))
-    if job.status == "censored":
+    if diverged(job):
+        told.insert(0, f"{figures.DIVERGED}, up to N_max {figures.exact(job.n_max)}: nothing of N* is known")
+    elif job.status == "censored":
         loss = f": {_best(job)}" if job.best_loss is not None else ""
         told.insert(0, f"N* lies beyond N_max {figures.exact(job.n_max)}{loss}")
     return "; ".join(told)
 
 
 _REMARKS = {
+    "diverged": "every trial diverged at the largest N that fails: that says nothing of N",
     "contradicted": "a failing N lies between two that succeed",
     "max_candidates": "its candidates were used up before the bracket was narrow",
     "seed_budget": "its seeds were used up before the interval was narrow",
@@ -73,9 +77,9 @@ def _best_and_aim(job: JobRow) -> str:
     return f"{metric(job).text(job.best_loss)} ({aim})"
 
 
-def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
-    """Which job this is, what is known of N* and when more will be; why it failed, over as many lines
-    as two.
+def facts(job: JobRow, width: int, supervised: bool = True, outlook: Outlook | None = None) -> list[Line]:
+    """Which job this is, what is known of N* and when more will be (by ``outlook``); why it failed, over as
+    many lines as two.
     """
     sign, word, style = state_of(job, supervised)
     first: list[Span] = [
@@ -88,7 +92,7 @@ def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
         first.append((f" on {clean(job.device)}", "dim"))
     if figures.own_name(job):
         first.append((f"   {figures.own_name(job)}", "dim"))
-    lines: list[Line] = [tuple(first), answer(job, width, supervised)]
+    lines: list[Line] = [tuple(first), answer(job, width, supervised, outlook)]
     if job.reason and job.state not in ("done", "running"):
         bad = "bad" if job.state == "failed" else "warn"
         lines += [text_line(part, bad) for part in wrap(figures.why(job), max(10, width))[:2]]
@@ -99,11 +103,12 @@ def facts(job: JobRow, width: int, supervised: bool = True) -> list[Line]:
     return lines
 
 
-def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
+def answer(job: JobRow, width: int, supervised: bool = True, outlook: Outlook | None = None) -> Line:
     """What is known of N*, and when more will be; whole facts go from the end where there is no room."""
     spans: list[Span] = [("N* ", "dim")]
     if job.status == "censored":
-        spans.append((f"> {figures.exact(job.n_max)}", "warn bold"))
+        known = figures.DIVERGED if diverged(job) else f"> {figures.exact(job.n_max)}"
+        spans.append((known, "warn bold"))
         if job.best_loss is not None:
             spans.append((f"  {_best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
@@ -118,7 +123,7 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     left = candidates_left(job)
     if left and job.status == "open":
         spans.append((f", ~{left} left", "dim"))
-    guess = job_eta(job)
+    guess = job_eta(job, outlook)
     if guess.seconds is not None and (supervised or job.state != "running"):
         time = f"~{figures.duration(guess.seconds)}"
         spans.append((f"   ETA {time}" if job.state == "running" else f"   {time} of training left", ""))
@@ -135,17 +140,21 @@ def answer(job: JobRow, width: int, supervised: bool = True) -> Line:
     return tuple(spans)
 
 
-def summary_lines(job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()) -> list[str]:
+def summary_lines(
+    job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = (), outlook: Outlook | None = None
+) -> list[str]:
     """The same in two columns."""
-    return pairs(summary(job, supervised, probes))
+    return pairs(summary(job, supervised, probes, outlook))
 
 
 # Long: one entry for each thing that is known of a job, in the order in which they are read.
 def summary(
-    job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = ()
+    job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = (), outlook: Outlook | None = None
 ) -> list[tuple[str, object]]:
-    """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones."""
-    eta = job_eta(job)
+    """What is known of a job, as names and values; ``probes``: its own, for the time of the open ones;
+    ``outlook``: the lab's, for the time that is left.
+    """
+    eta = job_eta(job, outlook)
     wanted = f", asked to be {job.wanted}" if job.wanted else ""
     left = f"about {figures.duration(eta.seconds)} ({eta.basis})"
     return [

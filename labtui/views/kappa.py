@@ -17,6 +17,7 @@ from labtui.views.grid import grid
 from labtui.views.lines import Line, crop, plain, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import model_sign, model_style
+from runners.verdict import beyond
 from store.rows import CellRow, NStar
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
     drawn = [(float(t.n), *found) for t in good if (found := numbers.drawn(t)) is not None]
     points = tuple((n, value) for n, value, _, _ in drawn)
     bars = tuple((n, low, high) for n, _, low, high in drawn)
-    arrows = tuple((float(t.n), float(t.n_max)) for t in kappa.terms if t.status == "censored")
+    arrows = tuple((float(t.n), float(t.n_max)) for t in kappa.terms if beyond(t))
     waits = tuple(
         (
             float(t.n),
@@ -239,6 +240,7 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
 
 
 MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
+"""Before each kappa as text, which has no ground to colour as the screen's cells have: on which side of 1."""
 LEGEND = "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)"
 INTERVALS = {
     "resolution": f"what one bisection each leaves open, {numbers.SCATTER}",

@@ -91,7 +91,7 @@ def share(x: float | None) -> str:
 
 
 def exponent(value: float, low: float, high: float, places: int = 2) -> str:
-    """An exponent of a law with its interval, whose ends have so many decimals: ``1.91 [1.72, 2.10]``."""
+    """Write an exponent of a law with its interval, whose ends have so many decimals: ``1.91 [1.7, 2.1]``."""
 
     def end(x: float) -> str:
         return f"{x:.{places}f}" if math.isfinite(x) else "∞" if x > 0 else "-∞"
@@ -162,11 +162,13 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def bracket(row: Result) -> str:
-    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``> 16M`` where nothing was
-    learned.
+    """What a search leaves open, as every place writes it: ``(940, 1,118]``; ``[21, 34]`` where it makes an
+    estimate; ``> 16M`` where nothing was learned.
     """
     if diverged(row):
         return DIVERGED
+    if row.estimate is not None and row.status != "censored":
+        return count_ends(row.estimate)
     if row.hi is None:
         return (
             f"> {count(row.n_max)}" if row.status == "censored" else f"> {exact(row.lo)}" if row.lo else NONE
@@ -178,7 +180,7 @@ def short_bracket(row: Result, width: int = 13) -> str:
     """The bracket in at most ``width`` cells (13 hold any): ``(940, 1.12k]``, tighter where it must be."""
     if diverged(row):
         return "diverged"
-    if row.hi is None:
+    if row.hi is None or row.estimate is not None:
         return bracket(row)
     text = f"({count(row.lo)}, {count(row.hi)}]"
     return text if len(text) <= width else text.replace(", ", ",")
@@ -219,7 +221,7 @@ def left_open(row: Result) -> str:
 
 
 def result(row: Result) -> str:
-    """N* and what is known around it: ``1,118 in (940, 1,118], scatter unknown``."""
+    """Write N* and what is known around it: ``1,118 in (940, 1,118], scatter unknown``."""
     return f"{nstar_exact(row)} {left_open(row)}".rstrip()
 
 
@@ -352,6 +354,11 @@ def size_bytes(n: float) -> str:
     return f"{n:.1f}T" if n < 10 else f"{n:.0f}T"
 
 
+def volume(n: float) -> str:
+    """Write bytes in a sentence, which has room for a digit more: ``38.2 MiB``, ``12.3 GiB``."""
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
+
+
 def values(key: Iterable[object]) -> str:
     """Values on several axes: ``transformer 7``; one that there is none of is a dash."""
     return " ".join(NONE if v is None else clean(str(v)) for v in key)
@@ -404,12 +411,12 @@ def flags(found: tuple[str, ...]) -> str:
 
 
 def marked(text: str, found: tuple[str, ...]) -> str:
-    """A result with its flags behind it: ``1.3k !fails_above``."""
+    """Put the flags of a result behind it: ``1.3k !fails_above``."""
     return " !".join((text, *flags(found).split()))
 
 
 def training(job: JobRow) -> str:
-    """The candidate in training and how far it is: ``N = 1,118, 40%``; empty where there is none."""
+    """Write the candidate in training and how far it is: ``N = 1,118, 40%``; empty where there is none."""
     if job.current_n is None or job.state != "running":
         return ""
     return f"N = {exact(job.current_n)}, {job.progress:.0%}"

@@ -13,8 +13,9 @@ from labtui.views import numbers as figures
 from labtui.views.grid import grid
 from labtui.views.job import state_of
 from labtui.views.lines import Line, Span, plain, thin_bar
-from labtui.views.signs import model_sign, model_style
+from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style
 from labtui.views.table import Column
+from runners.verdict import diverged
 from store.rows import DeviceRow, JobRow, StudyRow, SupervisorRow
 
 STATES = ("running", "queued", "paused", "done", "failed", "cancelled")
@@ -112,6 +113,8 @@ def bracket_spark(job: JobRow, width: int, top: int) -> Line:
         return ()
     style = model_style(job.model)
     end = _place(job.n_max, width, top)
+    if diverged(job):
+        return ((OUTCOME_SIGN["diverged"], "warn"),)
     if job.status == "censored":
         return (("·" * end, "faint"), ("→", style))
     if job.hi is None and job.lo == 0 and job.state != "running":
@@ -252,10 +255,17 @@ def state_text(job: JobRow, supervised: bool = True) -> str:
     )
 
 
-def eta_line(found: QueueOutlook) -> str:
-    """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known."""
+def eta_line(found: QueueOutlook, *, basis: bool = True) -> Line:
+    """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known.
+
+    Args:
+        found: what is known of the queue.
+        basis: tell what the time rests on.
+    """
     guess = found.eta
-    return f"all done in {guess.text}: {guess.basis}" if guess.seconds else ""
+    if not guess.seconds:
+        return ()
+    return (("all done in ", "dim"), (guess.text, "strong"), (f": {guess.basis}" if basis else "", "dim"))
 
 
 def count_line(counts: Mapping[str, int]) -> str:

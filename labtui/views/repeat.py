@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labtui.views.numbers import DIVERGED
 from runners.strategies import FRESH_SEEDS
 
 Record = Mapping[str, Any]
@@ -55,7 +56,9 @@ class Repeat:
         if self.bits:
             return "equal bits: result, every verdict and every trial"
         if self.same:
-            return "equal verdicts: the same result, other last bits in its trials"
+            differ = ["other last bits in its trials"] if self.trials_equal < self.trials else []
+            differ += ["another accuracy at 2L"] if self.tested_equal < self.tested else []
+            return f"equal verdicts: the same result, {' and '.join(differ)}"
         if self.verdicts_equal == self.verdicts:
             return "DIFFERENT: every verdict is equal, the result or its flags are not"
         return "DIFFERENT verdicts"
@@ -86,7 +89,9 @@ def compare_records(old: Record, new: Record) -> Repeat:
     Not compared: speculative candidates, which are no evidence,
     and trials that ended when a sibling superseded them.
     """
-    before, after = ({k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max")} for r in (old, new))
+    before, after = (
+        {k: r.get("job", {}).get(k) for k in (*RESULT, *ESTIMATES, "n_max", "flags")} for r in (old, new)
+    )
     first, second = _verdicts(old), _verdicts(new)
     equal = sum(second.get(key) == verdict for key, verdict in first.items())
     mine, others = _trials(old), _trials(new)
@@ -208,7 +213,7 @@ def _plan(stored: object) -> dict[str, Any]:
 def result_text(job: Record) -> str:
     """``N* = 30 in (28, 30]``, with its interval where the search gives one."""
     if job["status"] == "censored":
-        return f"N* > {job['n_max']}"
+        return DIVERGED if "diverged" in job.get("flags", ()) else f"N* > {job['n_max']}"
     if job.get("estimate"):
         value, low, high = job["estimate"]
         return f"N* = {value:.0f}, 90 % interval [{low:.0f}, {high:.0f}]"

@@ -112,7 +112,11 @@ def scaling_lines(
     height: int = 26,
     ascii: bool = False,
 ) -> list[str]:
-    """The plot, a legend with one line per series, and its fit or why there is none."""
+    """Draw the plot through plotext, with a legend of one line per series: its fit, or why there is none.
+
+    It is not the screen's plot as text: that one is of the cells of a study and follows a cursor; this one is
+    of every search that has ended, the archive too, in signs that any font of a log or a mail has.
+    """
     x = x or axis_of(points)
     groups = series_of(list(points), x)
     if not groups:

@@ -70,7 +70,7 @@ class RateInk(NamedTuple):
 
 
 def rate_inks(rates: Iterable[float]) -> dict[float, RateInk]:
-    """Learning rates, the largest first, each with how it is drawn wherever curves are."""
+    """Give each learning rate, the largest first, its look wherever curves are drawn."""
     found = sorted(set(rates), reverse=True)
     steps = max(1, len(found) - 1)
     return {

@@ -14,7 +14,7 @@ DEPTH = 6
 
 
 def literal(value: Any) -> str:
-    """A value as the spec file writes it, a list without its outer brackets."""
+    """Write a value as the spec file has it, a list without its outer brackets."""
     if value is None or value == []:
         return numbers.NONE
     if isinstance(value, bool):
@@ -27,7 +27,7 @@ def literal(value: Any) -> str:
 
 
 def leaves(document: Mapping[str, Any]) -> dict[str, str]:
-    """Every value of a document by its keys, joined by dots, in the order of the document."""
+    """Collect every value of a document by its keys, joined by dots, in the document's order."""
     return dict(_leaves(document, "", DEPTH))
 
 
@@ -40,14 +40,14 @@ def _leaves(value: Any, key: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def spec_lines(document: Mapping[str, Any]) -> list[str]:
-    """One line for each leaf: its key, its value."""
+    """Write a document as lines, one for each leaf: its key, its value."""
     found = leaves(document)
     width = min(32, max(map(len, found), default=0))
     return [f"{clean(key):<{width}}  {clean(value, limit=400)}" for key, value in found.items()]
 
 
 def spec_rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(key, first, second) of every leaf of two specs, those that differ before those that agree.
+    """Pair the leaves of two specs as (key, first, second), those that differ before those that agree.
 
     A key that one spec lacks and the other leaves empty is none that differs.
     """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from labtui.text import clean
 from labtui.views import numbers as figures
 from labtui.views.bracket import moves, outcome_of
 from labtui.views.grid import grid
 from labtui.views.heat import falling
-from labtui.views.lines import Line, plain
+from labtui.views.lines import Line
 from labtui.views.metric import metric, setting, settings, usage
 from labtui.views.plot import Axis, Level, Series, plot, span
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_style
@@ -38,9 +38,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class TrialRowPlus:
-    """A trial and its job."""
+class TrialRowPlus(NamedTuple):
+    """A trial and its job; a tuple, because a list of all trials needs 190,000."""
 
     trial: TrialRow
     job: JobRow | None
@@ -57,7 +56,7 @@ class TrialRowPlus:
 def with_jobs(
     lab: Any, trials: Sequence[TrialRow], near: Collection[int] | None = None
 ) -> list[TrialRowPlus]:
-    """Trials, each with its job and setting, and with its curve where that is drawn.
+    """Read the jobs and settings of trials, and the curves that are drawn.
 
     Args:
         lab: an open lab.
@@ -74,26 +73,36 @@ def with_jobs(
     return out
 
 
-def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> dict[str, Line]:
-    """A trial's row."""
+def texts(row: TrialRowPlus, supervised: bool = True) -> dict[str, str]:
+    """Write a trial's numbers and words by their columns: what the screen and the command both show."""
     t, job = row.trial, row.job
-    outcome = outcome_of(t, job is None or moves(job, supervised))
-    good = t.outcome == "success"
-    best = figures.loss(t.best_loss) if job is None else metric(job).text(t.best_loss)
-    out: dict[str, Line] = {
-        "id": ((str(t.id), "dim"),),
-        "outcome": ((f"{OUTCOME_SIGN.get(outcome, '?')} {clean(outcome)}", state_style(outcome)),),
-        "job": ((str(t.job_id), "dim"),),
-        "n": ((figures.exact(t.n), ""),),
-        "lr": ((row.setting, ""),),
-        "seed": ((str(t.seed), ""),),
-        "best": ((best, "ok" if good else ""),),
-        "loss": _falls(row, room.get("loss", 0)),
-        "at": ((figures.exact(t.best_step), "dim"),),
-        "steps": ((figures.exact(t.steps), "dim"),),
-        "wall": ((figures.duration(t.wall_s or None), "dim"),),
-        "gen": (("" if t.generalisation is None else figures.share(t.generalisation), "accent"),),
+    loss = metric(job).text if job is not None and job.program else figures.loss
+    return {
+        "id": str(t.id),
+        "outcome": clean(outcome_of(t, job is None or moves(job, supervised))),
+        "job": str(t.job_id),
+        "n": figures.exact(t.n),
+        "lr": row.setting,
+        "seed": str(t.seed),
+        "best": loss(t.best_loss),
+        "at": figures.exact(t.best_step),
+        "steps": figures.exact(t.steps),
+        "wall": figures.duration(t.wall_s or None),
+        "gen": "" if t.generalisation is None else figures.share(t.generalisation),
     }
+
+
+_STYLES = {"id": "dim", "job": "dim", "at": "dim", "steps": "dim", "wall": "dim", "gen": "accent"}
+
+
+def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> dict[str, Line]:
+    """Draw a trial's row: a line for each column."""
+    told, job = texts(row, supervised), row.job
+    out: dict[str, Line] = {key: ((text, _STYLES.get(key, "")),) for key, text in told.items()}
+    outcome = told["outcome"]
+    out["outcome"] = ((f"{OUTCOME_SIGN.get(outcome, '?')} {outcome}", state_style(outcome)),)
+    out["best"] = ((told["best"], "ok" if row.trial.outcome == "success" else ""),)
+    out["loss"] = _falls(row, room.get("loss", 0))
     if job is not None:
         out["model"] = ((f"{model_sign(job.model)} ", model_style(job.model)), (clean(job.model_label), ""))
         out["format"] = ((job.format, ""),)
@@ -102,7 +111,7 @@ def cells(row: TrialRowPlus, room: dict[str, int], supervised: bool = True) -> d
 
 
 def _falls(row: TrialRowPlus, width: int) -> Line:
-    """The validation loss over the whole budget of steps, in one line: from its highest down to eps."""
+    """Draw the validation loss over the whole budget of steps in one line: from its highest down to eps."""
     if row.curve is None or row.job is None:
         return ()
     shown_as = metric(row.job)
@@ -115,7 +124,7 @@ def _falls(row: TrialRowPlus, width: int) -> Line:
 
 
 def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list[Line]:
-    """Training and validation loss of one trial, with eps."""
+    """Draw training and validation loss of one trial, with eps."""
     steps = [float(s) for s in curve.steps]
     shown_as = metric(row.job) if row.job else None
     validation = [v if shown_as is None else shown_as.value(v) for v in curve.validation]
@@ -143,7 +152,7 @@ def curve_plot(row: TrialRowPlus, curve: Curve, width: int, height: int) -> list
 
 
 def trial_lines(rows: Sequence[TrialRowPlus], supervised: bool = True) -> list[str]:
-    """Trials, one line each, their cells those of the screen.
+    """Write trials, one line each, in the words and numbers of the screen.
 
     Args:
         rows: of programs with their curves, which tell what they took of memory and GPU.
@@ -154,10 +163,9 @@ def trial_lines(rows: Sequence[TrialRowPlus], supervised: bool = True) -> list[s
         heads[3], heads[6], heads[-1] = "setting", "best", "memory"
     told = []
     for row in rows:
-        drawn = {key: plain(line) for key, line in cells(row, {}, supervised).items()}
-        drawn["outcome"] = drawn["outcome"].partition(" ")[2]  # its sign is for who looks, not for grep
-        drawn["gen"] = drawn["gen"] or (usage(row.curve) if row.program else "")
-        told.append([drawn[key] for key in _TOLD])
+        found = texts(row, supervised)
+        found["gen"] = found["gen"] or (usage(row.curve) if row.program else "")
+        told.append([found[key] for key in _TOLD])
     return grid(heads, told, right="id job N lr seed steps")
 
 

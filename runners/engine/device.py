@@ -153,14 +153,6 @@ def release(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def peak_bytes() -> int:
-    """The largest resident size of this process so far."""
-    import resource  # not on every platform; only needed when a plan is calibrated
-
-    value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return value if os.uname().sysname == "Darwin" else value * 1024
-
-
 def _available() -> int:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

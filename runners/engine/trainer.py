@@ -31,6 +31,7 @@ from runners.engine.types import (
 )
 from runners.interrupt import Interrupted, Listener
 from runners.spec import Job
+from runners.tasks.formats import Vocabulary
 from runners.verdict import Outcome
 
 EMPTIED_SHARE = 0.05
@@ -64,7 +65,7 @@ class Trainer:
         if not members:
             raise ValueError("members is empty; expected at least one trial")
         self.job, self.members, self.device = job, tuple(members), device
-        self.trials = Trials(self.members, job.training.steps)
+        self.trials = Trials(self.members, job.training.steps, Vocabulary.of(job).n_outputs)
         self._plan = plan
         self._resume = resume
         self._identity = identity(job, self.members)

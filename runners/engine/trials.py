@@ -70,7 +70,9 @@ def thin(points: Sequence[Point], keep: int) -> list[Point]:
 class Trials:
     """All trials of a run, in the order in which they were given."""
 
-    def __init__(self, members: Sequence[Member], budget: int) -> None:
+    def __init__(self, members: Sequence[Member], budget: int, classes: int | None = None) -> None:
+        """``classes``: of the head; None where there is no loss of a guess to compare with."""
+        self._classes = classes
         self.all = [Trial(member, budget) for member in members]
 
     def __getitem__(self, i: int) -> Trial:
@@ -110,6 +112,8 @@ class Trials:
                 non_finite=i in bad,
                 steps=trial.steps,
                 budget=trial.budget,
+                train=last.train,
+                classes=self._classes,
             )
             if trial.outcome is None:
                 continue

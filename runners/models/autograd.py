@@ -23,13 +23,12 @@ from runners.kernels.codes import CELLS
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
-from runners.models.dense_ssm import DenseSSMModel
-from runners.models.layout import Initial, Layout, aligned, flat
+from runners.models.layout import Initial, Layout, flat
+from runners.models.linear_kernels import DenseRecurrence, LinearKernel, Turning
 from runners.models.matmul import flush_denormals
 from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
-from runners.spec import DenseSSM
 
 EVALUATED_AT_ONCE = 192
 """Sequences of one slice of an evaluation; fixed, so that sums do not depend on E."""
@@ -70,9 +69,17 @@ class Definition:
     In float32 on a CPU a training step and an evaluation are then one call of it; ``forward`` does the rest,
     and tells what the kernel has to compute.
     """
+    factors: Callable[[Weights], tuple[Tensor, Tensor]] | None = None
+    """Of a recurrence that scales each number of its state: weights -> (factors [E, V, width], h_0 [E,
+    width]). A kernel of its own then does what ``transitions`` tells of, which is done where there is none.
+    """
+    pairs: bool = False
+    """Each pair of numbers is turned: the first half of the factors are cosines, the second sines, and so are
+    the state's real and imaginary parts; both may be scaled.
+    """
     tables_together: bool = False
-    """On a CPU the transitions of all members are made in one stack; only where that is shown to change no
-    bit of any of them.
+    """On a CPU the transitions or factors of all members are made in one stack; only where that is shown to
+    change no bit of any of them.
     """
 
 
@@ -104,17 +111,20 @@ class AutogradModel:
         self._apart = device.type == "cpu" and not definition.together
         self.sequential_on_cpu = self._apart and not (definition.cell and takes_cell(width))
         self._workspace = Workspace()
-        self._dense = None
-        if definition.transitions is not None and device.type == "cpu" and not shape.half:
-            self._dense = DenseRecurrence(definition.transitions, shape, width)
+        self._linear: list[LinearKernel] = []
+        if device.type == "cpu" and not shape.half:
+            if definition.factors is not None:
+                self._linear.append(Turning(definition.factors, shape, width, pairs=definition.pairs))
+            if definition.transitions is not None:
+                self._linear.append(DenseRecurrence(definition.transitions, shape, width))
 
     def init(self, seed: int) -> Tensor:
         return self.layout.init(seed)
 
     def release(self) -> None:
         self._workspace.clear()
-        if self._dense is not None:
-            self._dense.model.release()
+        for kernel in self._linear:
+            kernel.release()
 
     def step(
         self,
@@ -129,8 +139,9 @@ class AutogradModel:
         if call is not None:
             return call.train(params, tokens, targets, grad, self._operations())
         self.layout.finish(grad)
-        if self._dense is not None and params.dtype == torch.float32:
-            return self._dense_step(self._dense, params, tokens, targets, grad)
+        kernel = self._linear_kernel(params)
+        if kernel is not None:
+            return self._linear_step(kernel, params, tokens, targets, grad)
         parts = [
             self._step(params[a:b], _part(tokens, a, b), _part(targets, a, b), grad[a:b])
             for a, b in self._runs(params)
@@ -140,10 +151,11 @@ class AutogradModel:
     @torch.no_grad()
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        if self._dense is not None and params.dtype == torch.float32:
+        kernel = self._linear_kernel(params)
+        if kernel is not None:
             views = self.layout.views(params)
-            made = [self._dense.transitions(part) for _, _, part in self._tables(views)]
-            return self._dense.model.loss_sums(self._dense.row(made, views), tokens, targets)
+            made = [kernel.made(part) for _, _, part in self._tables(views)]
+            return kernel.loss_sums(kernel.row(made, views), tokens, targets)
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
@@ -201,17 +213,20 @@ class AutogradModel:
             return [(0, E, views)]
         return [(e, e + 1, {name: v[e : e + 1] for name, v in views.items()}) for e in range(E)]
 
-    def _dense_step(
-        self, dense: DenseRecurrence, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
+    def _linear_kernel(self, params: Tensor) -> LinearKernel | None:
+        return next((kernel for kernel in self._linear if kernel.serves(params)), None)
+
+    def _linear_step(
+        self, kernel: LinearKernel, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
     ) -> Tensor:
         views, into = self.layout.views(params), self.layout.views(grad)
         runs = [(a, b, _leaves(part)) for a, b, part in self._tables(views)]
         with torch.enable_grad():
-            made = [dense.transitions(part) for _, _, part in runs]
-        row = dense.row([(A.detach(), start.detach()) for A, start in made], views)
+            made = [kernel.made(part) for _, _, part in runs]
+        row = kernel.row([(A.detach(), start.detach()) for A, start in made], views)
         d_row = torch.empty_like(row)
-        mean = dense.model.step(row, tokens, targets, d_row)
-        d_A, d_start = dense.back(d_row, into)
+        mean = kernel.step(row, tokens, targets, d_row)
+        d_A, d_start = kernel.back(d_row, into)
         for (a, b, part), outputs in zip(runs, made, strict=True):
             own = [name for name in part if not name.startswith("head.")]
             found = torch.autograd.grad(outputs, [part[name] for name in own], (d_A[a:b], d_start[a:b]))
@@ -261,40 +276,6 @@ class AutogradModel:
 
     def _head(self, weights: Weights, x: Tensor) -> Tensor:
         return linear(x, weights["head.weight"], weights.get("head.bias"))
-
-
-class DenseRecurrence:
-    """A recurrence by its transitions, as a dense SSM whose embeddings are the tokens, one-hot: its A(x) is
-    the table itself, exactly. A state of uneven size has zeros at its end.
-    """
-
-    def __init__(
-        self, transitions: Callable[[Weights], tuple[Tensor, Tensor]], shape: Shape, width: int
-    ) -> None:
-        self.transitions = transitions
-        self.width = width
-        self.model = DenseSSMModel(DenseSSM(hidden=aligned(width), d=shape.n_inputs), shape)
-
-    def row(self, made: list[tuple[Tensor, Tensor]], head: Weights) -> Tensor:
-        """The dense SSM's parameters [E, P] of the transitions and starts of all members."""
-        h, weight = self.width, head["head.weight"]
-        row = weight.new_zeros(weight.shape[0], self.model.n_parameters)
-        w = self.model.layout.views(row)
-        w["embedding"].diagonal(dim1=1, dim2=2).fill_(1.0)
-        torch.cat([A for A, _ in made], out=w["transition"][..., :h, :h])
-        torch.cat([start for _, start in made], out=w["h0"][:, :h])
-        w["head.weight"][..., :h].copy_(weight)
-        if "head.bias" in head:
-            w["head.bias"].copy_(head["head.bias"])
-        return row
-
-    def back(self, d_row: Tensor, into: Weights) -> tuple[Tensor, Tensor]:
-        """Gradients of transitions and starts; those of the head go ``into`` their places."""
-        h, d = self.width, self.model.layout.views(d_row)
-        into["head.weight"].copy_(d["head.weight"][..., :h])
-        if "head.bias" in into:
-            into["head.bias"].copy_(d["head.bias"])
-        return d["transition"][..., :h, :h], d["h0"][:, :h]
 
 
 def _leaves(views: Weights) -> Weights:

@@ -110,9 +110,17 @@ def diagonal(spec: Diagonal, shape: Shape) -> Definition:
         parts = table(w)
         return _turning(*parts) if complex_ else parts[0].diag_embed(), w["h0"]
 
-    dense = transitions if width <= DENSE_TO and not spec.additive else None
-    whole, alike = h % WHOLE == 0, V * h % WHOLE == 0
-    return Definition(parameters, forward, width, together=whole, transitions=dense, tables_together=alike)
+    def factors(w: Weights) -> tuple[Tensor, Tensor]:
+        return torch.cat(table(w), -1), w["h0"]
+
+    return Definition(
+        parameters, forward, width,
+        together=h % WHOLE == 0,
+        transitions=transitions if width <= DENSE_TO and not spec.additive else None,
+        factors=None if spec.additive else factors,
+        pairs=complex_,
+        tables_together=V * h % WHOLE == 0,
+    )  # fmt: skip
 
 
 def _turning(cosine: Tensor, sine: Tensor) -> Tensor:
@@ -184,12 +192,26 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
             A = _block_diagonal(made.view(*made.shape[:2], h // b, b, b))
         return A + torch.eye(h, dtype=A.dtype, device=A.device) if near else A, w["h0"]
 
+    def factors(w: Weights) -> tuple[Tensor, Tensor]:
+        made = linear(w["embedding"], w["transition"])
+        if spec.structure == "rotation":
+            return torch.cat((made.cos(), made.sin()), -1), w["h0"]
+        return made + 1 if near else made, w["h0"]
+
     dense = transitions if (h <= DENSE_TO or b == h) and not spec.additive else None
+    scaled = spec.structure in ("diagonal", "rotation") and not spec.additive
     whole = h % (2 * WHOLE) == 0
     alike = not (h % EVEN or d % EVEN or (spec.structure == "factored" and (spec.rank or h) % WHOLE))
     if spec.structure == "rotation":
         alike = V * h // 2 % WHOLE == 0
-    return Definition(parameters, forward, h, together=whole, transitions=dense, tables_together=alike)
+    return Definition(
+        parameters, forward, h,
+        together=whole,
+        transitions=dense,
+        factors=factors if scaled else None,
+        pairs=spec.structure == "rotation",
+        tables_together=alike,
+    )  # fmt: skip
 
 
 def _block_diagonal(blocks: Tensor) -> Tensor:

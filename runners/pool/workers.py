@@ -20,8 +20,6 @@ START_FAILURES = 5
 DEVICE_FAILURES = 3
 BASE = {"cpu": CPU_WORKER, "cuda": CUDA_WORKER}
 """Host memory of a worker before its data, by the kind of its device."""
-QUIT_S = 10.0
-"""How long a worker may take to end after it closed its pipe or was told to quit idle."""
 
 
 class NoWorker(Exception):  # noqa: N818 - says what happened

@@ -1,5 +1,5 @@
-"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints
-docs/specs.md's tables.
+"""The reference of the spec file, from the models: ``python -m runners.spec.document`` prints the tables of
+docs/specs.md, with that page's name behind it writes them there.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -172,5 +173,11 @@ def _number(x: Any) -> str:
     return f"{x:g}" if isinstance(x, float) else str(x)
 
 
+def write(page: Path) -> None:
+    """Put the reference between a page's two marks."""
+    head, _, rest = page.read_text("utf-8").partition(BEGIN)
+    page.write_text(head + reference() + rest.partition(f"{END}\n")[2], "utf-8")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    write(Path(sys.argv[1])) if len(sys.argv) > 1 else sys.stdout.write(reference())

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from store.schema import APPLICATION_ID, REVISIONS, SCHEMA
@@ -31,8 +30,3 @@ def migrate(
     command.upgrade(config(connection, scripts), revision or REVISIONS[schema])
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {schema}")
-
-
-def revision_of(connection: Connection) -> str | None:
-    """The alembic revision that the file says it has."""
-    return MigrationContext.configure(connection).get_current_revision()

@@ -264,11 +264,6 @@ def set_nodes(tx: Tx, nodes: Sequence[NodeRow]) -> None:
     set_fact(tx, "nodes", json.dumps([asdict(node) for node in nodes]))
 
 
-def known_devices(tx: Tx) -> list[DeviceRow]:
-    """The devices as they are stored, with what the user said of them."""
-    return DEVICES.make(tx.rows(f"SELECT {', '.join(DEVICES.columns)} FROM device ORDER BY id"))
-
-
 def add_provenance(tx: Tx, job_id: int, facts: Mapping[str, object]) -> None:
     """Merge facts into a job's provenance (versions, commit, device, precision, times)."""
     found = tx.rows("SELECT provenance FROM job_text WHERE job_id = :job", job=job_id)

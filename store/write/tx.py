@@ -32,15 +32,10 @@ STUDY_JOB = schema.table("study_job")
 CELL = schema.table("cell")
 CELL_PART = schema.table("cell_part")
 PROBE = schema.table("probe")
-TRIAL = schema.table("trial")
-CURVE = schema.table("curve")
-EVENT = schema.table("event")
 LAB = schema.table("lab")
 DEVICE = schema.table("device")
 SUPERVISOR = schema.table("supervisor")
 COMMAND = schema.table("command")
-CALIBRATION = schema.table("calibration")
-SPEED = schema.table("speed")
 
 MAX_REASON = 4_000
 """Characters of a reason that are kept: the end, where a traceback says what happened."""

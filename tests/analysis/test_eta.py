@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -369,3 +370,34 @@ def test_the_width_that_a_search_is_asked_for_is_read_from_its_spec() -> None:
         found = Design.read(lab.job_spec(1))
         assert found is not None
         assert found.seeds == len(json.loads(lab.job_spec(1))["grid"]["seeds"])
+
+
+def test_show_tells_the_time_that_the_list_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a search that waits beside ones that ran: by the lab's past and its own spec."""
+    from labtui.__main__ import main
+    from labtui.views import numbers
+
+    spec = tmp_path / "search.toml"
+    spec.write_text(
+        """[job]
+m = 3
+format = "acot"
+lengths = { distribution = "fixed", length = 6 }
+model = { kind = "dense_ssm", hidden = 16 }
+search = { strategy = "adaptive", relative_width = 0.2 }
+"""
+    )
+    lab = tmp_path / "lab.db"
+    shutil.copy(DEMO, lab)
+    assert main(["--lab", str(lab), "submit", str(spec)]) == 0
+    with open_lab(lab, read_only=True) as opened:
+        job = opened.jobs()[-1]
+        found = read_outlook(opened, [job.id]).outlook.left(job)
+        narrow = found.seconds
+    capsys.readouterr()
+    assert main(["--lab", str(lab), "show", str(job.id)]) == 0
+    assert f"about {numbers.duration(narrow)} ({found.basis})" in capsys.readouterr().out
+    assert narrow is not None
+    plain = Outlook().left(job).seconds
+    assert plain is not None
+    assert narrow != pytest.approx(plain)

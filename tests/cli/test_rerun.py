@@ -91,7 +91,13 @@ def test_bits_verdicts_and_what_differs_in_the_plan_are_told_apart() -> None:
         "accuracy at 2L: 0 of 1 equal", "largest difference of an accuracy at 2L: 0.1"
     ]  # fmt: skip
     assert close.lines()[-1].startswith("equal verdicts")
-    assert not compare_records(first, told(0.1, 0.7, [], False)).bits, "an accuracy is compared too"
+    tested = compare_records(first, told(0.1, 0.7, [], False))
+    assert not tested.bits, "an accuracy is compared too"
+    assert tested.lines()[-1] == "equal verdicts: the same result, another accuracy at 2L"
+    assert close.lines()[-1].endswith("other last bits in its trials and another accuracy at 2L")
+    away = told(0.1, 0.5, ["diverged"], False)
+    away["job"] |= {"status": "censored", "hi": None}
+    assert "before  all trials diverged" in compare_records(away, copy.deepcopy(away)).lines()
     flagged = compare_records(first, told(0.1, 0.5, ["contradicted"], False))
     assert not flagged.same
     assert flagged.lines()[-2] == "flags of one run alone: contradicted"

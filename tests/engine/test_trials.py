@@ -54,6 +54,16 @@ def test_success_is_strictly_below_eps_and_exact() -> None:
     assert outcomes(trials)[:4] == ["", "", "", "success"]
 
 
+def test_the_last_training_loss_tells_divergence_from_a_lack_of_data() -> None:
+    """A model that fits its few sequences may have any validation loss."""
+    trials = Trials(members("never"), 10, classes=3)
+    for i, (train, validation) in enumerate([(1e-3, 1e18), (1e6, 1e6), (math.nan, 1.0), (1.2, math.nan)]):
+        trials[i].record(Point(5, 1e9, 1e9, True))
+        trials[i].record(Point(10, train, validation, True))
+    trials.decide(range(4))
+    assert outcomes(trials)[:4] == ["failure", "diverged", "diverged", "failure"]
+
+
 def test_two_successes_at_one_evaluation_are_both_successes() -> None:
     trials = Trials(members(), 100)
     record(trials, 1, 5, 0.0)

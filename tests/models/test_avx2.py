@@ -40,6 +40,7 @@ def test_the_kernels_hold_with_vectors_of_eight_numbers(tmp_path: Path) -> None:
         "lstm",
         "gru",
         "rnn",
+        "turning",
         "dense_ssm",
         "transformer",
     }

@@ -32,6 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "factored 32": {"kind": "dense_ssm", "hidden": 32, "structure": "factored"},
     "near identity 16": {"kind": "dense_ssm", "hidden": 16, "init": "near_identity"},
     "real 32": {"kind": "diagonal", "hidden": 32},
+    "real 96": {"kind": "diagonal", "hidden": 96, "range": "[-1,1]"},
     "complex 24": {"kind": "diagonal", "hidden": 24, "range": "complex"},
     "pd_ssm 24": {"kind": "pd_ssm", "hidden": 24},
     "pd_ssm 32": {"kind": "pd_ssm", "hidden": 32},
@@ -82,7 +83,9 @@ def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bo
     job = make_job(MODELS[name], form, m=5, L=4 if form == "icot" else 7, fixed=fixed)  # 7 positions
     model, plain = make_model(job, 5), by_torch(job, 5)
     definition = getattr(model, "definition", None)
-    family = job.model.kind if definition is None else definition.cell or "dense_ssm"
+    family: str = job.model.kind
+    if definition is not None:
+        family = definition.cell or ("turning" if definition.factors else "dense_ssm")
     assert native.kernel_for(family, parameters(model, 1)) is not None
     # As far from the start as keeps the dense SSM's states, and with them its rounding, within bounds.
     params = parameters(model, 3, moved=0.01)

@@ -197,6 +197,58 @@ def test_a_driver_that_fails_is_no_machine_without_cards(
     assert [d.id for d in devices.detect(())] == ["cpu"]
 
 
+class Counting(types.ModuleType):
+    """pynvml that starts and counts two cards, and whose ``refuses`` gives none of them."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+    refuses = ""
+    lost: tuple[int, ...] = ()
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if self.refuses:
+            raise self.NVMLError(self.refuses)
+        return index
+
+    def nvmlDeviceGetName(self, index: int) -> str:
+        if index in self.lost:
+            raise self.NVMLError("GPU is lost")
+        return f"card {index}"
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("text", ["Insufficient Permissions", "Unknown Error"])
+def test_a_driver_that_counts_cards_and_gives_none_is_no_machine_without_them(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    nvml = Counting("pynvml")
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    nvml.refuses = text
+    with pytest.raises(ValueError, match=f"cannot be used: NVML fails: {text}; .* --devices cpu"):
+        devices.detect(())
+    reading = machine.look()
+    assert (reading.gpus, reading.gpu_problem) == ((), f"NVML fails: {text}")
+    assert [d.id for d in devices.detect(("cpu",))] == ["cpu"]
+    nvml.refuses = ""
+    assert [d.id for d in devices.detect(())] == ["cuda:0", "cuda:1"]
+    assert machine.gpu_problem() == ""
+
+
+@pytest.mark.usefixtures("anew")
+def test_a_card_that_does_not_tell_its_name_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its machine are used, and nothing goes to the CPU unseen."""
+    nvml = Counting("pynvml")
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    nvml.lost = (0,)
+    assert [(d.id, d.name) for d in devices.detect(())] == [
+        ("cuda:0", "GPU without a name"), ("cuda:1", "card 1")
+    ]  # fmt: skip
+
+
 @pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize("cards", [False, True])
 @pytest.mark.parametrize(("name", "text"), ABSENT)

@@ -43,6 +43,12 @@ def events(lab: Path) -> str:
         return "\n".join(f"{e.kind} {e.level} {e.text} {e.data}" for e in opened.events(limit=10_000))
 
 
+def trains(lab: Path) -> bool:
+    """Whether a candidate of any job is in training and has been evaluated."""
+    with open_lab(lab) as opened:
+        return any(j.state == "running" and j.progress > 0 for j in opened.jobs())
+
+
 @pytest.mark.parametrize("strategy", ["log", "paper"])
 def test_a_study_ends_as_the_sequential_search_does(lab_path: Path, strategy: str) -> None:
     labs.make(lab_path, labs.study(5, ("dense_ssm", "lstm"), strategy=strategy))
@@ -241,7 +247,7 @@ def _supervisor_state(lab: Path) -> str:
 def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
     labs.make(lab_path, labs.study(4))
     running = labs.spawn(lab_path, env=SLOW, until_empty=False)
-    until(lab_path, 1, lambda j: j.state == "running" and j.progress > 0)
+    labs.wait(lambda: trains(lab_path), 40, "a candidate in training")
     commands.drain(lab_path)
     assert running.ended() == 0
     with open_lab(lab_path) as opened:
@@ -254,7 +260,7 @@ def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
 def test_a_device_excluded_and_taken_back(lab_path: Path) -> None:
     labs.make(lab_path, labs.study(3))
     with labs.supervisor(lab_path, env=SLOW) as running:
-        until(lab_path, 1, lambda j: j.state == "running" and j.progress > 0)
+        labs.wait(lambda: trains(lab_path), 40, "a candidate in training")
         commands.device(lab_path, "cpu", state="excluded")
         labs.wait(lambda: not running.workers(), 30, "no worker on an excluded device")
         commands.device(lab_path, "cpu", state="active", slots=1)

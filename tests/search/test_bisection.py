@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.search import Evidence, replay
-from runners.search.bisection import geometric_middle
-from runners.spec import Job
+from runners.search.bisection import RULES, geometric_middle
+from runners.spec import Job, Search
+from runners.strategies import FRESH_SEEDS, STRATEGIES, StrategyName
 from tests.search.conftest import Oracle, asked, make_job, run
 
 
@@ -275,3 +277,10 @@ def test_a_job_whose_trials_all_diverged_is_flagged_and_gives_no_bound() -> None
     assert "diverged" not in replay(make_job("log", 100), [*below, Evidence(71, False)]).flags
     paper = replay(make_job("paper", 100), [Evidence(100, False, diverged=True)])
     assert (paper.status, paper.flags) == ("censored", ("diverged",))
+
+
+def test_every_strategy_has_its_facts_and_those_that_go_by_verdicts_their_rule() -> None:
+    assert set(STRATEGIES) == set(get_args(StrategyName))
+    assert set(RULES) == set(STRATEGIES) - set(FRESH_SEEDS)
+    fields = set(Search.model_fields)
+    assert all(set(found.unused) <= fields for found in STRATEGIES.values())

@@ -52,6 +52,39 @@ def test_how_a_trial_ends(
     assert trial_outcome(loss, 1e-4, exact=exact, non_finite=non_finite, steps=steps, budget=100) == expected
 
 
+@pytest.mark.parametrize(
+    ("train", "classes", "expected"),
+    [
+        (0.0, 3, "failure"),
+        (math.log(3), 3, "failure"),
+        (25.0, 3, "failure"),
+        (99 * math.log(120), 120, "failure"),
+        (101 * math.log(120), 120, "diverged"),
+        (110.0, 3, "diverged"),
+        (1e30, 3, "diverged"),
+        (math.inf, 3, "diverged"),
+        (math.nan, 3, "diverged"),
+        (math.nan, None, "failure"),
+        (1e30, None, "failure"),
+        (60.0, 1, "failure"),
+    ],
+)
+def test_a_training_loss_far_above_that_of_a_guess_is_divergence(
+    train: float, classes: int | None, expected: str
+) -> None:
+    """Only of the training loss, and only when the budget is over; a success stays one."""
+
+    def ends(loss: float, steps: int) -> str | None:
+        return trial_outcome(
+            loss, 1e-4, exact=True, non_finite=False, steps=steps, budget=100, train=train, classes=classes
+        )
+
+    for validation in (1e18, math.inf, math.nan, 1.0):
+        assert ends(validation, 100) == expected
+        assert ends(validation, 99) is None, "training goes on, it may come back"
+    assert ends(1e-5, 100) == "success"
+
+
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(OUTCOMES)), min_size=1, max_size=8))
 def test_a_candidate_succeeds_if_any_trial_does(trials: list[tuple[int, str]]) -> None:
     said = [outcome for _, outcome in trials]

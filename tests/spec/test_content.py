@@ -228,7 +228,7 @@ def test_a_plugin_task_becomes_its_table(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_reference_in_docs_is_the_code() -> None:
     page = (ROOT / "docs/specs.md").read_text("utf-8")
     assert page[page.index(BEGIN) : page.index(END) + len(END) + 1] == reference(), (
-        "run python -m runners.spec.document"
+        "run python -m runners.spec.document docs/specs.md"
     )
 
 

@@ -377,7 +377,7 @@ def test_generalisation_of_the_best_trial_at_n_max(writer: Writer, lab: Path) ->
         assert next(c.joint.generalisation for c in reader.cells()) == 0.5
 
 
-def test_what_the_bench_remembers(writer: Writer, lab: Path) -> None:
+def test_what_the_supervisor_remembers(writer: Writer, lab: Path) -> None:
     from store.rows import DeviceRow
 
     with writer.transaction() as tx:
@@ -385,7 +385,7 @@ def test_what_the_bench_remembers(writer: Writer, lab: Path) -> None:
             tx, [DeviceRow("cpu", "x", 2, "active", ""), DeviceRow("cuda:0", "y", 4, "active", "")]
         )
         lab_rows.set_devices(tx, [DeviceRow("cpu", "x", 2, "active", "")])
-        assert [d.state for d in lab_rows.known_devices(tx)] == ["active", "lost"]
+        assert [row.state for row in tx.rows("SELECT state FROM device ORDER BY id")] == ["active", "lost"]
         for value in (100.0, 200.0):
             lab_rows.set_speed(tx, "lstm 8", 5, "cpu", value)
         assert lab_rows.calibration(tx, "shape", "cpu") is None

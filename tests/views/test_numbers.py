@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from labtui.text import to_ascii
 from labtui.views import numbers as show
+from labtui.views.job import summary_lines
 from labtui.views.metric import Metric
 from tests.analysis.conftest import nstar
+from tests.tui.fake import job_row
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,21 @@ def test_count_keeps_three_digits(n: int) -> None:
     value = float(text[:-1]) * scale[text[-1]] if text[-1] in scale else float(text)
     assert value == pytest.approx(n, rel=0.0051)
     assert len(text) <= 5
+
+
+def test_a_search_with_an_estimate_shows_its_interval_and_no_bracket() -> None:
+    """Its smallest success may lie far from its N*: (4, 8] beside 14 contradicts it."""
+    scanned = nstar(None, 4, 8, n_max=48, estimate=(13.8, 2.58, 40.8))
+    for text in (show.bracket(scanned), show.short_bracket(scanned)):
+        assert text == "[2, 41]"
+        assert text in show.known(scanned)
+    early = nstar(None, 4, 8, n_max=48, status="open", estimate=(13.8, 2.58, 40.8))
+    assert show.bracket(early) == "[2, 41]"
+    job = job_row(1, strategy="scan", state="done", status="bracket", lo=4, hi=8, n_max=48,
+                  estimate=(13.8, 2.58, 40.8))  # fmt: skip
+    told = "\n".join(summary_lines(job))
+    assert "≈ 14" in told
+    assert "(4, 8]" not in told
 
 
 def test_nstar_and_bracket() -> None:
@@ -129,3 +146,12 @@ def test_a_programs_metric_takes_seven_cells(value: float) -> None:
     text = Metric("error", "≤ 1", 1.0, 1.0, program=True).text(value)
     assert len(text) <= 7, text
     assert math.isclose(float(text), value, rel_tol=0.06 if 1e-99 < value < 1e99 else 0.5)
+
+
+def test_accuracies_exponents_flags_and_bytes_have_one_writer_each() -> None:
+    assert [show.share(x) for x in (0.124, -0.001, None)] == ["0.12", "0.00", "–"]
+    assert show.exponent(1.914, 1.716, 2.104) == "1.91 [1.72, 2.10]"
+    assert show.exponent(1.914, 1.716, math.inf, places=1) == "1.91 [1.7, ∞]"
+    assert show.marked("1.3k", ("capped", "coarse", "fails_above")) == "1.3k !coarse !fails_above"
+    assert show.marked("1.3k", ("capped",)) == "1.3k"
+    assert [show.volume(n) for n in (40_000_000, 3 << 30)] == ["38.1 MiB", "3.0 GiB"]

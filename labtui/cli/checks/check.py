@@ -25,7 +25,10 @@ class Check:
 
 
 def lines(found: Sequence[Check], width: int | None) -> list[str]:
-    """Aligned lines; broken at ``width`` cells, in a pipe (None) never."""
+    """Write checks as aligned lines, broken at ``width`` cells, in a pipe (None) never.
+
+    Not by ``views.grid``, which cuts what is too long: a remedy has to be copied whole.
+    """
     out: list[str] = []
     for f in found:
         head = f"{MARKS[f.level]} {clean(f.check, limit=20):<{COLUMN}}"

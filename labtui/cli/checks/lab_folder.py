@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labtui.cli.checks.check import Check
 from labtui.config import config_file, state_folder
+from labtui.views.numbers import volume
 from labtui.views.queue import count_line, supervisor_line
 from store.errors import LabError
 from store.paths import NETWORK_WAY_OUT, LabPaths, network_filesystem
@@ -44,7 +45,7 @@ def disk(path: Path, mounts: str | None) -> Iterator[Check]:
     except OSError as error:
         yield Check("disk", "note", f"its free room cannot be asked: {error.strerror}")
         return
-    text = f"{free / 2**30:.1f} GiB free"
+    text = f"{volume(free)} free"
     if free >= MIN_FREE:
         yield Check("disk", "ok", text)
     else:
@@ -57,7 +58,7 @@ def lab(path: Path, read_only: bool) -> Iterator[Check]:
         yield Check("lab", "ok", f"none yet at {path}")
         return
     with open_lab(path, read_only=read_only) as found:
-        size = f"{path.stat().st_size / 2**20:.1f} MiB"
+        size = volume(path.stat().st_size)
         yield Check("lab", "ok", f"{path}: schema {found.schema}, {size}, {count_line(found.counts())}")
         if found.outdated:
             yield Check(

@@ -74,6 +74,7 @@ def show(context: Context) -> None:
     for problem in settings.problems:
         context.say(problem)
     shown = [(row["key"], _text(row["value"]), row["source"], row["about"]) for row in rows]
+    # No grid: that cuts a cell for a narrow terminal, and half a path or half a sentence says nothing.
     widths = [max(len(row[i]) for row in shown) for i in range(3)]
     context.lines(
         "  ".join([*(clean(cell).ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]).rstrip()

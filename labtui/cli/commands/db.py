@@ -16,6 +16,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, WorkFailed
 from labtui.cli.waiting import waiting
 from labtui.text import clean
+from labtui.views.numbers import volume
 from runners.pool import client
 from store.paths import LabPaths
 
@@ -54,7 +55,7 @@ def vacuum(context: Context) -> None:
     if context.json:
         context.emit({"path": str(path), "bytes_before": before, "bytes": after})
     else:
-        context.say(f"{path}: {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB now")
+        context.say(f"{path}: {volume(before)} before, {volume(after)} now")
 
 
 def backup(context: Context) -> None:

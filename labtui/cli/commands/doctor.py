@@ -19,6 +19,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import FAILED
 from labtui.version import __version__
 from labtui.views.grid import terminal_width
+from labtui.views.numbers import volume
 from runners.machine import driver_version, gpu_problem, look
 
 
@@ -110,7 +111,7 @@ def _devices() -> Iterator[Check]:
         return
     memory = psutil.virtual_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    free = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free"
+    free = f"{volume(memory.available)} of {volume(memory.total)} memory free"
     yield Check("cpu", "ok", f"{cores} cores for this process, {free}")
     yield from _gpus()
 
@@ -125,7 +126,7 @@ def _gpus() -> Iterator[Check]:
         yield Check("gpu", "ok", "none seen by NVML: the CPU trains")
         return
     for card in cards:
-        used = f"{card.used / 2**30:.1f} of {card.total / 2**30:.1f} GiB used"
+        used = f"{volume(card.used)} of {volume(card.total)} used"
         yield Check(f"cuda:{card.index}", "ok", f"{card.name}, driver {driver_version()}, {used}")
     torch = _installed("torch")
     if torch is not None and torch.endswith("+cpu"):

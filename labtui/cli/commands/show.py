@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labtui.analysis.alike import beside_first
+from labtui.analysis.eta import read_outlook
 from labtui.analysis.scan import success_curve
 from labtui.cli.arguments import STUDY, Parser, add_size
 from labtui.cli.context import Context
@@ -97,7 +98,9 @@ def job(context: Context, reference: str) -> None:
         return
     alive = supervised(lab.supervisor())
     probes = standing_probes(lab.probes(row.id), row, alive)
-    context.lines(summary_lines(row, alive, probes))
+    going = row.state in ("running", "queued", "paused")
+    outlook = read_outlook(lab, [row.id]).outlook if going else None
+    context.lines(summary_lines(row, alive, probes, outlook))
     if probes:
         trials = lab.trials(row.id)
         drawn = bracket_lines(row, probes, trials, context.args.width, spec=lab.job_spec(row.id))

@@ -13,6 +13,7 @@ from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
 from labtui.cli.waiting import waiting
 from labtui.text import clean
+from labtui.views.numbers import volume
 
 
 def arguments(parser: Parser) -> None:
@@ -39,4 +40,4 @@ def tell_written(context: Context, path: Path) -> None:
         context.line(
             clean(str(path)) if context.out.isatty() else str(path)
         )  # a pipe wants the name as it is
-        context.say(f"{path.stat().st_size / 2**20:.1f} MiB; open it with: labtui --read-only {path}")
+        context.say(f"{volume(path.stat().st_size)}; open it with: labtui --read-only {path}")

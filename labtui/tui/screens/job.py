@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from labtui.analysis.closing import intervals
+from labtui.analysis.eta import Design, Outlook
 from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
@@ -51,6 +53,14 @@ class JobData:
     """The estimate of N* after each candidate, where seeds are fresh."""
     tested: Tested = ()
     """Trials at N_max with their accuracy by position."""
+
+    @cached_property
+    def outlook(self) -> Outlook | None:
+        """Of a search that has begun, by its own pace and what its spec asks for: the lab's past is not read
+        here.
+        """
+        design = Design.read(self.spec)
+        return Outlook(designs={self.job.id: design}) if design is not None and self.job.candidates else None
 
 
 @dataclass(frozen=True)
@@ -185,7 +195,7 @@ class JobPane(ScreenPane):
             name = self.lab_app.keymap.name
             return empty_state(["No job yet.", f"{name('show_new')} starts from a preset"], width, height)
         width -= 2
-        lines: list[Line] = [*facts(data.job, width, self.supervised), ()]
+        lines: list[Line] = [*facts(data.job, width, self.supervised, data.outlook), ()]
         if width >= 108 and height >= 30 and data.job.status == "bracket":
             style = model_style(data.job.model)
             ascii_only = self.lab_app.settings.glyphs == "ascii"

@@ -205,7 +205,7 @@ class NewPane(ScreenPane):
         return None
 
     def _cost(self, width: int) -> list[Line]:
-        """What submitting would queue."""
+        """Say in one line below the form what submitting would queue; ``views.cost`` lists the same facts."""
         checked = self.checked
         if checked is None:
             return [text_line("checking…", "dim")]

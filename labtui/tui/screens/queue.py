@@ -30,7 +30,7 @@ from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling, without_curves
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
 from labtui.views.nodes import node_lines
-from labtui.views.queue import IDLE, Widths, bracket_ticks, cells
+from labtui.views.queue import IDLE, Widths, bracket_ticks, cells, eta_line
 from labtui.views.signs import model_style
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ class QueuePane(TablePane["JobRow"]):
         "name": "name",
     }
 
+    request: QueueRequest
+
     def __init__(self) -> None:
         super().__init__()
         self.request = QueueRequest()
@@ -339,11 +341,8 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.machine.is_busy():
             return ()
-        guess = self.outlook.eta
-        if guess.seconds is None or not self.supervised:
-            return ()
-        basis = f": {guess.basis} " if width >= 110 else " "
-        return (("all done in ", "dim"), (guess.text, "strong"), (basis, "dim"))
+        line = eta_line(self.outlook, basis=width >= 110) if self.supervised else ()
+        return (*line, (" ", "dim")) if line else ()
 
     def _detail(self, width: int) -> list[Line]:
         """What the row under the cursor has no room for: why this ETA, why it failed (over two lines where
@@ -482,13 +481,7 @@ class QueuePane(TablePane["JobRow"]):
         """Show what ``text`` says; it has been checked."""
         from store.filters import JOB_FIELDS
 
-        self._change(query=parse(text, frozenset(JOB_FIELDS)))
-
-    def order(self) -> str:
-        return self.request.order
-
-    def set_order(self, order: str) -> None:
-        self._change(order=order)
+        self.change(query=parse(text, frozenset(JOB_FIELDS)))
 
     def do_next_failed(self) -> None:
         """The cursor on the next failed job below it; round again from the top."""
@@ -507,7 +500,7 @@ class QueuePane(TablePane["JobRow"]):
         return self.common is not None and self.common.counts.get("failed", 0) > 0
 
     def click_study(self, value: str) -> None:
-        self._change(study=int(value) if value else None)
+        self.change(study=int(value) if value else None)
 
     def states(self) -> dict[str, int]:
         """From the rows where all are loaded, else from the study's counts where they are of these jobs;
@@ -523,22 +516,16 @@ class QueuePane(TablePane["JobRow"]):
         return dict(counts) if sum(counts.values()) == len(self.window.ids) else {}
 
     def do_next_study(self) -> None:
-        self._change(study=self.study_after(self.request.study, 1))
+        self.change(study=self.study_after(self.request.study, 1))
 
     def do_prev_study(self) -> None:
-        self._change(study=self.study_after(self.request.study, -1))
+        self.change(study=self.study_after(self.request.study, -1))
 
     def can_next_study(self) -> bool:
         return self.common is not None and bool(self.common.studies)
 
     def do_archived(self) -> None:
-        self._change(archived=not self.request.archived)
-
-    def _change(self, **changes: Any) -> None:
-        self.request = replace(self.request, **changes)
-        self.window.go(0)
-        self.redraw()
-        self.reload()
+        self.change(archived=not self.request.archived)
 
     def do_back(self) -> None:
         """One layer: marks, then the filter, then the study."""
@@ -546,8 +533,8 @@ class QueuePane(TablePane["JobRow"]):
             self.window.marked = set()
             self.redraw()
         elif self.request.query.text:
-            self._change(query=EVERYTHING)
+            self.change(query=EVERYTHING)
         elif self.request.archived:
-            self._change(archived=False)
+            self.change(archived=False)
         elif self.request.study is not None:
-            self._change(study=None)
+            self.change(study=None)

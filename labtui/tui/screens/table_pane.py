@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.screens.screen_pane import ScreenPane
@@ -19,6 +20,9 @@ class TablePane(ScreenPane, Generic[Row]):
 
     ORDERS: ClassVar[Mapping[str, str]] = {}
     """The orders of the table and what a list of them calls each; ``-`` in front: falling."""
+
+    request: Any
+    """What is read of the lab; a table with orders says there which one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,10 +107,18 @@ class TablePane(ScreenPane, Generic[Row]):
 
     def order(self) -> str:
         """The order that holds."""
-        return ""
+        return str(self.request.order)
 
     def set_order(self, order: str) -> None:
         """Another order from the top."""
+        self.change(order=order)
+
+    def change(self, **changes: Any) -> None:
+        """Ask for other rows: another filter, order or study; the cursor stands on the first of them."""
+        self.request = replace(self.request, **changes)
+        self.window.go(0)
+        self.redraw()
+        self.reload()
 
     def do_sort(self) -> None:
         """A list of orders, the present one marked."""

@@ -88,6 +88,8 @@ class TrialsPane(TablePane[TrialRowPlus]):
         "outcome": "outcome",
     }
 
+    request: TrialsRequest
+
     def __init__(self) -> None:
         super().__init__()
         self.request = TrialsRequest()
@@ -235,25 +237,13 @@ class TrialsPane(TablePane[TrialRowPlus]):
 
     def set_filter(self, text: str) -> None:
         """Show what ``text`` says; it has been checked."""
-        self._change(query=read_filter(text))
-
-    def order(self) -> str:
-        return self.request.order
-
-    def set_order(self, order: str) -> None:
-        self._change(order=order)
-
-    def _change(self, **changes: Any) -> None:
-        self.request = replace(self.request, **changes)
-        self.window.go(0)
-        self.redraw()
-        self.reload()
+        self.change(query=read_filter(text))
 
     def do_back(self) -> None:
         if self.curve_wanted:
             self.do_curve()
         elif self.request.query.text:
-            self._change(query=EVERYTHING)
+            self.change(query=EVERYTHING)
         else:
             self.lab_app.do_back()
 
