@@ -212,8 +212,8 @@ def kappa_figure(kappas: Sequence[Kappa], look: Look) -> Picture:
         axes.xaxis.set_major_formatter(lambda value, _: numbers.ratio(value))
         if named:
             axes.tick_params(axis="y", length=0)
-            for label in (axes.get_yticklabels()[i] for i in heads):
-                label.set_weight("bold")
+            for place in heads:
+                axes.get_yticklabels()[place].set_fontweight("bold")
         elif kinds:
             for label, kind in sorted(kinds.items()):
                 axes.plot([], [], marker=_marker(kind), color=look.model(kind), ls="", label=_word(label))

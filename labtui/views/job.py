@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labtui.analysis.closing import FRESH_SEEDS, intervals
+from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Outlook, candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
@@ -16,6 +16,7 @@ from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
 from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
 from labtui.views.spec import literal
+from runners.strategies import FRESH_SEEDS
 from runners.verdict import diverged
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
