@@ -26,6 +26,8 @@ from tests.support.fake_workers import Simulation
 
 SLOW = {"STANDIN_EVAL_S": "0.03", "STANDIN_EVALS": "30"}
 """A failing candidate takes a second: time to do something to it."""
+SLOWER = SLOW | {"STANDIN_EVAL_S": "0.1"}
+"""Three seconds: time to see how far it is, which is written about once a second."""
 
 
 def job(lab: Path, job_id: int) -> JobRow:
@@ -246,7 +248,7 @@ def _supervisor_state(lab: Path) -> str:
 
 def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
     labs.make(lab_path, labs.study(4))
-    running = labs.spawn(lab_path, env=SLOW, until_empty=False)
+    running = labs.spawn(lab_path, env=SLOWER, until_empty=False)
     labs.wait(lambda: trains(lab_path), 40, "a candidate in training")
     commands.drain(lab_path)
     assert running.ended() == 0
@@ -259,7 +261,7 @@ def test_drain_ends_after_the_running_probes(lab_path: Path) -> None:
 
 def test_a_device_excluded_and_taken_back(lab_path: Path) -> None:
     labs.make(lab_path, labs.study(3))
-    with labs.supervisor(lab_path, env=SLOW) as running:
+    with labs.supervisor(lab_path, env=SLOWER) as running:
         labs.wait(lambda: trains(lab_path), 40, "a candidate in training")
         commands.device(lab_path, "cpu", state="excluded")
         labs.wait(lambda: not running.workers(), 30, "no worker on an excluded device")
