@@ -10,7 +10,6 @@ divided by how many of them this lab got done in a second.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from labtui.analysis.effects import Effects, Observation, Traits
 from labtui.views import numbers
 from runners.verdict import WALK_DOWN
+from store.json import mapping
+from store.rows import JobRow
 
 if TYPE_CHECKING:
     from runners.spec import Job
-    from store.rows import JobRow
 
 RTOL, BATCH, WIDTH = 0.10, 64, 0.5
 STEP_OVERHEAD, FLOPS = 1.2e-4, 2e10
@@ -77,8 +77,8 @@ class Design(NamedTuple):
     @classmethod
     def read(cls, spec: str) -> Design | None:
         """From the JSON of a spec; None where that holds something else."""
+        job = mapping(spec)
         try:
-            job = json.loads(spec)
             search = job["search"]
             return cls(
                 float(search["rtol"]), int(search["multiplier"]), search["max_candidates"],

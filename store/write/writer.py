@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -207,15 +207,25 @@ class Writer:
                     one.with_suffix(".copy").replace(one)
 
     def _look(self) -> tuple[int, int]:
-        found = self.paths.lab.stat()
+        try:
+            found = self.paths.lab.stat()
+        except OSError as error:
+            raise Moved(
+                f"{self.paths.lab} cannot be seen any more ({error.strerror}); expected the file at its place"
+            ) from None
         return found.st_mtime_ns, found.st_size
 
     def _folded(self) -> None:
-        """Note that this process has written into the file itself, if it has."""
-        seen = self._look()
-        if seen != self._seen:
-            self._seen, self._progress = seen, wal.progress(self.paths)
-            wal.note_fold(self.paths, self._progress)
+        """Note that this process has written into the file itself, if it has.
+
+        What is committed is committed: a file that was moved in this very moment is told by the next
+        transaction. An error here would say that nothing was written, and the same would be written twice.
+        """
+        with suppress(OSError, Moved):
+            seen = self._look()
+            if seen != self._seen:
+                self._seen, self._progress = seen, wal.progress(self.paths)
+                wal.note_fold(self.paths, self._progress)
 
     def _overwritten(self) -> bool:
         """Another lab, or this one as it was earlier, was written into the very file (``cp`` over it).

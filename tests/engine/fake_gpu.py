@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from runners.engine import device as real
 from runners.engine.loader import Loader
+from runners.kernels import library
 from runners.models.matmul import Matmul
 
 HOST_READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
@@ -129,8 +130,9 @@ def install(monkeypatch: Patch, refuse: Callable[[], None] = lambda: None) -> No
 
     memory = Memory()
     memory.watch(monkeypatch)
-    # What numpy does is no operation of torch's, and no card does it.
+    # What numpy and compiled kernels do is no operation of torch's, and no card does it.
     monkeypatch.setattr(Matmul, "_by_numpy", lambda *_: False)
+    monkeypatch.setattr(library, "kernel", lambda family: None)
     monkeypatch.setattr(Graph, "captured", 0)
     monkeypatch.setattr(Graph, "replayed", 0)
     monkeypatch.setattr(real, "GPU", "cpu")

@@ -22,9 +22,16 @@ from runners.engine.loader import Loader as Loader
 from runners.engine.trainer import Trainer
 from runners.engine.types import Control, Ended, EngineEvent, Evaluated, Plan, Planned, Stopped
 from runners.interrupt import Interrupted, Listener, check_interrupt
+from runners.kernels import library
 from runners.models.matmul import Matmul
 from tests.engine import fake_gpu
 from tests.engine.small_runs import FORMATS, MODELS, Seen, grid, run, tiny
+
+
+@pytest.fixture(autouse=True)
+def _without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a graph replays is compared with the same operations of torch on a CPU."""
+    monkeypatch.setattr(library, "kernel", lambda family: None)
 
 
 def plan(at_once: int = 64, *, graph: bool = True, streams: int = 1) -> Plan:

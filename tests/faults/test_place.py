@@ -123,7 +123,8 @@ def test_the_whole_folder_is_gone(lab: Path, tmp_path: Path, counts: Counter[str
 def test_the_folder_beside_is_deleted(lab: Path, tmp_path: Path, counts: Counter[str]) -> None:
     """With the locks in it: a second supervisor could begin, so this one ends; the lab itself is whole."""
     running = begun(lab, "--missing", "0.5")
-    shutil.rmtree(LabPaths(lab).folder)
+    LabPaths(lab).folder.rename(tmp_path / "deleted")  # at once: a worker deletes in it at the same time
+    shutil.rmtree(tmp_path / "deleted", ignore_errors=True)
     assert running.ended() == 1
     assert labs.spawn(lab, env={"STANDIN_DIR": str(tmp_path)}).ended() == 0
     labs.verify(lab)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from store import commands
-from store.errors import Busy, LabError, NotALab
+from store.errors import Busy, LabError, Moved, NotALab
 from store.locks import SupervisorLock, holder, supervisor_alive, write_lock
 from store.paths import LabPaths
 from store.read import open_lab
@@ -141,6 +141,22 @@ def test_nothing_is_written_through_what_stands_in_a_lock_files_place(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_what_is_committed_is_told_as_written_though_the_file_moves_in_that_moment(
+    lab: Path, tmp_path: Path
+) -> None:
+    """Else the supervisor begins the same candidate twice once the file is back, and its search fails."""
+    elsewhere = tmp_path / "elsewhere.db"
+    with Writer(lab) as writer:
+        with writer.transaction() as tx:
+            tx.run("UPDATE job SET notes = 'written'")
+            lab.rename(elsewhere)
+        with pytest.raises(Moved), writer.transaction():
+            pass
+        elsewhere.rename(lab)
+        with writer.transaction() as tx:
+            assert {row[0] for row in tx.rows("SELECT notes FROM job")} == {"written"}
+
+
 def test_a_folder_of_another_user_is_refused(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.chown(LabPaths(lab).folder, 4321, -1)
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
