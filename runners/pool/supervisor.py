@@ -238,7 +238,14 @@ class Supervisor:
             self._healthy_turn()
         except (Busy, NoRoom, Moved) as error:
             self._write_retry.begin(error)
-        except (Fenced, NotALab, PoolLost):
+        except NotALab as error:  # so reads a file in which another one is written, too: that is said first
+            try:
+                self.writer.require_place()
+            except Moved as moved:
+                self._write_retry.begin(moved)
+            else:
+                raise error
+        except (Fenced, PoolLost):
             raise
         except Exception as error:
             self._faults += 1

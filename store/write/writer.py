@@ -124,7 +124,7 @@ class Writer:
         """
         timeout_s = self._timeout_s if lock_timeout_s is None else lock_timeout_s
         with self._lock.hold(timeout_s):
-            self._require_place()
+            self.require_place()
             try:
                 if durable != self._durable:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -166,7 +166,7 @@ class Writer:
             Busy: another process held the lab for too long.
         """
         with self._lock.hold(self._timeout_s):
-            self._require_place()
+            self.require_place()
             self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
             self._folded()
 
@@ -250,7 +250,12 @@ class Writer:
             return False
         return True
 
-    def _require_place(self) -> None:
+    def require_place(self) -> None:
+        """Check that the file that was opened is the one at its place, as it was.
+
+        Raises:
+            Moved: it is not.
+        """
         for path, mine in self._places.items():
             there = wal.identity(path)
             if there != mine:
