@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labtui.analysis.effects import Effects, Observation, Traits
 from labtui.views import numbers
+from runners.strategies import STRATEGIES
 from runners.verdict import WALK_DOWN
 from store.json import mapping
 from store.rows import JobRow
@@ -177,7 +178,7 @@ def work_of_spec(job: Job) -> Work:
     )
 
 
-MOST = {"paper": 20, "log": 60, "adaptive": 400, "scan": 400}
+MOST: dict[str, int] = {name: strategy.candidates for name, strategy in STRATEGIES.items()}
 """Candidates at most, where a spec does not say."""
 
 

@@ -148,7 +148,6 @@ def summary_lines(
     return pairs(summary(job, supervised, probes, outlook))
 
 
-# Long: one entry for each thing that is known of a job, in the order in which they are read.
 def summary(
     job: JobRow, supervised: bool = True, probes: Sequence[ProbeRow] = (), outlook: Outlook | None = None
 ) -> list[tuple[str, object]]:

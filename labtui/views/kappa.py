@@ -22,7 +22,7 @@ from store.rows import CellRow, NStar
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term
-    from labtui.analysis.table import KappaTable
+    from labtui.analysis.table import KappaTable, Key
 
 Axes: TypeAlias = "tuple[str, ...]"
 
@@ -362,13 +362,17 @@ def _same(cells: Sequence[CellRow], axis: str) -> bool:
     return len({value_of(c, axis) for c in cells}) == 1
 
 
+def column_head(axes: Axes, key: Key) -> str:
+    """``L 8``, ``acot``: the value of a column; a length or modulus alone would not say of what it is."""
+    before = f"{axes[0]} " if axes in (("L",), ("m",)) else ""
+    return before + numbers.values(key)
+
+
 def page_lines(page: KappaTable) -> list[str]:
     """One table."""
-    (axis, *_) = page.column_axes
-    before = f"{axis} " if axis in ("L", "m") else ""  # a number alone would not say of what
     heads = [
         " / ".join(NAMES.get(axis, axis) for axis in page.row_axes),
-        *(before + numbers.values(key) for key in page.columns),
+        *(column_head(page.column_axes, key) for key in page.columns),
     ]
     body = [
         [numbers.values(row), *(entry(page.at(row, column)) for column in page.columns)] for row in page.rows

@@ -19,6 +19,7 @@ from labtui.views.kappa import (
     arrows,
     best,
     cell_spans,
+    column_head,
     laid_out,
     name,
     named,
@@ -184,8 +185,6 @@ class KappaPane(StudyPane):
         note = self._page_note(table)
         lines: list[Line] = [rule("κ = Σ N*_n / N*_joint", width, note)]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
-        axis = named(table.column_axes)
-        before = f"  {axis} " if axis in ("L", "m") else "  "
         for key in columns:
             found = next((k for row in table.rows for k in table.at(row, key)), None)
             if table.column_axes[0] == "model_label" and found is not None:
@@ -193,7 +192,7 @@ class KappaPane(StudyPane):
                 head.append((f"  {model_sign(kind)} ", model_style(kind)))
                 head.append((fit(figures.values(key), each - 4) + " ", ""))
             else:
-                head.append((fit(before + figures.values(key), each) + " ", "dim"))
+                head.append((fit(f"  {column_head(table.column_axes, key)}", each) + " ", "dim"))
         if self.left + shown < len(table.columns):
             head[-1] = (head[-1][0][:-1] + "›", "dim")
         lines.append(tuple(head))
