@@ -341,7 +341,8 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.machine.is_busy():
             return ()
-        line = eta_line(self.outlook, basis=width >= 110) if self.supervised else ()
+        paused = self.common.counts.get("paused", 0)
+        line = eta_line(self.outlook, basis=width >= 110, paused=paused) if self.supervised else ()
         return (*line, (" ", "dim")) if line else ()
 
     def _detail(self, width: int) -> list[Line]:
@@ -366,7 +367,11 @@ class QueuePane(TablePane["JobRow"]):
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
             word = "ETA" if job.state == "running" else "takes"
-            parts.append((f"  {word} {guess.text}: {guess.basis}", "dim"))
+            room = width - size(tuple(parts)) - size(place)  # a number is there whole or not at all
+            for fact in (f"  {word} {guess.text}: {guess.basis}", f"  {word} {guess.text}"):
+                if cell_len(fact) <= room:
+                    parts.append((fact, "dim"))
+                    break
         more: Line = ()
         if job.reason and job.state in ("failed", "queued", "paused"):
             style = "bad" if job.state == "failed" else "warn"
