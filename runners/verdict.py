@@ -159,9 +159,12 @@ def probe_verdict(trials: Sequence[tuple[int, str]]) -> ProbeVerdict:
     if Outcome.SUCCESS not in outcomes and outcomes & {Outcome.SUPERSEDED, "lost"}:
         raise Undecided("no success, yet trials that were cut short; expected a whole grid")
     won = {seed for seed, outcome in trials if outcome == Outcome.SUCCESS}
-    return ProbeVerdict(
-        bool(won), len({seed for seed, _ in trials}), len(won), outcomes == {Outcome.DIVERGED}
-    )
+    return ProbeVerdict(bool(won), len({seed for seed, _ in trials}), len(won), all_diverged(outcomes))
+
+
+def all_diverged(outcomes: Iterable[str]) -> bool:
+    """Whether every trial of a candidate diverged, so that its failure says nothing of N."""
+    return set(outcomes) == {Outcome.DIVERGED}
 
 
 @dataclass(frozen=True)

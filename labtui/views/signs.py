@@ -109,7 +109,7 @@ _VERDICTS = (
 _OUTCOMES = (
     ("✓", "ok", "learned: loss below ε"),
     ("✗", "dim", "not learned"),
-    ("∞", "warn", "diverged"),
+    ("∞", "warn", "diverged; of a candidate: every trial"),
     ("·", "dim", "stopped: the candidate was decided"),
     ("‖", "warn", "interrupted, goes on"),
     ("?", "bad", "lost"),
@@ -136,7 +136,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "trials": _OUTCOMES,
     "events": (("•", "mark", "new since your last visit"), *_STATES),
-    "compare": (*_VERDICTS, *_MODELS),
+    "compare": (*_VERDICTS, ("∞", "warn", "every trial diverged"), *_MODELS),
     "paper": (
         ("✓", "ok", "confirmed; a comparison that holds"),
         ("✗", "bad", "contradicted; one that does not"),
