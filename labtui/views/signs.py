@@ -47,6 +47,11 @@ def _slots(model: str) -> tuple[int, int]:
     return found, found
 
 
+def arrows(level: int | None) -> str:
+    """How far from 1 a kappa of a level is: ``→`` shares, ``←←←`` interferes by 4 or more."""
+    return "" if level is None else "→" * level or "←" * -level
+
+
 def state_style(state: str) -> str:
     """The style name of a job's or trial's state."""
     return f"state.{state}"
