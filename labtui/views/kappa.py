@@ -248,10 +248,11 @@ INTERVALS = {
 
 
 def legend(kappas: Sequence[Kappa]) -> str:
-    """What the marks and the intervals of these kappas mean."""
+    """What the arrows and the intervals of these kappas mean."""
     kinds = [kind for kind in INTERVALS if any(k.interval == kind for k in kappas)]
-    told = f"   [ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}" if kinds else ""
-    return f"{LEGEND}{told}   * see the notes"
+    told = [LEGEND] if any(level(k) is not None for k in kappas) else []
+    told += [f"[ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}"] if kinds else []
+    return "   ".join([*told, "* see the notes"])
 
 
 def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
