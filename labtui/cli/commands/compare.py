@@ -19,7 +19,7 @@ from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
 from labtui.export.papers import markdown, statement_table
 from labtui.views import numbers
-from labtui.views.compare import Pair, job_lines, lab_lines, lab_pairs
+from labtui.views.compare import Pair, job_pair_lines, lab_lines, lab_pairs
 from labtui.views.grid import grid, terminal_width
 from labtui.views.kappa import name
 from labtui.views.lines import plain as plain_line
@@ -82,7 +82,7 @@ def two_jobs(context: Context, first: str, second: str) -> None:
     if context.json:
         context.emit([plain(row) | {"spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return
-    context.lines(job_lines(rows[0], rows[1], specs[0], specs[1], supervised(context.lab.supervisor())))
+    context.lines(job_pair_lines(rows[0], rows[1], specs[0], specs[1], supervised(context.lab.supervisor())))
 
 
 def labs(context: Context, path: Path) -> None:

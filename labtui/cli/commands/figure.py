@@ -20,6 +20,7 @@ from labtui.cli.output import write_csv
 from labtui.cli.selection import measured_points, study_id
 from labtui.cli.waiting import waiting
 from labtui.export import figures
+from labtui.views.bracket import Endings
 
 if TYPE_CHECKING:
     from store.rows import JobRow
@@ -90,7 +91,7 @@ def picture(context: Context, look: figures.Look) -> figures.Picture:
 def _of_a_job(context: Context, job: JobRow, look: figures.Look) -> figures.Picture:
     probes = context.lab.probes(job.id)
     if context.args.what == "bracket":
-        return figures.bracket_figure(job, probes, look)
+        return figures.bracket_figure(job, probes, look, Endings.of(context.lab.trials(job.id)))
     if context.args.what == "scan":
         found = success_curve(probes)
         if not found.points:

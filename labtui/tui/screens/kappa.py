@@ -18,7 +18,6 @@ from labtui.views.forest import forest
 from labtui.views.kappa import (
     Axes,
     Layout,
-    arrows,
     best,
     cell_spans,
     column_head,
@@ -29,7 +28,7 @@ from labtui.views.kappa import (
     terms_plot,
 )
 from labtui.views.lines import Line, Span, beside, crop, ends, inset, linked, rule, size, text_line
-from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
+from labtui.views.signs import STATE_SIGN, arrows, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term
