@@ -15,7 +15,7 @@ from labtui.tui.dialogs import help_lines
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.tui.screens.compare import ComparePane, Side
 from labtui.tui.screens.new import _where
-from labtui.views.bracket import bracket_chart, steps
+from labtui.views.bracket import NOTHING, bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
@@ -407,7 +407,7 @@ def test_a_paused_search_is_not_among_those_that_are_done_by_then() -> None:
 def test_two_searches_side_by_side_tell_what_was_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that waits took no time and has no candidate."""
     monkeypatch.setattr(ComparePane, "supervised", True)
-    waits = Side(job_row(1), (), {}, "{}")
+    waits = Side(job_row(1), (), NOTHING, "{}")
     text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12)))
     assert "took" not in text
     assert "no candidate yet" in text

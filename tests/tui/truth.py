@@ -314,7 +314,7 @@ def _job(body: list[str], footer: str) -> Iterator[Claim]:
     seeds = any(re.match(r" candidates ─+ seeds ", row) for row in body)
     for row in body[at:]:
         found = re.match(r" [▸ ] *([\d,]+)  (.{10,60}?)\s(\d+)/(\d+)\s", row)
-        signs = re.findall(r"[✓✗●○]", found[2]) if found else []
+        signs = re.findall(r"[✓✗∞●○]", found[2]) if found else []
         if found and len(signs) == 1:
             n, told = int(found[1].replace(",", "")), (int(found[3]), int(found[4]))
             yield _seeded(job_id, n, signs[0], told) if seeds else _candidate(job_id, n, signs[0], told[0])
