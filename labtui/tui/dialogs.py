@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 from textual import events
-from textual.geometry import Offset
+from textual.geometry import Offset, Size
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.actions import ACTIONS, Keymap, on_pane
@@ -32,8 +32,9 @@ class Overlay(Pane, can_focus=True):
         """The size that it wants in a terminal of this size."""
         return width, 2
 
-    def place(self) -> None:
-        width, height = self.app.size
+    def place(self, size: Size | None = None) -> None:
+        """Take its room in a terminal of this size; None: of the one that it has."""
+        width, height = size or self.app.size
         w, h = self.wants(width, height)
         w, h = min(w, width), min(h, height)
         self.styles.width, self.styles.height = w, h

@@ -17,7 +17,7 @@ from textual import events
 from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
-from labtui.text import clean, wrap
+from labtui.text import clean, enough, fit, wrap
 from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
 from labtui.tui.poller import Loader
@@ -354,8 +354,9 @@ class QueuePane(TablePane["JobRow"]):
             return [()]
         place: Line = ((f"  {self.window.cursor + 1:,} of {len(self.window.ids):,} ", "dim"),)
         parts: list[Span] = []
-        if figures.own_name(job):
-            parts.append((f"  {figures.own_name(job)}", ""))
+        if figures.own_name(job):  # a long one leaves the facts their room
+            name = enough(figures.own_name(job), width // 3)
+            parts.append((f"  {fit(name, min(width // 3, cell_len(name)))}", ""))
         if job.state == "running" and job.current_n is not None and self.supervised:
             parts.append((f"  training N = {figures.exact(job.current_n)}", "accent"))
         told = remarks(job)
