@@ -84,8 +84,8 @@ def picture(context: Context, look: figures.Look) -> figures.Picture:
     study = study_id(context, args.study)
     if args.what == "kappa":
         return figures.kappa_figure([kappa(cell) for cell in context.lab.cells(study)], look)
-    measured, x = measured_points(context, study, args.x)
-    return figures.scaling_figure(measured, fit_all(measured), look, x)
+    found = measured_points(context, study, args.x)
+    return figures.scaling_figure(found.points, fit_all(found.points), look, found.x)
 
 
 def _of_a_job(context: Context, job: JobRow, look: figures.Look) -> figures.Picture:

@@ -19,7 +19,7 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """Exponents of each series, or why there are none."""
     study = study_id(context, context.args.study)
-    found = fit_all(measured_points(context, study, context.args.x)[0])
+    found = fit_all(measured_points(context, study, context.args.x).points)
     if context.json:
         context.emit([fit.to_dict() for fit in found])
         return

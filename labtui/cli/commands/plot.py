@@ -38,7 +38,7 @@ def scaling(context: Context) -> None:
     """N* against L or m; with --json the points and the fits."""
     study = study_id(context, context.args.study)
     if context.json:
-        points, _ = measured_points(context, study, context.args.x)
+        points = measured_points(context, study, context.args.x).points
         context.emit({"points": points, "fits": [f.to_dict() for f in fit_all(points)]})
         return
     context.lines(scaling_text(context, study))
@@ -47,11 +47,11 @@ def scaling(context: Context) -> None:
 def scaling_text(context: Context, study: int | None) -> list[str]:
     """The plot of a study, or of the whole lab."""
     args = context.args
-    points, x = measured_points(context, study, getattr(args, "x", None))
+    found = measured_points(context, study, getattr(args, "x", None))
     return scaling_lines(
-        points,
-        fit_all(points),
-        x=x,
+        found.points,
+        found.kinds,
+        x=found.x,
         width=getattr(args, "width", 96),
         height=getattr(args, "height", 22),
         ascii=context.ascii,
