@@ -33,7 +33,7 @@ WIDE = 110
 
 
 def arguments(parser: Parser) -> None:
-    """What to compare, and with what."""
+    """Take what to compare, and with what."""
     parser.add_argument("what", metavar="paper|JOB|LAB", help="the paper, a job, or a lab's file")
     parser.add_argument("other", metavar="JOB", nargs="?", help="beside a job: the other one")
     parser.add_argument("-o", "--out", metavar="TO", help="of the paper: a new file, .md")
@@ -41,7 +41,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """``paper``, two jobs, or another lab's file."""
+    """Compare with the paper, two jobs, or with another lab's file."""
     what, other = context.args.what, context.args.other
     if context.args.out is not None and what != "paper":
         raise BadInput(f"--out is for the paper; expected compare paper --out {context.args.out}")
@@ -76,7 +76,7 @@ def paper(context: Context) -> None:
 
 
 def two_jobs(context: Context, first: str, second: str) -> None:
-    """Results and whatever differs in the specs."""
+    """Tell two jobs' results and whatever differs in their specs."""
     rows = [context.job(first), context.job(second)]
     specs = [mapping(context.lab.job_spec(row.id)) for row in rows]
     if context.json:
@@ -86,7 +86,7 @@ def two_jobs(context: Context, first: str, second: str) -> None:
 
 
 def labs(context: Context, path: Path) -> None:
-    """Searches that both labs have, and whether they agree."""
+    """Tell which searches both labs have, and whether they agree."""
     with open_lab(path, read_only=True) as lab:
         theirs = {row.hash: row for row in lab.jobs()}
         pairs = lab_pairs(context.lab.cells(), lab.cells())

@@ -30,7 +30,7 @@ OF_A_JOB = KINDS[2:]
 
 
 def arguments(parser: Parser) -> None:
-    """What, where to, and how it looks."""
+    """Take what to draw, where to, and how it looks."""
     parser.add_argument("what", choices=KINDS, metavar="WHAT", help=", ".join(KINDS))
     parser.add_argument("out", metavar="OUT", help="a new .pdf, .svg or .png file")
     parser.add_argument("--study", **STUDY)

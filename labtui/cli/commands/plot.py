@@ -18,7 +18,7 @@ from labtui.views.scaling import scaling_lines
 
 
 def arguments(parser: Parser) -> None:
-    """One part for each drawing."""
+    """Take one part for each drawing."""
     part = parser.part("scaling", "N* against L, m or one length n on log axes, with fits")
     part.add_argument("--study", **STUDY)
     part.add_argument("--x", metavar="AXIS", help="L, m, n or a program's axis (else the one that varies)")
@@ -35,7 +35,7 @@ def arguments(parser: Parser) -> None:
 
 
 def scaling(context: Context) -> None:
-    """N* against L or m; with --json the points and the fits."""
+    """Draw N* against L or m; with --json tell the points and the fits."""
     study = study_id(context, context.args.study)
     if context.json:
         points = measured_points(context, study, context.args.x).points
@@ -59,7 +59,7 @@ def scaling_text(context: Context, study: int | None) -> list[str]:
 
 
 def bracket(context: Context) -> None:
-    """How a job's bracket closed."""
+    """Draw how a job's bracket closed."""
     job = context.job(context.args.job)
     probes = context.lab.probes(job.id)
     if context.json:
@@ -70,7 +70,7 @@ def bracket(context: Context) -> None:
 
 
 def cell_terms(context: Context) -> None:
-    """N*_n of every length of one cell."""
+    """Draw N*_n of every length of one cell."""
     cells = {cell.id: cell for cell in context.lab.cells(every=True)}
     if context.args.cell not in cells:
         known = ", ".join(map(str, list(cells)[:12])) or "none in this lab"

@@ -371,7 +371,7 @@ class JobPane(ScreenPane):
         self._choose(-(10**6))
 
     def do_end(self) -> None:
-        """Back to the newest candidate, whatever that becomes."""
+        """Go back to the newest candidate, whatever that becomes."""
         self.request = replace(self.request, probe_id=None)
         self.reload()
 
@@ -424,7 +424,7 @@ class JobPane(ScreenPane):
         self.redraw()
 
     def do_open(self) -> None:
-        """The trials of the shown candidate."""
+        """Open the trials of the shown candidate."""
         if self.data is not None and self.data.probe is not None:
             self.lab_app.open_trials(f"probe:{self.data.probe}")
 

@@ -399,14 +399,14 @@ class KappaPane(StudyPane):
             self.redraw()
 
     def click_kappa(self, value: str) -> None:
-        """A click on a row of the forest."""
+        """Choose the kappa of a row of the forest."""
         self.keep = int(value)
         self.deep = False
         self._find_kept()
         self.redraw()
 
     def do_open(self) -> None:
-        """Into the lengths of this kappa; then into the job of one."""
+        """Go into the lengths of this kappa; then into the job of one."""
         kappa = self.chosen()
         if kappa is None:
             return
@@ -431,7 +431,7 @@ class KappaPane(StudyPane):
             self.lab_app.do_back()
 
     def do_axes(self) -> None:
-        """The next of the pairs that are liked."""
+        """Show the next of the pairs that are liked."""
         if self.data is not None and self.data.liked > 1:
             pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
             at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
@@ -441,7 +441,7 @@ class KappaPane(StudyPane):
         return self.data is not None and self.data.liked > 1
 
     def do_choose_axes(self) -> None:
-        """Any axes that differ, one as rows or two, another as columns."""
+        """Offer any axes that differ, one as rows or two, another as columns."""
         if self.data is None:
             return
 
@@ -468,7 +468,7 @@ class KappaPane(StudyPane):
         return self.data is not None and len(self.data.layouts) > 1
 
     def do_next_panel(self) -> None:
-        """The next page, where axes are left over."""
+        """Turn to the next page, where axes are left over."""
         self._page(1)
 
     def do_prev_panel(self) -> None:

@@ -447,7 +447,7 @@ class QueuePane(TablePane["JobRow"]):
         self.redraw()
 
     def do_compare(self) -> None:
-        """The two marked jobs side by side."""
+        """Show the two marked jobs side by side."""
         first, second = self.selection()
         self.lab_app.compare_jobs(first, second)
 
@@ -464,7 +464,7 @@ class QueuePane(TablePane["JobRow"]):
             self.lab_app.open_trials(f"id:{self.window.id}")
 
     def do_devices(self) -> None:
-        """Who uses the cards, as of a moment ago."""
+        """Tell who uses the cards, as of a moment ago."""
         self.lab_app.machine.look()
         self.lab_app.push(Listing("Devices", self._device_lines))
 
@@ -490,7 +490,7 @@ class QueuePane(TablePane["JobRow"]):
         self.change(query=parse(text, frozenset(JOB_FIELDS)))
 
     def do_next_failed(self) -> None:
-        """The cursor on the next failed job below it; round again from the top."""
+        """Put the cursor on the next failed job below it; round again from the top."""
         for by in range(1, len(self.window.ids) + 1):
             index = (self.window.cursor + by) % len(self.window.ids)
             row = self.window.rows.get(self.window.ids[index])
@@ -534,7 +534,7 @@ class QueuePane(TablePane["JobRow"]):
         self.change(archived=not self.request.archived)
 
     def do_back(self) -> None:
-        """One layer: marks, then the filter, then the study."""
+        """Take back one layer: marks, then the filter, then the study."""
         if self.window.marked:
             self.window.marked = set()
             self.redraw()

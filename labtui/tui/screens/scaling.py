@@ -347,7 +347,7 @@ class ScalingPane(StudyPane):
             self.go(0, point - self.point)
 
     def click_known(self, value: str) -> None:
-        """A click on a sign in the plot: of those points whose N* is known."""
+        """Take a click on a sign in the plot: of those points whose N* is known."""
         curve, at = map(int, value.split(","))
         if self.data is not None and curve < len(self.data.curves):
             known = [i for i, p in enumerate(self.data.curves[curve].points) if p.hi is not None]
