@@ -89,6 +89,16 @@ class Step:
         return low, high, f"({low}, {high}]" if low and high else ""
 
 
+@dataclass(frozen=True)
+class Across:
+    """The N* of another search on the axis that two charts share."""
+
+    n: float
+    style: str
+    """Of its model."""
+    name: str
+
+
 def steps(
     probes: Sequence[ProbeRow], intervals: Sequence[tuple[float, float, float] | None] = ()
 ) -> list[Step]:
@@ -144,6 +154,7 @@ def bracket_chart(
     endings: Endings = NOTHING,
     supervised: bool = True,
     intervals: Sequence[tuple[float, float, float] | None] = (),
+    across: Across | None = None,
 ) -> list[Line]:
     """The chart in ``width`` x ``height`` cells, newest candidate last.
 
@@ -163,6 +174,7 @@ def bracket_chart(
         endings: what the trials tell: those that were stopped early did not end, and a candidate may have
             nothing but trials that diverged.
         intervals: the estimate of N* after each candidate, where seeds are fresh and no bracket closes.
+        across: a line from top to bottom at the N* of the search beside it.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
     inner = width - 9 - 2 - tail
@@ -188,7 +200,23 @@ def bracket_chart(
     lines += [()] * (room - len(lines))
     here = (" N* lies here: 90 %" if intervals else " N* can be here") if tail > 9 else " N*"
     shaded = any(step.known for step in rows)
-    return [*lines, *_foot(axis, inner, hidden, here if tail and shaded and not drawn else "")]
+    foot = _foot(axis, inner, hidden, here if tail and shaded and not drawn else "")
+    if across is not None:
+        at = 9 + 2 + _column(axis, across.n, inner)
+        lines = [_crossed(line, at, across.style) for line in lines]
+        if tail:
+            foot[0] = (*foot[0], (" ╏ ", across.style), (fit(across.name, tail - 3), "dim"))
+    return [*lines, *foot]
+
+
+def _crossed(line: Line, at: int, style: str) -> Line:
+    """``line`` with the dotted line in one cell, where that is free."""
+    cells = [(char, key) for text, key in line for char in text]
+    cells += [(" ", "")] * (at + 1 - len(cells))
+    char, key = cells[at]
+    if char in " ┊" and "shade" not in key and "reverse" not in key:
+        cells[at] = ("╏", " ".join([style, *(word for word in key.split() if word.startswith("@"))]))
+    return tuple(joined(cells))
 
 
 def _foot(axis: Axis, inner: int, hidden: int, here: str) -> list[Line]:

@@ -15,13 +15,13 @@ from labtui.tui.dialogs import help_lines
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.tui.screens.compare import ComparePane, Side
 from labtui.tui.screens.new import _where
-from labtui.views.bracket import NOTHING, bracket_chart, steps
+from labtui.views.bracket import NOTHING, Across, bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
 from labtui.views.job import telling
 from labtui.views.kappa import cell_spans, level, sharing
-from labtui.views.lines import bar, plain, size, sparkline, thin_bar
+from labtui.views.lines import bar, plain, rule, size, sparkline, thin_bar
 from labtui.views.metric import loss_below
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells, eta_line
@@ -408,7 +408,29 @@ def test_two_searches_side_by_side_tell_what_was_and_nothing_else(monkeypatch: p
     """One that waits took no time and has no candidate."""
     monkeypatch.setattr(ComparePane, "supervised", True)
     waits = Side(job_row(1), (), NOTHING, "{}")
-    text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12)))
+    text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12, job_row(2))))
     assert "took" not in text
     assert "no candidate yet" in text
     assert "N* can be here" not in text
+
+
+@pytest.mark.parametrize("width", [58, 98])
+def test_the_other_search_stands_as_a_line_on_the_axis_of_both(width: int) -> None:
+    lab = small_lab()
+    job = next(j for j in lab.rows if j.status == "bracket")
+    probes = lab.probes(job.id)
+    axis = Axis(1, 100_000)
+    bare = bracket_chart(job, probes, width, 14, axis=axis)
+    beside = Across(90_000.0, "model.lstm", "job 7")
+    lines = bracket_chart(job, probes, width, 14, axis=axis, across=beside)
+    assert len({plain(line).index("╏") for line in lines[:-2]}) == 1  # right of all that is drawn
+    assert "╏ job 7" in plain(lines[-2])
+    inside = replace(beside, n=float(job.hi or 1))
+    crossed = bracket_chart(job, probes, width, 14, axis=axis, across=inside)
+    for one, other in zip(bare[:-2], crossed[:-2], strict=True):  # never over what the chart says
+        said = plain(other).replace("╏", " ")
+        assert said.replace("┊", " ").split() == plain(one).replace("┊", " ").split()
+
+
+def test_a_note_without_room_leaves_its_rule_the_line() -> None:
+    assert plain(rule("title", 20, "a note of some length")) == "title ──────────────"
