@@ -265,7 +265,7 @@ class _Reading:
         self._problems: list[str] = []
 
     def take_file(self, path: Path, read: Callable[[], str], *, personal: bool) -> None:
-        """One file; ``personal``: of this person, and not one that may have come with a lab."""
+        """Read one file; ``personal``: of this person, and not one that may have come with a lab."""
         try:
             text = read()
             import tomllib  # 2 ms that only those pay who have a file
@@ -300,7 +300,7 @@ class _Reading:
             self._sources.update({f"keys.{name}": str(path) for name in keys})
 
     def take_environment(self, env: Mapping[str, str]) -> None:
-        """LABTUI_... of each setting; an empty one is as good as none, but for flags."""
+        """Read LABTUI_... of each setting; an empty one is as good as none, but for flags."""
         for name, about in TABLE.items():
             text = env.get(variable(name))
             if text or (text is not None and about.kind == "flag"):

@@ -138,6 +138,7 @@ _PAIRS = (
     (re.compile("≤ "), "<="),
     (re.compile("≥ "), ">="),
     (re.compile("(?<!←)← "), "<-"),
+    (re.compile(" ←(?!←)"), "<-"),
     (re.compile("(?<= ) →(?!→)"), "->"),
     (re.compile("(?<!→)→ "), "->"),
     (re.compile(" →(?!→)"), "->"),

@@ -24,14 +24,19 @@ class Strategy:
     """Its evidence is how many of a candidate's fresh seeds succeed, and its answer an estimate of N* with an
     interval; else a candidate succeeds or fails, and the answer is a bracket.
     """
+    walks_down: bool = False
+    """Where N_max fails it tries the N of ``runners.verdict.WALK_DOWN`` before N* is censored."""
 
 
 STRATEGIES: dict[StrategyName, Strategy] = {
-    "log": Strategy(60, ("multiplier", "relative_width", "seed_budget", "ladder")),
+    "log": Strategy(60, ("multiplier", "relative_width", "seed_budget", "ladder"), walks_down=True),
     "paper": Strategy(20, ("rtol", "relative_width", "seed_budget", "ladder")),
-    "adaptive": Strategy(400, ("multiplier", "rtol", "stop_rule", "ladder"), fresh_seeds=True),
+    "adaptive": Strategy(
+        400, ("multiplier", "rtol", "stop_rule", "ladder"), fresh_seeds=True, walks_down=True
+    ),
     "scan": Strategy(
         400, ("multiplier", "rtol", "stop_rule", "relative_width", "seed_budget"), fresh_seeds=True
     ),
 }
 FRESH_SEEDS: tuple[str, ...] = tuple(name for name, found in STRATEGIES.items() if found.fresh_seeds)
+WALKING_DOWN: tuple[str, ...] = tuple(name for name, found in STRATEGIES.items() if found.walks_down)

@@ -1,8 +1,10 @@
 """Decide what trials, candidates and searches have shown. Standard library only.
 
 The one answer to "where is it decided?": :func:`trial_outcome` (how a trial ended), :func:`probe_verdict`
-(whether a candidate N succeeds), :func:`bracket` (lo and hi), :func:`flags` (what needs a second look) and
-:func:`answer` (what a job says of N*). Engine, store, search, screens and commands ask here; the rules are
+(whether a candidate N succeeds), :func:`bracket` (lo and hi), :func:`search_status` (where a search stands),
+:func:`flags` (what needs a second look) and :func:`answer` (what a job says of N*). What a strategy alone
+decides, when its search is over and which flags speak of its own rule, stands beside that rule in
+``runners/search``. Engine, store, search, screens and commands ask here; the rules are
 those of docs/science.md, "N* and the search".
 """
 
@@ -157,9 +159,12 @@ def probe_verdict(trials: Sequence[tuple[int, str]]) -> ProbeVerdict:
     if Outcome.SUCCESS not in outcomes and outcomes & {Outcome.SUPERSEDED, "lost"}:
         raise Undecided("no success, yet trials that were cut short; expected a whole grid")
     won = {seed for seed, outcome in trials if outcome == Outcome.SUCCESS}
-    return ProbeVerdict(
-        bool(won), len({seed for seed, _ in trials}), len(won), outcomes == {Outcome.DIVERGED}
-    )
+    return ProbeVerdict(bool(won), len({seed for seed, _ in trials}), len(won), all_diverged(outcomes))
+
+
+def all_diverged(outcomes: Iterable[str]) -> bool:
+    """Whether every trial of a candidate diverged, so that its failure says nothing of N."""
+    return set(outcomes) == {Outcome.DIVERGED}
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,19 @@ def brackets(verdicts: Iterable[tuple[int, bool | None]]) -> Iterator[Bracket]:
         if ok is not None:
             so_far[n] = so_far.get(n, False) or ok
         yield bracket(so_far)
+
+
+def search_status(over: bool, hi: int | None, *, beyond: bool = False) -> Status:
+    """Tell where a search stands.
+
+    Args:
+        over: its strategy asks for no further candidate.
+        hi: the smallest N that succeeded.
+        beyond: ``adaptive``: N* is more likely above N_max than below, though something succeeded.
+    """
+    if not over:
+        return "open"
+    return "censored" if hi is None or beyond else "bracket"
 
 
 def collect(evidence: Iterable[Evidence]) -> tuple[dict[int, bool], bool]:

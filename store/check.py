@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from runners.strategies import FRESH_SEEDS
 from store import curves
 from store.connect import open_for_reading, require_schema
 from store.errors import LabError, NotALab, from_sqlite
@@ -18,6 +19,8 @@ Replay = Callable[[str, Sequence[tuple[int, bool, int, int, float | None]]], tup
 """(a job's JSON, its evidence in order: N, success, seeds, successes, best loss) -> lo, hi, status."""
 MOST = 20
 """Sentences of one kind."""
+_BY_VERDICTS = f"job.strategy NOT IN ({', '.join(map(repr, FRESH_SEEDS))})"
+"""A search whose answer is the bracket of its verdicts; an estimate's, the replay alone can check."""
 
 RULES: dict[str, tuple[str, str]] = {
     "job state": (
@@ -137,26 +140,25 @@ RULES: dict[str, tuple[str, str]] = {
     ),
     "done and open": (
         "job {0} is done and its status is {1}; expected a bracket or censored",
-        "SELECT id, status FROM job WHERE state = 'done' AND status = 'open' AND strategy IN ('log', "
-        "'paper')",
+        f"SELECT id, status FROM job WHERE state = 'done' AND status = 'open' AND {_BY_VERDICTS}",
     ),
     "status and N*": (
         "job {0} is {1} with N* = {2}; expected one exactly where it is a bracket",
-        "SELECT id, status, hi FROM job WHERE strategy IN ('log', 'paper') "
+        f"SELECT id, status, hi FROM job WHERE {_BY_VERDICTS} "
         "AND (status = 'bracket' AND hi IS NULL OR status = 'censored' AND hi IS NOT NULL)",
     ),
     "smallest success": (
         "job {0} reports N* = {1}, the smallest N that succeeded is {2}",
         "SELECT job.id, job.hi, min(probe.n) FROM job LEFT JOIN probe ON probe.job_id = job.id AND "
         "probe.turn IS NOT NULL "
-        "AND probe.verdict WHERE job.strategy IN ('log', 'paper') AND job.status <> 'open' "
+        f"AND probe.verdict WHERE {_BY_VERDICTS} AND job.status <> 'open' "
         "GROUP BY job.id HAVING job.hi IS NOT min(probe.n)",
     ),
     "largest failure": (
         "job {0} has the bracket ({1}, {2}], the largest failing N below it is {3}",
         "SELECT job.id, job.lo, job.hi, max(probe.n) FROM job LEFT JOIN probe ON probe.job_id = job.id "
         "AND probe.turn IS NOT NULL AND NOT probe.verdict AND probe.n < job.hi "
-        "WHERE job.strategy IN ('log', 'paper') AND job.status = 'bracket' "
+        f"WHERE {_BY_VERDICTS} AND job.status = 'bracket' "
         "GROUP BY job.id HAVING job.lo <> COALESCE(max(probe.n), 0)",
     ),
     "cell part": (

@@ -50,7 +50,7 @@ def tell_waits(tell: Tell | None) -> None:
 
 
 def tell(text: str) -> None:
-    """A word to the person at this process, where somebody listens."""
+    """Say a word to the person at this process, where somebody listens."""
     if _tell is not None:
         _tell(text)
 
@@ -239,7 +239,7 @@ class SupervisorLock:
         return lock
 
     def tell(self, message: str, **holder: str | float) -> None:
-        """What others are told of this process, and from it.
+        """Write what others are told of this process.
 
         Always of one length and written over what is there:
         so it needs no room, and a disk that is full keeps no word back.

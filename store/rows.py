@@ -116,8 +116,8 @@ class JobRow:
     """``adaptive``: N* and its 90 % interval."""
     n50: tuple[float, float, float] | None = None
     crashes: int = 0
-    """Consecutive failures that count towards ``max_attempts``;
-    a finished probe or a newer checkpoint resets it.
+    """Runs in a row that ended without progress, but for those of a lost supervisor; at ``max_attempts`` the
+    job fails. A finished probe or a newer checkpoint resets it.
     """
     wanted: str | None = None
     """``paused`` or ``cancelled``: asked for while it runs, and not yet so."""

@@ -81,7 +81,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "runners": ("runners", "store"),
     "store.read": LIGHT_STORE,
     "store.commands": LIGHT_STORE,
-    "store": ("store", "runners.spec", "runners.verdict"),
+    "store": ("store", "runners.spec", "runners.strategies", "runners.verdict"),
 }
 """Module prefix -> what of ours it may import; the longest prefix decides."""
 

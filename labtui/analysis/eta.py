@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labtui.analysis.effects import Effects, Observation, Traits
 from labtui.views import numbers
-from runners.strategies import STRATEGIES
+from runners.strategies import STRATEGIES, WALKING_DOWN
 from runners.verdict import WALK_DOWN
 from store.json import mapping
 from store.rows import JobRow
@@ -245,7 +245,7 @@ def candidates_left(job: JobRow, rtol: float = RTOL) -> int | None:
     if job.strategy == "scan":
         return None
     if job.hi is None and job.lo >= job.n_max:  # N_max failed: the walk down, at whose end N* is censored
-        tops = [d for d in WALK_DOWN if job.n_max >= d] if job.strategy != "paper" else []
+        tops = [d for d in WALK_DOWN if job.n_max >= d] if job.strategy in WALKING_DOWN else []
         return max(0, len(tops) + 1 - job.candidates)
     if job.strategy == "adaptive" or job.hi is None:
         return None

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from labtui.analysis.kappa import Kappa
 from labtui.views import numbers
 from runners.spec import Job
-from runners.verdict import diverged
+from runners.strategies import STRATEGIES
+from runners.verdict import WALK_DOWN, diverged
 from store.rows import NStar
 
 Z90 = 1.6448536269514722
 """5 % of a standard normal lie above it."""
 LEVEL = 0.90
-WALK = 4
-"""Where a search fails at N_max it tries N_max / 2, / 4 and / 8 too (docs/science.md, N* and the search)."""
+WALK = 1 + len(WALK_DOWN)
+"""Candidates that a search which walks down fails at: N_max, / 2, / 4 and / 8 (docs/science.md, N* and the
+search).
+"""
 OPENING_SEEDS = 3
 """The least that ``adaptive`` tries at each of these."""
 ONE_BISECTION = f"one bisection, {numbers.SCATTER}"
@@ -76,10 +79,11 @@ def least_nstar(job: Job) -> float:
     walk down has failed at N_max, / 2, / 4 and / 8; N* lies above the first of these at and above which
     enough seeds have failed.
     """
-    seeds = len(job.grid.seeds)
-    each = {"log": seeds, "adaptive": max(seeds, OPENING_SEEDS)}.get(job.search.strategy)
-    if each is None:
+    strategy = STRATEGIES[job.search.strategy]
+    if not strategy.walks_down:
         return 0.0
+    seeds = len(job.grid.seeds)
+    each = max(seeds, OPENING_SEEDS) if strategy.fresh_seeds else seeds
     rungs = math.ceil(math.log2(1 / (1 - LEVEL)) * seeds / each)
     least = job.n_max / 2 ** (rungs - 1)
     return least if rungs <= WALK and least >= 1 else 0.0

@@ -124,7 +124,7 @@ class Found(NamedTuple):
     job: Job | None
 
 
-class Evidence:
+class Findings:
     """Every N* and kappa of a lab that the statements can be held against."""
 
     def __init__(
@@ -198,8 +198,8 @@ def compare_paper(
             and equal in task, lengths, training, criterion and grid.
         accuracies: job id -> accuracy at 2L of each seed that was tested.
     """
-    evidence = Evidence(cells, specs or {}, accuracies or {})
-    return tuple(_row(s, _RULES[s.number](evidence), evidence) for s in STATEMENTS)
+    findings = Findings(cells, specs or {}, accuracies or {})
+    return tuple(_row(s, _RULES[s.number](findings), findings) for s in STATEMENTS)
 
 
 def counts(rows: Iterable[Row]) -> dict[Verdict, int]:
@@ -208,7 +208,7 @@ def counts(rows: Iterable[Row]) -> dict[Verdict, int]:
     return {v: found[v] for v in VERDICTS}
 
 
-def _row(statement: Statement, comparisons: list[Comparison], evidence: Evidence) -> Row:
+def _row(statement: Statement, comparisons: list[Comparison], findings: Findings) -> Row:
     order = {part: i for i, part in enumerate(statement.parts)}
     comparisons.sort(key=lambda c: order[c.part])
     held = {c.part for c in comparisons if c.holds}
@@ -221,7 +221,7 @@ def _row(statement: Statement, comparisons: list[Comparison], evidence: Evidence
         verdict = "confirmed" if held == set(statement.parts) else "open"
     measured = {c.part for c in comparisons}
     missing = tuple(part for part in statement.parts if part not in measured)
-    settings, differing = _settings({i for c in comparisons for i in c.jobs}, evidence.specs)
+    settings, differing = _settings({i for c in comparisons for i in c.jobs}, findings.specs)
     return Row(statement, verdict, tuple(comparisons), missing, settings, differing)
 
 
@@ -229,7 +229,7 @@ def _row(statement: Statement, comparisons: list[Comparison], evidence: Evidence
 
 
 def _pairs(
-    evidence: Evidence,
+    findings: Findings,
     part: str,
     first: Sequence[Found],
     second: Sequence[Found],
@@ -244,10 +244,10 @@ def _pairs(
             there.setdefault((place(f), conditions(f.job)), []).append(f)
     for a in first:
         for b in there.get((place(a), conditions(a.job)), ()) if a.job is not None else ():
-            one, two = evidence.interval(a), evidence.interval(b)
+            one, two = findings.interval(a), findings.interval(b)
             holds = intervals.below(one, two)
             why = one.why or two.why or "the intervals touch"
-            measured = f"{names[0]} {evidence.text(a)}, {names[1]} {evidence.text(b)}"
+            measured = f"{names[0]} {findings.text(a)}, {names[1]} {findings.text(b)}"
             models = a.label if a.label == b.label else f"{a.label}, {b.label}"
             where = f"{models} {a.task} {max(a, b, key=lambda f: f.L - f.low).low}..{a.L}"
             jobs = (a.part.job_id, b.part.job_id)
@@ -259,34 +259,34 @@ def _model(f: Found) -> str:
     return f.job.model.model_dump_json() if f.job is not None else f.label
 
 
-def _formats(evidence: Evidence, model: str, small: str, large: str) -> list[Comparison]:
+def _formats(findings: Findings, model: str, small: str, large: str) -> list[Comparison]:
     def place(f: Found) -> Hashable:
         return _model(f), f.task, f.low, f.L
 
-    first, second = evidence.nstar(model, small), evidence.nstar(model, large)
-    return _pairs(evidence, f"{model}: {small} < {large}", first, second, (small, large), place)
+    first, second = findings.nstar(model, small), findings.nstar(model, large)
+    return _pairs(findings, f"{model}: {small} < {large}", first, second, (small, large), place)
 
 
-def _distributions(evidence: Evidence, model: str, fmt: str, small: str, large: str) -> list[Comparison]:
+def _distributions(findings: Findings, model: str, fmt: str, small: str, large: str) -> list[Comparison]:
     def place(f: Found) -> Hashable:  # a single length has no shortest one
         return _model(f), f.task, f.L, f.low if "fixed" not in (small, large) else None
 
-    first, second = evidence.nstar(model, fmt, small), evidence.nstar(model, fmt, large)
-    return _pairs(evidence, f"{model}: {small} < {large}", first, second, (small, large), place)
+    first, second = findings.nstar(model, fmt, small), findings.nstar(model, fmt, large)
+    return _pairs(findings, f"{model}: {small} < {large}", first, second, (small, large), place)
 
 
-def _models(evidence: Evidence) -> list[Comparison]:
+def _models(findings: Findings) -> list[Comparison]:
     def place(f: Found) -> Hashable:
         return f.task, f.low, f.L
 
-    second = evidence.nstar(TRANSFORMER, "outcome")
+    second = findings.nstar(TRANSFORMER, "outcome")
     return [
         c
         for model in RECURRENT
         for c in _pairs(
-            evidence,
+            findings,
             f"outcome: {model} < {TRANSFORMER}",
-            evidence.nstar(model, "outcome"),
+            findings.nstar(model, "outcome"),
             second,
             (model, TRANSFORMER),
             place,
@@ -294,20 +294,20 @@ def _models(evidence: Evidence) -> list[Comparison]:
     ]
 
 
-def _orders(evidence: Evidence) -> list[Comparison]:
+def _orders(findings: Findings) -> list[Comparison]:
     pairs = (("fixed", "uniform"), ("uniform", "short_to_long"))
     return [
-        c for pair in pairs for model in RECURRENT for c in _distributions(evidence, model, "acot", *pair)
+        c for pair in pairs for model in RECURRENT for c in _distributions(findings, model, "acot", *pair)
     ]
 
 
 # Exponents of L
 
 
-def _slopes(evidence: Evidence, model: str, fmt: str, part: str, *, falls: bool) -> list[Comparison]:
+def _slopes(findings: Findings, model: str, fmt: str, part: str, *, falls: bool) -> list[Comparison]:
     """N*_joint against L, one law for each model's size, kind of task, shortest length and conditions."""
     groups: dict[Hashable, list[Found]] = {}
-    for f in evidence.nstar(model, fmt):
+    for f in findings.nstar(model, fmt):
         if f.job is not None and not diverged(f.part):
             family = "Z_m" if f.m is not None else f.task
             groups.setdefault((_model(f), family, f.low, conditions(f.job)), []).append(f)
@@ -352,14 +352,14 @@ def _slope(group: Sequence[Found], lengths: Sequence[int], falls: bool) -> tuple
 
 
 def _kappas(
-    evidence: Evidence, models: Iterable[str], fmt: str, word: str, low: float, high: float
+    findings: Findings, models: Iterable[str], fmt: str, word: str, low: float, high: float
 ) -> list[Comparison]:
     """kappa of every cell of these models in a format: all of its interval in [low, high]."""
     out = []
-    for k in evidence.kappas:
+    for k in findings.kappas:
         if k.cell.model not in models or k.cell.format != fmt:
             continue
-        ends = intervals.of_kappa(k, evidence.specs)
+        ends = intervals.of_kappa(k, findings.specs)
         holds = ends.inside(low, high)
         across = "the interval reaches across " + " and ".join(
             numbers.ratio(x) for x in (low, high) if ends.low < x < ends.high
@@ -374,34 +374,34 @@ def _where(c: CellRow) -> str:
     return f"{c.model_label} {c.task} {c.min_length}..{c.L}"
 
 
-def _sharing(evidence: Evidence) -> list[Comparison]:
+def _sharing(findings: Findings) -> list[Comparison]:
     return [
-        *_kappas(evidence, RECURRENT, "outcome", "outcome >> 1", MUCH, math.inf),
-        *_kappas(evidence, RECURRENT, "acot", "acot >> 1", MUCH, math.inf),
-        *_kappas(evidence, RECURRENT, "cot", "cot about 1", *ABOUT_ONE),
+        *_kappas(findings, RECURRENT, "outcome", "outcome >> 1", MUCH, math.inf),
+        *_kappas(findings, RECURRENT, "acot", "acot >> 1", MUCH, math.inf),
+        *_kappas(findings, RECURRENT, "cot", "cot about 1", *ABOUT_ONE),
     ]
 
 
-def _accuracies(evidence: Evidence) -> list[Comparison]:
+def _accuracies(findings: Findings) -> list[Comparison]:
     """The rank correlation over all cells, and the accuracy of each cell of which the paper tells one."""
-    found = rank_correlation(evidence.kappas)
+    found = rank_correlation(findings.kappas)
     out = []
     if found.n:
         decided = found.rho is not None and found.p is not None and found.p < SIGNIFICANT
         holds = found.rho is not None and found.rho > 0 if decided else None
         counted = {c for c, _, _ in found.points}
-        behind = [k.cell for k in evidence.kappas if k.cell.id in counted]
+        behind = [k.cell for k in findings.kappas if k.cell.id in counted]
         jobs = tuple(sorted({p.job_id for c in behind for p in (*c.parts, c.joint)}))
         why = "" if decided else found.reason or f"p is not below {SIGNIFICANT}"
         measured = found.text() if found.rho is not None else numbers.NONE
         out.append(Comparison(STATEMENTS[-1].parts[0], f"{found.n} cells", measured, holds, why, jobs))
-    for c in evidence.cells:
+    for c in findings.cells:
         generalises = c.model in RECURRENT and c.format == "acot"
         silent = c.model in RECURRENT and c.format == "outcome"
         if c.joint.generalisation is None or silent or c.distribution != "uniform":
             continue
         region = (GENERALISES, math.inf) if generalises else (-math.inf, FAILS)
-        by_seed = sorted(evidence.accuracies.get(c.joint.job_id, ()))
+        by_seed = sorted(findings.accuracies.get(c.joint.job_id, ()))
         said = {intervals.of_accuracy(a, 1 / states(c), TEST_SEQUENCES).inside(*region) for a in by_seed}
         holds = said.pop() if len(said) == 1 and len(by_seed) > 1 else None
         measured = f"accuracy at 2L {numbers.share(c.joint.generalisation)}, by seed {_range(by_seed)}"
@@ -419,7 +419,7 @@ def _range(values: Sequence[float]) -> str:
     return " to ".join(map(numbers.share, ends))
 
 
-_RULES: dict[str, Callable[[Evidence], list[Comparison]]] = {
+_RULES: dict[str, Callable[[Findings], list[Comparison]]] = {
     "3.1": lambda e: _formats(e, TRANSFORMER, "cot", "acot"),
     "3.2": lambda e: [c for model in RECURRENT for c in _formats(e, model, "acot", "cot")],
     "3.3": _models,

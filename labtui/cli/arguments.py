@@ -133,13 +133,13 @@ def sentence(text: str) -> str:
 
 
 def add_size(parser: Parser) -> None:
-    """--width and --height of a drawing."""
+    """Take --width and --height of a drawing."""
     parser.add_argument("--width", type=int, default=96, metavar="CELLS", help="of the drawing")
     parser.add_argument("--height", type=int, default=26, metavar="ROWS", help="of the drawing")
 
 
 def add_devices(parser: Parser) -> None:
-    """Where a supervisor that is started lets workers run, and how many."""
+    """Take where a supervisor that is started lets workers run, and how many."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu or cuda:0,cuda:1 (else every CUDA device, or the CPU)"
     )

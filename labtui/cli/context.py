@@ -121,7 +121,7 @@ class Context:
         return list(found.values())
 
     def say(self, text: str) -> None:
-        """Narration, to stderr."""
+        """Write narration to stderr."""
         from labtui.text import clean  # loads rich, which the screens' first paint does not wait for
 
         with suppress(
@@ -130,11 +130,11 @@ class Context:
             print(clean(text), file=self.err, flush=True)
 
     def line(self, text: str = "") -> None:
-        """One line of data, to stdout; the caller has cleaned what came from outside."""
+        """Write one line of data to stdout; the caller has cleaned what came from outside."""
         self.lines((text,))
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Lines of data."""
+        """Write lines of data."""
         if self.ascii:
             from labtui.text import to_ascii  # loads rich
 

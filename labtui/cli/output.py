@@ -54,7 +54,7 @@ def line_of(row: Any) -> str:
 
 
 def write_json(rows: Iterable[Any], out: TextIO) -> None:
-    """A JSON array with one row in each line."""
+    """Write a JSON array with one row in each line."""
     before = "["
     for row in rows:
         out.write(f"{before}\n{line_of(row.__dict__ if is_dataclass(row) else row)}")

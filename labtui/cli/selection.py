@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from labtui.analysis.points import Point, numeric_axes, points, with_floors
 from labtui.cli.arguments import did_you_mean
@@ -52,10 +53,18 @@ def tell_limit(context: Context, ids: Sequence[int], limit: int | None) -> None:
         context.say(f"{limit} of {len(ids)} shown")
 
 
-def measured_points(
-    context: Context, study: int | None, x: str | None = None
-) -> tuple[tuple[Point, ...], str | None]:
-    """N* of every search of a study, or of the whole lab, the archive included; and the axis to draw.
+class Measured(NamedTuple):
+    """The points of a lab, and how they are drawn."""
+
+    points: tuple[Point, ...]
+    x: str | None
+    """The axis that was asked for; None: the one along which something varies."""
+    kinds: dict[str, str]
+    """The kind of model of each label."""
+
+
+def measured_points(context: Context, study: int | None, x: str | None = None) -> Measured:
+    """Read N* of every search of a study, or of the whole lab, the archive included.
 
     Args:
         x: L, m or n, or a numeric axis of programs: theirs alone then, which stand on it as others on L.
@@ -71,4 +80,5 @@ def measured_points(
         raise BadInput(
             f"no search has a number on the axis {x!r}; expected one of: {', '.join((*AXES, *names))}"
         )
-    return with_floors(points(jobs, axes, x if own else None), context.lab), "L" if own else x
+    found = with_floors(points(jobs, axes, x if own else None), context.lab)
+    return Measured(found, "L" if own else x, {job.model_label: job.model for job in jobs})

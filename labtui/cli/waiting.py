@@ -31,7 +31,7 @@ class Bar:
             self._timer.start()
 
     def at(self, done: float, total: float | None = None) -> None:
-        """So much is done, of so much where that is known."""
+        """Tell that so much is done, of so much where that is known."""
         self._state = (done, total)
         if self._shown is not None:
             progress, task = self._shown

@@ -59,7 +59,7 @@ def submit(
 
 
 def apply_pending(path: Path) -> None:
-    """Where no supervisor runs: the verbs take effect at once."""
+    """Carry out the verbs at once where no supervisor runs."""
     from store.write import apply_pending as apply
 
     apply(path)
@@ -89,7 +89,7 @@ def replay(job: Job, evidence: Sequence[Evidence]) -> Standing:
 
 
 def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
-    """One good file of a lab, even while it is live."""
+    """Write one good file of a lab, even while it is live."""
     from store.snapshot import snapshot as copy
 
     copy(path, out, read_only=read_only)

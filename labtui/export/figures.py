@@ -22,6 +22,7 @@ from labtui.analysis.kappa import ABOUT_ONE, Kappa
 from labtui.analysis.points import Point, Series
 from labtui.text import clean
 from labtui.views import numbers
+from labtui.views.bracket import NOTHING, Endings
 from labtui.views.metric import metric, setting
 from labtui.views.scaling import AXES, axis_name, axis_of, other_value, series_of
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style, rate_inks
@@ -400,7 +401,9 @@ def _law(
 # one search
 
 
-def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Picture:
+def bracket_figure(
+    job: JobRow, probes: Sequence[ProbeRow], look: Look, endings: Endings = NOTHING
+) -> Picture:
     """How a bracket closed: every candidate N in the order of the search, and what was left open after it."""
     columns = ("turn", "n", "verdict", "lo", "hi", "best_loss")
     used = [p for p in probes if p.verdict is not None and not p.speculative and p.n > 0]
@@ -419,8 +422,9 @@ def bracket_figure(job: JobRow, probes: Sequence[ProbeRow], look: Look) -> Pictu
                 alpha=0.18,
                 lw=0,
             )
-        for wanted, sign, name in ((True, "o", "learned"), (False, "x", "not learned")):
-            chosen = [(t, p.n) for t, p in zip(turns, used, strict=True) if p.verdict is wanted]
+        ends = ["diverged" if endings.astray(p) else "learned" if p.verdict else "not learned" for p in used]
+        for sign, name in (("o", "learned"), ("x", "not learned"), ("1", "diverged")):
+            chosen = [(t, p.n) for t, p, end in zip(turns, used, ends, strict=True) if end == name]
             if chosen:
                 axes.plot(
                     *zip(*chosen, strict=True), ls="", marker=sign, color=look.model(job.model), label=name

@@ -306,12 +306,12 @@ class LabApp(App[None], inherit_bindings=False):
             self.front.redraw()
 
     def open_job(self, job_id: int, probe_id: int | None = None) -> None:
-        """The Job screen on a job, at one of its candidates."""
+        """Open the Job screen on a job, at one of its candidates."""
         pane = self.show_screen("job")
         pane.open(job_id, probe_id)  # type: ignore[attr-defined]
 
     def compare_jobs(self, first: int, second: int) -> None:
-        """The Compare screen on two jobs."""
+        """Open the Compare screen on two jobs."""
         pane = self.show_screen("compare")
         pane.compare(first, second)  # type: ignore[attr-defined]
 
@@ -320,7 +320,7 @@ class LabApp(App[None], inherit_bindings=False):
         pane.set_filter(filter_text)  # type: ignore[attr-defined]
 
     def first_pane(self) -> None:
-        """A fresh Queue, after the lab was changed."""
+        """Show a fresh Queue, after the lab was changed."""
         self.front = QueuePane()
         self.panes["queue"] = self.front
         self.mount(self.front, before=self.query_one(Footer))
@@ -391,7 +391,7 @@ class LabApp(App[None], inherit_bindings=False):
         return self.front.label(action.id) or action.word(self.front.key)
 
     def click(self, action_id: str) -> None:
-        """A click on what is drawn as a key; a dialog keeps the screen behind it as it is."""
+        """Do what a click on something drawn as a key does; a dialog keeps the screen behind it as it is."""
         if not self.overlays and action_id in BY_ID:
             self.burst = False
             self.perform(action_id)
@@ -437,7 +437,7 @@ class LabApp(App[None], inherit_bindings=False):
         self.push(Prompt(title, then, **how))
 
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
-        """A word in the footer, for a few seconds."""
+        """Put a word into the footer, for a few seconds."""
         self.flash = (clean(text), style)
         self.refresh_frame()
         mine = self.flash
@@ -511,7 +511,7 @@ class LabApp(App[None], inherit_bindings=False):
         self.exit()
 
     def do_back(self) -> None:
-        """Back to the screen before."""
+        """Go back to the screen before."""
         if self.trail:
             key = self.trail.pop()
             here = self.front.key

@@ -56,10 +56,10 @@ class Overlay(Pane, can_focus=True):
         return True
 
     def key(self, event: events.Key) -> None:
-        """A key other than Esc."""
+        """Take a key other than Esc."""
 
     def follow(self, link: str) -> None:
-        """A click on a key or a row that is drawn here; one on anything else does nothing."""
+        """Take a click on a key or a row that is drawn here; one on anything else does nothing."""
         name, _, value = link.partition(":")
         own = getattr(self, f"click_{name}", None)
         if own is not None:

@@ -223,7 +223,7 @@ class JobCommands:
             )
 
     def do_study_verbs(self) -> None:
-        """Verbs on all jobs of the study that the Queue shows."""
+        """Offer verbs on all jobs of the study that the Queue shows."""
         study = getattr(getattr(self.app.front, "request", None), "study", None)
         window = getattr(self.app.front, "window", None)
         if window is None:

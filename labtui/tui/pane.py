@@ -128,7 +128,7 @@ class Pane(Widget, inherit_bindings=False):
             self.click(event.x, event.y)
 
     def click(self, x: int, y: int) -> None:
-        """A click at a cell that stands for nothing of its own."""
+        """Take a click at a cell that stands for nothing of its own."""
 
     def render_line(self, y: int) -> Strip:
         app = self.lab_app

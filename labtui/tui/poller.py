@@ -122,7 +122,7 @@ class Poller:
         self._thread.start()
 
     def watch(self, key: str, loader: Loader) -> None:
-        """From now on read this; at once, whatever the version is."""
+        """Read this from now on; at once, whatever the version is."""
         with self._lock:
             self._wanted = _Wanted(key, loader)
         self._wake.set()

@@ -57,7 +57,7 @@ class Window(Generic[Row]):
         return [] if self.id is None else [self.id]
 
     def replace(self, ids: array[int]) -> None:
-        """New ids; the cursor stays at the top, or on its row, or at its place where the row is gone."""
+        """Take new ids; the cursor stays at the top, or on its row, or at its place where the row is gone."""
         keep = self.id if self.held else None
         moved = ids != self.ids
         self.ids = ids
@@ -72,7 +72,7 @@ class Window(Generic[Row]):
         self.clamp()
 
     def feed(self, rows: Iterable[tuple[int, Row]]) -> None:
-        """Rows that were read; all others than these pages are forgotten."""
+        """Take rows that were read; all others than these pages are forgotten."""
         self.rows = dict(rows)
 
     def clamp(self) -> None:
@@ -90,7 +90,7 @@ class Window(Generic[Row]):
         self.clamp()
 
     def page(self, by: float) -> None:
-        """Whole pages (1, -1) or halves (0.5, -0.5): window and cursor move together."""
+        """Move by whole pages (1, -1) or halves (0.5, -0.5): window and cursor move together."""
         step = int(max(1, self.height - 1) * by) or (1 if by > 0 else -1)
         self.held = True
         self.top = min(max(0, self.top + step), max(0, len(self.ids) - self.height))
@@ -103,7 +103,7 @@ class Window(Generic[Row]):
         self.clamp()
 
     def scroll_to(self, share: float) -> None:
-        """The window and its cursor at a share of the whole, 0 to 1: a click on the scroll bar."""
+        """Put the window and its cursor at a share of the whole, 0 to 1: a click on the scroll bar."""
         self.top = round(share * max(0, len(self.ids) - self.height))
         self.cursor = min(max(self.cursor, self.top), self.top + self.height - 1)
         self.held = True

@@ -4,15 +4,15 @@ and the shaded range in which N* can still lie, closing in.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from labtui.text import fit
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, joined, linked, thin_bar
 from labtui.views.metric import metric
 from labtui.views.plot import Axis, ticks
+from labtui.views.signs import OUTCOME_SIGN
 from runners import verdict
 from runners.strategies import FRESH_SEEDS
 from store.rows import JobRow, ProbeRow, TrialRow
@@ -20,8 +20,39 @@ from store.rows import JobRow, ProbeRow, TrialRow
 WIDE = 64
 STOPPED = {"cancelled": "⊘", "interrupted": "‖", "lost": "?"}
 """A candidate without a verdict, beside how many of its trials had ended."""
-NOTHING: Mapping[int, int] = {}
 SIGNS = {True: ("✓", "ok"), False: ("✗", "bad")}
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What the trials of a search tell of its candidates beside their verdicts."""
+
+    early: Mapping[int, int] = field(default_factory=dict)
+    """How many trials of each candidate were stopped because it was decided; of none where it was not."""
+    diverged: frozenset[int] = frozenset()
+    """The candidates whose every trial diverged: their failure says nothing of N."""
+
+    @classmethod
+    def of(cls, trials: Iterable[TrialRow]) -> Endings:
+        """Read them off the trials of every candidate."""
+        outcomes: dict[int, list[str]] = {}
+        for t in trials:
+            outcomes.setdefault(t.probe_id, []).append(t.outcome)
+        return cls(
+            {probe: early for probe, ends in outcomes.items() if (early := ends.count("superseded"))},
+            frozenset(probe for probe, ends in outcomes.items() if verdict.all_diverged(ends)),
+        )
+
+    def astray(self, probe: ProbeRow) -> bool:
+        """Whether a candidate failed by nothing but divergence."""
+        return probe.verdict is False and probe.id in self.diverged
+
+    def sign(self, probe: ProbeRow) -> Span:
+        """The sign of a candidate that was judged."""
+        return (OUTCOME_SIGN["diverged"], "warn") if self.astray(probe) else SIGNS[bool(probe.verdict)]
+
+
+NOTHING = Endings()
 
 
 @dataclass(frozen=True)
@@ -87,11 +118,6 @@ def outcome_of(trial: TrialRow, moving: bool) -> str:
     return "interrupted" if trial.outcome == "running" and not moving else trial.outcome
 
 
-def stopped_early(trials: Iterable[TrialRow]) -> dict[int, int]:
-    """How many trials of each candidate were stopped because it was decided; of none where it was not."""
-    return Counter(t.probe_id for t in trials if t.outcome == "superseded")
-
-
 def chart_axis(probes: Sequence[ProbeRow], n_max: int) -> Axis:
     """From below the smallest candidate to above the largest."""
     ns = [p.n for p in probes] or [n_max]
@@ -110,7 +136,7 @@ def bracket_chart(
     drawn: bool = False,
     axis: Axis | None = None,
     tall: bool = False,
-    decided: Mapping[int, int] = NOTHING,
+    endings: Endings = NOTHING,
     supervised: bool = True,
     intervals: Sequence[tuple[float, float, float] | None] = (),
 ) -> list[Line]:
@@ -129,7 +155,8 @@ def bracket_chart(
         tall: where there is room, each candidate takes a second line, so that the steps are seen from afar;
             below the last one that was judged the bracket stands with its two numbers.
         supervised: a supervisor lives; without one nothing is in training.
-        decided: id -> trials of a candidate that were stopped because it was decided: they did not end.
+        endings: what the trials tell: those that were stopped early did not end, and a candidate may have
+            nothing but trials that diverged.
         intervals: the estimate of N* after each candidate, where seeds are fresh and no bracket closes.
     """
     tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
@@ -149,8 +176,8 @@ def bracket_chart(
         mark = "" if step.probe.id != chosen else "dim" if follows else "accent"
         ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
         told = i == last and job.status != "censored"
-        spans = _steps(step, axis, inner, decades, ground, style, drawn, told and not tall)
-        lines.append(_row(job, step.probe, spans, tail, mark, decided.get(step.probe.id, 0)))
+        spans = _steps(step, axis, inner, decades, ground, style, drawn, told and not tall, endings)
+        lines.append(_row(job, step.probe, spans, tail, mark, endings.early.get(step.probe.id, 0)))
         if tall:
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
@@ -180,7 +207,7 @@ def _column(axis: Axis, n: float, inner: int) -> int:
 
 def _steps(
     step: Step, axis: Axis, inner: int, decades: set[int], ground: str, style: str, drawn: bool,
-    told: bool,
+    told: bool, endings: Endings,
 ) -> list[Span]:  # fmt: skip
     """The cells of a row: where N* could lie once the candidate was judged, and the candidate's own sign;
     ``told``: the bracket as text beside it, where that is free.
@@ -202,7 +229,7 @@ def _steps(
             elif probe.verdict is None or probe.speculative:
                 one = ("○", "dim")
             else:
-                sign, colour = SIGNS[probe.verdict]
+                sign, colour = endings.sign(probe)
                 one = (sign, f"{colour} bold")
         elif x == found:
             one = ("◆", style if drawn else ground)

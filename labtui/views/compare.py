@@ -55,7 +55,7 @@ def lab_lines(pairs: Sequence[Pair]) -> list[str]:
     return grid(["kappa", "here", "there", ""], rows)
 
 
-def job_lines(
+def job_pair_lines(
     a: JobRow, b: JobRow, spec_a: Mapping[str, Any], spec_b: Mapping[str, Any], supervised: bool = True
 ) -> list[str]:
     """Write two jobs side by side: what is told of either, then only what differs in their specs."""

@@ -60,8 +60,8 @@ def what(event: EventRow, job: JobRow | None = None, *, named: bool = True) -> L
     if ended and job is not None:
         spans.append((f"  took {figures.duration(job.wall_s)}" if job.wall_s else "", "dim"))
     elif state == "failed" and job is not None and job.state == "failed":
-        made = max(1, job.attempt - 1)  # the number of the next one is already there
-        spans.append((f", attempt {made} of {max(made, job.max_attempts)}: {figures.why(job)}", "bad"))
+        used_up = f", crash {job.crashes} of {job.max_attempts}" if job.crashes >= job.max_attempts else ""
+        spans.append((f"{used_up}: {figures.why(job)}", "bad"))
     elif rest:
         spans.append((f"  {rest.removeprefix('(').removesuffix(')')}", LEVELS.get(event.level, "dim")))
     return tuple(spans)

@@ -9,7 +9,7 @@ from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Outlook, candidates_left, job_eta
 from labtui.text import clean, wrap
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, stopped_early
+from labtui.views.bracket import Endings, bracket_chart
 from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
@@ -236,11 +236,10 @@ def bracket_lines(
     """
     if not probes:
         return ["no candidate was trained yet"]
-    early = stopped_early(trials)
-    known = intervals(job, probes, spec)
     chart = bracket_chart(
-        job, probes, max(40, width), len(probes) + 2, drawn=True, decided=early, intervals=known
-    )
+        job, probes, max(40, width), len(probes) + 2, drawn=True,
+        endings=Endings.of(trials), intervals=intervals(job, probes, spec),
+    )  # fmt: skip
     return [plain(line) for line in chart]
 
 
@@ -256,13 +255,13 @@ def probe_lines(
 ) -> list[str]:
     """The candidates in the order in which they were begun; ``job``: theirs, for its metric."""
     best = "best loss" if job is None else f"best {metric(job).name}"
-    early = stopped_early(trials)
+    endings = Endings.of(trials)
     rows = [
         [
             p.ordinal,
             figures.exact(p.n),
-            (VERDICTS[p.verdict] or p.state) + (" (speculative)" if p.speculative else ""),
-            f"{p.trials_ended - early.get(p.id, 0)}/{p.trials}",
+            _verdict(p, endings) + (" (speculative)" if p.speculative else ""),
+            f"{p.trials_ended - endings.early.get(p.id, 0)}/{p.trials}",
             f"{p.successes}/{p.seeds}" if p.seeds else "",
             _told(job, p.best_loss),
             figures.exact(p.step),
@@ -276,6 +275,11 @@ def probe_lines(
         rows,
         right="# N trials seeds step",
     )
+
+
+def _verdict(probe: ProbeRow, endings: Endings) -> str:
+    """``succeeds``, ``fails``, ``diverged``; how it stands where it is not judged."""
+    return "diverged" if endings.astray(probe) else VERDICTS[probe.verdict] or probe.state
 
 
 def _told(job: JobRow | None, loss: float | None) -> str:

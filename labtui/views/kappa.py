@@ -16,7 +16,7 @@ from labtui.views import numbers
 from labtui.views.grid import grid
 from labtui.views.lines import Line, crop, plain, thin_bar
 from labtui.views.plot import Axis, Level, Series, plot, span
-from labtui.views.signs import model_sign, model_style
+from labtui.views.signs import arrows, model_sign, model_style
 from runners.verdict import beyond
 from store.rows import CellRow, NStar
 
@@ -158,11 +158,6 @@ def level(kappa: Kappa) -> int | None:
     return 0 if size < 0.32 else int(math.copysign(1 if size < 1 else 2 if size < 2 else 3, steps))
 
 
-def arrows(found: int | None) -> str:
-    """How far from 1 a :func:`level` is: ``→`` shares, ``←←←`` interferes by 4 or more."""
-    return "" if found is None else "→" * found or "←" * -found
-
-
 def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
     """One place of the table in ``width`` cells: the number right-aligned in six,
     then how far from 1 it is and what it leaves open.
@@ -239,9 +234,11 @@ def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None)
     )
 
 
-MARKS = {"shared": "▲", "separate": "●", "interference": "▼"}
-"""Before each kappa as text, which has no ground to colour as the screen's cells have: on which side of 1."""
-LEGEND = "▲ shared (kappa > 1)  ● one solution per length (about 1)  ▼ interference (kappa < 1)"
+LEGEND = (
+    "→ shares (kappa > 1), ← interferes (kappa < 1); →→ by 2 or more, →→→ by 4 or more; "
+    "none: about 1, or a bound that leaves it open"
+)
+"""Text has no ground to colour as the screen's cells have."""
 INTERVALS = {
     "resolution": f"what one bisection each leaves open, {numbers.SCATTER}",
     "credible": "90 %",
@@ -251,10 +248,11 @@ INTERVALS = {
 
 
 def legend(kappas: Sequence[Kappa]) -> str:
-    """What the marks and the intervals of these kappas mean."""
+    """What the arrows and the intervals of these kappas mean."""
     kinds = [kind for kind in INTERVALS if any(k.interval == kind for k in kappas)]
-    told = f"   [ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}" if kinds else ""
-    return f"{LEGEND}{told}   * see the notes"
+    told = [LEGEND] if any(level(k) is not None for k in kappas) else []
+    told += [f"[ , ]: {'; or '.join(INTERVALS[kind] for kind in kinds)}"] if kinds else []
+    return "   ".join([*told, "* see the notes"])
 
 
 def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
@@ -381,13 +379,8 @@ def page_lines(page: KappaTable) -> list[str]:
 
 
 def entry(kappas: Sequence[Kappa]) -> str:
-    """One place of the table: mark, kappa, interval, ``*`` where a note belongs to it."""
-    texts = []
-    for k in kappas:
-        mark = MARKS.get(k.regime or "", "")
-        star = "*" if k.notes else ""
-        texts.append(f"{mark} {k.text()}{star}".strip())
-    return " / ".join(texts)
+    """One place of the table: kappa, interval, ``*`` where a note belongs to it, and how far from 1 it is."""
+    return " / ".join(f"{k.text()}{'*' if k.notes else ''} {arrows(level(k))}".strip() for k in kappas)
 
 
 def _notes(kappas: Sequence[Kappa]) -> list[str]:

@@ -124,7 +124,7 @@ class Canvas:
     """Cells with the letter of the sign at their left."""
 
     def dot(self, x: float, y: float, style: str) -> None:
-        """A dot at (x, y) in 0..1 from the bottom left."""
+        """Draw a dot at (x, y) in 0..1 from the bottom left."""
         x, y = max(-9.0, min(9.0, x)), max(-9.0, min(9.0, y))
         px, py = round(x * (self.width * 2 - 1)), round((1 - y) * (self.height * 4 - 1))
         cell = (px // 2, py // 4)
@@ -135,7 +135,7 @@ class Canvas:
     def line(
         self, x0: float, y0: float, x1: float, y1: float, style: str, dash: tuple[int, int] = (1, 0)
     ) -> None:
-        """A line, ``dash`` dots on and off."""
+        """Draw a line, ``dash`` dots on and off."""
         steps = max(1, round(max(abs(x1 - x0) * self.width * 2, abs(y1 - y0) * self.height * 4)))
         for i in range(min(steps, 4000) + 1):
             if dash[1] and i % sum(dash) >= dash[0]:
@@ -149,7 +149,7 @@ class Canvas:
         return min(self.width - 1, max(0, column)), min(self.height - 1, max(0, row))
 
     def bar(self, x: float, low: float, high: float, style: str) -> None:
-        """An upright bar through the middle of a column, resolved to half a cell, under the signs."""
+        """Draw an upright bar through the middle of a column, resolved to half a cell, under the signs."""
         column, halves = self.cell(x, 0.0)[0], self.height * 2
         first, last = (min(halves - 1, max(0, int((1 - y) * halves))) for y in (high, low))
         for row in range(first // 2, last // 2 + 1):
@@ -157,7 +157,7 @@ class Canvas:
             self.bars[column, row] = (sign, style)
 
     def put(self, x: float, y: float, sign: str, style: str, tag: str = "") -> None:
-        """A sign in its cell, and its letter in the next one; the letter of a sign below it goes."""
+        """Put a sign into its cell, and its letter into the next one; the letter of a sign below it goes."""
         if not (-0.001 <= x <= 1.001 and -0.001 <= y <= 1.001):
             return
         column, row = self.cell(x, y)

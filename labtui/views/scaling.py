@@ -7,24 +7,24 @@ so it is given log10 of the data on linear rulers, with tick labels of our own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, log10
 from string import ascii_lowercase
+from types import MappingProxyType
 from typing import Any
 
 from labtui.analysis.fits import Fit, Refusal
 from labtui.analysis.points import Point, Series
-from labtui.text import clean
+from labtui.text import clean, to_ascii
 from labtui.views import numbers
 from labtui.views.plot import Series as Drawn
 from labtui.views.signs import model_sign, model_style
 
-MARKERS = {"transformer": "▲△▴", "lstm": "■□▪", "dense_ssm": "●○◌"}
-"""The signs that the models have on the screens, filled and hollow: one for each line of a model."""
-_SPARE = "◆◇★✚"
-_ASCII = "toxdabcefghijklmnpqrsuvwyz"
+_OWN = 0xE000
+"""A character that no text of a lab has: the first line's mark while plotext draws."""
 
 
 AXES = {"L": "longest length L, joint task", "m": "modulus m, joint task", "n": "one length n alone"}
@@ -89,15 +89,18 @@ def at(point: Point, x: str) -> float | None:
     return point.m if x == "m" else point.L
 
 
-def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, float | None], list[Point]]:
-    """Points that belong on one line: of one series, and with one value of the axis that is not drawn.
-
-    Against n stand the lengths alone, against L and m the joint tasks (or, in a lab that has none,
-    the lengths).
+def standing(points: Iterable[Point], x: str) -> list[Point]:
+    """The points that stand against an axis: against n the lengths alone, against L and m the joint tasks
+    (or, in a lab that has none, the lengths).
     """
-    found = [p for p in points if (p.series.distribution == "fixed") == (x == "n")] or list(points)
+    every = list(points)
+    return [p for p in every if (p.series.distribution == "fixed") == (x == "n")] or every
+
+
+def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, float | None], list[Point]]:
+    """Points that belong on one line: of one series, and with one value of the axis that is not drawn."""
     groups: dict[tuple[Series, float | None], list[Point]] = {}
-    for p in found:
+    for p in standing(points, x):
         if at(p, x) is not None:
             groups.setdefault((p.series, p.L if x == "m" else p.m), []).append(p)
     return dict(sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
@@ -105,100 +108,99 @@ def series_of(points: Iterable[Point], x: str) -> dict[tuple[Series, float | Non
 
 def scaling_lines(
     points: Sequence[Point],
-    fits: Sequence[Fit | Refusal] = (),
+    kinds: Mapping[str, str] = MappingProxyType({}),
     *,
     x: str | None = None,
     width: int = 96,
     height: int = 26,
     ascii: bool = False,
 ) -> list[str]:
-    """Draw the plot through plotext, with a legend of one line per series: its fit, or why there is none.
+    """Draw the screen's lines through plotext, with a legend of one row for each: its sign and name, its law
+    in words, or why it has none.
 
-    It is not the screen's plot as text: that one is of the cells of a study and follows a cursor; this one is
-    of every search that has ended, the archive too, in signs that any font of a log or a mail has.
+    Args:
+        points: of every search that has ended, the archive too; the screen has those of the cells.
+        kinds: the kind of model of each label.
+        x: L, m or n; None: the one along which something varies.
+        width: cells in a line.
+        height: lines of the drawing.
+        ascii: the output can show ASCII alone, in which signs become alike that are not.
     """
     x = x or axis_of(points)
-    groups = series_of(list(points), x)
-    if not groups:
+    curves = with_laws(curves_of(standing(points, x), x, kinds))
+    if not curves:
         return ["nothing to plot yet: no search has ended, or none has a number to stand at"]
-    markers = _markers(list(groups), ascii)
-    lines = _plot(groups, markers, x, max(40, min(width, 300)), max(10, min(height, 100)), ascii)
-    by_series = {fit.series: fit for fit in fits}
-    for key, group in groups.items():
-        series, value = key
-        label = series.label.removesuffix(" fixed") if x == "n" else series.label
-        words = f"{markers[key]} {label}{other_value(x, value, groups)}"
-        fit = by_series.get(series)
-        if fit is not None:
-            text = fit.text(ascii)
-            words += "   " + (text.replace(" L^", " n^") if x == "n" else text)
-        lines.append(clean(f"{words}   ({len(group)} point{'s' if len(group) > 1 else ''})", limit=400))
-    if any(p.hi is None for g in groups.values() for p in g):
-        lines.append(f"{'^' if ascii else '↑'} N* is larger: nothing succeeded up to N_max")
-    if any(p.floor is not None for g in groups.values() for p in g):
+    letters = tags(curves, coloured=False, ascii=ascii)
+    lines = _through_plotext(curves, letters, x, max(40, min(width, 300)), max(10, min(height, 100)))
+    room = max(map(len, letters.values()), default=0)
+    lines += [clean(_row(c, letters.get(c.key, "").ljust(room), x), limit=400) for c in curves]
+    if any(p.hi is None for c in curves for p in c.points):
+        lines.append("↑ N* beyond N_max")
+    if floor_series(curves, x):
         lines.append(f"- {FLOOR}")
     return lines
 
 
-def _markers(
-    keys: Sequence[tuple[Series, float | None]], ascii: bool
-) -> dict[tuple[Series, float | None], str]:
-    """One marker per line, those of one model alike."""
-    if ascii:
-        return {key: _ASCII[i % len(_ASCII)] for i, key in enumerate(keys)}
-    out: dict[tuple[Series, float | None], str] = {}
-    spare = iter(_SPARE * (len(keys) // len(_SPARE) + 1))
-    for key in keys:
-        own = MARKERS.get(key[0].model.split(" ")[0], "")
-        out[key] = next((sign for sign in own if sign not in out.values()), None) or next(spare)
-    return out
+def _row(curve: Curve, letter: str, x: str) -> str:
+    """A row of the legend; what the law tells anyhow is not told twice."""
+    law = "" if curve.law is None else law_text(curve, x)
+    told = [] if trend(curve, x) else [tail(curve, x)]
+    count = f"{len(curve.points)} point{'s' if len(curve.points) > 1 else ''}"
+    told += [law] if law else []
+    told += [f"({count})"] if count not in f"{law} {told[0]}" else []
+    return "   ".join((f"{curve_sign(curve)}{letter} {curve.label}", *told))
 
 
-def _plot(
-    groups: dict[tuple[Series, float | None], list[Point]],
-    markers: dict[tuple[Series, float | None], str],
-    x: str,
-    width: int,
-    height: int,
-    ascii: bool,
+def _through_plotext(
+    curves: Sequence[Curve], letters: Mapping[str, str], x: str, width: int, height: int
 ) -> list[str]:
+    """The drawing. Each line has a mark of its own in it, which then gives way to sign and letter."""
     import plotext
 
     figure = plotext.figure
     figure.clear()
     figure.plot_size(width, height)
-    every = [p for g in groups.values() for p in g]
-    low = floor(min(log10(max(1, p.lo + 1, min(p.floor or p.lo + 1, p.lo + 1))) for p in every))
-    high = ceil(max(log10(p.hi or p.n_max) for p in every) + 1e-9)
-    high = max(high, low + 1)
-    for at_x, value in sorted({(at(p, x) or 1, p.floor) for p in every if p.floor is not None}):
+    every = [p for c in curves for p in c.points]
+    floors = sorted({point for line in floor_series(curves, x) for point in line.points})
+    drawn = [drawn_series(c, x) for c in curves]
+    values = [v for d in drawn for _, *ends in (*d.points, *d.bars, *d.arrows) for v in ends]
+    low = floor(log10(max(1.0, min(values + [v for _, v in floors if v < min(values)]))))
+    high = max(ceil(log10(max(values)) + 1e-9), low + 1)
+    for at_x, value in floors:
         if low <= log10(max(1.0, value)) <= high:
             figure.draw(figure.signal([log10(at_x)], [log10(max(1.0, value))], marker="-"))
-    for key, group in groups.items():
-        for p in group:
-            column = log10(at(p, x) or 1)
-            if p.hi is not None and p.hi > p.lo + 1:
-                ends = (log10(max(1, p.lo + 1)), log10(p.hi))
-                figure.draw(figure.segment((column, column), ends, marker="|" if ascii else "│"))
-        for p in group:
-            column, top = log10(at(p, x) or 1), log10(p.hi or p.n_max)
-            marker = markers[key] if p.hi is not None else ("^" if ascii else "↑")
-            figure.draw(figure.signal([column], [top], marker=marker))
+    for line in drawn:
+        for at_x, first, last in line.bars:
+            if last > first:
+                ends = (log10(max(1.0, first)), log10(max(1.0, last)))
+                figure.draw(figure.segment((log10(at_x), log10(at_x)), ends, marker="│"))
+    for i, line in enumerate(drawn):
+        for marker, found in ((chr(_OWN + i), line.points), ("↑", line.arrows)):
+            for at_x, value in found:
+                figure.draw(figure.signal([log10(at_x)], [log10(max(1.0, value))], marker=marker))
     decades = list(range(low, high + 1))
     figure.ruler("y").ticks([float(d) for d in decades], [numbers.count(10.0**d) for d in decades])
     figure.ruler("y").lim(float(low), float(high))
     figure.ruler("y").grid(True)
-    values = sorted({at(p, x) or 1 for p in every})
-    while len(values) > width // 8:
-        values = values[::2]
-    figure.ruler("x").ticks([log10(v) for v in values], [f"{v:g}" for v in values])
-    figure.title(f"N* against {'a single length n' if x == 'n' else clean(axis_name(every, x))}")
+    places = sorted({c.x(p, x) for c in curves for p in c.points})
+    while len(places) > width // 8:
+        places = places[::2]
+    air = 0.03 * (log10(places[-1] / places[0]) or 1.0)  # room for a letter at the right of the last sign
+    figure.ruler("x").lim(log10(places[0]) - air, log10(places[-1]) + air)
+    figure.ruler("x").ticks([log10(v) for v in places], [f"{v:g}" for v in places])
+    name = axis_name(every, x)
+    figure.title(f"N* against {clean(AXES.get(name, name))}")
     text = figure.build().string(colorless=True)
     figure.clear()
+    for i, curve in enumerate(curves):
+        letter = letters.get(curve.key, "")
+        if letter:
+            text = re.sub(f"{chr(_OWN + i)}[ ─]", curve_sign(curve) + letter, text)
+        text = text.replace(chr(_OWN + i), curve_sign(curve))
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def curves_of(found: Sequence[Point], axis: str, kinds: dict[str, str]) -> tuple[Curve, ...]:
+def curves_of(found: Sequence[Point], axis: str, kinds: Mapping[str, str]) -> tuple[Curve, ...]:
     groups: dict[tuple[Any, float | None], list[Point]] = {}
     several = len({p.L if axis == "m" else p.m for p in found}) > 1
     for point in found:
@@ -253,6 +255,12 @@ def exponent(curve: Curve, axis: str) -> str:
     return f"{curve.axis_name(axis)}^{told}"
 
 
+def law_text(curve: Curve, axis: str) -> str:
+    """A line's law in words, or why there is none, over the axis that is drawn."""
+    text = "" if curve.law is None else curve.law.text()
+    return text.replace(" L^", " n^") if axis == "n" else text
+
+
 def tail(curve: Curve, axis: str) -> str:
     """What the legend says of a line: its exponent, or why it has none."""
     censored = sum(p.hi is None for p in curve.points)
@@ -287,10 +295,18 @@ def curve_sign(curve: Curve) -> str:
     return fill.get(curve.format, fill["outcome"]) if fill else model_sign(curve.kind)
 
 
-def tags(curves: Sequence[Curve]) -> dict[str, str]:
+def tags(curves: Sequence[Curve], *, coloured: bool = True, ascii: bool = False) -> dict[str, str]:
     """A letter for each line whose sign and hue another one has too, by key: distributions and moduli of one
-    model and format."""
-    signs = [(curve_sign(c), model_style(c.kind)) for c in curves]
+    model and format.
+
+    Args:
+        coloured: False: hues are not seen, so lines of one sign are alike.
+        ascii: signs are those that ASCII has for them.
+    """
+    signs = [
+        (to_ascii(curve_sign(c)) if ascii else curve_sign(c), model_style(c.kind) if coloured else "")
+        for c in curves
+    ]
     twins = [c.key for c, sign in zip(curves, signs, strict=True) if signs.count(sign) > 1]
     return dict(zip(twins, ascii_lowercase, strict=False))
 

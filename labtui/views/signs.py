@@ -47,6 +47,11 @@ def _slots(model: str) -> tuple[int, int]:
     return found, found
 
 
+def arrows(level: int | None) -> str:
+    """How far from 1 a kappa of a level is: ``→`` shares, ``←←←`` interferes by 4 or more."""
+    return "" if level is None else "→" * level or "←" * -level
+
+
 def state_style(state: str) -> str:
     """The style name of a job's or trial's state."""
     return f"state.{state}"
@@ -109,7 +114,7 @@ _VERDICTS = (
 _OUTCOMES = (
     ("✓", "ok", "learned: loss below ε"),
     ("✗", "dim", "not learned"),
-    ("∞", "warn", "diverged"),
+    ("∞", "warn", "diverged; of a candidate: every trial"),
     ("·", "dim", "stopped: the candidate was decided"),
     ("‖", "warn", "interrupted, goes on"),
     ("?", "bad", "lost"),
@@ -136,7 +141,7 @@ MEANINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "trials": _OUTCOMES,
     "events": (("•", "mark", "new since your last visit"), *_STATES),
-    "compare": (*_VERDICTS, *_MODELS),
+    "compare": (*_VERDICTS, ("∞", "warn", "every trial diverged"), *_MODELS),
     "paper": (
         ("✓", "ok", "confirmed; a comparison that holds"),
         ("✗", "bad", "contradicted; one that does not"),

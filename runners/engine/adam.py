@@ -70,7 +70,7 @@ class Adam:
             self._groups.append((rate, [list(column) for column in zip(*chosen, strict=True)]))
 
     def step(self) -> None:
-        """One update of every row from ``grad`` [E, P]."""
+        """Update every row once from ``grad`` [E, P]."""
         self.steps.add_(1)
         for rate, (params, grads, means, squares, steps) in self._groups:
             update(params, grads, means, squares, steps, rate)

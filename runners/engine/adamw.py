@@ -89,7 +89,7 @@ class AdamW:
         )
 
     def step(self) -> None:
-        """One update of every row from ``grad`` [E, P], which is clipped in place."""
+        """Update every row once from ``grad`` [E, P], which is clipped in place."""
         if self._clip is not None:
             self._shorten(self._clip)
         if self._table is not None:

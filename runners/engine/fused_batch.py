@@ -296,7 +296,7 @@ class FusedBatch:
         return held if self.dropout is None else [*held, self.dropout.step]
 
     def one(self, tokens: Tensor, targets: Tensor) -> None:
-        """One optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
+        """Do one optimiser step of all rows: forward, backward, Adam, loss book-keeping."""
         with self._precision:
             loss = self.shape.model.step(self.params, tokens, targets, self.adam.grad, self.dropout)
         self.adam.step()

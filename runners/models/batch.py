@@ -95,7 +95,7 @@ def frame(shape: Shape, tokens: Tensor, targets: Tensor | None) -> Frame:
 
 
 def one_hot_(out: Tensor, tokens: Tensor) -> None:
-    """out [T, E or Et, V, B] from tokens [T, Et, B]."""
+    """Fill out [T, E or Et, V, B] from tokens [T, Et, B]."""
     V = out.shape[2]
     ids = torch.arange(V, device=tokens.device).view(V, 1)
     out.copy_(tokens.unsqueeze(2) == ids)

@@ -66,7 +66,7 @@ class Layout:
         return {name: buffer[:, where].view(E, *shape) for name, (where, shape) in self.names.items()}
 
     def finish(self, grad: Tensor) -> None:
-        """The gradient of what no parameter uses."""
+        """Zero the gradient of what no parameter uses."""
         if self.used < self.size:
             grad[:, self.used :].zero_()
 

@@ -217,8 +217,3 @@ class LSTMModel(Recurrent):
         grads["b_hh"].copy_(d_bias)
         matmul.into(grads["w_ih"], d_table, w["embedding"])
         matmul.into(grads["embedding"], d_table.transpose(1, 2), w["w_ih"])
-
-
-def from_torch(weight: Tensor) -> Tensor:
-    """torch.nn.LSTM's gate rows [4h, ...] in our order."""
-    return torch.cat([weight.chunk(4)[gate] for gate in TORCH_GATES])

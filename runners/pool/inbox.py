@@ -29,7 +29,7 @@ def read(state: SupervisorState, slot: Slot) -> None:
 
 
 def take(state: SupervisorState, slot: Slot, message: m.Up) -> None:
-    """One message."""
+    """Take in one message."""
     if isinstance(message, m.Beat):
         return
     if isinstance(message, m.Ready):

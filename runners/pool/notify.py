@@ -75,7 +75,7 @@ class Notifier:
             self._tell_study(study_id, at)
 
     def close(self) -> None:
-        """A last look, and a little patience with what is not told yet."""
+        """Look a last time, with a little patience for what is not told yet."""
         if not self._words:
             return
         with suppress(Exception):  # the lab may be what has gone

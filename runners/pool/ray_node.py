@@ -149,7 +149,7 @@ class SlotActor:
             return self._worker.pid
 
     def tell(self, run: int, number: int, line: bytes, files: Files) -> None:
-        """A message for the worker, and the checkpoints that it is to go on from."""
+        """Pass on a message for the worker, and the checkpoints that it is to go on from."""
         with self._lock:
             if run != self._run or self._worker is None or number <= self._out.heard:
                 return

@@ -374,7 +374,7 @@ class SupervisorState:
         job_id: int | None = None,
         probe_id: int | None = None,
     ) -> None:
-        """To the log at once, to the lab with the next transaction."""
+        """Write a remark to the log at once, to the lab with the next transaction."""
         log.log(
             {"info": 20, "warning": 30, "error": 40}[level],
             "%s: %s",

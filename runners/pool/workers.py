@@ -153,7 +153,7 @@ class Workers:
             log.warning("the roster of workers could not be written: %s", error)
 
     def watch(self) -> None:
-        """Leases, ends of processes, overdue stops, idle workers."""
+        """Look after leases, ends of processes, overdue stops and idle workers."""
         now, options = self.state.clock(), self.state.options
         for slot in list(self.state.slots):
             worker, assignment = slot.worker, slot.assignment

@@ -100,7 +100,7 @@ class Reader:
         self._spent = 0.0
 
     def report(self, line: bytes) -> None:
-        """A line that is to be a report."""
+        """Take a line that is to be a report."""
         if not line.strip():
             return
         found = self._number(_json(line), self._metric)
@@ -112,7 +112,7 @@ class Reader:
         self._take(step if type(step) is int and 0 <= step < 1 << 62 else self.count + 1, value)
 
     def output(self, lines: Iterator[bytes]) -> None:
-        """Whole lines of the output.
+        """Take whole lines of the output.
 
         The alarm's handler raises in the middle of a match that takes too long.
         """
@@ -240,7 +240,7 @@ class Guard:
         self._commands = b""
 
     def run(self) -> None:
-        """Until the program and all that it started have ended."""
+        """Go on until the program and all that it started have ended."""
         asked = self.asked
         self._report_fd = os.open(
             asked["report"], os.O_RDONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600

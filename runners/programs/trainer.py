@@ -342,7 +342,7 @@ class _CardShare:
         return sum(self._uses) / len(self._uses) if self._uses else math.nan
 
     def look(self) -> None:
-        """Where it is time."""
+        """Sample the card, where it is time."""
         now = time.monotonic()
         if self._index is None or now - self._looked < SAMPLE_S:
             return
@@ -381,7 +381,7 @@ class _Guarded:
             self._process.stdin.flush()
 
     def say(self, word: str) -> None:
-        """``stop`` or ``kill``."""
+        """Tell the guard ``stop`` or ``kill``."""
         self._write(word.encode() + b"\n")
 
     def points(self, wait_s: float) -> list[tuple[int, float]]:

@@ -13,7 +13,7 @@ from runners.search.posterior import Posterior, posterior
 from runners.search.seeds import fresh
 from runners.search.types import Candidate, Progress
 from runners.spec import Job
-from runners.verdict import WALK_DOWN, Evidence, Status, best_loss, bracket, collect, ordered
+from runners.verdict import WALK_DOWN, Evidence, best_loss, bracket, collect, ordered, search_status
 
 MIN_OPENING_SEEDS = 3
 """Seeds at N_max at least, whatever k is: one that fails there by chance must not start the walk down."""
@@ -90,7 +90,7 @@ def _progress(
     beyond = post is not None and post.mass_above(job.n_max) > 0.5
     if estimate is not None and estimate.high > job.n_max:
         flags.add("beyond_n_max")
-    status: Status = "open" if following is not None else "censored" if b.hi is None or beyond else "bracket"
+    status = search_status(following is None, b.hi, beyond=beyond)
     censored = status == "censored"
     return Progress(
         next=following,

@@ -57,6 +57,10 @@ def next_log(job: Job, verdicts: Mapping[int, bool]) -> int | None:
 RULES = {"log": next_log, "paper": next_paper}
 """The rule of each strategy that goes by verdicts alone: what it does under either verdict, what may be tried
 ahead of its turn and when it is over follow from it.
+
+A rule asks for N_max first and for no N twice; while nothing has succeeded, for ever smaller N, at most as
+many as :data:`WALK_DOWN` has; and then inside the bracket alone. By this ``speculative.is_reachable`` knows
+which verdict each N on the way to another must have: success above it, failure below, but at the top.
 """
 
 

@@ -9,7 +9,7 @@ from runners.verdict import Evidence, flags
 
 
 def check(job: Job, evidence: Sequence[Evidence]) -> None:
-    """Evidence must be about this job.
+    """Refuse evidence that is not about this job.
 
     Raises:
         ValueError: an N outside 1..n_max, or counts that make no sense; one sentence.

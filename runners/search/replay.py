@@ -11,7 +11,7 @@ from runners.search.bisection import next_n
 from runners.search.evidence import check, job_flags
 from runners.search.types import Candidate, Progress
 from runners.spec import Job
-from runners.verdict import Evidence, best_loss, bracket, collect, ordered
+from runners.verdict import Evidence, best_loss, bracket, collect, ordered, search_status
 
 
 def replay(job: Job, evidence: Sequence[Evidence]) -> Progress:
@@ -51,7 +51,7 @@ def _replay_bisection(job: Job, evidence: Sequence[Evidence]) -> Progress:
         next=Candidate(n, None) if n is not None else None,
         lo=b.lo,
         hi=b.hi,
-        status="open" if n is not None else "censored" if b.hi is None else "bracket",
+        status=search_status(n is None, b.hi),
         flags=ordered(flags),
         best_loss=best_loss(evidence),
     )

@@ -11,7 +11,7 @@ from runners.search.posterior import posterior
 from runners.search.seeds import fresh
 from runners.search.types import Candidate, Progress
 from runners.spec import Job
-from runners.verdict import Evidence, Status, best_loss, bracket, collect, ordered
+from runners.verdict import Evidence, best_loss, bracket, collect, ordered, search_status
 
 
 def ladder(job: Job) -> tuple[int, ...]:
@@ -60,12 +60,11 @@ def replay_scan(job: Job, evidence: Sequence[Evidence]) -> Progress:
         estimate, n50 = post.n_star(), post.n50()
         if estimate.high > job.n_max:
             flags.add("beyond_n_max")
-    status: Status = "open" if rungs else "censored" if b.hi is None else "bracket"
     return Progress(
         next=rungs[0] if rungs else None,
         lo=b.lo,
         hi=b.hi,
-        status=status,
+        status=search_status(not rungs, b.hi),
         flags=ordered(flags),
         estimate=estimate,
         n50=n50,

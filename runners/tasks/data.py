@@ -49,7 +49,7 @@ class LengthStream:
         return self._shuffle.words(rank + torch.searchsorted(self._shift, rank, right=True))
 
     def write(self, words: list[Tensor], digits: Digits, out: Tensor) -> None:
-        """The tokens of ``words`` into ``out`` [R, n]."""
+        """Write the tokens of ``words`` into ``out`` [R, n]."""
         at = 0
         for word, width in zip(words, self._shuffle.split, strict=True):
             digits.write(word, width, out[:, at : at + width])

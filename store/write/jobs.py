@@ -195,8 +195,8 @@ def requeue(
     """A run ended without its job: put it back, or give it up.
 
     Args:
-        counts: it used up one of ``max_attempts`` (a crash of the job's own;
-            not a lost supervisor or device).
+        counts: it used up one of ``max_attempts``: a crash, an exception, out of memory, a lost device; not
+            a supervisor that is gone.
         delay_s: backoff, at most ten minutes.
 
     Returns:

@@ -211,7 +211,7 @@ def claim(tx: Tx, identity: Identity) -> int:
 
 
 def heartbeat(tx: Tx, state: str = "running", message: str = "") -> None:
-    """The supervisor lives, and what it is doing."""
+    """Note that the supervisor lives, and what it is doing."""
     tx.run(
         "UPDATE supervisor SET heartbeat_at = :now, state = :state, message = :message WHERE epoch = :epoch",
         now=tx.now,
@@ -229,7 +229,7 @@ def holding(tx: Tx) -> bool:
 
 
 def set_fact(tx: Tx, key: str, value: str) -> None:
-    """A fact about the lab itself."""
+    """Store a fact about the lab itself."""
     tx.run(
         "INSERT INTO lab (key, value) VALUES (:key, :value) ON CONFLICT (key) "
         "DO UPDATE SET value = excluded.value",
@@ -245,7 +245,7 @@ def fact(tx: Tx, key: str) -> str | None:
 
 
 def set_devices(tx: Tx, devices: Sequence[DeviceRow]) -> None:
-    """The devices that are there; those that are not there any more become lost."""
+    """Store the devices that are there; those that are not there any more become lost."""
     names = DEVICES.columns
     upsert = (
         f"INSERT INTO device ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)}) "
@@ -260,7 +260,7 @@ def set_devices(tx: Tx, devices: Sequence[DeviceRow]) -> None:
 
 
 def set_nodes(tx: Tx, nodes: Sequence[NodeRow]) -> None:
-    """The machines of the cluster that trains this lab, as they are now; none: it is one machine."""
+    """Store the machines of the cluster that trains this lab, as they are now; none: it is one machine."""
     set_fact(tx, "nodes", json.dumps([asdict(node) for node in nodes]))
 
 
@@ -278,7 +278,7 @@ def add_provenance(tx: Tx, job_id: int, facts: Mapping[str, object]) -> None:
 
 
 def set_speed(tx: Tx, model_label: str, T: int, device: str, member_steps_per_s: float) -> None:
-    """A measurement for the estimates; a moving average over the last few is kept."""
+    """Store a measurement for the estimates; a moving average over the last few is kept."""
     tx.run(
         "INSERT INTO speed (model_label, positions, device, member_steps_per_s, at) "
         "VALUES (:label, :T, :device, :speed, :now) "

@@ -283,7 +283,7 @@ def progress(
     wall_s: float | None = None,
     device_s: float | None = None,
 ) -> None:
-    """How far a running probe is.
+    """Store how far a running probe is.
 
     Args:
         fraction: 0..1 of its grid's work; shown with its job unless it runs ahead of its turn.
@@ -484,7 +484,7 @@ def trial_progress(
     wall_s: float | None = None,
     curve: Curve | None = None,
 ) -> None:
-    """How far a running trial is, for the screen; one that has ended is left alone."""
+    """Store how far a running trial is, for the screen; one that has ended is left alone."""
     changed = tx.run(
         _PROGRESS,
         trial=trial_id,

@@ -37,7 +37,9 @@ from labtui.analysis.eta import (
     work_of,
     work_of_spec,
 )
+from runners.search.bisection import RULES
 from runners.spec import LSTM, DenseSSM, Job, Lengths, ModularAddition, PluginModel, Search, Study, load
+from runners.strategies import STRATEGIES
 from store.read import open_lab
 from store.rows import JobRow, ProbeRow
 from tests.tui.fake import job_row
@@ -142,7 +144,7 @@ def test_each_strategy_has_its_own_number_of_candidates() -> None:
     wide = expected_candidates("adaptive", n_max, width=0.5, budget=400, seeds=5)
     assert wide < narrow <= 80
     assert expected_candidates("adaptive", n_max, width=0.1, budget=50, seeds=5) == 10
-    for strategy in ("log", "paper"):
+    for strategy in RULES:
         for small in (1, 2, 3, 10):
             assert expected_candidates(strategy, small) >= 1
 
@@ -242,7 +244,7 @@ def test_a_larger_model_costs_more_and_a_plugin_is_unknown_until_one_ran() -> No
     assert plugin.device.basis == "unknown until a search of mine was timed here"
 
 
-@pytest.mark.parametrize("strategy", ["log", "paper", "adaptive", "scan"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_expected_candidates_stay_within_the_limit(strategy: Any) -> None:
     ladder = (1, 2, 4) if strategy == "scan" else ()
     for m in (2, 3, 50):
@@ -277,7 +279,7 @@ def rows() -> st.SearchStrategy[JobRow]:
         candidates = draw(st.integers(0, 60))
         return job_row(
             1, state=draw(st.sampled_from(["queued", "running", "paused"])), n_max=n_max, lo=lo, hi=hi,
-            strategy=draw(st.sampled_from(["log", "paper", "adaptive", "scan"])), estimate=estimate,
+            strategy=draw(st.sampled_from(sorted(STRATEGIES))), estimate=estimate,
             candidates=candidates, device_s=draw(st.floats(0, 1e6)), wall_s=draw(st.floats(0, 1e6)),
             member_steps=draw(st.integers(0, 10**9)), progress=draw(st.floats(0, 1)),
             length=draw(st.integers(0, 10_000)), steps=draw(st.sampled_from([0, 1, 500, 250_000])),

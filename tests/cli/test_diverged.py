@@ -90,6 +90,11 @@ def test_what_diverges_is_said_to_diverge(trained: Path, labtui: Labtui) -> None
                 assert wrong not in said.out, (command, wrong)
     for said in told["kappa"]:
         assert "incomplete" in said.out
+    for said in (labtui("plot", "bracket", "1"), labtui("show", "1")):
+        drawn = said.out.partition("\nSpec")[0]
+        assert "∞" in drawn, "the chart of its candidates"
+        assert "✗" not in drawn, "they say nothing of N"
+        assert " fails " not in drawn
     for words in (("fits",), ("plot", "scaling")):
         said = labtui(*words)
         assert "32" not in said.out

@@ -63,6 +63,16 @@ def test_each_failure_is_told_and_found(labtui: Labtui, failing: Path) -> None:
     assert [job["id"] for job in labtui("jobs", "oom", "--json").json] == [2]
 
 
+def test_what_gave_a_job_up_is_its_crashes_not_its_pauses(labtui: Labtui, failing: Path) -> None:
+    labtui("retry", "1")
+    with Writer(failing) as writer, writer.transaction() as tx:
+        lab_rows.claim(tx, Identity(1, 2.0, "bench", "boot", "0.1.0"))
+        for counts in (False, False, *[True] * 5):
+            jobs.set_job(tx, 1, "running", device="cpu")
+            jobs.requeue(tx, 1, "lost", "its worker ended", counts=counts)
+    assert labtui("events", "1").out.splitlines()[-1].endswith(", crash 5 of 5: lost: its worker ended")
+
+
 def test_a_job_that_is_tried_again_tells_why_until_it_runs(labtui: Labtui, failing: Path) -> None:
     labtui("retry", "2", "4")
     with Writer(failing) as writer, writer.transaction() as tx:

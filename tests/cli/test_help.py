@@ -24,6 +24,11 @@ def every(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
 
 
 REFUSED = "labtui: this command writes and --read-only was given; expected one without the other\n"
+LET_THROUGH = (
+    "`{}` was not refused with --read-only: say writes=True where it is declared (Parser.runs); if it only "
+    "looks, add its words to READERS of tests/cli/test_reading.py (without --json to COMMANDS of "
+    "tests/cli/test_hostile.py)"
+)
 PARSERS = {parser.prog: parser for parser in every(build())}
 
 
@@ -91,6 +96,6 @@ def test_what_writes_is_refused_with_read_only(labtui: Labtui, lab: object) -> N
         answer = labtui(
             "--read-only", "--lab", "lab.db", *shlex.split(example.replace("study.toml", "quick"))
         )
-        assert answer.code == 2, name
+        assert answer.code == 2, LET_THROUGH.format(name)
         if words[0] != "device":
-            assert answer.err == REFUSED, name
+            assert answer.err == REFUSED, LET_THROUGH.format(name)

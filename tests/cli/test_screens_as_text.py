@@ -9,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from labtui.analysis.points import Point, Series
 from labtui.cli.screen_text import TEXT_COMMANDS
 from labtui.tui.actions import SCREENS
+from labtui.tui.screens.scaling import ScalingRequest
 from labtui.views.grid import grid
+from labtui.views.scaling import curve_sign, law_text, scaling_lines, tail, trend
+from store.read import open_lab
 from tests.cli.conftest import Labtui
 
 SAYS = {
@@ -91,9 +95,30 @@ def test_a_table_fits_its_terminal_and_stays_aligned(rows: list[tuple[str, int, 
         assert all(cells.get(i, " ") == " " for i, char in enumerate(rule) if char == " ")
 
 
-def test_signs_of_models_are_those_of_the_screens() -> None:
-    from labtui.views.scaling import MARKERS
-    from labtui.views.signs import MODEL_SIGN
+def test_the_plot_as_text_has_the_lines_of_the_screen(labtui: Labtui, lab: Path) -> None:
+    with open_lab(lab) as opened:
+        data = ScalingRequest(laws=True)(opened)
+    axis = data.request.axis
+    told = labtui("plot", "scaling", "--x", axis).out
+    assert data.curves
+    for curve in data.curves:
+        row = next(line for line in told.splitlines() if f" {curve.label}   " in line)
+        assert row.startswith(curve_sign(curve))
+        assert (tail(curve, axis) in row) != trend(curve, axis), "its law holds the exponent"
+        assert law_text(curve, axis) in row
 
-    assert {kind: signs[0] for kind, signs in MARKERS.items()} == MODEL_SIGN
-    assert len("".join(MARKERS.values())) == len(set("".join(MARKERS.values())))
+
+@pytest.mark.parametrize("ascii", [False, True])
+def test_lines_that_look_alike_have_a_letter_beside_every_sign(ascii: bool) -> None:
+    """Without colour, and in ASCII, where the squares and circles of acot are one sign."""
+    points = [
+        Point(Series(model, "acot", "uniform", "Z_m"), length, m, n - 1, n, 10_000)
+        for model, m, n in (("lstm 32", 3, 30), ("lstm 32", 5, 300), ("dense_ssm 16", 3, 3000))
+        for length in (4, 8, 16)
+    ]
+    lines = scaling_lines(points, x="L", ascii=ascii)
+    signs = ["□a", "□b", "○c" if ascii else "○ "]
+    legend = [line[:2] for line in lines if "acot" in line]
+    assert legend == signs
+    drawn = "\n".join(lines[: len(lines) - len(legend)])
+    assert [drawn.count(sign.strip()) for sign in signs] == [3, 3, 3]

@@ -14,6 +14,7 @@ from runners.pool.state import Run, Slot, WorkItem, grid_of, manifest, members_o
 from runners.search import Candidate, Evidence, replay, speculate
 from runners.search.seeds import fresh
 from runners.spec import Job
+from runners.strategies import STRATEGIES
 from tests.support import labs
 
 JOBS = labs.study(3, ("dense_ssm", "lstm"), eps=(1e-4, 2e-4)).jobs()
@@ -146,7 +147,7 @@ def test_a_whole_grid_is_never_cut_short() -> None:
 def test_the_probe_that_is_tested_at_twice_the_length_is_one_that_the_spec_says() -> None:
     from runners.pool.state import Trial
 
-    for strategy in ("log", "paper", "adaptive", "scan"):
+    for strategy in STRATEGIES:
         job = labs.study(3, strategy=strategy, ladder=(2, 3) if strategy == "scan" else ()).jobs()[-1]
         job = job.model_copy(update={"generalisation": True})
         first = replay(job, []).next

@@ -14,6 +14,7 @@ import pytest
 from runners.pool import client as launcher
 from runners.pool.identity import start_of
 from runners.pool.options import Options
+from runners.search.bisection import RULES
 from runners.spec import Job
 from store import commands
 from store.locks import SupervisorLock
@@ -51,7 +52,7 @@ def trains(lab: Path) -> bool:
         return any(j.state == "running" and j.progress > 0 for j in opened.jobs())
 
 
-@pytest.mark.parametrize("strategy", ["log", "paper"])
+@pytest.mark.parametrize("strategy", sorted(RULES))
 def test_a_study_ends_as_the_sequential_search_does(lab_path: Path, strategy: str) -> None:
     labs.make(lab_path, labs.study(5, ("dense_ssm", "lstm"), strategy=strategy))
     running = labs.spawn(lab_path)

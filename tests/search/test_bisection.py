@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import get_args
 
@@ -117,7 +118,7 @@ def test_log_is_the_procedure_of_the_science_page(n_max: int, rtol: float, oracl
     assert end.status == ("censored" if hi is None else "bracket")
 
 
-@given(st.sampled_from(["paper", "log"]), n_maxes, st.integers(1, 20), oracles)
+@given(st.sampled_from(sorted(RULES)), n_maxes, st.integers(1, 20), oracles)
 @settings(max_examples=200, deadline=None)
 def test_resume_after_every_step_and_the_counts(
     strategy: str, n_max: int, limit: int, oracle: Oracle
@@ -137,7 +138,7 @@ def test_resume_after_every_step_and_the_counts(
 
 
 @given(
-    st.sampled_from(["paper", "log"]),
+    st.sampled_from(sorted(RULES)),
     st.lists(st.tuples(st.integers(1, 300), st.booleans()), max_size=30),
 )
 def test_the_bracket_agrees_with_all_evidence_whatever_it_is(
@@ -177,7 +178,7 @@ def test_the_papers_own_numbers() -> None:
 
 
 def test_n_is_one() -> None:
-    for strategy in ("paper", "log"):
+    for strategy in sorted(RULES):
         evidence, end = run(make_job(strategy, 1000), lambda n: True)
         assert (end.lo, end.hi, end.status) == (0, 1, "bracket")
         assert asked(evidence)[-1] == 1
@@ -188,7 +189,7 @@ def test_n_is_one() -> None:
 
 
 def test_ends_at_a_gap_of_one() -> None:
-    for strategy in ("paper", "log"):
+    for strategy in sorted(RULES):
         _, end = run(make_job(strategy, 64, rtol=0.0), lambda n: n >= 5)
         assert (end.lo, end.hi) == (4, 5)
 
@@ -284,3 +285,18 @@ def test_every_strategy_has_its_facts_and_those_that_go_by_verdicts_their_rule()
     assert set(RULES) == set(STRATEGIES) - set(FRESH_SEEDS)
     fields = set(Search.model_fields)
     assert all(set(found.unused) <= fields for found in STRATEGIES.values())
+
+
+def test_the_texts_of_the_keys_name_every_strategy() -> None:
+    """docs/specs.md and the form take them from these docstrings."""
+    told = Search.model_fields["strategy"].description or ""
+    assert [name for name in STRATEGIES if f"``{name}``" not in told] == [], (
+        "tell what it does in Search.strategy"
+    )
+    most = (Search.model_fields["max_candidates"].description or "").replace(" and ``", " for ``")
+    by_number = {
+        name: number
+        for number, names in re.findall(r"(\d+)((?: for ``\w+``)+)", most)
+        for name in re.findall(r"\w+", names.replace(" for ", " "))
+    }
+    assert by_number == {name: str(found.candidates) for name, found in STRATEGIES.items()}

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.search import Evidence, Progress, replay, speculate
-from runners.search.bisection import next_n
+from runners.search.bisection import RULES, next_n
 from runners.search.speculative import is_reachable
 from runners.spec import Job
+from runners.strategies import STRATEGIES, StrategyName
 from tests.search.conftest import Oracle, asked, make_job, run
 from tests.search.test_bisection import n_maxes, oracles
 
@@ -55,7 +56,7 @@ class Pool:
 
 
 @given(
-    st.sampled_from(["paper", "log"]),
+    st.sampled_from(sorted(RULES)),
     n_maxes,
     oracles,
     st.integers(1, 12),
@@ -64,9 +65,9 @@ class Pool:
 )
 @settings(max_examples=250, deadline=None)
 def test_the_bracket_is_the_sequential_one(
-    strategy: str, n_max: int, oracle: Oracle, slots: int, limit: int, rng: random.Random
+    strategy: StrategyName, n_max: int, oracle: Oracle, slots: int, limit: int, rng: random.Random
 ) -> None:
-    job = make_job(strategy, n_max, max_candidates=min(limit, 20 if strategy == "paper" else 60))
+    job = make_job(strategy, n_max, max_candidates=min(limit, STRATEGIES[strategy].candidates))
     evidence, end = run(job, oracle)
     pool = Pool(job, oracle, slots, rng)
     assert pool.search() == end
@@ -75,7 +76,7 @@ def test_the_bracket_is_the_sequential_one(
 
 
 @given(
-    st.sampled_from(["paper", "log"]),
+    st.sampled_from(sorted(RULES)),
     st.integers(1, 40),
     st.integers(2, 12),
     st.integers(1, 9),

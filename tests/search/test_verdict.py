@@ -26,6 +26,7 @@ from runners.verdict import (
     flags,
     ordered,
     probe_verdict,
+    search_status,
     trial_outcome,
 )
 
@@ -172,6 +173,15 @@ def test_how_often_the_whole_set_is_evaluated() -> None:
     third = Thoroughness(64, 3)
     assert [third.wanted(done, last=False) for done in range(6)] == [False, False, True] * 2
     assert all(third.wanted(done, last=True) for done in range(6))
+
+
+def test_where_a_search_stands() -> None:
+    for hi in (None, 8):
+        for beyond in (False, True):
+            assert search_status(False, hi, beyond=beyond) == "open"
+    assert search_status(True, 8) == "bracket"
+    assert search_status(True, None) == "censored"
+    assert search_status(True, 8, beyond=True) == "censored", "a success by chance at N_max is no bracket"
 
 
 def test_what_was_decided_stays() -> None:

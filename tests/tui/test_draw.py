@@ -316,10 +316,17 @@ def test_an_event_of_a_job_says_what_came_out_of_it() -> None:
     assert plain(what(event, job)) == "✓ done  N* 1,118  dense_ssm 16 Z3 acot 2..7  took 64s"
     failed = replace(event, kind="job.failed", level="error", text="a: b: running to failed (failed)")
     bad = job_row(
-        7, state="failed", reason="failed\nCUDA error: an illegal access", failure="failed", attempt=4
+        7,
+        state="failed",
+        reason="failed\nCUDA error: an illegal access",
+        failure="failed",
+        attempt=9,
+        crashes=3,
     )
     told = plain(what(failed, bad, named=False))
-    assert told == "✗ failed, attempt 3 of 3: CUDA error: an illegal access"
+    assert told == "✗ failed, crash 3 of 3: CUDA error: an illegal access"
+    refused = replace(bad, crashes=0, reason="stale\nit was queued by an older version")
+    assert plain(what(failed, refused, named=False)).startswith("✗ failed: "), "no crash gave it up"
     assert plain(what(replace(event, kind="probe.done", text="N = 3124: success"))) == "  N = 3,124: success"
     assert what(replace(event, kind="device.lost", level="error", text="cuda:0 is gone"))[0][1] == "bad"
 

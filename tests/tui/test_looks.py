@@ -15,8 +15,7 @@ from labtui.tui.actions import SCREENS
 from labtui.tui.app import LabApp
 from labtui.tui.pane import Pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, THEMES, Palette
-from labtui.views.kappa import arrows
-from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, model_style
+from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, arrows, model_style
 from tests.tui.conftest import Opened, until
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labtui.tui.screens.queue import QueuePane
+from labtui.tui.screens.table_pane import TablePane
+from labtui.tui.screens.trials import TrialsPane
 from labtui.tui.table import PAGE, Column, Window, layout, table_lines
+from labtui.views import queue, trials
 from labtui.views.lines import Line, changed_spans, crop, plain, size
+from store.filters import JOB_ORDERS, TRIAL_ORDERS
 
 COLUMNS = (Column("id", "id", 6, ">"), Column("name", "name", 10, grow=1), Column("more", "more", 20, rank=3))
 
@@ -105,3 +113,17 @@ def test_only_what_differs_is_sent(a: str, b: str) -> None:
     assert differing <= {i for x, end in found for i in range(x, end)}
     assert all(before[x] != after[x] and before[end - 1] != after[end - 1] for x, end in found)
     assert changed_spans(old, old) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "pane", "orders"),
+    [(queue.COLUMNS, QueuePane, JOB_ORDERS), (trials.COLUMNS, TrialsPane, TRIAL_ORDERS)],
+    ids=["queue", "trials"],
+)
+def test_what_a_heading_sorts_by_is_an_order_of_the_store_and_stands_in_the_list(
+    columns: Sequence[Column], pane: type[TablePane[Any]], orders: Mapping[str, str]
+) -> None:
+    listed = {order.removeprefix("-") for order in pane.ORDERS}
+    assert listed <= set(orders), f"{pane.__name__}.ORDERS has what store/filters.py cannot sort by"
+    sorts = {column.sort for column in columns if column.sort}
+    assert sorts <= listed, f"a heading sorts by what the list of s lacks: {pane.__name__}.ORDERS"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labtui.views.bracket import bracket_chart, outcome_of, stopped_early
+from labtui.views.bracket import Endings, bracket_chart, outcome_of
 from labtui.views.digits import HEIGHT, large
 from labtui.views.heat import falling, heat_map
 from labtui.views.job import facts, summary_lines, without_curves
@@ -59,11 +59,11 @@ def test_a_candidate_that_was_decided_says_how_many_of_its_trials_ended() -> Non
     lab = small_lab()
     job = next(r for r in lab.rows if r.status == "bracket")
     probes = lab.probes(job.id)
-    early = stopped_early(lab.trials(job.id))
-    won = next(p for p in probes if early[p.id])
-    lines = [plain(line) for line in bracket_chart(job, probes, 70, 40, decided=early)]
+    endings = Endings.of(lab.trials(job.id))
+    won = next(p for p in probes if p.id in endings.early)
+    lines = [plain(line) for line in bracket_chart(job, probes, 70, 40, endings=endings)]
     told = next(line for line in lines if line.split()[0] == f"{won.n:,}")
-    assert f" {won.trials - early[won.id]}/{won.trials} " in told
+    assert f" {won.trials - endings.early[won.id]}/{won.trials} " in told
     assert f" {won.trials}/{won.trials} " not in told
 
 

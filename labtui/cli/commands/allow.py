@@ -15,7 +15,7 @@ from runners.programs import consent
 
 
 def arguments(parser: Parser) -> None:
-    """Jobs, or a whole study."""
+    """Take jobs, or a whole study."""
     parser.add_argument("jobs", **JOBS)
     parser.add_argument("--study", **WHOLE_STUDY)
     parser.add_argument("--yes", action="store_true", help="do not ask: what is shown may run")

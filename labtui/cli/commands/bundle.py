@@ -23,13 +23,13 @@ from store.read import open_lab
 
 
 def arguments(parser: Parser) -> None:
-    """OUT."""
+    """Take OUT."""
     parser.add_argument("out", metavar="OUT", help="a new .zip file")
     parser.runs(run, example="result.zip")
 
 
 def run(context: Context) -> None:
-    """Snapshot, specs, provenance, checksums and report of the lab in one file."""
+    """Put snapshot, specs, provenance, checksums and report of the lab into one file."""
     out = Path(context.args.out)
     if out.suffix.lower() != ".zip":
         raise BadInput(f"{out} has no ending of a bundle; expected .zip")

@@ -19,7 +19,7 @@ from labtui.cli.errors import BadInput
 from labtui.cli.output import plain
 from labtui.export.papers import markdown, statement_table
 from labtui.views import numbers
-from labtui.views.compare import Pair, job_lines, lab_lines, lab_pairs
+from labtui.views.compare import Pair, job_pair_lines, lab_lines, lab_pairs
 from labtui.views.grid import grid, terminal_width
 from labtui.views.kappa import name
 from labtui.views.lines import plain as plain_line
@@ -33,7 +33,7 @@ WIDE = 110
 
 
 def arguments(parser: Parser) -> None:
-    """What to compare, and with what."""
+    """Take what to compare, and with what."""
     parser.add_argument("what", metavar="paper|JOB|LAB", help="the paper, a job, or a lab's file")
     parser.add_argument("other", metavar="JOB", nargs="?", help="beside a job: the other one")
     parser.add_argument("-o", "--out", metavar="TO", help="of the paper: a new file, .md")
@@ -41,7 +41,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """``paper``, two jobs, or another lab's file."""
+    """Compare with the paper, two jobs, or with another lab's file."""
     what, other = context.args.what, context.args.other
     if context.args.out is not None and what != "paper":
         raise BadInput(f"--out is for the paper; expected compare paper --out {context.args.out}")
@@ -76,17 +76,17 @@ def paper(context: Context) -> None:
 
 
 def two_jobs(context: Context, first: str, second: str) -> None:
-    """Results and whatever differs in the specs."""
+    """Tell two jobs' results and whatever differs in their specs."""
     rows = [context.job(first), context.job(second)]
     specs = [mapping(context.lab.job_spec(row.id)) for row in rows]
     if context.json:
         context.emit([plain(row) | {"spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return
-    context.lines(job_lines(rows[0], rows[1], specs[0], specs[1], supervised(context.lab.supervisor())))
+    context.lines(job_pair_lines(rows[0], rows[1], specs[0], specs[1], supervised(context.lab.supervisor())))
 
 
 def labs(context: Context, path: Path) -> None:
-    """Searches that both labs have, and whether they agree."""
+    """Tell which searches both labs have, and whether they agree."""
     with open_lab(path, read_only=True) as lab:
         theirs = {row.hash: row for row in lab.jobs()}
         pairs = lab_pairs(context.lab.cells(), lab.cells())

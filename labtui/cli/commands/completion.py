@@ -18,7 +18,7 @@ HOW = {
 
 
 def arguments(parser: Parser) -> None:
-    """Which shell."""
+    """Take which shell."""
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
     parser.runs(run, example="bash")
 

@@ -27,7 +27,7 @@ BESIDE: Options = {"action": "store_true", "help": "in the file beside the lab, 
 
 
 def arguments(parser: Parser) -> None:
-    """set, unset; without either: every setting."""
+    """Take set or unset; without either every setting is shown."""
     part = parser.part("set", "change one; comments in the file stay")
     part.add_argument("key", **SETTING)
     part.add_argument("value", metavar="VALUE", help="its value; of keys: by commas")
@@ -43,7 +43,7 @@ def arguments(parser: Parser) -> None:
 
 
 def show(context: Context) -> None:
-    """Every setting, its value, its source, and what is wrong with the files."""
+    """Show every setting, its value, its source, and what is wrong with the files."""
     settings = context.settings
     own, beside = config.config_file(context.env), LabPaths(context.lab_path).settings
     rows = [

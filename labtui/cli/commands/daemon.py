@@ -22,7 +22,7 @@ STOP_S = 90
 
 
 def arguments(parser: Parser) -> None:
-    """start, stop, status, run, unit."""
+    """Take start, stop, status, run or unit."""
     part = parser.part("start", "start it, detached from this terminal")
     add_devices(part)
     part.runs(start, writes=True)
@@ -37,7 +37,7 @@ def arguments(parser: Parser) -> None:
 
 
 def start(context: Context) -> None:
-    """Detached from the terminal."""
+    """Start a supervisor that is detached from the terminal."""
     _have_lab(context)
     supervise.ready(context)
     supervise.start(context)
@@ -51,7 +51,7 @@ def _have_lab(context: Context) -> None:
 
 
 def stop(context: Context) -> None:
-    """Running work is checkpointed and goes on at the next start."""
+    """End the supervisor; running work is checkpointed and goes on at the next start."""
     _ = context.lab
     if not supervise.alive(context.lab_path):
         context.say("no supervisor runs")
@@ -76,7 +76,7 @@ def status(context: Context) -> int:
 
 
 def run(context: Context) -> None:
-    """For systemd: this process becomes the supervisor, in the foreground, and stays when idle."""
+    """Become the supervisor in the foreground and stay when idle, for systemd."""
     writing.require_torch()
     _have_lab(context)
     supervise.refuse_second(context)
@@ -87,7 +87,7 @@ def run(context: Context) -> None:
 
 
 def unit(context: Context) -> None:
-    """A systemd user unit that runs ``labtui daemon run`` for this lab, to stdout."""
+    """Write a systemd user unit that runs ``labtui daemon run`` for this lab, to stdout."""
     lab = context.lab_path.absolute()
     words = [sys.executable, "-P", "-m", "labtui", "--lab", str(lab), "daemon", "run"]
     for name in ("devices", "slots", "threads"):

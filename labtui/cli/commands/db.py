@@ -22,7 +22,7 @@ from store.paths import LabPaths
 
 
 def arguments(parser: Parser) -> None:
-    """One part for each thing that is done to the file."""
+    """Take one part for each thing that is done to the file."""
     parser.part("check", "integrity, references, and every bracket against its candidates").runs(check)
     parser.part("vacuum", "give unused space back").runs(vacuum, writes=True)
     parser.part("backup", "a verified copy in the folder beside the lab").runs(backup, writes=True)
@@ -59,7 +59,7 @@ def vacuum(context: Context) -> None:
 
 
 def backup(context: Context) -> None:
-    """A verified copy beside the lab."""
+    """Put a verified copy beside the lab."""
     with waiting(context, "copying") as bar:
         copy = writing.backup(context.lab_path, bar.at)
     tell_written(context, copy)

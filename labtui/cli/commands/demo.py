@@ -22,7 +22,7 @@ PRESET = "quick"
 
 
 def arguments(parser: Parser) -> None:
-    """Devices."""
+    """Take the devices."""
     add_devices(parser)
     parser.runs(run, writes=True)
 

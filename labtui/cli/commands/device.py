@@ -23,7 +23,7 @@ LISTED = 24
 
 
 def arguments(parser: Parser) -> None:
-    """A device, and what becomes of it."""
+    """Take a device, and what becomes of it."""
     parser.add_argument(
         "id", metavar="DEVICE", nargs="?", help="cpu, cuda:0 or node-3/cuda:1 (else list all)"
     )

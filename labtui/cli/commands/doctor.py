@@ -24,7 +24,7 @@ from runners.machine import driver_version, gpu_problem, look
 
 
 def arguments(parser: Parser) -> None:
-    """None of its own."""
+    """Take no option of its own."""
     parser.runs(run)
 
 

@@ -13,7 +13,7 @@ from labtui.cli.send import send
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and the patch."""
+    """Take JOB, and the patch."""
     parser.add_argument("job", **JOB)
     parser.add_argument("patch", metavar="JSON", help="a merge patch")
     parser.add_argument("--no-wait", **NO_WAIT)
@@ -21,7 +21,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """A merge patch, checked as a spec is."""
+    """Apply a merge patch, checked as a spec is."""
     try:
         patch = json.loads(context.args.patch)
     except (ValueError, RecursionError) as error:

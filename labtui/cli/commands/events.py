@@ -12,7 +12,7 @@ from store.json import document
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and which events."""
+    """Take JOB, and which events."""
     parser.add_argument("job", **ONE_OR_ALL)
     parser.add_argument("--after", type=int, default=0, metavar="ID", help="only events after this id")
     parser.add_argument(
@@ -23,7 +23,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """What happened, newest last; with --follow until interrupted."""
+    """Tell what happened, newest last; with --follow until interrupted."""
     args = context.args
     job = context.job(args.job).id if args.job else None
     last = args.after

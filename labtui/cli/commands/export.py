@@ -34,7 +34,7 @@ ENDINGS = (".csv", ".json", ".jsonl", ".parquet", *PAPERS)
 
 
 def arguments(parser: Parser) -> None:
-    """TABLE, and where it goes."""
+    """Take TABLE, and where it goes."""
     parser.add_argument("table", choices=NAMES, metavar="TABLE", help=" ".join(NAMES))
     parser.add_argument("-o", "--out", metavar="TO", help=f"a new file: {' '.join(ENDINGS)}")
     parser.add_argument("--study", **STUDY)
@@ -42,7 +42,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """CSV, JSON with --json, or what the ending of --out names, to stdout or a new file."""
+    """Write CSV, JSON with --json, or what the ending of --out names, to stdout or a new file."""
     args = context.args
     kind = "" if args.out is None else Path(args.out).suffix.lower()
     if context.json:

@@ -20,6 +20,7 @@ from labtui.cli.output import write_csv
 from labtui.cli.selection import measured_points, study_id
 from labtui.cli.waiting import waiting
 from labtui.export import figures
+from labtui.views.bracket import Endings
 
 if TYPE_CHECKING:
     from store.rows import JobRow
@@ -29,7 +30,7 @@ OF_A_JOB = KINDS[2:]
 
 
 def arguments(parser: Parser) -> None:
-    """What, where to, and how it looks."""
+    """Take what to draw, where to, and how it looks."""
     parser.add_argument("what", choices=KINDS, metavar="WHAT", help=", ".join(KINDS))
     parser.add_argument("out", metavar="OUT", help="a new .pdf, .svg or .png file")
     parser.add_argument("--study", **STUDY)
@@ -83,14 +84,14 @@ def picture(context: Context, look: figures.Look) -> figures.Picture:
     study = study_id(context, args.study)
     if args.what == "kappa":
         return figures.kappa_figure([kappa(cell) for cell in context.lab.cells(study)], look)
-    measured, x = measured_points(context, study, args.x)
-    return figures.scaling_figure(measured, fit_all(measured), look, x)
+    found = measured_points(context, study, args.x)
+    return figures.scaling_figure(found.points, fit_all(found.points), look, found.x)
 
 
 def _of_a_job(context: Context, job: JobRow, look: figures.Look) -> figures.Picture:
     probes = context.lab.probes(job.id)
     if context.args.what == "bracket":
-        return figures.bracket_figure(job, probes, look)
+        return figures.bracket_figure(job, probes, look, Endings.of(context.lab.trials(job.id)))
     if context.args.what == "scan":
         found = success_curve(probes)
         if not found.points:

@@ -10,16 +10,16 @@ from labtui.text import clean
 
 
 def arguments(parser: Parser) -> None:
-    """--study."""
+    """Take --study and --x."""
     parser.add_argument("--study", **STUDY)
     parser.add_argument("--x", metavar="AXIS", help="of programs: the numeric axis that comes first")
     parser.runs(run)
 
 
 def run(context: Context) -> None:
-    """Exponents of each series, or why there are none."""
+    """Tell the exponents of each series, or why there are none."""
     study = study_id(context, context.args.study)
-    found = fit_all(measured_points(context, study, context.args.x)[0])
+    found = fit_all(measured_points(context, study, context.args.x).points)
     if context.json:
         context.emit([fit.to_dict() for fit in found])
         return

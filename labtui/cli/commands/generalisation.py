@@ -13,7 +13,7 @@ from labtui.views.numbers import share
 
 
 def arguments(parser: Parser) -> None:
-    """--study."""
+    """Take --study."""
     parser.add_argument("--study", **STUDY)
     parser.runs(run)
 

@@ -10,7 +10,7 @@ from labtui.cli.parse import build, menu, parse
 
 
 def arguments(parser: Parser) -> None:
-    """What to explain."""
+    """Take what to explain."""
     parser.add_argument("what", metavar="all|COMMAND", nargs="?", help="every command, or this one")
     parser.runs(run, example="all")
 

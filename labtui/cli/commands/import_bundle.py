@@ -17,14 +17,14 @@ from labtui.export import bundle
 
 
 def arguments(parser: Parser) -> None:
-    """BUNDLE and TO."""
+    """Take BUNDLE and TO."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a zip that labtui bundle wrote")
     parser.add_argument("to", metavar="TO", help="the new lab file")
     parser.runs(run, example="result.zip result.db")
 
 
 def run(context: Context) -> None:
-    """Names, sizes and checksums first, then the lab; it is checked like any lab."""
+    """Check names, sizes and checksums first, then the lab, like any lab, and put it at TO."""
     source, out = Path(context.args.bundle), Path(context.args.to)
     if not source.is_file():
         raise BadInput(f"{source} is no file; expected a zip that labtui bundle wrote")

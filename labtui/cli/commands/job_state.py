@@ -14,7 +14,7 @@ from store.paths import LabPaths
 
 
 def arguments(parser: Parser) -> None:
-    """Jobs, or a whole study."""
+    """Take jobs, or a whole study."""
     parser.add_argument("jobs", **JOBS)
     verb = parser.name
     if verb == "undo":
@@ -26,7 +26,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """pause, resume, cancel, retry, archive, unarchive, delete, restore, undo."""
+    """Do one of pause, resume, cancel, retry, archive, unarchive, delete, restore, undo."""
     ids = chosen_jobs(context)
     act = getattr(store.commands, context.args.verb)
     send(context, lambda: act(context.lab_path, ids), ids)

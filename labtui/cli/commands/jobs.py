@@ -18,7 +18,7 @@ from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
-    """FILTER, and what is shown in which order."""
+    """Take FILTER, and what is shown in which order."""
     parser.add_argument("filter", **FILTER)
     parser.add_argument("--study", **STUDY)
     parser.add_argument("--limit", **LIMIT)
@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """All jobs that a filter leaves."""
+    """List all jobs that a filter leaves."""
     args = context.args
     where = conditions(args.filter, frozenset(JOB_FIELDS))
     study = study_id(context, args.study)

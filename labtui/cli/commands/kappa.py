@@ -19,7 +19,7 @@ from store.rows import CellRow
 
 
 def arguments(parser: Parser) -> None:
-    """--study, and the axes of the table."""
+    """Take --study, and the axes of the table."""
     parser.add_argument("--study", **STUDY)
     parser.add_argument(
         "--rows", metavar="AXES", help="of task m model format L distribution min_length, by commas"
@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """The table over any axes; with --json every cell with all it is made of."""
+    """Tell the table over any axes; with --json every cell with all it is made of."""
     args = context.args
     study = study_id(context, args.study)
     if context.json:

@@ -15,7 +15,7 @@ TAIL_BYTES = 1 << 20
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and how much."""
+    """Take JOB, and how much."""
     parser.add_argument("job", metavar="JOB", nargs="?", help="its workers (else the supervisor)")
     parser.add_argument("-f", "--follow", **FOLLOW)
     parser.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="the last so many (else 40)")

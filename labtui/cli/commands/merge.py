@@ -19,7 +19,7 @@ SHOWN = 8
 
 
 def arguments(parser: Parser) -> None:
-    """FIRST, SECOND, -o OUT."""
+    """Take FIRST, SECOND and -o OUT."""
     parser.add_argument("first", metavar="FIRST", help="a lab")
     parser.add_argument("second", metavar="SECOND", help="another")
     parser.add_argument("-o", "--out", metavar="TO", required=True, help="the new lab")
@@ -27,7 +27,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """Both labs stay as they are; with a conflict nothing is written."""
+    """Merge two labs, which stay as they are; with a conflict nothing is written."""
     args = context.args
     out = Path(args.out)
     if out.exists():

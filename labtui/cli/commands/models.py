@@ -8,12 +8,12 @@ from labtui.views.grid import grid
 
 
 def arguments(parser: Parser) -> None:
-    """None of its own."""
+    """Take no option of its own."""
     parser.runs(run)
 
 
 def run(context: Context) -> None:
-    """Every kind with its equation of one step, its keys and where it comes from."""
+    """Tell every kind with its equation of one step, its keys and where it comes from."""
     from runners.spec.model import KINDS  # pydantic: only what reads specs waits for it
     from runners.spec.plugins import MODELS, offered, package_of
 

@@ -9,7 +9,7 @@ from labtui.cli.send import chosen_jobs, send
 
 
 def arguments(parser: Parser) -> None:
-    """Jobs, and where they go."""
+    """Take jobs, and where they go."""
     parser.add_argument("jobs", **JOBS)
     parser.add_argument("--before", metavar="JOB", help="the job they come before (else to the end)")
     parser.add_argument("--no-wait", **NO_WAIT)

@@ -10,7 +10,7 @@ from labtui.cli.send import send
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and the text."""
+    """Take JOB, and the text."""
     parser.add_argument("job", **JOB)
     parser.add_argument("text", metavar="TEXT", help="instead of the one there")
     parser.add_argument("--no-wait", **NO_WAIT)
@@ -18,7 +18,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """A note on a job."""
+    """Write a note on a job."""
     job, text = context.job(context.args.job).id, context.args.text
     if len(text) > 10_000:
         raise BadInput(f"the note has {len(text)} characters; expected at most 10000")

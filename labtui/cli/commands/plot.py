@@ -18,7 +18,7 @@ from labtui.views.scaling import scaling_lines
 
 
 def arguments(parser: Parser) -> None:
-    """One part for each drawing."""
+    """Take one part for each drawing."""
     part = parser.part("scaling", "N* against L, m or one length n on log axes, with fits")
     part.add_argument("--study", **STUDY)
     part.add_argument("--x", metavar="AXIS", help="L, m, n or a program's axis (else the one that varies)")
@@ -35,10 +35,10 @@ def arguments(parser: Parser) -> None:
 
 
 def scaling(context: Context) -> None:
-    """N* against L or m; with --json the points and the fits."""
+    """Draw N* against L or m; with --json tell the points and the fits."""
     study = study_id(context, context.args.study)
     if context.json:
-        points, _ = measured_points(context, study, context.args.x)
+        points = measured_points(context, study, context.args.x).points
         context.emit({"points": points, "fits": [f.to_dict() for f in fit_all(points)]})
         return
     context.lines(scaling_text(context, study))
@@ -47,11 +47,11 @@ def scaling(context: Context) -> None:
 def scaling_text(context: Context, study: int | None) -> list[str]:
     """The plot of a study, or of the whole lab."""
     args = context.args
-    points, x = measured_points(context, study, getattr(args, "x", None))
+    found = measured_points(context, study, getattr(args, "x", None))
     return scaling_lines(
-        points,
-        fit_all(points),
-        x=x,
+        found.points,
+        found.kinds,
+        x=found.x,
         width=getattr(args, "width", 96),
         height=getattr(args, "height", 22),
         ascii=context.ascii,
@@ -59,7 +59,7 @@ def scaling_text(context: Context, study: int | None) -> list[str]:
 
 
 def bracket(context: Context) -> None:
-    """How a job's bracket closed."""
+    """Draw how a job's bracket closed."""
     job = context.job(context.args.job)
     probes = context.lab.probes(job.id)
     if context.json:
@@ -70,7 +70,7 @@ def bracket(context: Context) -> None:
 
 
 def cell_terms(context: Context) -> None:
-    """N*_n of every length of one cell."""
+    """Draw N*_n of every length of one cell."""
     cells = {cell.id: cell for cell in context.lab.cells(every=True)}
     if context.args.cell not in cells:
         known = ", ".join(map(str, list(cells)[:12])) or "none in this lab"

@@ -10,7 +10,7 @@ from labtui.cli.send import chosen_jobs, send
 
 
 def arguments(parser: Parser) -> None:
-    """The number, and jobs or a whole study."""
+    """Take the number, and jobs or a whole study."""
     parser.add_argument("value", type=int, metavar="NUMBER", help="-1000 to 1000; 0 is usual")
     parser.add_argument("jobs", **JOBS)
     parser.add_argument("--study", **WHOLE_STUDY)
@@ -19,7 +19,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """Higher runs first."""
+    """Set the priority; higher runs first."""
     value, ids = context.args.value, chosen_jobs(context)
     if not -1000 <= value <= 1000:
         raise BadInput(f"priority is {value}; expected -1000 to 1000")

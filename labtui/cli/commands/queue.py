@@ -14,14 +14,14 @@ from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
-    """--study, --limit."""
+    """Take --study and --limit."""
     parser.add_argument("--study", **STUDY)
     parser.add_argument("--limit", **LIMIT)
     parser.runs(run)
 
 
 def run(context: Context) -> None:
-    """Running, next, recently finished; devices; the supervisor."""
+    """Tell what runs, is next and has lately ended; the devices; the supervisor."""
     lab, study = context.lab, study_id(context, context.args.study)
     live = lab.job_ids([Condition("state", "=", ("running", "queued", "paused"))], study=study)
     ended = lab.job_ids(

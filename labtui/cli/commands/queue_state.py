@@ -12,13 +12,13 @@ from labtui.cli.send import send
 
 
 def arguments(parser: Parser) -> None:
-    """None but --no-wait."""
+    """Take no option but --no-wait."""
     parser.add_argument("--no-wait", **NO_WAIT)
     parser.runs(run, writes=True, verb=parser.name)
 
 
 def run(context: Context) -> None:
-    """hold, release, drain: the whole queue."""
+    """Hold, release or drain the whole queue."""
     act = getattr(store.commands, context.args.verb)
     _ = context.lab  # a file that is no lab is told first
     send(context, lambda: act(context.lab_path))

@@ -24,7 +24,7 @@ MOST = 20
 
 
 def arguments(parser: Parser) -> None:
-    """The eps, or the threshold of programs, and whose."""
+    """Take the eps, or the threshold of programs, and whose."""
     parser.add_argument("job", nargs="*", metavar="JOB", help="these jobs (else all that are done)")
     parser.add_argument("--eps", required=True, metavar="X,X,...", help="such as 1e-3 or 1e-1,1e-2")
     parser.add_argument("--study", **STUDY)
@@ -32,7 +32,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """N* of each search at each eps, and what is not known of it."""
+    """Tell N* of each search at each eps, and what is not known of it."""
     rows = chosen(context)
     values = wanted(context.args.eps, programs=any(row.program for row in rows))
     found = [reread(context, row, values) for row in rows]

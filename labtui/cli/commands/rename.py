@@ -8,7 +8,7 @@ from labtui.cli.context import Context
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and its name."""
+    """Take JOB, and its name."""
     parser.add_argument("job", **JOB)
     parser.add_argument("name", metavar="NAME", help="the new one")
     parser.add_argument("--no-wait", **NO_WAIT)
@@ -16,5 +16,5 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """Another name for a job."""
+    """Give a job another name."""
     send_patch(context, {"name": context.args.name})

@@ -19,7 +19,7 @@ from labtui.version import __version__
 
 
 def arguments(parser: Parser) -> None:
-    """OUT, --study."""
+    """Take OUT and --study."""
     parser.add_argument("out", metavar="OUT", help="a new .html file")
     parser.add_argument("--study", **STUDY)
     parser.runs(run, example="report.html --study demo")

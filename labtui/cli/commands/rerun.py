@@ -29,7 +29,7 @@ from store.json import document
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and what becomes of the new lab."""
+    """Take JOB, and what becomes of the new lab."""
     parser.add_argument("job", **JOB)
     parser.add_argument(
         "--check", action="store_true", help="compare with the stored result; exit 1 where they differ"

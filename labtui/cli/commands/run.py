@@ -14,7 +14,7 @@ from runners.pool import client
 
 
 def arguments(parser: Parser) -> None:
-    """Devices."""
+    """Take the devices."""
     add_devices(parser)
     parser.runs(run, writes=True)
 

@@ -24,7 +24,7 @@ SPREAD = 8
 
 
 def arguments(parser: Parser) -> None:
-    """What to scan, and the ladder."""
+    """Take what to scan, and the ladder."""
     parser.add_argument("what", metavar="JOB|FILE", help="a job of the lab, or a job's TOML file")
     parser.add_argument(
         "--ladder", metavar="N,N,...", help="every N (else around the bracket, or over 1..N_max)"
@@ -129,7 +129,7 @@ def run(context: Context) -> None:
 
 
 def curve(context: Context, job_id: int) -> None:
-    """The measured curve."""
+    """Tell the measured curve."""
     row = context.lab.jobs([job_id])[0]
     found = success_curve(context.lab.probes(job_id))
     if context.json:

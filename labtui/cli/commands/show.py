@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: Parser) -> None:
-    """A job or a screen, and the size of drawings."""
+    """Take a job or a screen, and the size of drawings."""
     parser.add_argument(
         "wanted",
         metavar="JOB|SCREEN",
@@ -49,7 +49,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """A screen by its name, else a job."""
+    """Show a screen by its name, else a job."""
     what, *more = context.args.wanted
     if what in SCREENS and not context.args.toml:
         screen_text(context, what, more)
@@ -65,7 +65,7 @@ def run(context: Context) -> None:
 
 
 def toml(context: Context, reference: str) -> None:
-    """A file that submits the same search again."""
+    """Write a file that submits the same search again."""
     from runners.spec import to_toml  # loads pydantic
 
     context.out.write(to_toml(named_job(context, reference)))
@@ -91,7 +91,7 @@ def named_job(context: Context, reference: str) -> NamedJob:
 
 
 def job(context: Context, reference: str) -> None:
-    """Bracket, candidates, trials, spec, provenance, events."""
+    """Tell bracket, candidates, trials, spec, provenance and events of a job."""
     lab, row = context.lab, context.job(reference)
     if context.json:
         context.emit(record(context, row.id))

@@ -17,13 +17,13 @@ from labtui.views.numbers import volume
 
 
 def arguments(parser: Parser) -> None:
-    """OUT."""
+    """Take OUT."""
     parser.add_argument("out", metavar="OUT", help="the new file")
     parser.runs(run, example="friday.db")
 
 
 def run(context: Context) -> None:
-    """A copy that opens anywhere, with no supervisor, torch or GPU."""
+    """Write a copy that opens anywhere, with no supervisor, torch or GPU."""
     out = Path(context.args.out)
     if out.exists():
         raise BadInput(f"{out} is there already; expected a new file")

@@ -10,12 +10,12 @@ from store.json import document
 
 
 def arguments(parser: Parser) -> None:
-    """None of its own."""
+    """Take no option of its own."""
     parser.runs(run)
 
 
 def run(context: Context) -> None:
-    """All studies."""
+    """List all studies."""
     rows = context.lab.studies()
     if context.json:
         context.emit([plain(s) | {"spec": document(s.spec)} for s in rows])

@@ -14,7 +14,7 @@ from labtui.cli.send import send
 
 
 def arguments(parser: Parser) -> None:
-    """rename, archive."""
+    """Take rename or archive."""
     for name, text in (
         ("rename", "give a study another name"),
         ("archive", "hide a study from the queue"),

@@ -19,7 +19,7 @@ from runners.spec import NamedJob, Study, advice, differences, load, searches_of
 
 
 def arguments(parser: Parser) -> None:
-    """The spec, and what is done with it."""
+    """Take the spec, and what is done with it."""
     parser.add_argument(
         "spec", metavar="FILE|PRESET", nargs="?", help=f"a TOML file, or {', '.join(preset_names())}"
     )

@@ -10,7 +10,7 @@ from labtui.cli.send import send
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, and its tags."""
+    """Take JOB, and its tags."""
     parser.add_argument("job", **JOB)
     parser.add_argument("tags", metavar="TAG", nargs="*", help="all of them; none: none")
     parser.add_argument("--no-wait", **NO_WAIT)
@@ -18,7 +18,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """The tags of a job."""
+    """Set the tags of a job."""
     job, tags = context.job(context.args.job).id, list(context.args.tags)
     for word in tags:
         if not 1 <= len(word) <= 40:

@@ -13,13 +13,13 @@ LENGTHS = range(2, 11)
 
 
 def arguments(parser: Parser) -> None:
-    """Names to describe; none: one of every form."""
+    """Take names to describe; none: one of every form."""
     parser.add_argument("names", metavar="NAME", nargs="*", help="such as A5, 'S5 swaps' or 'tomita 4'")
     parser.runs(run, example="A5 'S5 swaps'")
 
 
 def run(context: Context) -> None:
-    """States, tokens, labels, whether it is a group and solvable, and sequences of each length."""
+    """Tell states, tokens, labels, whether it is a group and solvable, and sequences of each length."""
     from runners.spec.named_tasks import EXAMPLES  # pydantic: only what reads specs waits for it
     from runners.spec.plugins import TASKS, offered, package_of
 

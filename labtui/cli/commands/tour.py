@@ -12,7 +12,7 @@ from labtui.cli.first_run import tour_lab
 
 
 def arguments(parser: Parser) -> None:
-    """None of its own."""
+    """Take no option of its own."""
     parser.runs(run)
 
 

@@ -15,7 +15,7 @@ from store.rows import supervised
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, FILTER, and what is shown in which order."""
+    """Take JOB, FILTER, and what is shown in which order."""
     parser.add_argument("job", **ONE_OR_ALL)
     parser.add_argument("filter", **FILTER)
     parser.add_argument("--study", **STUDY)
@@ -28,7 +28,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> None:
-    """Trials of a job, or of all that a filter leaves."""
+    """List the trials of a job, or all that a filter leaves."""
     args = context.args
     words = list(args.filter)
     where: tuple[Condition, ...] = ()

@@ -12,7 +12,7 @@ from labtui.views.job import bracket_lines, summary_lines
 
 
 def arguments(parser: Parser) -> None:
-    """JOB, --study."""
+    """Take JOB and --study."""
     parser.add_argument("job", **ONE_OR_ALL)
     parser.add_argument("--study", **STUDY)
     parser.runs(run, example="7")

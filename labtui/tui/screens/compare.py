@@ -11,7 +11,7 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, chart_axis, stopped_early
+from labtui.views.bracket import Endings, bracket_chart, chart_axis
 from labtui.views.compare import Pair, lab_pairs
 from labtui.views.job import state_of
 from labtui.views.kappa import cell_spans, name
@@ -29,7 +29,7 @@ class Side:
 
     job: JobRow
     probes: tuple[ProbeRow, ...]
-    decided: dict[int, int]
+    endings: Endings
     spec: str
     intervals: tuple[tuple[float, float, float] | None, ...] = ()
 
@@ -58,7 +58,7 @@ class CompareRequest:
     @staticmethod
     def _side(lab: Any, job: int) -> Side:
         row, probes, spec = lab.job(job), tuple(lab.probes(job)), lab.job_spec(job)
-        return Side(row, probes, stopped_early(lab.trials(job)), spec, intervals(row, probes, spec))
+        return Side(row, probes, Endings.of(lab.trials(job)), spec, intervals(row, probes, spec))
 
     def _labs(self, lab: Any) -> CompareData:
         from store.errors import LabError
@@ -161,7 +161,7 @@ class ComparePane(ScreenPane):
                 height - 3,
                 style=style,
                 axis=axis,
-                decided=side.decided,
+                endings=side.endings,
                 intervals=side.intervals,
                 supervised=self.supervised,
             ),

@@ -448,7 +448,7 @@ class Form:
         self._load()
 
     def turn(self, by: int) -> None:
-        """To another sweep."""
+        """Go to another sweep."""
         if self.sweeps > 1:
             self.which = (self.which + by) % self.sweeps
             self._load()

@@ -15,7 +15,7 @@ from labtui.text import clean, clean_lines
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import WIDE, bracket_chart, heads, moves, stopped_early
+from labtui.views.bracket import WIDE, Endings, bracket_chart, heads, moves
 from labtui.views.digits import large
 from labtui.views.events import event_lines
 from labtui.views.heat import heat_map
@@ -41,8 +41,8 @@ class JobData:
     """The candidate whose grid and losses are here."""
     trials: tuple[TrialRow, ...]
     """Those of this candidate."""
-    decided: dict[int, int]
-    """Of every candidate (:func:`stopped_early`)."""
+    endings: Endings
+    """Of every candidate (:class:`Endings`)."""
     curves: dict[int, Curve]
     spec: str
     provenance: tuple[tuple[str, str], ...]
@@ -91,7 +91,7 @@ class JobRequest:
         log = tuple(read_log(lab.path, probe)) if self.log else ()
         spec = lab.job_spec(job_id)
         return JobData(
-            job, probes, probe.id if probe else None, trials, stopped_early(every), curves,
+            job, probes, probe.id if probe else None, trials, Endings.of(every), curves,
             spec, told, tuple(lab.events(job_id=job_id, limit=100)), log,
             intervals=intervals(job, probes, spec), tested=positions_of_trials(lab, job, probes, spec),
         )  # fmt: skip
@@ -260,7 +260,7 @@ class JobPane(ScreenPane):
             follows=follows,
             style=style,
             tall=True,
-            decided=data.decided,
+            endings=data.endings,
             supervised=self.supervised,
             intervals=data.intervals,
         )
@@ -281,7 +281,7 @@ class JobPane(ScreenPane):
         cells = heat_map(
             data.trials, shown_as, width, height - 2, data.curves, data.job.steps, named, moving=moving
         )
-        early = data.decided.get(data.probe or 0, 0)
+        early = data.endings.early.get(data.probe or 0, 0)
         if early:
             told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
             cells = [*cells, text_line(told, "dim")]
@@ -371,7 +371,7 @@ class JobPane(ScreenPane):
         self._choose(-(10**6))
 
     def do_end(self) -> None:
-        """Back to the newest candidate, whatever that becomes."""
+        """Go back to the newest candidate, whatever that becomes."""
         self.request = replace(self.request, probe_id=None)
         self.reload()
 
@@ -424,7 +424,7 @@ class JobPane(ScreenPane):
         self.redraw()
 
     def do_open(self) -> None:
-        """The trials of the shown candidate."""
+        """Open the trials of the shown candidate."""
         if self.data is not None and self.data.probe is not None:
             self.lab_app.open_trials(f"probe:{self.data.probe}")
 

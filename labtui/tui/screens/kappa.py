@@ -16,7 +16,6 @@ from labtui.views.forest import forest
 from labtui.views.kappa import (
     Axes,
     Layout,
-    arrows,
     best,
     cell_spans,
     column_head,
@@ -27,7 +26,7 @@ from labtui.views.kappa import (
     terms_plot,
 )
 from labtui.views.lines import Line, Span, beside, crop, ends, inset, linked, rule, size, text_line
-from labtui.views.signs import STATE_SIGN, model_sign, model_style, state_style
+from labtui.views.signs import STATE_SIGN, arrows, model_sign, model_style, state_style
 
 if TYPE_CHECKING:
     from labtui.analysis.kappa import Kappa, Term
@@ -381,14 +380,14 @@ class KappaPane(StudyPane):
             self.redraw()
 
     def click_kappa(self, value: str) -> None:
-        """A click on a row of the forest."""
+        """Choose the kappa of a row of the forest."""
         self.keep = int(value)
         self.deep = False
         self._find_kept()
         self.redraw()
 
     def do_open(self) -> None:
-        """Into the lengths of this kappa; then into the job of one."""
+        """Go into the lengths of this kappa; then into the job of one."""
         kappa = self.chosen()
         if kappa is None:
             return
@@ -413,7 +412,7 @@ class KappaPane(StudyPane):
             self.lab_app.do_back()
 
     def do_axes(self) -> None:
-        """The next of the pairs that are liked."""
+        """Show the next of the pairs that are liked."""
         if self.data is not None and self.data.liked > 1:
             pairs = [one.axes for one in self.data.layouts[: self.data.liked]]
             at = pairs.index(self.data.request.axes) if self.data.request.axes in pairs else -1
@@ -423,7 +422,7 @@ class KappaPane(StudyPane):
         return self.data is not None and self.data.liked > 1
 
     def do_choose_axes(self) -> None:
-        """Any axes that differ, one as rows or two, another as columns."""
+        """Offer any axes that differ, one as rows or two, another as columns."""
         if self.data is None:
             return
 
@@ -450,7 +449,7 @@ class KappaPane(StudyPane):
         return self.data is not None and len(self.data.layouts) > 1
 
     def do_next_panel(self) -> None:
-        """The next page, where axes are left over."""
+        """Turn to the next page, where axes are left over."""
         self._page(1)
 
     def do_prev_panel(self) -> None:

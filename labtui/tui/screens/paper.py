@@ -138,7 +138,7 @@ class PaperPane(ScreenPane):
         self._move(int(value))
 
     def do_open(self) -> None:
-        """The first search behind the statement."""
+        """Open the first search behind the statement."""
         jobs = [c.jobs[0] for c in self.rows[self.at].comparisons] if self.rows else []
         if jobs:
             self.lab_app.open_job(jobs[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +25,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.bracket import bracket_chart, stopped_early
+from labtui.views.bracket import NOTHING, Endings, bracket_chart
 from labtui.views.gauges import gauge_lines, users_lines
 from labtui.views.job import loss_plot, remarks, telling, without_curves
 from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
@@ -60,7 +60,7 @@ class Detail:
     probe: int | None
     trials: tuple[TrialRow, ...]
     curves: dict[int, Curve]
-    decided: dict[int, int] = field(default_factory=dict)
+    endings: Endings = NOTHING
     intervals: tuple[tuple[float, float, float] | None, ...] = ()
 
     @classmethod
@@ -74,7 +74,7 @@ class Detail:
         every = lab.trials(job_id)
         trials = tuple(t for t in every if t.probe_id == probe.id)
         known = intervals(job, probes, lab.job_spec(job_id))
-        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), stopped_early(every), known)
+        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), Endings.of(every), known)
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ class QueuePane(TablePane["JobRow"]):
             chosen=detail.probe,
             follows=True,
             style=style,
-            decided=detail.decided,
+            endings=detail.endings,
             intervals=detail.intervals,
             supervised=self.supervised,
         )
@@ -441,7 +441,7 @@ class QueuePane(TablePane["JobRow"]):
         self.redraw()
 
     def do_compare(self) -> None:
-        """The two marked jobs side by side."""
+        """Show the two marked jobs side by side."""
         first, second = self.selection()
         self.lab_app.compare_jobs(first, second)
 
@@ -458,7 +458,7 @@ class QueuePane(TablePane["JobRow"]):
             self.lab_app.open_trials(f"id:{self.window.id}")
 
     def do_devices(self) -> None:
-        """Who uses the cards, as of a moment ago."""
+        """Tell who uses the cards, as of a moment ago."""
         self.lab_app.machine.look()
         self.lab_app.push(Listing("Devices", self._device_lines))
 
@@ -484,7 +484,7 @@ class QueuePane(TablePane["JobRow"]):
         self.change(query=parse(text, frozenset(JOB_FIELDS)))
 
     def do_next_failed(self) -> None:
-        """The cursor on the next failed job below it; round again from the top."""
+        """Put the cursor on the next failed job below it; round again from the top."""
         for by in range(1, len(self.window.ids) + 1):
             index = (self.window.cursor + by) % len(self.window.ids)
             row = self.window.rows.get(self.window.ids[index])
@@ -528,7 +528,7 @@ class QueuePane(TablePane["JobRow"]):
         self.change(archived=not self.request.archived)
 
     def do_back(self) -> None:
-        """One layer: marks, then the filter, then the study."""
+        """Take back one layer: marks, then the filter, then the study."""
         if self.window.marked:
             self.window.marked = set()
             self.redraw()

@@ -22,6 +22,7 @@ from labtui.views.scaling import (
     drawn_series,
     floor_series,
     known,
+    law_text,
     stands_at,
     tags,
     tail,
@@ -250,8 +251,7 @@ class ScalingPane(StudyPane):
             return []
         curve, here = found
         axis = self.data.request.axis
-        text = "" if curve.law is None else curve.law.text()
-        law = wrap(text.replace(" L^", " n^") if axis == "n" else text, width) if text else []
+        law = wrap(law_text(curve, axis), width) if curve.law is not None else []
         room = height - 2 - len(law) - bool(law)
         at = curve.points.index(here)
         top = max(0, min(at - room + 1, len(curve.points) - room))
@@ -347,7 +347,7 @@ class ScalingPane(StudyPane):
             self.go(0, point - self.point)
 
     def click_known(self, value: str) -> None:
-        """A click on a sign in the plot: of those points whose N* is known."""
+        """Take a click on a sign in the plot: of those points whose N* is known."""
         curve, at = map(int, value.split(","))
         if self.data is not None and curve < len(self.data.curves):
             known = [i for i, p in enumerate(self.data.curves[curve].points) if p.hi is not None]

@@ -41,7 +41,7 @@ class ScreenPane(Pane, can_focus=True):
         """The screen came to the front."""
 
     def receive(self, data: Any, problem: str) -> None:
-        """A snapshot (or the sentence why there is none) from the poller."""
+        """Take a snapshot (or the sentence why there is none) from the poller."""
         self.problem = problem
         if data is not None:
             self.fresh = False
@@ -113,7 +113,7 @@ class ScreenPane(Pane, can_focus=True):
         return self.text()
 
     def paste(self, text: str) -> None:
-        """Text pasted by the terminal; most screens have no use for it."""
+        """Take text pasted by the terminal; most screens have no use for it."""
 
     def take(self, event: events.Key) -> bool:
         """A key, before it is looked for among the bindings; True where it was typing."""
@@ -132,7 +132,7 @@ class ScreenPane(Pane, can_focus=True):
         self.wheel(-3)
 
     def wheel(self, by: int) -> None:
-        """The mouse wheel, in lines."""
+        """Turn by the mouse wheel, in lines."""
 
 
 def empty_state(lines: list[str], width: int, height: int) -> list[Line]:

@@ -79,7 +79,7 @@ class TablePane(ScreenPane, Generic[Row]):
         self.moved()
 
     def do_open(self) -> None:
-        """What the cursor is on."""
+        """Open what the cursor is on."""
 
     def has_rows(self) -> bool:
         """Whether there is anything to act on: an empty table offers nothing in its footer."""
@@ -110,7 +110,7 @@ class TablePane(ScreenPane, Generic[Row]):
         return str(self.request.order)
 
     def set_order(self, order: str) -> None:
-        """Another order from the top."""
+        """Show the rows in another order, from the top."""
         self.change(order=order)
 
     def change(self, **changes: Any) -> None:
@@ -121,7 +121,7 @@ class TablePane(ScreenPane, Generic[Row]):
         self.reload()
 
     def do_sort(self) -> None:
-        """A list of orders, the present one marked."""
+        """Offer a list of orders, the present one marked."""
         now = self.order()
         choices = [
             Choice(f"{'✓' if order == now else ' '} {word}", partial(self.set_order, order))

@@ -67,12 +67,12 @@ class Bursts:
         return self._keys > MOST and now - self._last <= TOGETHER_S
 
     def flood(self, text: str) -> None:
-        """More of a flood."""
+        """Take more of a flood."""
         self._last = time.monotonic()
         self._flood.append(text)
 
     def flush(self) -> None:
-        """What of a flood has come so far, as one paste."""
+        """Send what of a flood has come so far, as one paste."""
         if self._flood:
             self._send(events.Paste("".join(self._flood)))
             self._flood.clear()
