@@ -604,7 +604,7 @@ class LabApp(App[None], inherit_bindings=False):
         for cover in self.query(TooSmall):
             cover.display = small
         for overlay in self.overlays:
-            overlay.place()
+            overlay.place(event.size)  # the app's own size is still the one before
         if self.startup_ms is not None:
             self.repaint()  # a terminal that was narrower for a moment has lost its right side
 

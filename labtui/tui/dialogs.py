@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from textual import events
-from textual.geometry import Offset
+from textual.geometry import Offset, Size
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.actions import ACTIONS, Keymap, on_pane
@@ -31,8 +32,9 @@ class Overlay(Pane, can_focus=True):
         """The size that it wants in a terminal of this size."""
         return width, 2
 
-    def place(self) -> None:
-        width, height = self.app.size
+    def place(self, size: Size | None = None) -> None:
+        """Take its room in a terminal of this size; None: of the one that it has."""
+        width, height = size or self.app.size
         w, h = self.wants(width, height)
         w, h = min(w, width), min(h, height)
         self.styles.width, self.styles.height = w, h
@@ -299,22 +301,27 @@ def help_lines(pane: str, keymap: Keymap, width: int, valid: frozenset[str]) -> 
     groups: dict[str, list[Line]] = {}
     order = ("Signs", "Jobs", "Look", "Mark", "New", "Move", "Screens", "Lab")
     here = on_pane(pane)
-    groups["Signs"] = [
-        ((f"  {sign:<6}", style), (meaning, "")) for sign, style, meaning in MEANINGS.get(pane, ())
-    ]
+    groups["Signs"] = []
+    for sign, style, meaning in MEANINGS.get(pane, ()):
+        said = wrap(meaning, max(16, width - 8))
+        groups["Signs"] += _pairs([sign], 6, style, said, "")
     for action in ACTIONS:
         if action in here and keymap.keys[action.id]:
             style = "" if action.id in valid else "dim"
-            names = keymap.names(action.id)
-            first, *more = wrap(action.help, max(16, width - 12))
-            lines = groups.setdefault(action.group, [])
-            lines.append(((f"  {names:<9.9} ", "key"), (first, style)))
-            lines += [((" " * 12, ""), (word, style)) for word in more]
+            names = wrap(keymap.names(action.id), 9)
+            said = wrap(action.help, max(16, width - 12))
+            groups.setdefault(action.group, []).extend(_pairs(names, 10, "key", said, style))
     out: list[Line] = []
     for group in order:
         if groups.get(group):
             out += [text_line(f" {group}", "heading"), *groups[group], ()]
     return out
+
+
+def _pairs(left: Sequence[str], room: int, ink: str, right: Sequence[str], style: str) -> list[Line]:
+    """Two wrapped texts side by side, the left one in ``room`` cells."""
+    both = zip_longest(left, right, fillvalue="")
+    return [((f"  {fit(a, room)}", ink if a else ""), (b, style)) for a, b in both]
 
 
 class Listing(Overlay):

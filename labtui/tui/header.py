@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from rich.cells import cell_len
 
-from labtui.text import clean, fit
+from labtui.text import clean, enough, fit
 from labtui.tui.actions import SCREENS, Keymap, key_name, on_pane
 from labtui.tui.poller import Common
 from labtui.views import numbers as figures
@@ -140,9 +140,10 @@ def study_strip(common: Common, chosen: int | None, width: int) -> Line:
         total = sum(study.counts.values())
         ended = sum(study.counts.get(s, 0) for s in ("done", "failed", "cancelled"))
         hot = study.id == chosen
+        name = enough(clean(study.name), 24)
         part: Line = linked(
             (
-                (f" {clean(study.name)[:24]} ", "tab" if hot else "fg"),
+                (f" {fit(name, min(24, cell_len(name)))} ", "tab" if hot else "fg"),
                 *thin_bar(ended / total if total else 0.0, 8, "ok" if ended == total else "accent"),
                 (f" {figures.exact(ended)}/{figures.exact(total)}  ", "dim"),
             ),

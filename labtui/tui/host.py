@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    from textual.geometry import Size
     from textual.widget import Widget
 
     from labtui.config import Settings
@@ -67,6 +68,8 @@ class Host(Protocol):
     trail: list[str]
     flash: tuple[str, str] | None
 
+    @property
+    def size(self) -> Size: ...
     @property
     def glyphs(self) -> str: ...
     @property

@@ -128,7 +128,8 @@ class SupervisorLink:
         failed = [job for job in ended if job.state == "failed"]
         job = (failed or list(ended))[-1]
         found = figures.nstar(job)
-        what = f"job {job.id}, {figures.label(job)}"
+        # A narrow footer keeps its keys beside the word.
+        what = f"job {job.id}, {figures.label(job)}" if self.app.size.width >= 100 else f"job {job.id}"
         text = f"✗ {what} failed: {clean(job.reason or '')}" if failed else f"✓ {what}: N* {found}"
         if len(ended) > 1:
             text = f"{len(ended)} jobs ended; {text}"

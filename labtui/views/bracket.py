@@ -65,9 +65,13 @@ class Step:
     lo: int
     hi: int | None
     estimate: tuple[float, float, float] | None = None
+    known: bool = True
+    """False: seeds are fresh and none has learned, so that there is nothing to draw."""
 
     def columns(self, axis: Axis, inner: int) -> tuple[int, int]:
-        """The first and the last of ``inner`` cells in which N* can be."""
+        """The first and the last of ``inner`` cells in which N* can be; none where nothing is known."""
+        if not self.known:
+            return 1, 0
         if self.estimate is not None:
             left, right = (_column(axis, end, inner) for end in self.estimate[1:])
         else:
@@ -93,7 +97,8 @@ def steps(
     known = intervals or [None] * len(probes)
     found = zip(probes, verdict.brackets(counted), known, strict=True)
     return [
-        Step(p, b.lo, b.hi, k) if k is not None or not intervals else Step(p, 0, None) for p, b, k in found
+        Step(p, b.lo, b.hi, k) if k is not None or not intervals else Step(p, 0, None, known=False)
+        for p, b, k in found
     ]
 
 
@@ -182,7 +187,8 @@ def bracket_chart(
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
     here = (" N* lies here: 90 %" if intervals else " N* can be here") if tail > 9 else " N*"
-    return [*lines, *_foot(axis, inner, hidden, here if tail and not drawn else "")]
+    shaded = any(step.known for step in rows)
+    return [*lines, *_foot(axis, inner, hidden, here if tail and shaded and not drawn else "")]
 
 
 def _foot(axis: Axis, inner: int, hidden: int, here: str) -> list[Line]:

@@ -63,7 +63,7 @@ def heat_map(
     step = 3 if height >= len(rates) * 3 + 1 and cell >= 9 else 2 if height >= len(rates) * 2 + 1 else 1
     more = len(seeds) - len(shown)
     head: list[Span] = [(fit("grid" if shown_as.program else "lr", LABEL - 1), "dim"), (" ", "")]
-    head += [(fit(f"{s}", cell, "^") if cell >= 4 else fit(str(s)[-2:], cell, "^"), "dim") for s in shown]
+    head += [(fit(_end_of(s, cell - 1), cell, "^"), "dim") for s in shown]
     if more > 0:
         head.append((f" +{more}", "dim"))
     lines: list[Line] = [tuple(head)]
@@ -87,6 +87,12 @@ def heat_map(
                 spans.append((" ", ""))
         lines += [tuple(spans) for spans in block]
     return lines[:height]
+
+
+def _end_of(seed: int, width: int) -> str:
+    """A seed, or its last digits where there is no room: those tell fresh ones apart."""
+    text = str(seed)
+    return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def falling(curve: Curve, eps: float, top: float, span: float, width: int, height: int) -> list[str]:

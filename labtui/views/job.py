@@ -335,7 +335,7 @@ def loss_plot(
     for lr, ink in inks.items():
         marks += [(f"{ink.sample} ", ink.style), (f"{setting(job, lr, names)}  ", "dim")]
     if estimates:
-        marks.append((f"{estimates} of a part of the set", "quiet"))
+        marks.append((f"{estimates} evaluation{'s' * (estimates > 1)} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)
     body = plot(
         series,
@@ -360,7 +360,7 @@ def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
     """The stored spec, one key per line, in the order of the file."""
     data = mapping(spec)
     lines: list[Line] = []
-    plain = {k: v for k, v in data.items() if not isinstance(v, dict)}
+    plain = {k: v for k, v in data.items() if not isinstance(v, dict) and v not in (None, [])}
     for key, value in plain.items():
         lines.append(_pair(key, value))
     for section, values in data.items():
@@ -387,7 +387,7 @@ def spec_panel(spec: str, job: JobRow, provenance: Sequence[tuple[str, str]] = (
 
 
 def _pair(key: str, value: Any, indent: str = " ") -> Line:
-    return ((f"{indent}{clean(str(key)):<16} ", "dim"), (clean(literal(value)), ""))
+    return ((f"{indent + clean(str(key)):<19} ", "dim"), (clean(literal(value)), ""))
 
 
 def log_lines(lines: Sequence[str]) -> list[Line]:

@@ -184,7 +184,8 @@ def cell_spans(kappas: Sequence[Kappa], width: int) -> Line:
         interval = ""
     left = room - len(interval + more)  # intervals stand under each other where there is room
     tail = f"{mark or ' '}{far}".ljust(min(left, 4)) if left > len(far) else (mark + far)[: max(0, left)]
-    return ((fit(value, 6, ">"), f"{ground} bold"), (fit(tail + interval + more, room), ground))
+    ink = "strong" if found is None else "bold"  # without a side there is no ground that has its own ink
+    return ((fit(value, 6, ">"), f"{ground} {ink}"), (fit(tail + interval + more, room), ground))
 
 
 def terms_plot(kappa: Kappa, width: int, height: int, chosen: int | None = None) -> list[Line]:

@@ -98,7 +98,7 @@ def joined(cells: Iterable[Span]) -> list[Span]:
 
 def rule(title: str, width: int, note: str | Line = "", *, hot: bool = False) -> Line:
     """The heading of a panel: its title, a thin line, and a note at the right."""
-    head: Line = ((f"{title} ", "title" if hot else "heading"),)
+    head: Line = ((f"{title.rstrip()} ", "title" if hot else "heading"),)
     tail: Line = ((f" {note}", "dim"),) if isinstance(note, str) and note else ()
     if note and not isinstance(note, str):
         tail = ((" ", ""), *note)

@@ -21,10 +21,11 @@ SIGNS = {
 _NUMBER, _VERDICT = 6, 14
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """``6 confirmed, 2 contradicted, 2 open, 1 not measured; at reduced settings``."""
+def summary(rows: Sequence[Row], *, short: bool = False) -> str:
+    """``6 confirmed, 2 contradicted, 2 open, 1 not measured; at reduced settings``; ``short``: by signs."""
     found = {word: sum(r.verdict == word for r in rows) for word in SIGNS}
-    told = ", ".join(f"{n} {word}" for word, n in found.items() if n)
+    counted = [(n, f"{SIGNS[word][0]} {n}" if short else f"{n} {word}") for word, n in found.items()]
+    told = ", ".join(text for n, text in counted if n)
     measured = {r.settings for r in rows if r.comparisons}
     where = {"paper": "at the paper's settings", "reduced": "at reduced settings"}
     words = [where[s] for s in ("paper", "reduced") if s in measured]

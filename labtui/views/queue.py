@@ -255,17 +255,23 @@ def state_text(job: JobRow, supervised: bool = True) -> str:
     )
 
 
-def eta_line(found: QueueOutlook, *, basis: bool = True) -> Line:
+def eta_line(found: QueueOutlook, *, basis: bool = True, paused: int = 0) -> Line:
     """``all done in ~3m04: 12 queued, ...``; empty where nothing runs or waits, or nothing is known.
 
     Args:
         found: what is known of the queue.
         basis: tell what the time rests on.
+        paused: searches that somebody paused: they are not among those that are done by then.
     """
     guess = found.eta
     if not guess.seconds:
         return ()
-    return (("all done in ", "dim"), (guess.text, "strong"), (f": {guess.basis}" if basis else "", "dim"))
+    which = "rest" if paused else "all"
+    return (
+        (f"{which} done in ", "dim"),
+        (guess.text, "strong"),
+        (f": {guess.basis}" if basis else "", "dim"),
+    )
 
 
 def count_line(counts: Mapping[str, int]) -> str:

@@ -264,11 +264,11 @@ def law_text(curve: Curve, axis: str) -> str:
 def tail(curve: Curve, axis: str) -> str:
     """What the legend says of a line: its exponent, or why it has none."""
     censored = sum(p.hi is None for p in curve.points)
-    return exponent(curve, axis) or (
-        f"{censored} censored"
-        if censored
-        else f"{len(curve.points)} point{'s' if len(curve.points) != 1 else ''}"
-    )
+    found = len(curve.points) - censored
+    if not found and censored:
+        return exponent(curve, axis) or f"{censored} censored"
+    told = f"{found} point{'s' * (found != 1)}" + (f", {censored} ↑" if censored else "")
+    return exponent(curve, axis) or told
 
 
 def stands_at(point: Point) -> float:

@@ -26,12 +26,13 @@ class Column:
 
 def layout(columns: Sequence[Column], width: int, gap: int = 2) -> list[tuple[Column, int]]:
     """The columns that fit into ``width`` cells, each with its own width."""
-    chosen = list(columns)
-    while len(chosen) > 1 and sum(c.width for c in chosen) + gap * (len(chosen) - 1) > width:
-        worst = max(range(len(chosen)), key=lambda i: (chosen[i].rank, i))
-        if chosen[worst].rank == 0:
-            break
-        del chosen[worst]
-    spare = max(0, width - sum(c.width for c in chosen) - gap * (len(chosen) - 1))
+    taken = {i for i, c in enumerate(columns) if c.rank == 0}
+    room = width - sum(columns[i].width + gap for i in taken) + gap
+    for i in sorted(set(range(len(columns))) - taken, key=lambda i: (columns[i].rank, i)):
+        if columns[i].width + gap <= room:  # what comes after a wide one that has no room may have it
+            taken.add(i)
+            room -= columns[i].width + gap
+    chosen = [c for i, c in enumerate(columns) if i in taken]
+    spare = max(0, room)
     shares = sum(c.grow for c in chosen)
     return [(c, c.width + (spare * c.grow // shares if shares else 0)) for c in chosen]

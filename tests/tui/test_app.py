@@ -278,6 +278,14 @@ async def test_a_finished_job_is_told(opened: Opened) -> None:
         await until(pilot, lambda: "N* 540" in app.query_one(Footer).text())
 
 
+async def test_a_long_name_leaves_a_failure_its_reason(opened: Opened) -> None:
+    why = "RuntimeError: first words of it, and more"
+    lab = FakeLab(rows=[job_row(1, state="failed", name="x" * 300, reason=why)])
+    async with opened((80, 24), lab=lab) as (app, pilot, _):
+        await until(pilot, lambda: "RuntimeError: first words" in seen(app))
+        assert "x…" in seen(app)
+
+
 async def test_too_small_is_polite_and_passes(opened: Opened) -> None:
     async with opened((120, 40)) as (app, pilot, _):
         await pilot.resize_terminal(50, 12)

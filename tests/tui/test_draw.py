@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labtui.analysis.eta import candidates_left, job_eta
-from labtui.tui.actions import Keymap
+from labtui.analysis.eta import Eta, Outlook, QueueOutlook, candidates_left, job_eta
+from labtui.tui.actions import SCREENS, Keymap, on_pane
+from labtui.tui.dialogs import help_lines
 from labtui.tui.header import footer_line, study_strip, tab_line
+from labtui.tui.screens.compare import ComparePane, Side
 from labtui.tui.screens.new import _where
-from labtui.views.bracket import bracket_chart, steps
+from labtui.views.bracket import NOTHING, bracket_chart, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
@@ -22,7 +24,7 @@ from labtui.views.kappa import cell_spans, level, sharing
 from labtui.views.lines import bar, plain, size, sparkline, thin_bar
 from labtui.views.metric import loss_below
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
-from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells
+from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells, eta_line
 from labtui.views.signs import MODEL_SIGN, model_sign, model_style
 from labtui.views.table import layout
 from labtui.views.trials import TrialRowPlus
@@ -159,6 +161,20 @@ def trial(lr: float, seed: int, best: float | None, outcome: TrialOutcome = "fai
     return TrialRow(seed, 1, 1, 10, lr, seed, outcome, best, 5, best, 5, 0.1, None)
 
 
+def test_seeds_over_the_grid_are_whole_or_say_that_they_are_not() -> None:
+    """Fresh seeds have ten digits: two of them side by side are no number of twenty."""
+    seeds = (598375830, 1105327951, 2280072271, 1923219347)
+    trials = [trial(1e-2, seed, 0.5) for seed in seeds]
+    for width in range(12, 80):
+        told = plain(heat_map(trials, loss_below(1e-3), width, 8)[0]).split()[1:]
+        told = [word for word in told if not word.startswith("+")]
+        assert told, width
+        for word in told:
+            whole = word.lstrip("…")
+            assert (word == whole) == (int(whole) in seeds), (width, word)
+            assert any(str(seed).endswith(whole) for seed in seeds)
+
+
 def test_the_heat_map_says_what_colour_says() -> None:
     assert [heat_level(v, 1e-3) for v in (9e-4, 1e-3, 7e-3, 1.0, 1e4, None, math.inf, math.nan)] == [
         0,
@@ -280,6 +296,9 @@ def test_studies_that_do_not_fit_are_counted() -> None:
     assert "study 15" in line
     assert "‹13" in line
     assert "+" in line
+    for name in ("x" * 25, "あ" * 13, "x" * 24):
+        told = plain(study_strip(replace(common, studies=(replace(studies[0], name=name),)), None, 100))
+        assert ("…" in told) == (len(name) != 24)
 
 
 def test_gauges_tell_who_else_is_there() -> None:
@@ -366,3 +385,30 @@ def test_how_far_a_kappa_is_from_one_stands_beside_it() -> None:
     for value, told in ((4.2, "→→→"), (2.4, "→→"), (1.98, "→→"), (1.4, "→"), (1.0, ""), (0.45, "←←")):
         text = plain(cell_spans([replace(found, value=value, low=None, high=None)], 20))
         assert text.split()[1:] == ([told] if told else [])
+
+
+def test_help_cuts_neither_key_nor_meaning() -> None:
+    keymap = Keymap()
+    for pane in SCREENS:
+        for width in (40, 44, 72):
+            lines = help_lines(pane, keymap, width, frozenset())
+            assert max(map(size, lines)) <= width, (pane, width)
+            words = {word for line in lines for word in plain(line).split()}
+            for action in on_pane(pane):
+                assert set(keymap.names(action.id).split()) <= words, (pane, action.id)
+
+
+def test_a_paused_search_is_not_among_those_that_are_done_by_then() -> None:
+    found = QueueOutlook(Outlook(), Eta(60.0, "3 queued"))
+    assert plain(eta_line(found)) == "all done in ~60s: 3 queued"
+    assert plain(eta_line(found, paused=2)) == "rest done in ~60s: 3 queued"
+
+
+def test_two_searches_side_by_side_tell_what_was_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits took no time and has no candidate."""
+    monkeypatch.setattr(ComparePane, "supervised", True)
+    waits = Side(job_row(1), (), NOTHING, "{}")
+    text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12)))
+    assert "took" not in text
+    assert "no candidate yet" in text
+    assert "N* can be here" not in text

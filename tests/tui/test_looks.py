@@ -15,7 +15,8 @@ from labtui.tui.actions import SCREENS
 from labtui.tui.app import LabApp
 from labtui.tui.pane import Pane
 from labtui.tui.theme import ANSI, DARK, LIGHT, THEMES, Palette
-from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, arrows, model_style
+from labtui.views.scaling import FILLS
+from labtui.views.signs import MODEL_SIGN, PLUGIN_HUES, RATES, arrows, model_sign, model_style
 from tests.tui.conftest import Opened, until
 
 
@@ -174,3 +175,19 @@ def _contrast(a: Iterable[int] | None, b: Iterable[int] | None) -> float:
 
     dark, bright = sorted((light(a), light(b)))
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_no_two_lines_of_a_plot_have_one_sign_in_ascii() -> None:
+    kinds = ("gru", "rnn", "slstm", "diagonal")
+    signs = {sign for fill in FILLS.values() for sign in fill.values()} | set(map(model_sign, kinds))
+    assert len({to_ascii(sign) for sign in signs}) == len(signs)
+
+
+async def test_what_is_blank_has_no_line_under_it(opened: Opened) -> None:
+    """On sixteen colours a mark is underlined: the frame of a kappa's cell is, what is beside it is not."""
+    async with opened(screen="kappa") as (app, _, _):
+        lines = app.front._lines
+        assert any("mark" in style for line in lines for _, style in line)
+        assert not [
+            text for line in lines for text, style in line if "mark" in style and text != text.strip()
+        ]

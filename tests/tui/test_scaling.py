@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from labtui.tui.app import LabApp
+from labtui.tui.frame import Footer
 from labtui.tui.screens.scaling import ScalingRequest
 from labtui.views.plot import Canvas
 from labtui.views.scaling import Curve, curve_sign, drawn_series, known, stands_at, tags, tail, trend
 from labtui.views.signs import model_style
 from tests.support import fakelab
 from tests.tui.conftest import Opened, until
-from tests.tui.fake import small_lab
+from tests.tui.fake import FakeLab, small_lab
 from tests.tui.ptys import ROOT
 
 
@@ -75,6 +76,18 @@ def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
         text = tail(curve, data.request.axis)
         assert ("^" in text) == trend(curve, data.request.axis)
         assert text
+    found = next(p for c in data.curves for p in c.points if p.hi is not None)
+    lost = replace(found, hi=None)
+    told = [
+        tail(replace(data.curves[0], points=p, law=None), "L") for p in ((found, lost), (found,), (lost,))
+    ]
+    assert told == ["1 point, 1 ↑", "1 point", "1 censored"]
+
+
+async def test_no_key_is_promised_where_there_is_no_line(opened: Opened) -> None:
+    async with opened(lab=FakeLab(), screen="scaling") as (app, pilot, _):
+        await until(pilot, lambda: "No N* yet" in app.front.text())
+        assert "next line" not in app.query_one(Footer).text()
 
 
 def test_the_points_come_before_anything_heavy_is_loaded(tmp_path: Path) -> None:

@@ -115,6 +115,16 @@ def test_only_what_differs_is_sent(a: str, b: str) -> None:
     assert changed_spans(old, old) == []
 
 
+def test_a_narrow_column_has_the_room_that_a_wide_one_before_it_could_not_use() -> None:
+    columns = (
+        Column("id", "id", 4),
+        Column("wide", "wide", 30, rank=1),
+        Column("narrow", "narrow", 6, rank=2),
+    )
+    assert [c.key for c, _ in layout(columns, 20)] == ["id", "narrow"]
+    assert [c.key for c, _ in layout(columns, 50)] == ["id", "wide", "narrow"]
+
+
 @pytest.mark.parametrize(
     ("columns", "pane", "orders"),
     [(queue.COLUMNS, QueuePane, JOB_ORDERS), (trials.COLUMNS, TrialsPane, TRIAL_ORDERS)],

@@ -236,3 +236,18 @@ def test_a_verb_that_waits_for_another_process_says_so_and_the_screen_goes_on(
         t.type("3")
         t.sees("N*_joint")  # another screen opens meanwhile
     t.sees("holding: nothing new starts")
+
+
+def test_a_dialog_stands_in_the_terminal_whatever_its_size_was(
+    terminal: Callable[..., Terminal], small: Path
+) -> None:
+    def whole(text: str) -> bool:
+        return any("Paper: keys ─" in line and line.endswith(" %") for line in text.splitlines())
+
+    opened = terminal(small, "--read-only", "--screen", "paper")
+    opened.sees("does the paper hold?")
+    opened.type("?")
+    for columns, rows in ((100, 30), (80, 24), (60, 16), (120, 40)):
+        opened.until(whole)
+        opened.resize(columns, rows)
+    opened.until(whole)

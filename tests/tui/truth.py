@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from labtui.analysis.kappa import kappa
+from labtui.analysis.kappa import Kappa, kappa
 from labtui.views import numbers
 from labtui.views.kappa import name
 from store.read import open_lab
@@ -26,6 +27,16 @@ SHORT = ("memory", "device", "lost", "stale", "no")
 """A failed job's words in the Queue's narrow column."""
 
 
+class Probe(NamedTuple):
+    """A candidate as it is stored."""
+
+    state: str
+    verdict: bool | None
+    speculative: bool
+    seeds: int
+    successes: int
+
+
 @dataclass
 class Moment:
     """The store from one look of the witness to the next."""
@@ -35,12 +46,14 @@ class Moment:
     alive: bool
     jobs: dict[int, JobRow]
     cells: tuple[CellRow, ...]
-    probes: dict[tuple[int, int], tuple[str, bool | None, bool]]
-    """(job, N) -> state, verdict, speculative."""
+    probes: dict[tuple[int, int], list[Probe]]
+    """(job, N) -> its candidates: with fresh seeds one N may be asked again."""
     trials: dict[int, tuple[int, str]]
     """id -> job, outcome."""
     ended: Counter[tuple[int, int]]
     """(job, N) -> trials that ended of themselves."""
+    stopped: Counter[tuple[int, int]]
+    """(job, N) -> trials that were stopped because a sibling had decided."""
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(job.state for job in self.jobs.values()))
@@ -80,23 +93,28 @@ class Witness(threading.Thread):
                         row = opened.supervisor()
                         jobs = {job.id: job for job in opened.jobs()}
                         cells = tuple(opened.cells())
-                    probes = {
-                        (job, n): (state, None if verdict is None else bool(verdict), bool(ahead))
-                        for job, n, state, verdict, ahead in raw.execute(
-                            "SELECT job_id, n, state, verdict, speculative FROM probe ORDER BY id"
-                        )
-                    }
+                    probes: dict[tuple[int, int], list[Probe]] = {}
+                    for job, n, state, verdict, ahead, seeds, successes in raw.execute(
+                        "SELECT job_id, n, state, verdict, speculative, seeds, successes FROM probe"
+                    ):
+                        judged = None if verdict is None else bool(verdict)
+                        probe = Probe(state, judged, bool(ahead), seeds, successes)
+                        probes.setdefault((job, n), []).append(probe)
                     trials, ended = {}, Counter[tuple[int, int]]()
+                    stopped = Counter[tuple[int, int]]()
                     for id, job, n, outcome in raw.execute(
                         "SELECT t.id, p.job_id, p.n, t.outcome FROM trial t JOIN probe p ON p.id = t.probe_id"
                     ):
                         trials[id] = (job, outcome)
                         ended[job, n] += outcome in ("success", "failure", "diverged")
+                        stopped[job, n] += outcome == "superseded"
                     alive = row is not None and row.alive
                     now = time.monotonic()
                     if self.moments:
                         self.moments[-1].until = now
-                    self.moments.append(Moment(started, now, alive, jobs, cells, probes, trials, ended))
+                    self.moments.append(
+                        Moment(started, now, alive, jobs, cells, probes, trials, ended, stopped)
+                    )
                     self.ever |= {(job.id, job.state) for job in jobs.values()}
                     while self.moments[0].until < now - 30:
                         self.moments.popleft()
@@ -140,7 +158,6 @@ def claims(text: str, witness: Witness) -> Iterator[Claim]:
         )
     yield from _footer(lines[-1])
     body = lines[3:-1]
-    head = next((line for line in body if line.startswith(" ")), "")
     if any(line.startswith("  job  state") for line in body):
         yield from _queue(body, lines[-1])
     elif any("candidates ──" in line for line in body):
@@ -151,7 +168,7 @@ def claims(text: str, witness: Witness) -> Iterator[Claim]:
         yield from _trials(body)
     elif "Since your last visit" in text or any("job  what" in line for line in body):
         yield from _events(body, witness)
-    elif re.search(r"tried.*│|tried.*took", text) and head:
+    elif any(re.match(r" spec ─+ \d+ differ, ", line) for line in body):
         yield from _compare(body)
 
 
@@ -200,10 +217,11 @@ def _same(short: str, told: str, job: JobRow) -> bool:
 
 def _queue(body: list[str], footer: str) -> Iterator[Claim]:
     top = next(i for i, line in enumerate(body) if line.startswith("  job  state"))
-    busy = "all done in" in "\n".join(body[:top])
+    found = re.search(r"(all|rest) done in", "\n".join(body[:top]))
+    told = found[1] if found else ""
     yield Claim(
-        f"queue: 'all done in' is {'there' if busy else 'not there'}",
-        lambda m: busy == (m.alive and m.counts().get("running", 0) > 0),
+        f"queue: '{told} done in' is {'there' if told else 'not there'}",
+        lambda m: told == _done_in(m),
     )
     for line in body[:top]:
         found = re.search(r"(\S+) [━╸─]+ (\d+)/(\d+)  ", line)
@@ -228,6 +246,12 @@ def _queue(body: list[str], footer: str) -> Iterator[Claim]:
         yield Claim(
             f"queue: job {chosen} trains N = {n}", lambda m: m.alive and m.jobs[chosen].current_n == n
         )
+
+
+def _done_in(m: Moment) -> str:
+    if not m.alive or not m.counts().get("running"):
+        return ""
+    return "rest" if m.counts().get("paused") else "all"
 
 
 def _study(m: Moment, over: int, total: int) -> bool:
@@ -286,11 +310,14 @@ def _job(body: list[str], footer: str) -> Iterator[Claim]:
     eta = re.search(r"ETA [~\d]", line) is not None
     yield Claim(f"job {job_id}: {' '.join(line.split())}", partial(_known, job_id=job_id, line=line))
     yield Claim(f"job {job_id}: ETA {'told' if eta else 'not told'}", partial(_timed, job_id=job_id, eta=eta))
+    yield from _stopped(job_id, body)
+    seeds = any(re.match(r" candidates ─+ seeds ", row) for row in body)
     for row in body[at:]:
         found = re.match(r" [▸ ] *([\d,]+)  (.{10,60}?)\s(\d+)/(\d+)\s", row)
-        signs = re.findall(r"[✓✗●○]", found[2]) if found else []
+        signs = re.findall(r"[✓✗∞●○]", found[2]) if found else []
         if found and len(signs) == 1:
-            yield _candidate(job_id, int(found[1].replace(",", "")), signs[0], int(found[3]))
+            n, told = int(found[1].replace(",", "")), (int(found[3]), int(found[4]))
+            yield _seeded(job_id, n, signs[0], told) if seeds else _candidate(job_id, n, signs[0], told[0])
 
 
 def _known(m: Moment, job_id: int, line: str) -> bool:
@@ -313,15 +340,40 @@ def _timed(m: Moment, job_id: int, eta: bool) -> bool:
 
 
 def _candidate(job_id: int, n: int, sign: str, ended: int) -> Claim:
-    def holds(m: Moment) -> bool:
-        state, verdict, ahead = m.probes.get((job_id, n), ("", None, False))
+    def told(m: Moment, p: Probe) -> bool:
         if sign == "●":
-            return state == "running" and m.word(job_id) == "running"
+            return p.state == "running" and m.word(job_id) == "running"
         if sign == "○":
-            return verdict is None or ahead
-        return state == "done" and verdict == (sign == "✓") and not ahead and m.ended[job_id, n] == ended
+            return p.verdict is None or p.speculative
+        return _judged(p, sign) and m.ended[job_id, n] == ended
 
-    return Claim(f"job {job_id}: N = {n} {sign} {ended} ended", holds)
+    return Claim(
+        f"job {job_id}: N = {n} {sign} {ended} ended",
+        lambda m: any(told(m, p) for p in m.probes.get((job_id, n), ())),
+    )
+
+
+def _seeded(job_id: int, n: int, sign: str, counts: tuple[int, int]) -> Claim:
+    """Where seeds are fresh: how many of them learned."""
+    return Claim(
+        f"job {job_id}: N = {n} {sign} {counts[0]} of {counts[1]} seeds",
+        lambda m: any(
+            _judged(p, sign) and (p.successes, p.seeds) == counts for p in m.probes.get((job_id, n), ())
+        ),
+    )
+
+
+def _stopped(job_id: int, body: list[str]) -> Iterator[Claim]:
+    """How many trials of the candidate in sight were stopped early."""
+    grid = next((f for row in body if (f := re.search(r" grid N = ([\d,]+) ─", row))), None)
+    told = next((f for row in body if (f := re.search(r"stopped early, once decided: (\d+) of", row))), None)
+    if grid and told:
+        n, early = int(grid[1].replace(",", "")), int(told[1])
+        yield Claim(f"job {job_id}: {early} stopped early", lambda m: m.stopped[job_id, n] == early)
+
+
+def _judged(p: Probe, sign: str) -> bool:
+    return p.state == "done" and p.verdict == (sign == "✓") and not p.speculative
 
 
 def _kappa(body: list[str]) -> Iterator[Claim]:
@@ -350,7 +402,13 @@ def _named(m: Moment, label: str) -> list[CellRow]:
 
 
 def _value(m: Moment, label: str, told: str) -> bool:
-    return any(told == kappa(cell).text() for cell in _named(m, label))
+    return any(told == _told_kappa(kappa(cell)) for cell in _named(m, label))
+
+
+def _told_kappa(k: Kappa) -> str:
+    """A kappa with what its interval is of."""
+    kind = {"resolution": f", {numbers.SCATTER}", "credible": " 90 %", "mixed": " 90 % in part"}
+    return f"{k.text()}{kind.get(k.interval, '')}"
 
 
 def _pending(m: Moment, label: str, told: tuple[int, int]) -> bool:
@@ -364,7 +422,10 @@ def _part(m: Moment, label: str, part: str, told: str, word: str) -> bool:
     for cell in _named(m, label):
         row: NStar = ({f"n={p.n}": p for p in cell.parts} | {"joint": cell.joint})[part]
         value = numbers.nstar(row) if row.status == "open" else numbers.nstar_exact(row)
-        if row.job_id is not None and m.word(row.job_id) == word and value == told:
+        ends = numbers.count_ends(row.estimate) if row.estimate is not None else ""
+        half = numbers.count_interval(row.n50).partition(" ")[0] if row.n50 is not None else ""
+        stored = [x for x in (value, ends, half) if x]
+        if row.job_id is not None and m.word(row.job_id) == word and re.split(r"  +", told) == stored:
             return True
     return False
 
@@ -405,7 +466,7 @@ def _event(m: Moment, ever: set[tuple[int, str]], job_id: int, state: str, n: st
 def _compare(body: list[str]) -> Iterator[Claim]:
     named = re.compile(r"(?:^ |   )(\d+)  (?:dense_ssm|transformer|lstm) ")
     ids = [int(i) for line in body for i in named.findall(line)][:2]
-    line = next((x for x in body if " tried" in x), "")
+    line = next((x for x in body if " N* " in x), "")
     for job_id, (sign, word) in zip(ids, re.findall(r"[▲■●] ([▶○‖✓✗⊘]) (\w+)", line), strict=False):
         yield Claim(f"compare: job {job_id} {sign} {word}", partial(_word, job_id=job_id, word=word))
 

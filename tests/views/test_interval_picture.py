@@ -105,3 +105,17 @@ def test_what_is_drawn_is_what_is_told() -> None:
     assert numbers.drawn(job) == job.estimate
     assert numbers.drawn(replace(job, estimate=None, lo=940, hi=1118)) == (1118.0, 941.0, 1118.0)
     assert numbers.drawn(replace(job, estimate=None, lo=940, hi=None)) is None
+
+
+def test_nothing_is_shaded_where_no_seed_has_learned() -> None:
+    """N* lies beyond N_max: no picture says that it lies here."""
+    job, probes, spec = searched("adaptive")
+    probes = [replace(p, verdict=False, successes=0) for p in probes[:4]]
+    job = replace(job, status="censored", hi=None, estimate=None, n50=None)
+    known = intervals(job, probes, spec)
+    assert known == (None,) * 4
+    for tall in (True, False):
+        lines = bracket_chart(job, probes, 70, 16, tall=tall, intervals=known)
+        assert not [style for line in lines for _, style in line if "shade" in style or "reverse" in style]
+        assert "N* lies here" not in "\n".join(map(plain, lines))
+        assert "▀" not in "\n".join(map(plain, lines))

@@ -53,7 +53,7 @@ def run(context: Context) -> None:
     if shown:
         found, alive = read_outlook(lab, [job.id for job in shown]), supervised(lab.supervisor())
         context.lines(["", *text.job_lines(shown, outlook=found.outlook, supervised=alive)])
-        if alive and (line := text.eta_line(found)):
+        if alive and (line := text.eta_line(found, paused=lab.counts().get("paused", 0))):
             context.line(plain(line))
         tell_limit(context, live, limit)
     if recent:

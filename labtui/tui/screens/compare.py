@@ -144,16 +144,18 @@ class ComparePane(ScreenPane):
             (f"{model_sign(job.model)} ", style),
             (f"{sign} {word}  ", state),
             (f"N* {figures.nstar_exact(job)}", "strong"),
-            (f"  {figures.left_open(job)}", "dim"),
+            *((f"  {told}", "dim") for told in (figures.left_open(job),) if told),
             *((f"  N_50 {figures.count_interval(n)}", "dim") for n in (job.n50,) if n is not None),
             (f"  {job.candidates} tried", "dim"),
-            (f"  took {figures.duration(job.wall_s)}", "dim"),
+            *((f"  took {figures.duration(t)}", "dim") for t in (job.wall_s,) if t),
         ]
         while size(tuple(facts)) > width and len(facts) > 3:
             facts.pop()
+        head = [rule(f"{job.id}  {figures.label(job)}", width), crop(tuple(facts), width)]
+        if not side.probes:
+            return [*head, (), text_line("no candidate yet", "dim")]
         return [
-            rule(f"{job.id}  {figures.label(job)}", width),
-            crop(tuple(facts), width),
+            *head,
             *bracket_chart(
                 job,
                 side.probes,

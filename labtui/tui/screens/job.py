@@ -283,7 +283,7 @@ class JobPane(ScreenPane):
         )
         early = data.endings.early.get(data.probe or 0, 0)
         if early:
-            told = f" ·  decided early: {len(data.trials) - early} of {len(data.trials)} trials ended"
+            told = f" ·  stopped early, once decided: {early} of {len(data.trials)} trials"
             cells = [*cells, text_line(told, "dim")]
         return stack([head, *cells], width, height)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from labtui.text import clean, fit
 from labtui.tui.dialogs import Choice, Chooser
 from labtui.tui.screens.screen_pane import empty_state
@@ -174,7 +176,8 @@ class KappaPane(StudyPane):
     def _matrix(self, table: KappaTable, width: int, height: int) -> list[Line]:
         labels = [_labels(table.row_axes, key) for key in table.rows]
         wide = [max(len(part) for part in column) for column in zip(*labels, strict=True)]
-        gutter = sum(wide) + 2 * len(wide) - 1
+        gutter = max(sum(wide) + 2 * len(wide) - 1, min(len(named(table.row_axes)) + 1, width // 3))
+        wide[-1] += gutter - (sum(wide) + 2 * len(wide) - 1)
         each = min(32, max(7, (width - gutter - 1) // max(1, len(table.columns)) - 1))
         shown = max(1, (width - gutter - 1) // (each + 1))
         self.left = min(max(self.left, self.column - shown + 1), self.column)
@@ -231,9 +234,10 @@ class KappaPane(StudyPane):
         for j, column in enumerate(columns, self.left):
             here = i == self.row and j == self.column
             after = i == self.row and j == self.column + 1 and j > self.left
-            spans.append(("┃" if here or after else " ", frame))
+            spans.append(("┃", frame) if here or after else (" ", ""))
             spans.extend(linked(tuple(cell_spans(table.at(key, column), each)), f"cell:{i},{j}"))
-        spans.append(("┃" if i == self.row and self.column == self.left + len(columns) - 1 else " ", frame))
+        last = i == self.row and self.column == self.left + len(columns) - 1
+        spans.append(("┃", frame) if last else (" ", ""))
         return tuple(spans)
 
     def _legend(self, width: int) -> Line:
@@ -242,9 +246,20 @@ class KappaPane(StudyPane):
             for k, text in ((-3, "1/4"), (-2, "1/2"), (0, "1"), (2, "2"), (3, "4"))
         ]
         left: Line = (("interferes ", "dim"), *swatches, (" shares", "dim"))
-        words = ("   ≤  ≥  bounds", "   ! fails above", "   n/n pending")
-        told = next((words[:n] for n in (3, 2, 1) if size(left) + len("".join(words[:n])) <= width), ())
-        return (*left, ("".join(told), "dim"))
+        table = self._table()
+        here = [k for row in table.rows for c in table.columns for k in table.at(row, c)] if table else []
+        words = {
+            "   ≤  ≥  bounds": any(k.status.endswith("_bound") for k in here),
+            "   ! fails above": any("fails_above" in k.flags for k in here),
+            "   n/n pending": any(k.status == "pending" for k in here),
+        }
+        room = width - size(left)
+        for wanted in sorted(words, key=lambda word: not words[word]):  # those of signs that stand there
+            if len(wanted) <= room:
+                room -= len(wanted)
+            else:
+                del words[wanted]
+        return (*left, ("".join(words), "dim"))
 
     def _page_note(self, table: KappaTable) -> str:
         assert self.data is not None
@@ -306,9 +321,11 @@ class KappaPane(StudyPane):
             here = self.deep and i == self.term
             value = figures.nstar(part) if part.status == "open" else figures.nstar_exact(part)
             style = {"bracket": "strong", "censored": "warn"}.get(part.status, "dim")
+            named = fit(_called(term) if term else "joint", 6).rstrip()
             spans: Line = (
                 ("▸ " if here else "  ", "accent"),
-                (fit(_called(term) if term else "joint", 6), "" if term else "mark"),
+                (named, "" if term else "mark"),
+                (" " * (6 - cell_len(named)), ""),
                 (fit(value, room, ">"), style),
                 *([(fit(_ends(part.estimate), 16, ">"), "")] if wide else ()),
                 *([(fit(_half(part.n50), 10, ">"), "dim")] if estimated else ()),
@@ -324,7 +341,9 @@ class KappaPane(StudyPane):
             lines.append(text_line(f"  {formula}", "strong"))
         if kappa.cell.joint.generalisation is not None and len(lines) < height:
             lines.append(
-                text_line(f"  at 2L: accuracy {figures.share(kappa.cell.joint.generalisation)}", "dim")
+                text_line(
+                    f"  at 2L: accuracy {figures.share(kappa.cell.joint.generalisation)}, 0 is chance", "dim"
+                )
             )
         return lines
 

@@ -69,6 +69,7 @@ class PaperPane(ScreenPane):
         told = summary(self.rows)
         head = "does the paper hold?   T transformer, R recurrent"
         head = head if len(head) + len(told) + 4 <= inner else "does the paper hold?"
+        told = told if len(head) + len(told) + 4 <= inner else summary(self.rows, short=True)
         lines = [rule(head, inner, told), *self._list(inner)]
         row = self.rows[self.at]
         behind = [*full_text(row, inner), *detail_lines(row, inner)]

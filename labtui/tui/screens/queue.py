@@ -17,7 +17,7 @@ from textual import events
 from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
-from labtui.text import clean, wrap
+from labtui.text import clean, enough, fit, wrap
 from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
 from labtui.tui.poller import Loader
@@ -341,7 +341,8 @@ class QueuePane(TablePane["JobRow"]):
         """When everything will be done, and what that rests on."""
         if self.common is None or not self.lab_app.machine.is_busy():
             return ()
-        line = eta_line(self.outlook, basis=width >= 110) if self.supervised else ()
+        paused = self.common.counts.get("paused", 0)
+        line = eta_line(self.outlook, basis=width >= 110, paused=paused) if self.supervised else ()
         return (*line, (" ", "dim")) if line else ()
 
     def _detail(self, width: int) -> list[Line]:
@@ -353,8 +354,9 @@ class QueuePane(TablePane["JobRow"]):
             return [()]
         place: Line = ((f"  {self.window.cursor + 1:,} of {len(self.window.ids):,} ", "dim"),)
         parts: list[Span] = []
-        if figures.own_name(job):
-            parts.append((f"  {figures.own_name(job)}", ""))
+        if figures.own_name(job):  # a long one leaves the facts their room
+            name = enough(figures.own_name(job), width // 3)
+            parts.append((f"  {fit(name, min(width // 3, cell_len(name)))}", ""))
         if job.state == "running" and job.current_n is not None and self.supervised:
             parts.append((f"  training N = {figures.exact(job.current_n)}", "accent"))
         told = remarks(job)
@@ -366,7 +368,11 @@ class QueuePane(TablePane["JobRow"]):
         guess = self.outlook.outlook.left(job)
         if guess.seconds is not None and (self.supervised or job.state != "running"):
             word = "ETA" if job.state == "running" else "takes"
-            parts.append((f"  {word} {guess.text}: {guess.basis}", "dim"))
+            room = width - size(tuple(parts)) - size(place)  # a number is there whole or not at all
+            for fact in (f"  {word} {guess.text}: {guess.basis}", f"  {word} {guess.text}"):
+                if cell_len(fact) <= room:
+                    parts.append((fact, "dim"))
+                    break
         more: Line = ()
         if job.reason and job.state in ("failed", "queued", "paused"):
             style = "bad" if job.state == "failed" else "warn"

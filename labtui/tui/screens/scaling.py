@@ -362,7 +362,7 @@ class ScalingPane(StudyPane):
     def can_open(self) -> bool:
         return bool(self.data and self.data.curves)
 
-    can_toggle_series = can_zoom_in = can_zoom_out = can_open
+    can_toggle_series = can_zoom_in = can_zoom_out = can_next_panel = can_prev_panel = can_open
 
     def do_toggle_series(self) -> None:
         if self.data and self.data.curves:
