@@ -43,8 +43,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/labtui demo --lab $(LAB)
 
+# Tests at once: on two cores four of them, since every other one waits for processes that it started.
+AT_ONCE ?= 4
+
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not ray"
+	$(BIN)/python -m pytest -n $(AT_ONCE) -m "not slow and not ray"
 
 # What is drawn at random differs from run to run: SEED=N repeats one.
 ifndef SEED
@@ -54,7 +57,7 @@ RANDOM_DRAWS = --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-all: lint
 	@echo "seed $(SEED)"
-	$(BIN)/python -m pytest -n 2 -m "not ray" $(RANDOM_DRAWS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) -m "not ray" $(RANDOM_DRAWS)
 
 test-faults: $(STAMP)
 	@echo "seed $(SEED)"

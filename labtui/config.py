@@ -172,7 +172,7 @@ def _whole(folder: Path) -> Path:
 def read_settings(
     env: Mapping[str, str] | None = None, lab: str | os.PathLike[str] | None = None
 ) -> Settings:
-    """The user's file, then the one beside ``lab``, then the environment.
+    """Read the user's file, then the one beside ``lab``, then the environment.
 
     Never raises: what is wrong becomes a sentence in ``problems``.
     """

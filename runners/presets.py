@@ -17,5 +17,5 @@ def preset_names() -> tuple[str, ...]:
 
 
 def read_preset(name: str) -> str:
-    """The TOML of a preset."""
+    """Read the TOML of a preset."""
     return (_presets() / f"{name}.toml").read_text("utf-8")

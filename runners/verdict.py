@@ -234,7 +234,7 @@ def search_status(over: bool, hi: int | None, *, beyond: bool = False) -> Status
 
 
 def collect(evidence: Iterable[Evidence]) -> tuple[dict[int, bool], bool]:
-    """(one verdict per N, whether any N has both): an N that succeeded once has succeeded."""
+    """Collect (one verdict per N, whether any N has both): an N that succeeded once has succeeded."""
     verdicts: dict[int, bool] = {}
     mixed = False
     for e in evidence:

@@ -202,7 +202,7 @@ def check(
     read_only: bool = False,
     progress: Callable[[float, float], None] | None = None,
 ) -> list[str]:
-    """What is wrong with a lab, in words; an empty list where nothing is.
+    """Say what is wrong with a lab; an empty list where nothing is.
 
     Args:
         replay: the search itself (``runners.search``, which this room does not know):

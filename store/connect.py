@@ -292,7 +292,7 @@ def harden(connection: sqlite3.Connection) -> None:
 
 
 def validate(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema of an open lab.
+    """Tell the schema of an open lab.
 
     Raises:
         NotALab: a table is missing, or something stands in the file that no lab has (``store.header``).

@@ -67,7 +67,7 @@ def _float(x: float) -> float:
 
 
 def encode(curve: Curve) -> bytes:
-    """The blob of a curve, thinned."""
+    """Write a curve as a blob, thinned."""
     if curve.usage is not None:
         known = (curve.usage.memory, curve.usage.gpu_memory, curve.usage.gpu_use)
         head = _USAGE.pack(6, *(math.nan if x is None else x for x in known))
@@ -92,7 +92,7 @@ def encode(curve: Curve) -> bytes:
 
 
 def decode(blob: object) -> Curve | None:
-    """The curve of a blob; None where it is none (a damaged or hostile file)."""
+    """Read the curve of a blob; None where it is none (a damaged or hostile file)."""
     if isinstance(blob, bytes) and len(blob) > _USAGE.size and blob[0] == 6:
         inner = decode(blob[_USAGE.size :]) if blob[_USAGE.size] != 6 else None
         known = (x if math.isfinite(x) and x >= 0 else None for x in _USAGE.unpack_from(blob)[1:])

@@ -190,7 +190,7 @@ class RowMap(Generic[Row]):
         return ", ".join(f"{self.table}.{c}" if c in have else "NULL" for c in self.columns)
 
     def make(self, found: Iterable[Sequence[object]]) -> list[Row]:
-        """The rows of what a SELECT found."""
+        """Make the rows of what a SELECT found."""
         # A frozen dataclass assigns each field through object.__setattr__; for thousands of rows of 50 fields
         # that is most of the time, and filling __dict__ gives the same object.
         new, row, names, decoders = object.__new__, self.row, self.fields, self._decoders

@@ -145,7 +145,7 @@ _QUEUE = (
 def compile_conditions(
     conditions: Sequence[Condition], fields: dict[str, _Field]
 ) -> tuple[str, list[Scalar]]:
-    """The conditions as SQL joined by AND ("" for none), and the values to bind.
+    """Write the conditions as SQL joined by AND ("" for none), with the values to bind.
 
     Raises:
         LabError: an unknown field or operator, or a value of the wrong kind.
@@ -220,7 +220,7 @@ def _as_number(condition: Condition, value: Scalar) -> int | float:
 
 
 def compile_order(order: str, orders: dict[str, str], tie: str) -> str:
-    """The ORDER BY of an allowed order; "-" in front is descending; rows without a value come last.
+    """Write the ORDER BY of an allowed order; "-" in front is descending; rows without a value come last.
 
     Raises:
         LabError: an unknown order.

@@ -19,7 +19,7 @@ APPLICATION_ID = 0x6C616274
 
 
 def check_header(path: Path) -> int:
-    """The schema in a file's header, without a lock and without a byte written beside it.
+    """Read the schema in a file's header, without a lock and without a byte written beside it.
 
     Through SQLite, immutable, because it knows how to close a file that this process has open elsewhere
     (``store/files.py``).

@@ -29,7 +29,7 @@ def snapshot(
     overwrite: bool = False,
     read_only: bool = False,
 ) -> Path:
-    """A compact copy of the lab at ``out``, mode 0600, that opens anywhere; it appears whole or not at all.
+    """Write a compact copy of the lab to ``out``, mode 0600; it opens anywhere, appears whole or not at all.
 
     Nobody is stopped meanwhile, however long it takes: it reads one state of the lab (VACUUM INTO).
 
@@ -73,7 +73,7 @@ def backup(
     label: str = "manual",
     progress: Callable[[float, float], None] | None = None,
 ) -> Path:
-    """A checked page-by-page copy in ``lab.db.d/backups``; the newest few are kept.
+    """Write a checked page-by-page copy into ``lab.db.d/backups``; the newest few are kept.
 
     Args:
         progress: told how many pages are copied, of how many.
@@ -91,7 +91,7 @@ def backup(
 
 
 def backup_locked(paths: LabPaths, connection: sqlite3.Connection, label: str) -> Path:
-    """The same from a connection whose owner holds the write lock."""
+    """Write it from a connection whose owner holds the write lock."""
     return _backup(paths, connection, label)
 
 

@@ -117,7 +117,7 @@ class Effects:
         return float(max(0.0, own) * self.scale)
 
     def copy(self) -> Effects:
-        """The same; what it learns from now on, this one does not."""
+        """Copy it; what the copy learns from now on, this one does not."""
         out = Effects.__new__(Effects)
         out._index, out._prior, out.scale = dict(self._index), list(self._prior), self.scale
         out._mean, out._cov = list(self._mean), [list(row) for row in self._cov]

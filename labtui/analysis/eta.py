@@ -77,7 +77,7 @@ class Design(NamedTuple):
 
     @classmethod
     def read(cls, spec: str) -> Design | None:
-        """From the JSON of a spec; None where that holds something else."""
+        """Read it from the JSON of a spec; None where that holds something else."""
         job = mapping(spec)
         try:
             search = job["search"]

@@ -116,7 +116,7 @@ class Refusal:
 
 
 def fit_all(measured: Iterable[Point]) -> tuple[Fit | Refusal, ...]:
-    """A law, or the reason why there is none, for each series."""
+    """Fit a law to each series, or give the reason why there is none."""
     groups: dict[Series, list[Point]] = {}
     for p in measured:
         groups.setdefault(p.series, []).append(p)
@@ -124,7 +124,7 @@ def fit_all(measured: Iterable[Point]) -> tuple[Fit | Refusal, ...]:
 
 
 def fit(measured: Sequence[Point]) -> Fit | Refusal:
-    """The law of one series; an axis with a single value is left out, and said.
+    """Fit the law of one series; an axis with a single value is left out, and said.
 
     Raises:
         ValueError: no points, or points of several series.

@@ -190,7 +190,7 @@ def compare_paper(
     specs: Mapping[int, Job] | None = None,
     accuracies: Mapping[int, tuple[float, ...]] | None = None,
 ) -> tuple[Row, ...]:
-    """Each statement of the paper beside what these cells hold.
+    """Hold each statement of the paper against what these cells hold.
 
     Args:
         cells: those over modular addition or S_k, of the paper's three models, can be compared.

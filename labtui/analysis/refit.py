@@ -164,7 +164,7 @@ def refit(
     curves: Curves,
     replay: Callable[[Job, Sequence[Evidence]], Any],
 ) -> Reread:
-    """The search of ``job`` at ``eps`` from the candidates that were trained.
+    """Search ``job`` anew at ``eps`` from the candidates that were trained.
 
     A bisection leaves out candidates that are not decided. With fresh seeds that would be no fair sample, so
     those that are not decided count both ways, and the interval holds both.

@@ -81,7 +81,7 @@ def open_streams() -> None:
 
 
 def open_stdout() -> TextIO:
-    """stdout of this process, as a command writes to it."""
+    """Open stdout of this process, as a command writes to it."""
     stream: object = sys.stdout
     return cast(TextIO, stream if isinstance(stream, Stdout) else Stdout(sys.stdout))
 

@@ -66,7 +66,7 @@ def apply_pending(path: Path) -> None:
 
 
 def check(path: Path, *, read_only: bool = False, progress: Progress | None = None) -> list[str]:
-    """What is wrong with the file, in words; every bracket is compared with a replay of its search."""
+    """Say what is wrong with the file; every bracket is compared with a replay of its search."""
     from runners.search import Evidence, replay
     from runners.spec import Job
     from store.check import check as examine
@@ -82,7 +82,7 @@ def check(path: Path, *, read_only: bool = False, progress: Progress | None = No
 
 
 def replay(job: Job, evidence: Sequence[Evidence]) -> Standing:
-    """Where a search stands after the evidence."""
+    """Say where a search stands after the evidence."""
     from runners.search import replay as search
 
     return search(job, evidence)
@@ -96,7 +96,7 @@ def snapshot(path: Path, out: Path, *, read_only: bool = False) -> None:
 
 
 def backup(path: Path, progress: Progress | None = None) -> Path:
-    """A verified copy in the lab's own folder."""
+    """Write a verified copy into the lab's own folder."""
     from store.snapshot import backup as copy
 
     return copy(path, progress=progress)
@@ -117,7 +117,7 @@ def vacuum(path: Path) -> tuple[int, int]:
 
 
 def merge(first: Path, second: Path, out: Path, progress: Progress | None = None) -> Merged:
-    """Two labs as a new one; what became of the second's searches."""
+    """Merge two labs into a new one, and tell what became of the second's searches."""
     from store.merge import merge as join
 
     return join(first, second, out, progress)

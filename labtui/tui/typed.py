@@ -27,7 +27,7 @@ def typed_path(name: str) -> Path:
 
 
 def read_typed(name: str) -> str:
-    """The text of a small file.
+    """Read the text of a small file.
 
     Raises:
         OSError: it cannot be read, or is no file of text.

@@ -267,7 +267,7 @@ def laid_out(cells: Sequence[CellRow]) -> tuple[tuple[Layout, ...], int]:
 def choose_axes(
     cells: Sequence[CellRow], rows: str | None, columns: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(row axes, column axes): those asked for, else those that the screen begins with.
+    """Choose (row axes, column axes): those asked for, else those that the screen begins with.
 
     Raises:
         ValueError: an axis that does not exist.

@@ -47,7 +47,7 @@ _TIMED: dict[str, int] = {}
 
 
 def calibrate(job: Job, device: str, members: int = 1, *, graphs: bool = True) -> Plan:
-    """The plan for a shape on a device.
+    """Find the plan for a shape on a device.
 
     Args:
         members: how many there are to train; on a GPU so many are tried at once too.

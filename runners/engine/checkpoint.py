@@ -102,7 +102,7 @@ def write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Tensor])
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON and the tensors (on the CPU) of a checkpoint.
+    """Read the JSON and the tensors (on the CPU) of a checkpoint.
 
     Raises:
         CheckpointError: truncated, damaged, or not a checkpoint.
@@ -210,7 +210,7 @@ def snapshot(
     *,
     copy: bool = True,
 ) -> Snapshot:
-    """The whole state of a run, on the host.
+    """Copy the whole state of a run to the host.
 
     Args:
         copy: False: what lies on the host already is handed out as it is, for training has ended.

@@ -75,7 +75,7 @@ class Schedule:
             self._batch_size = self._size(live[0])
 
     def find(self, trial: int) -> tuple[FusedBatch, int] | None:
-        """The fused batch and row in which a trial trains."""
+        """Find the fused batch and row in which a trial trains."""
         for fused in self.batches:
             if trial in fused.slots:
                 row = fused.slots.index(trial)

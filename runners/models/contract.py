@@ -51,7 +51,7 @@ class StackedModel(Protocol):
         ...
 
     def init(self, seed: int) -> Tensor:
-        """float32 [P] on the CPU, of the seed's PARAMETERS stream."""
+        """Draw float32 [P] on the CPU, of the seed's PARAMETERS stream."""
         ...
 
     def step(
@@ -62,7 +62,7 @@ class StackedModel(Protocol):
         grad: Tensor,
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
-        """Loss and gradient of one batch.
+        """Compute loss and gradient of one batch.
 
         Args:
             params: [E, P].

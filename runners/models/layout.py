@@ -71,7 +71,7 @@ class Layout:
             grad[:, self.used :].zero_()
 
     def init(self, seed: int) -> Tensor:
-        """float32 [P] on the CPU."""
+        """Draw float32 [P] on the CPU."""
         out = torch.zeros(self.size, dtype=torch.float32)
         for i, ((where, _), initial) in enumerate(zip(self.names.values(), self._initial, strict=True)):
             drawn = key(seed, Stream.PARAMETERS, i)

@@ -39,7 +39,7 @@ class LinearKernel(Protocol):
         ...
 
     def step(self, row: Tensor, tokens: Tensor, targets: Tensor, d_row: Tensor) -> Tensor:
-        """Mean losses [E] and the row's gradient."""
+        """Compute the mean losses [E] and the row's gradient."""
         ...
 
     def loss_sums(self, row: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

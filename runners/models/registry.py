@@ -35,7 +35,7 @@ REQUIRED = ("n_parameters", "names", "init", "step", "loss_sums", "logits", "gen
 
 
 def build(job: Job, device: str | torch.device, *, n_inputs: int, n_outputs: int) -> StackedModel:
-    """The model of a job.
+    """Build the model of a job.
 
     Args:
         job: gives model, format, lengths and precision.

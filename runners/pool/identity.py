@@ -144,7 +144,7 @@ class Roster:
         replace(self._file, json.dumps([vars(p) for p in processes]).encode())
 
     def read(self) -> list[ProcessId]:
-        """The list; an unreadable file counts as empty."""
+        """Read the list; an unreadable file counts as empty."""
         try:
             rows = document(self._file.read_bytes())
             return [ProcessId(int(r["pid"]), str(r["started"]), str(r["boot"])) for r in rows]

@@ -378,7 +378,7 @@ _UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")], c
 
 
 def encode(message: Down | Up) -> bytes:
-    """One line, newline included. Non-finite floats travel as NaN and Infinity."""
+    """Write it as one line, newline included. Non-finite floats travel as NaN and Infinity."""
     adapter: TypeAdapter[Any] = _DOWN if isinstance(message, Down) else _UP
     try:
         return adapter.dump_json(message) + b"\n"

@@ -136,7 +136,7 @@ class SlotActor:
         return number, next(iter(machine.visible_cards()), "GPU")
 
     def start(self, run: int) -> int:
-        """A fresh worker; the one before has ended. Its process id."""
+        """Start a fresh worker, the one before having ended, and give its process id."""
         with self._lock:
             if run <= self._run:
                 return self._worker.pid if self._worker is not None else 0

@@ -282,7 +282,7 @@ def manifest(assignment: Assignment) -> str:
 
 
 def read_manifest(text: str) -> tuple[Member, ...] | None:
-    """The members of :func:`manifest`; None if the text is not one."""
+    """Read the members of :func:`manifest`; None if the text is not one."""
     try:
         rows = mapping(text)["members"]
         out = []

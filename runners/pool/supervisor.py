@@ -96,7 +96,7 @@ class Supervisor:
     # Life
 
     def run(self) -> int:
-        """Until there is nothing to do, or a signal, or a newer supervisor."""
+        """Go on until there is nothing to do, or a signal, or a newer supervisor."""
         self._signals.listen()
         code = 0
         try:

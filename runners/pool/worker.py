@@ -100,7 +100,7 @@ class WatchedControl(Control):
 
 
 def load_trainer(name: str) -> type[TrainerLike]:
-    """The class behind ``module:Class``.
+    """Load the class behind ``module:Class``.
 
     Raises:
         ValueError: the name is not of that form or leads nowhere.

@@ -31,7 +31,7 @@ points of t, and mass of nuisance parameters left out.
 
 
 def choose(post: Posterior, n_top: int, most_seeds: int) -> tuple[int, int]:
-    """(N, number of fresh seeds), at most ``most_seeds`` and N in 1..n_top."""
+    """Choose (N, number of fresh seeds), at most ``most_seeds`` and N in 1..n_top."""
     candidates = _candidates(post, n_top)
     batches = [m for m in BATCHES if m <= most_seeds] or [1]
     weights, t = _thin(post)

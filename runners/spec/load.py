@@ -47,7 +47,7 @@ class NamedJob(Spec):
 
 
 def load(name_or_path: str) -> Study | NamedJob:
-    """A study or a job from a preset's name or a TOML file.
+    """Load a study or a job from a preset's name or a TOML file.
 
     Raises:
         SpecError: no such preset or file, bad TOML, or a value that is out of its range;
@@ -58,7 +58,7 @@ def load(name_or_path: str) -> Study | NamedJob:
 
 
 def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
-    """(text, source for messages, folder for relative file names) of a preset or file."""
+    """Read (text, source for messages, folder for relative file names) of a preset or file."""
     presets = preset_names()
     if name_or_path in presets:
         return read_preset(name_or_path), f"preset {name_or_path}", None
@@ -74,7 +74,7 @@ def read_source(name_or_path: str) -> tuple[str, str, Path | None]:
 
 
 def parse(text: str, *, source: str = "", folder: Path | None = None) -> Study | NamedJob:
-    """Like :func:`load`, from text; a relative table file is looked for in ``folder``."""
+    """Parse text like :func:`load`; a relative table file is looked for in ``folder``."""
     try:
         return _parse(text.removeprefix("\ufeff"), source, folder)
     except RecursionError:
@@ -82,7 +82,7 @@ def parse(text: str, *, source: str = "", folder: Path | None = None) -> Study |
 
 
 def parse_data(data: Mapping[str, Any], *, source: str = "") -> Study | NamedJob:
-    """Like :func:`parse`, from what a TOML file would hold, as plain dicts and lists."""
+    """Parse like :func:`parse` what a TOML file would hold, as plain dicts and lists."""
     try:
         plain = json.loads(json.dumps(data))
         if not isinstance(plain, dict):
@@ -141,7 +141,7 @@ def _check_plugins(spec: Study | NamedJob, text: str, source: str) -> None:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """An automaton's table file, checked, as plain data.
+    """Read an automaton's table file, checked, as plain data.
 
     Raises:
         SpecError: it cannot be read, or holds no valid automaton; the place is in that file.

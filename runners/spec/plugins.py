@@ -15,7 +15,7 @@ MODELS = "labtui.models"
 
 
 def find(group: str, name: str) -> EntryPoint:
-    """The entry point of that name.
+    """Find the entry point of that name.
 
     Raises:
         SpecError: no installed package offers it.

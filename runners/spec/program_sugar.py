@@ -49,7 +49,7 @@ class ProgramSugar:
         """Parameters of its function that have a default."""
 
     def resolve(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Plain data for Study or NamedJob.
+        """Make plain data for Study or NamedJob.
 
         Raises:
             SpecError: a missing file, an unknown placeholder, an axis that fills none; one sentence.

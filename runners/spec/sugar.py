@@ -48,7 +48,7 @@ class Sugar:
         return keys
 
     def resolve(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Plain data for Study (it has ``sweep``) or NamedJob (it has ``job``).
+        """Make plain data for Study (it has ``sweep``) or NamedJob (it has ``job``).
 
         Raises:
             SpecError: a model that is not defined, a table file or plugin that fails, neither sweep nor job.

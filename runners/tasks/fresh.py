@@ -27,7 +27,7 @@ class FreshSequences:
         self._formatter = Formatter(job, self._device)
 
     def draw(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """(tokens, targets), both int64 [count, T]."""
+        """Draw (tokens, targets), both int64 [count, T]."""
         longest = self._lengths[-1]
         key = streams.key(seed, streams.Stream.VALIDATION, _PART)
         size = self.count * (longest + 1)

@@ -77,7 +77,7 @@ class TransitionTable:
         return _of(task)
 
     def run(self, tokens: npt.ArrayLike) -> Table:
-        """The states s_1..s_n after each token.
+        """Compute the states s_1..s_n after each token.
 
         Args:
             tokens: integers [..., n] in 0..K-1.

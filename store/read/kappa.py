@@ -39,7 +39,7 @@ class KappaCells:
         self._asked: _Asked | None = None
 
     def read(self, study_id: int | None, have: frozenset[str]) -> list[CellRow]:
-        """The cells of one study, or of all, in the order of submission; within one transaction.
+        """Read the cells of one study, or of all, in the order of submission; within one transaction.
 
         Args:
             have: the columns that the lab's table of jobs has.

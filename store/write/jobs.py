@@ -192,7 +192,7 @@ def set_bracket(
 def requeue(
     tx: Tx, job_id: int, reason: str, text: str = "", *, counts: bool = True, delay_s: float = 0.0
 ) -> JobState:
-    """A run ended without its job: put it back, or give it up.
+    """Put back a job whose run ended without it, or give it up.
 
     Args:
         counts: it used up one of ``max_attempts``: a crash, an exception, out of memory, a lost device; not

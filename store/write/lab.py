@@ -188,7 +188,7 @@ class Identity:
 
 
 def claim(tx: Tx, identity: Identity) -> int:
-    """Become the lab's supervisor: the new epoch.
+    """Become the lab's supervisor, under a new epoch.
 
     From its commit on, transactions of older epochs are refused.
     """

@@ -323,7 +323,7 @@ def end_probe(
     verdict: bool | None = None,
     speculative: bool | None = None,
 ) -> Verdict | None:
-    """All trials of a probe have ended: its verdict, read from their rows.
+    """Store the verdict of a probe whose trials have all ended, read from their rows.
 
     Args:
         verdict: what the caller believes it to be.

@@ -17,6 +17,7 @@ from store.read import open_lab
 from tests.support import labs
 
 SLOW = {"STANDIN_EVAL_S": "0.05", "STANDIN_EVALS": "40", "STANDIN_CHECKPOINT_EVERY": "2"}
+MANY = "400"
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def run(lab: Path, *before: str, **env: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def training(lab: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run in the middle of its candidates."""
-    process = run(lab)
+    """A run in the middle of its candidates, none of which ends within the second after this."""
+    process = run(lab, STANDIN_EVALS=MANY)
     try:
         labs.wait(lambda: checkpoints(lab), what="a checkpoint")
         yield process
@@ -83,7 +84,7 @@ def test_a_signal_checkpoints_and_ends_all(
     with open_lab(lab) as opened:
         assert {job.state for job in opened.jobs()} <= {"queued", "done"}
     assert checkpoints(lab)
-    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0", "STANDIN_EVALS": "40"}) as again:
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0", "STANDIN_EVALS": MANY}) as again:
         assert again.ended() == 0
     labs.verify(lab)
 

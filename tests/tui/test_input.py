@@ -18,6 +18,7 @@ from textual.message import Message
 from labtui.tui.terminal.bursts import MOST, Bursts, in_burst
 from labtui.tui.terminal.driver import MAX_HEIGHT, MAX_WIDTH, Parser, bounded
 from store.read import open_lab
+from tests.support import labs
 from tests.tui.ptys import PATIENCE, ROOT, Terminal, environment
 
 Start = Callable[..., Terminal]
@@ -74,7 +75,7 @@ def opens(t: Terminal, key: str, word: str) -> None:
             t.read(0.05)
 
 
-PASTED = ("Dy", "Dx", "D\r", "xyAy", "pRA", "VD\ry", ":delete\ry", ":archive\r", "Nhello\r", "S")
+PASTED = ("Dy", "Dx", "D\r", "xyAy", "pRA", "VD\ry", ":delete\ry", ":archive\r", "Nhello\r", "jS")
 
 
 def test_a_plain_paste_changes_nothing(terminal: Start, small: Path, tmp_path: Path) -> None:
@@ -90,14 +91,16 @@ def test_a_plain_paste_changes_nothing(terminal: Start, small: Path, tmp_path: P
     t.sees("^p palette", "dense_ssm 16")
     for pasted in PASTED:
         for times in (1, 40):
-            t.type(pasted * times if len(pasted) > 1 or times > 1 else "jS")
+            t.type(pasted * times)
             t.read(0.3)
             for _ in range(3):
                 t.type("\x1b")
                 t.read(0.15)
         assert states() == before, pasted
+        assert labs.no_supervisor(lab), pasted
     t.settled()
     assert states() == before
+    assert labs.no_supervisor(lab)
 
 
 def test_a_hand_on_a_slow_link_is_asked_and_obeyed(terminal: Start, small: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def arguments(parser: Parser) -> None:
 
 
 def check(context: Context) -> int:
-    """Integrity, foreign keys, invariants; exit 1 where something is wrong."""
+    """Check integrity, foreign keys and invariants; exit 1 where something is wrong."""
     with waiting(context, "checking") as bar:
         problems = writing.check(context.lab_path, read_only=context.args.read_only, progress=bar.at)
     if context.json:

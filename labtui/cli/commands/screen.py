@@ -22,7 +22,7 @@ def on_terminal() -> bool:
 
 
 def run(context: Context) -> int | None:
-    """The TUI on the lab; ``--plain``, ``--json`` and a pipe get the screen as text."""
+    """Open the TUI on the lab; ``--plain``, ``--json`` and a pipe get the screen as text."""
     args = context.args
     if args.plain or context.json or not on_terminal():
         if not context.lab_path.exists() and not (args.lab or args.read_only):

@@ -123,7 +123,7 @@ def job(context: Context, reference: str) -> None:
 
 
 def record(context: Context, job_id: int) -> dict[str, Any]:
-    """A job as JSON: ``spec`` and ``science_version`` are enough to run it again (labtui rerun FILE)."""
+    """Tell a job as JSON: ``spec`` and ``science_version`` are enough to run it again (labtui rerun FILE)."""
     from runners.spec import SCIENCE_VERSION, Job  # loads pydantic, which the text does without
 
     lab = context.lab

@@ -17,7 +17,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(context: Context) -> int | None:
-    """The screens on the lab that comes with labtui, read-only; without a terminal, the Queue as text."""
+    """Open the screens on labtui's own lab, read-only; without a terminal, the Queue as text."""
     context.close()
     context.args.lab, context.args.read_only = str(tour_lab()), True
     return screen.run(context)

@@ -294,7 +294,7 @@ def dump(doc: dict[str, Any]) -> str:
 
 
 def read_value(text: str, field: Field) -> Any:
-    """What was typed, as a value: TOML where it is TOML, else words; None where nothing was typed."""
+    """Read what was typed: TOML where it is TOML, else words; None where nothing was typed."""
     if field.words:
         return text if text.strip() else None
     text = text.strip()

@@ -273,7 +273,7 @@ class NewPane(ScreenPane):
     export_text = copy_text
 
     def load(self, toml: str, source: str, folder: FilePath | None = None) -> bool:
-        """Another document; False where it is none, which is told and changes nothing."""
+        """Load another document; False where it is none, which is told and changes nothing."""
         try:
             self.form = Form.of(toml)
         except (ValueError, RecursionError) as error:

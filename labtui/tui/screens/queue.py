@@ -65,7 +65,7 @@ class Detail:
 
     @classmethod
     def read(cls, lab: Any, job_id: int) -> Detail:
-        """The job's candidates, and the trials and losses of the one that tells most."""
+        """Read the job's candidates, and the trials and losses of the one that tells most."""
         probes = tuple(lab.probes(job_id))
         job = lab.job(job_id)
         probe = telling(job, probes)

@@ -116,7 +116,7 @@ class ScreenPane(Pane, can_focus=True):
         """Take text pasted by the terminal; most screens have no use for it."""
 
     def take(self, event: events.Key) -> bool:
-        """A key, before it is looked for among the bindings; True where it was typing."""
+        """Take a key, before it is looked for among the bindings; True where it was typing."""
         return False
 
     def on_paste(self, event: events.Paste) -> None:

@@ -257,6 +257,6 @@ def read_filter(text: str) -> Query:
 
 
 def check_filter(text: str) -> str:
-    """What is wrong with a filter; empty: nothing."""
+    """Say what is wrong with a filter; empty: nothing."""
     query = read_filter(text)
     return query.problem or ("kappa is no field of a trial" if query.kappa else "")
