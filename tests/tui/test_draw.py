@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from labtui.tui.dialogs import help_lines
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.tui.screens.compare import ComparePane, Side
 from labtui.tui.screens.new import _where
-from labtui.views.bracket import NOTHING, Across, bracket_chart, steps
+from labtui.views.bracket import NOTHING, Across, bracket_chart, crossed, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
@@ -173,6 +174,14 @@ def test_seeds_over_the_grid_are_whole_or_say_that_they_are_not() -> None:
             whole = word.lstrip("…")
             assert (word == whole) == (int(whole) in seeds), (width, word)
             assert any(str(seed).endswith(whole) for seed in seeds)
+
+
+def test_a_loss_in_a_cell_is_whole_or_not_there() -> None:
+    for seeds in range(1, 14):
+        trials = [trial(1e-2, seed, 0.0495) for seed in range(seeds)]
+        for width in range(20, 90):
+            told = plain(heat_map(trials, loss_below(1e-3), width, 2)[1])
+            assert set(re.findall(r"[0-9.]+…?", told.partition("1e-2")[2])) <= {"0.0495"}, (seeds, width)
 
 
 def test_the_heat_map_says_what_colour_says() -> None:
@@ -422,12 +431,13 @@ def test_the_other_search_stands_as_a_line_on_the_axis_of_both(width: int) -> No
     axis = Axis(1, 100_000)
     bare = bracket_chart(job, probes, width, 14, axis=axis)
     beside = Across(90_000.0, "model.lstm", "job 7")
-    lines = bracket_chart(job, probes, width, 14, axis=axis, across=beside)
+    lines = crossed(bare, axis, width, beside)
     assert len({plain(line).index("╏") for line in lines[:-2]}) == 1  # right of all that is drawn
     assert "╏ job 7" in plain(lines[-2])
     inside = replace(beside, n=float(job.hi or 1))
-    crossed = bracket_chart(job, probes, width, 14, axis=axis, across=inside)
-    for one, other in zip(bare[:-2], crossed[:-2], strict=True):  # never over what the chart says
+    for one, other in zip(
+        bare[:-2], crossed(bare, axis, width, inside)[:-2], strict=True
+    ):  # never over what the chart says
         said = plain(other).replace("╏", " ")
         assert said.replace("┊", " ").split() == plain(one).replace("┊", " ").split()
 

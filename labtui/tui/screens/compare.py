@@ -11,7 +11,7 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import Across, Endings, bracket_chart, chart_axis
+from labtui.views.bracket import Across, Endings, bracket_chart, chart_axis, crossed
 from labtui.views.compare import Pair, lab_pairs
 from labtui.views.job import state_of
 from labtui.views.kappa import cell_spans, name
@@ -153,26 +153,25 @@ class ComparePane(ScreenPane):
         ]
         while size(tuple(facts)) > width and len(facts) > 3:
             facts.pop()
-        beside = figures.drawn(other) if other.status == "bracket" else None
-        across = None if beside is None else Across(beside[0], model_style(other.model), f"job {other.id}")
         head = [rule(f"{job.id}  {figures.label(job)}", width), crop(tuple(facts), width)]
         if not side.probes:
             return [*head, (), text_line("no candidate yet", "dim")]
-        return [
-            *head,
-            *bracket_chart(
-                job,
-                side.probes,
-                width,
-                height - 3,
-                style=style,
-                axis=axis,
-                endings=side.endings,
-                intervals=side.intervals,
-                supervised=self.supervised,
-                across=across,
-            ),
-        ]
+        chart = bracket_chart(
+            job,
+            side.probes,
+            width,
+            height - 3,
+            style=style,
+            axis=axis,
+            endings=side.endings,
+            intervals=side.intervals,
+            supervised=self.supervised,
+        )
+        marked = figures.drawn(other) if other.status == "bracket" else None
+        if marked is not None:
+            across = Across(marked[0], model_style(other.model), f"job {other.id}")
+            chart = crossed(chart, axis, width, across)
+        return [*head, *chart]
 
     def _labs(self, width: int, height: int) -> list[Line]:
         pairs = self.data.pairs
