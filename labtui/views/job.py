@@ -334,7 +334,8 @@ def loss_plot(
         return []
     marks: list[Span] = []
     for lr, ink in inks.items():
-        marks += [(f"{ink.sample} ", ink.style), (f"{setting(job, lr, names)}  ", "dim")]
+        if told := setting(job, lr, names):  # a program may have no setting but its seed
+            marks += [(f"{ink.sample} ", ink.style), (f"{told}  ", "dim")]
     if estimates:
         marks.append((f"{estimates} evaluation{'s' * (estimates > 1)} of a part of the set", "quiet"))
     legend: Line = (*((("lr  ", "dim"),) if not job.program else ()), *marks)

@@ -311,6 +311,10 @@ def _job(body: list[str], footer: str) -> Iterator[Claim]:
     yield Claim(f"job {job_id}: {' '.join(line.split())}", partial(_known, job_id=job_id, line=line))
     yield Claim(f"job {job_id}: ETA {'told' if eta else 'not told'}", partial(_timed, job_id=job_id, eta=eta))
     yield from _stopped(job_id, body)
+    known = re.search(r"90 % in (\[.*?\])", line)
+    drawn = [f[1] for row in body[at:] if (f := re.match(r" [▸ ] *[\d,]+  .{,50}?(\[.*?\])", row))]
+    if known and drawn:  # the chart ends with what stands above it
+        yield Claim(f"job {job_id}: {drawn} is {known[1]}", lambda _: drawn == [known[1]])
     seeds = any(re.match(r" candidates ─+ seeds ", row) for row in body)
     for row in body[at:]:
         found = re.match(r" [▸ ] *([\d,]+)  (.{10,60}?)\s(\d+)/(\d+)\s", row)
