@@ -5,7 +5,6 @@ up to date.
 from __future__ import annotations
 
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from store.schema import APPLICATION_ID, REVISIONS, SCHEMA
