@@ -89,6 +89,16 @@ class Step:
         return low, high, f"({low}, {high}]" if low and high else ""
 
 
+@dataclass(frozen=True)
+class Across:
+    """The N* of another search on the axis that two charts share."""
+
+    n: float
+    style: str
+    """Of its model."""
+    name: str
+
+
 def steps(
     probes: Sequence[ProbeRow], intervals: Sequence[tuple[float, float, float] | None] = ()
 ) -> list[Step]:
@@ -104,7 +114,9 @@ def steps(
 
 def heads(job: JobRow) -> str:
     """The heading of the columns at the right, where there is room for all three."""
-    return f"{'seeds' if job.strategy in FRESH_SEEDS else 'trials':>7}{'loss':>9}{'time':>8}".strip()
+    name = metric(job).name
+    told = name if len(name) < 9 else "best"  # a name that is cut is none
+    return f"{'seeds' if job.strategy in FRESH_SEEDS else 'trials':>7}{told:>9}{'time':>8}".strip()
 
 
 def moves(job: JobRow, supervised: bool) -> bool:
@@ -164,34 +176,62 @@ def bracket_chart(
             nothing but trials that diverged.
         intervals: the estimate of N* after each candidate, where seeds are fresh and no bracket closes.
     """
-    tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
-    inner = width - 9 - 2 - tail
+    inner, tail = _shape(width)
     if inner < 8 or height < 3:
         return []
     axis = axis or chart_axis(probes, job.n_max)
     rows = steps(standing_probes(probes, job, supervised), intervals)
     room = height - 2
     tall = tall and not drawn and 2 * len(rows) <= room
-    hidden = _hidden(rows, room, chosen)
-    rows = rows[hidden : hidden + room]
-    decades = {_column(axis, v, inner) for v in ticks(axis, max(3, inner // 9))}
     last = max((i for i, s in enumerate(rows) if s.probe.verdict is not None), default=-1)
+    above = _hidden(rows, room, chosen)
+    below, last = max(0, len(rows) - above - room), last - above
+    rows = rows[above : above + room]
+    decades = {_column(axis, v, inner) for v in ticks(axis, max(3, inner // 9))}
     lines = []
     for i, step in enumerate(rows):
         mark = "" if step.probe.id != chosen else "dim" if follows else "accent"
-        ground = f"{style} reverse" if i == last and job.status != "censored" else "shade"
         told = i == last and job.status != "censored"
+        ground = f"{style} reverse" if told else "shade"
         spans = _steps(step, axis, inner, decades, ground, style, drawn, told and not tall, endings)
         lines.append(_row(job, step.probe, spans, tail, mark, endings.early.get(step.probe.id, 0)))
         if tall:
             lines.append(_second(step, axis, inner, decades, f"{style} bold" if told else "faint", told))
     lines += [()] * (room - len(lines))
+    shaded = tail and not drawn and any(step.known for step in rows)
     here = (" N* lies here: 90 %" if intervals else " N* can be here") if tail > 9 else " N*"
-    shaded = any(step.known for step in rows)
-    return [*lines, *_foot(axis, inner, hidden, here if tail and shaded and not drawn else "")]
+    return [*lines, *_foot(axis, inner, (above, below), here if shaded else "")]
 
 
-def _foot(axis: Axis, inner: int, hidden: int, here: str) -> list[Line]:
+def _shape(width: int) -> tuple[int, int]:
+    """Cells of the axis, and of the columns at the right of it, in a chart of this width."""
+    tail = (9 + 9 + 8) if width >= WIDE else (9 if width >= 44 else 0)
+    return width - 9 - 2 - tail, tail
+
+
+def crossed(lines: Sequence[Line], axis: Axis, width: int, across: Across) -> list[Line]:
+    """A chart with a line from top to bottom at the N* of the search beside it."""
+    inner, tail = _shape(width)
+    if len(lines) < 3:
+        return list(lines)
+    *rows, line, numbers = lines
+    if tail:
+        line = (*line, (" ╏ ", across.style), (fit(across.name, tail - 3), "dim"))
+    at = 9 + 2 + _column(axis, across.n, inner)
+    return [*(_crossed(row, at, across.style) for row in rows), line, numbers]
+
+
+def _crossed(line: Line, at: int, style: str) -> Line:
+    """``line`` with the dotted line in one cell, where that is free."""
+    cells = [(char, key) for text, key in line for char in text]
+    cells += [(" ", "")] * (at + 1 - len(cells))
+    char, key = cells[at]
+    if char in " ┊" and "shade" not in key and "reverse" not in key:
+        cells[at] = ("╏", " ".join([style, *(word for word in key.split() if word.startswith("@"))]))
+    return tuple(joined(cells))
+
+
+def _foot(axis: Axis, inner: int, hidden: tuple[int, int], here: str) -> list[Line]:
     """The axis, and beside it what the shade means where ``here`` says so."""
     line, numbers = _axis_lines(axis, inner, hidden)
     return [line, (*numbers, ("  ", ""), ("  ", "shade"), (here, "dim")) if here else numbers]
@@ -307,7 +347,7 @@ def _progress(job: JobRow, probe: ProbeRow, decided: int) -> Line:
     return ((fit(ended, 7, ">"), "dim"),)
 
 
-def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:
+def _axis_lines(axis: Axis, inner: int, hidden: tuple[int, int]) -> list[Line]:
     marks = ["─"] * inner
     text = [" "] * inner
     free = 0
@@ -319,8 +359,12 @@ def _axis_lines(axis: Axis, inner: int, hidden: int) -> list[Line]:
         if start >= free:
             text[start : start + len(name)] = list(name)
             free = start + len(name) + 1
-    note = f"+{hidden} above" if hidden else ""
+    above, below = hidden
     return [
-        ((fit(note, 9, ">"), "dim"), (" └", "faint"), ("".join(marks), "faint")),
-        ((fit("N", 9, ">"), "dim"), ("  ", ""), ("".join(text), "dim")),
+        (
+            (fit(f"+{above} above" if above else "", 9, ">"), "dim"),
+            (" └", "faint"),
+            ("".join(marks), "faint"),
+        ),
+        ((fit(f"+{below} below" if below else "N", 9, ">"), "dim"), ("  ", ""), ("".join(text), "dim")),
     ]

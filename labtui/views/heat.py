@@ -144,4 +144,7 @@ def _cell(trial: TrialRow | None, shown_as: Metric, width: int, middle: bool, mo
         far = "" if trial.best_loss is None else " ▂▃▅▆▇"[level]
         return [(fit(f"{sign}{far}".rstrip(), width, "^"), f"{ground} bold")]
     text = shown_as.text(trial.best_loss)
-    return [(f" {sign} ", f"{ground} bold"), (fit(text, width - 3), ground)]
+    head = next((h for h in (f" {sign} ", f"{sign} ", sign) if len(h) + len(text) <= width), "")
+    if not head:  # no digits rather than the first ones
+        return [(fit(f" {sign}", width), f"{ground} bold")]
+    return [(head, f"{ground} bold"), (fit(text, width - len(head)), ground)]

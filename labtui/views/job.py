@@ -289,8 +289,8 @@ def _told(job: JobRow | None, loss: float | None) -> str:
 
 
 def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
-    """The candidate to show where none is chosen: the one in training, else the one that N* rests on,
-    else the last judged.
+    """The candidate to show where none is chosen: the one in training, else the one that N* rests on
+    (an estimate rests on none alone), else the last judged.
     """
     running = [p for p in probes if p.state == "running"]
     judged = [p for p in probes if p.state == "done" and not p.speculative]
@@ -298,7 +298,8 @@ def telling(job: JobRow, probes: Sequence[ProbeRow]) -> ProbeRow | None:
         return min(reversed(running), key=lambda p: p.speculative)
     if job.status == "censored" and judged:
         return max(judged, key=lambda p: p.n)
-    found = next((p for p in judged if p.verdict and p.n == job.hi), None)
+    rests = job.strategy not in FRESH_SEEDS  # an estimate rests on all of them
+    found = next((p for p in judged if rests and p.verdict and p.n == job.hi), None)
     return found or (judged[-1] if judged else probes[-1] if probes else None)
 
 

@@ -103,8 +103,10 @@ def rule(title: str, width: int, note: str | Line = "", *, hot: bool = False) ->
     if note and not isinstance(note, str):
         tail = ((" ", ""), *note)
     fill = width - size(head) - size(tail)
-    if fill < 2:
+    if fill < 2 and not tail:
         return crop(head, width)
+    if fill < 2:
+        return rule(title, width, hot=hot)
     return (*head, ("─" * fill, "accent" if hot else "faint"), *tail)
 
 

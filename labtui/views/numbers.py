@@ -378,9 +378,8 @@ def lengths(distribution: str, length: int, min_length: int) -> str:
 
 def label(job: JobRow) -> str:
     """A search by its axes, in the one order that every place has: ``dense_ssm 16 Z3 acot 2..7``."""
-    return clean(
-        f"{job.model_label} {job.task} {job.format} {lengths(job.distribution, job.length, job.min_length)}"
-    ).rstrip()
+    told = lengths(job.distribution, job.length, job.min_length)
+    return clean(" ".join(filter(None, (job.model_label, job.task, job.format, told))))
 
 
 def own_name(job: JobRow) -> str:

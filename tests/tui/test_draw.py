@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,13 +16,13 @@ from labtui.tui.dialogs import help_lines
 from labtui.tui.header import footer_line, study_strip, tab_line
 from labtui.tui.screens.compare import ComparePane, Side
 from labtui.tui.screens.new import _where
-from labtui.views.bracket import NOTHING, bracket_chart, steps
+from labtui.views.bracket import NOTHING, Across, bracket_chart, crossed, steps
 from labtui.views.events import what
 from labtui.views.gauges import Gauges, gauge_lines, users_lines
 from labtui.views.heat import heat_level, heat_map
 from labtui.views.job import telling
 from labtui.views.kappa import cell_spans, level, sharing
-from labtui.views.lines import bar, plain, size, sparkline, thin_bar
+from labtui.views.lines import bar, plain, rule, size, sparkline, thin_bar
 from labtui.views.metric import loss_below
 from labtui.views.plot import Axis, Level, Series, plot, span, ticks
 from labtui.views.queue import Widths, bracket_spark, bracket_ticks, cells, eta_line
@@ -173,6 +174,14 @@ def test_seeds_over_the_grid_are_whole_or_say_that_they_are_not() -> None:
             whole = word.lstrip("…")
             assert (word == whole) == (int(whole) in seeds), (width, word)
             assert any(str(seed).endswith(whole) for seed in seeds)
+
+
+def test_a_loss_in_a_cell_is_whole_or_not_there() -> None:
+    for seeds in range(1, 14):
+        trials = [trial(1e-2, seed, 0.0495) for seed in range(seeds)]
+        for width in range(20, 90):
+            told = plain(heat_map(trials, loss_below(1e-3), width, 2)[1])
+            assert set(re.findall(r"[0-9.]+…?", told.partition("1e-2")[2])) <= {"0.0495"}, (seeds, width)
 
 
 def test_the_heat_map_says_what_colour_says() -> None:
@@ -408,7 +417,30 @@ def test_two_searches_side_by_side_tell_what_was_and_nothing_else(monkeypatch: p
     """One that waits took no time and has no candidate."""
     monkeypatch.setattr(ComparePane, "supervised", True)
     waits = Side(job_row(1), (), NOTHING, "{}")
-    text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12)))
+    text = "\n".join(map(plain, ComparePane()._side(waits, Axis(1, 100), 58, 12, job_row(2))))
     assert "took" not in text
     assert "no candidate yet" in text
     assert "N* can be here" not in text
+
+
+@pytest.mark.parametrize("width", [58, 98])
+def test_the_other_search_stands_as_a_line_on_the_axis_of_both(width: int) -> None:
+    lab = small_lab()
+    job = next(j for j in lab.rows if j.status == "bracket")
+    probes = lab.probes(job.id)
+    axis = Axis(1, 100_000)
+    bare = bracket_chart(job, probes, width, 14, axis=axis)
+    beside = Across(90_000.0, "model.lstm", "job 7")
+    lines = crossed(bare, axis, width, beside)
+    assert len({plain(line).index("╏") for line in lines[:-2]}) == 1  # right of all that is drawn
+    assert "╏ job 7" in plain(lines[-2])
+    inside = replace(beside, n=float(job.hi or 1))
+    for one, other in zip(
+        bare[:-2], crossed(bare, axis, width, inside)[:-2], strict=True
+    ):  # never over what the chart says
+        said = plain(other).replace("╏", " ")
+        assert said.replace("┊", " ").split() == plain(one).replace("┊", " ").split()
+
+
+def test_a_note_without_room_leaves_its_rule_the_line() -> None:
+    assert plain(rule("title", 20, "a note of some length")) == "title ──────────────"

@@ -86,7 +86,7 @@ def test_the_legend_tells_the_exponent_or_why_there_is_none() -> None:
 
 async def test_no_key_is_promised_where_there_is_no_line(opened: Opened) -> None:
     async with opened(lab=FakeLab(), screen="scaling") as (app, pilot, _):
-        await until(pilot, lambda: "No N* yet" in app.front.text())
+        await until(pilot, lambda: "No N* along an axis" in app.front.text())
         assert "next line" not in app.query_one(Footer).text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from labtui.analysis.closing import intervals
 from labtui.views import numbers
 from labtui.views.bracket import bracket_chart, heads
 from labtui.views.digits import HEIGHT, large
+from labtui.views.job import telling
 from labtui.views.lines import plain, size
 from labtui.views.queue import bracket_spark
 from runners.search import Evidence, replay
@@ -119,3 +121,24 @@ def test_nothing_is_shaded_where_no_seed_has_learned() -> None:
         assert not [style for line in lines for _, style in line if "shade" in style or "reverse" in style]
         assert "N* lies here" not in "\n".join(map(plain, lines))
         assert "▀" not in "\n".join(map(plain, lines))
+
+
+def test_only_the_last_candidate_has_the_interval_of_the_search() -> None:
+    """Where the chosen one stands in the middle, what comes after it is counted, and none stands for it."""
+    job, probes, spec = searched("adaptive")
+    known = intervals(job, probes, spec)
+    assert job.estimate is not None
+    ends = numbers.count_ends(job.estimate)
+    for chosen in probes:
+        text = list(map(plain, bracket_chart(job, probes, 78, 8, chosen=chosen.id, intervals=known)))
+        last = any(line.lstrip("▸ ").startswith(f"{probes[-1].n} ") for line in text[5:6])
+        below = re.search(r"\+(\d+) below", text[-1])
+        assert (below is None) == last
+        assert (ends in "\n".join(text)) <= last
+        assert "[" not in "".join(text) or last
+    assert telling(job, probes) == probes[-1]
+
+
+def test_a_program_is_told_by_its_own_words() -> None:
+    job = job_row(1, distribution="min", task="", model_label="pi", format="error")
+    assert numbers.label(job) == "pi error"

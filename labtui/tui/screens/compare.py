@@ -11,7 +11,7 @@ from labtui.text import clean, fit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
-from labtui.views.bracket import Endings, bracket_chart, chart_axis
+from labtui.views.bracket import Across, Endings, bracket_chart, chart_axis, crossed
 from labtui.views.compare import Pair, lab_pairs
 from labtui.views.job import state_of
 from labtui.views.kappa import cell_spans, name
@@ -120,7 +120,7 @@ class ComparePane(ScreenPane):
         chart = min(max(9, height // 2), 4 + max(len(a.probes), len(b.probes)) + 3)
         one, two = chart_axis(a.probes, a.job.n_max), chart_axis(b.probes, b.job.n_max)
         axis = Axis(min(one.low, two.low), max(one.high, two.high))
-        sides = [(self._side(side, axis, each, chart), each) for side in (a, b)]
+        sides = [(self._side(x, axis, each, chart, y.job), each) for x, y in ((a, b), (b, a))]
         top = beside(*sides, height=chart, gap=3)
         rows = spec_rows(mapping(a.spec), mapping(b.spec))
         differ = sum(x != y for _, x, y in rows)
@@ -135,8 +135,10 @@ class ComparePane(ScreenPane):
             lines.append((name, (fit(clean(x), room - 1) + " ", style), (fit(clean(y), room), style)))
         return [*top, *lines]
 
-    def _side(self, side: Side, axis: Axis, width: int, height: int) -> list[Line]:
-        """One job on the axis that both share; whole facts go from the end where there is no room."""
+    def _side(self, side: Side, axis: Axis, width: int, height: int, other: JobRow) -> list[Line]:
+        """One job on the axis that both share, with the N* of the other; whole facts go from the end where
+        there is no room.
+        """
         job = side.job
         style = model_style(job.model)
         sign, word, state = state_of(job, self.supervised)
@@ -154,20 +156,22 @@ class ComparePane(ScreenPane):
         head = [rule(f"{job.id}  {figures.label(job)}", width), crop(tuple(facts), width)]
         if not side.probes:
             return [*head, (), text_line("no candidate yet", "dim")]
-        return [
-            *head,
-            *bracket_chart(
-                job,
-                side.probes,
-                width,
-                height - 3,
-                style=style,
-                axis=axis,
-                endings=side.endings,
-                intervals=side.intervals,
-                supervised=self.supervised,
-            ),
-        ]
+        chart = bracket_chart(
+            job,
+            side.probes,
+            width,
+            height - 3,
+            style=style,
+            axis=axis,
+            endings=side.endings,
+            intervals=side.intervals,
+            supervised=self.supervised,
+        )
+        marked = figures.drawn(other) if other.status == "bracket" else None
+        if marked is not None:
+            across = Across(marked[0], model_style(other.model), f"job {other.id}")
+            chart = crossed(chart, axis, width, across)
+        return [*head, *chart]
 
     def _labs(self, width: int, height: int) -> list[Line]:
         pairs = self.data.pairs

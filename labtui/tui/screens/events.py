@@ -114,6 +114,8 @@ class EventsPane(TablePane[EventRow]):
             return empty_state(
                 ["Nothing has happened yet.", f"{name('show_new')} begins something"], width, height
             )
+        if not self.window.loaded and self.problem:
+            return empty_state([clean(self.problem)], width, height)
         lines = [self._summary(), ()]
         self.table_top = len(lines)
         columns = layout(self._columns(width), width - 2)

@@ -184,8 +184,8 @@ class KappaPane(StudyPane):
         columns = table.columns[self.left : self.left + shown]
         room = height - (4 if len(table.rows) + 4 <= height else 3)
         top = min(max(0, self.row - room + 1), max(0, len(table.rows) - room))
-        note = self._page_note(table)
-        lines: list[Line] = [rule("κ = Σ N*_n / N*_joint", width, note)]
+        formula = "κ = Σ N*_n / N*_joint"
+        lines: list[Line] = [rule(formula, width, self._page_note(table, width - len(formula) - 4))]
         head: list[Span] = [(fit(named(table.row_axes), gutter), "dim"), ("‹" if self.left else " ", "dim")]
         for key in columns:
             found = next((k for row in table.rows for k in table.at(row, key)), None)
@@ -261,19 +261,25 @@ class KappaPane(StudyPane):
                 del words[wanted]
         return (*left, ("".join(words), "dim"))
 
-    def _page_note(self, table: KappaTable) -> str:
+    def _page_note(self, table: KappaTable, room: int) -> str:
+        """Which study and which page, and the keys of others: what goes first where there is no room."""
         assert self.data is not None
-        parts = []
         keys = self.lab_app.keymap.name
+        study = page = other = ""
         if self.common is not None and self.request.study is not None:
-            parts += [clean(s.name) for s in self.common.studies if s.id == self.request.study]
+            study = next((clean(s.name) for s in self.common.studies if s.id == self.request.study), "")
         if table.title:
-            page, pages = self.page % len(self.data.tables) + 1, len(self.data.tables)
+            at, pages = self.page % len(self.data.tables) + 1, len(self.data.tables)
             turn = f", {keys('next_panel')}: page" if pages > 1 else ""
-            parts.append(f"{table.title}  ({page}/{pages}{turn})")
+            page = f"{table.title}  ({at}/{pages}{turn})"
         if len(self.data.layouts) > 1:
-            parts.append(f"{keys('axes')}, {keys('choose_axes')}: other axes")
-        return "   ".join(parts)
+            other = f"{keys('axes')}, {keys('choose_axes')}: other axes"
+        told = ""
+        for parts in ((study, page, other), (study, page), (page or study,)):
+            told = "   ".join(filter(None, parts))
+            if cell_len(told) <= room:
+                break
+        return told
 
     def _detail(self, width: int, height: int) -> list[Line]:
         kappa = self.chosen()

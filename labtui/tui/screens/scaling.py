@@ -129,7 +129,10 @@ class ScalingPane(StudyPane):
         if not data.curves:
             name = self.lab_app.keymap.name
             return empty_state(
-                ["No N* yet.", f"{name('show_new')} submits a study; points appear as searches end"],
+                [
+                    "No N* along an axis yet.",
+                    f"{name('show_new')} submits a study; points appear as searches end",
+                ],
                 width,
                 height,
             )

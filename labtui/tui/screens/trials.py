@@ -171,6 +171,8 @@ class TrialsPane(TablePane[TrialRowPlus]):
             lambda row, w: cells(row, w, self.supervised),
             sort=self.request.order,
         )
+        if not self.window.loaded and self.problem:
+            return empty_state([clean(self.problem)], width, height)
         if self.window.loaded and not self.window.ids:
             name = self.lab_app.keymap.name
             words = [
