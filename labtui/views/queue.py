@@ -279,15 +279,19 @@ def count_line(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state)) or "no jobs"
 
 
-def supervisor_line(row: SupervisorRow | None, holding: bool = False) -> str:
-    """Whether a supervisor runs, and how it is."""
+START = "labtui daemon start"
+"""What a person does where no supervisor runs, and the lab may be written."""
+
+
+def supervisor_line(row: SupervisorRow | None, holding: bool = False, *, remedy: str = START) -> str:
+    """Tell whether a supervisor runs, and how it is; ``remedy``: what starts one, or empty."""
     if row is None or not row.alive:
         ended = (
             f" (the last one, {row.host} pid {row.pid}, was seen {figures.when(row.heartbeat_at)})"
             if row
             else ""
         )
-        return clean(f"no supervisor runs{ended}; start one: labtui daemon start")
+        return clean(f"no supervisor runs{ended}" + (f"; start one: {remedy}" if remedy else ""))
     ago = max(0.0, time.time() - row.heartbeat_at)
     words = (
         f"supervisor {row.state}, pid {row.pid} on {row.host}, "

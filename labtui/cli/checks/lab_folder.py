@@ -11,7 +11,7 @@ from pathlib import Path
 from labtui.cli.checks.check import Check
 from labtui.config import config_file, state_folder
 from labtui.views.numbers import volume
-from labtui.views.queue import count_line, supervisor_line
+from labtui.views.queue import START, count_line, supervisor_line
 from store.errors import LabError
 from store.paths import NETWORK_WAY_OUT, LabPaths, network_filesystem
 from store.read import open_lab
@@ -71,12 +71,11 @@ def lab(path: Path, read_only: bool) -> Iterator[Check]:
             yield Check("lab", "note", found.notice)
         row = found.supervisor()
         alive = supervised(row)
-        text, _, remedy = supervisor_line(row, found.holding()).partition("; start one: ")
         yield Check(
             "supervisor",
             "ok" if alive or found.read_only else "note",
-            text,
-            "" if found.read_only else remedy,
+            supervisor_line(row, found.holding(), remedy=""),
+            "" if alive or found.read_only else START,
         )
         if (waiting := found.pending_commands()) and not alive:
             yield Check("commands", "note", f"{waiting} of them wait for a supervisor", "labtui daemon start")

@@ -14,7 +14,7 @@ from labtui.cli.arguments import Parser, add_devices
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, BadInput, WorkFailed
 from labtui.config import supervisor_variables
-from labtui.views.queue import supervisor_line
+from labtui.views.queue import START, supervisor_line
 from runners.pool import client
 
 STOP_S = 90
@@ -71,7 +71,8 @@ def status(context: Context) -> int:
     elif running and row is None:
         context.line("the first supervisor of this lab is starting")
     else:
-        context.line(supervisor_line(row, context.lab.holding()))
+        remedy = "" if context.lab.read_only else START
+        context.line(supervisor_line(row, context.lab.holding(), remedy=remedy))
     return 0 if running else FAILED
 
 

@@ -43,7 +43,8 @@ def run(context: Context) -> None:
         )
         return
     context.line(f"{context.lab_path}: {text.count_line(lab.counts())}")
-    context.line(text.supervisor_line(lab.supervisor(), lab.holding()))
+    remedy = "" if lab.read_only else text.START
+    context.line(text.supervisor_line(lab.supervisor(), lab.holding(), remedy=remedy))
     if nodes := lab.nodes():
         context.lines(["", *(plain(line) for line in node_lines(nodes, lab.devices()))])
     elif lab.devices():
