@@ -203,7 +203,13 @@ class KappaPane(StudyPane):
         hidden = len(table.rows) - min(len(table.rows), room)
         if hidden or room == height - 4:
             lines += [()] * (height - 1 - len(lines))
-        lines.append(ends(self._legend(width), ((f"{hidden} more rows" if hidden else "", "warn"),), width))
+        lines.append(
+            ends(
+                self._legend(width),
+                ((f"{hidden} more row{'s' * (hidden > 1)}" if hidden else "", "warn"),),
+                width,
+            )
+        )
         return lines
 
     def _forest(self, table: KappaTable, width: int, height: int) -> list[Line]:
