@@ -101,17 +101,21 @@ def git_commit() -> str | None:
     """The commit of the source tree that runs, where it is one."""
     git = ROOT / ".git"
     try:
-        head = (git / "HEAD").read_text().strip()
+        if git.is_file():  # a worktree or a submodule: it says where its own folder is
+            git = ROOT / git.read_text("utf-8").strip().removeprefix("gitdir: ")
+        head = (git / "HEAD").read_text("utf-8").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
+        if (shared := git / "commondir").is_file():  # branches are in the repository's folder
+            git = git / shared.read_text("utf-8").strip()
         loose = git / name
         if loose.is_file():
-            return loose.read_text().strip()
-        for line in (git / "packed-refs").read_text().splitlines():
+            return loose.read_text("utf-8").strip()
+        for line in (git / "packed-refs").read_text("utf-8").splitlines():
             if line.endswith(" " + name):
                 return line.split()[0]
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
     return None
 
