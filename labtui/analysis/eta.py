@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from runners.spec import Job
 
 RTOL, BATCH, WIDTH = 0.10, 64, 0.5
-STEP_OVERHEAD, FLOPS = 1.2e-4, 2e10
-"""Seconds of a member's step beside its arithmetic, and operations per second of one core: what is assumed
-where nothing was measured."""
+IN_KERNELS = ("dense_ssm", "lstm", "transformer", "gru", "rnn", "diagonal")
+"""Models of which one kernel makes a whole step on a core."""
+KERNEL_OVERHEAD, KERNEL_FLOPS = 3e-5, 2e11
+"""Of these: seconds of a member's step beside its arithmetic, and operations per second of one core, as the
+labs of docs/labs were trained; what is assumed where nothing was measured."""
+POSITION_OVERHEAD, FLOPS = 1e-4, 2e10
+"""The same of the others, for each position of their loop."""
 SHARE = 0.5
 """Part of a candidate's grid that is trained, where nothing was measured: failing ones train all of it."""
 STEPS_NOISE, PACE_NOISE = 0.45, 0.2
@@ -195,14 +199,16 @@ def _step_s(model: str, label: str, positions: int, batch: int = BATCH) -> float
         layers, d = sizes
         forward = tokens * layers * (24 * d * d + 4 * positions * d)
     elif model == "lstm" and sizes:
-        forward = tokens * 16 * sizes[0] ** 2
+        forward = tokens * 8 * sizes[0] ** 2  # what the input adds to the gates is read from a table
     elif model in ("dense_ssm", "diagonal", "pd_ssm") and sizes:
         forward = tokens * 2 * sizes[-1] ** 2
     elif model in ("rnn", "gru", "slstm", "deltanet", "mamba") and sizes:
         forward = tokens * 12 * sizes[-1] ** 2
     else:
         return None
-    return STEP_OVERHEAD + 3 * forward / FLOPS
+    if model in IN_KERNELS:
+        return KERNEL_OVERHEAD + 3 * forward / KERNEL_FLOPS
+    return POSITION_OVERHEAD * positions + 3 * forward / FLOPS
 
 
 def expected_candidates(

@@ -87,7 +87,9 @@ def test_a_job_at_its_limit_checkpoints_queues_itself_again_and_goes_on(
     assert list(LabPaths(kept).checkpoints.glob("*/standin.ckpt"))
     begun = len((tmp_path / "trained.log").read_text().splitlines())
     quick = SLOW | {"STANDIN_EVAL_S": "0"}
-    subprocess.run(script, env={**machine, **quick}, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL, timeout=90)
+    subprocess.run(
+        script, env={**machine, **quick}, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL, timeout=90
+    )
     labs.verify(kept)
     assert (tmp_path / "scontrol.log").read_text().split() == ["requeue", "7"]
     assert len((tmp_path / "trained.log").read_text().splitlines()) > begun
