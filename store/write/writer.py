@@ -221,11 +221,24 @@ class Writer:
         What is committed is committed: a file that was moved in this very moment is told by the next
         transaction. An error here would say that nothing was written, and the same would be written twice.
         """
-        with suppress(OSError, Moved):
+        with suppress(OSError, Moved, sqlite3.Error):
             seen = self._look()
-            if seen != self._seen:
-                self._seen, self._progress = seen, wal.progress(self.paths)
-                wal.note_fold(self.paths, self._progress)
+            now = wal.progress(self.paths)
+            if seen != self._seen and self._is_fold(now):
+                self._seen, self._progress = seen, now
+                wal.note_fold(self.paths, now)
+
+    def _is_fold(self, now: wal.Progress | None) -> bool:
+        """Whether the file can have come so far by a fold of its WAL; else another program wrote there, and
+        the next transaction tells what.
+        """
+        if wal.origin(self.paths) != self._origin:
+            return False
+        rows = self._connection.execute("SELECT value FROM lab WHERE key = 'life'").fetchall()
+        if now is None or not rows:
+            return now is None and not rows
+        before = self._progress
+        return now[0] == rows[0][0] and (before is None or before[0] != now[0] or before[1] <= now[1])
 
     def _overwritten(self) -> bool:
         """Another lab, or this one as it was earlier, was written into the very file (``cp`` over it).

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from store import commands, locks, wal
-from store.errors import LabError, Moved
+from store.errors import LabError, Moved, Overwritten
 from store.locks import SupervisorLock
 from store.paths import LabPaths
 from store.read import open_lab
@@ -179,6 +179,32 @@ def test_whoever_looks_first_does_not_let_the_writer_fold_into_what_was_put_ther
         with pytest.raises(LabError, match="open it again"):
             reader.data_version()
         with pytest.raises(Moved), writer.transaction() as tx:
+            tx.event("never", "")
+    assert lab.read_bytes() == content
+    write(lab, "later", 3)
+    assert words(lab) == {"before", "later"}
+    assert_sound(lab)
+
+
+@pytest.mark.parametrize("state", ["earlier", "foreign"])
+def test_what_is_put_there_while_a_transaction_ends_is_not_taken_for_its_fold(
+    lab: Path, tmp_path: Path, state: str
+) -> None:
+    write(lab, "before")
+    saved = Path(shutil.copy(lab, tmp_path / "saved.db"))
+    if state == "foreign":
+        saved = tmp_path / "foreign.db"
+        create_or_open(saved)
+        write(saved, "before", 2)
+    content = saved.read_bytes()
+    with Writer(lab) as writer:
+        with writer.transaction() as tx:
+            tx.event("after", "x" * 9000)
+        writer.checkpoint()
+        with writer.transaction() as tx:
+            tx.event("last", "x" * 9000)
+            copy_over(saved, lab)
+        with pytest.raises(Overwritten), writer.transaction() as tx:
             tx.event("never", "")
     assert lab.read_bytes() == content
     write(lab, "later", 3)
