@@ -28,6 +28,13 @@ def kind_of(event: EventRow) -> str:
     return _WORDS.get(event.kind) or clean(event.kind.removeprefix("job.")).replace(".", " ")
 
 
+def level_sign(event: EventRow) -> Span:
+    """Give the sign of a warning or an error; a blank where the state's own sign says the same."""
+    subject, _, state = event.kind.partition(".")
+    sign, style = SIGNS.get(event.level, SIGNS["info"])
+    return (" ", "dim") if subject == "job" and STATE_SIGN.get(state) == sign else (sign, style)
+
+
 def words(event: EventRow) -> str:
     """The text of an event as a person reads it, numbers of sequences with their thousands apart."""
     return _N.sub(lambda found: f"N = {int(found[1]):,}", clean(event.text or event.kind))
@@ -85,6 +92,6 @@ def event_text(events: Sequence[EventRow], jobs: Iterable[JobRow]) -> list[str]:
     for event in events:
         job = f"job {event.job_id}" if event.job_id is not None else ""
         told = plain(what(event, known.get(event.job_id or 0)))
-        sign, _ = SIGNS.get(event.level, SIGNS["info"])
+        sign, _ = level_sign(event)
         lines.append(f"{figures.when(event.at)}  {event.id:>6}  {job:<9} {sign} {told}".rstrip())
     return lines

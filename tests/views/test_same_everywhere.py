@@ -33,6 +33,11 @@ def test_events_are_told_in_the_words_of_the_screen() -> None:
     assert "N* 312" in line
     (unknown,) = event_text([replace(event, level="odd", job_id=None)], [])  # type: ignore[arg-type]
     assert "done" in unknown
+    failed = EventRow(2, 0.0, "job.failed", "error", 7, None, "x: running to failed", "{}")
+    (line,) = event_text([failed], [replace(job, state="failed", reason="it broke")])
+    assert line.count("✗") == 1, "its state's sign alone"
+    (line,) = event_text([replace(failed, kind="supervisor.note")], [job])
+    assert line.count("✗") == 1, "an error without a state has its own"
 
 
 def test_specs_are_written_by_one_writer_and_an_empty_key_is_as_good_as_none() -> None:

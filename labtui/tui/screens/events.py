@@ -19,7 +19,7 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import Column, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.events import SIGNS, kind_of, what
+from labtui.views.events import kind_of, level_sign, what
 from labtui.views.lines import Line, Span, size
 from store.json import mapping
 from store.rows import EventRow, JobRow
@@ -147,7 +147,7 @@ class EventsPane(TablePane[EventRow]):
         return tuple(spans)
 
     def _cells(self, e: EventRow, room: dict[str, int]) -> dict[str, Line]:
-        sign, style = SIGNS.get(e.level, (" ", ""))
+        sign, style = level_sign(e)
         fresh = e.id > max(0, self.seen)
         job = self.jobs.get(e.job_id) if e.job_id is not None else None
         return {
