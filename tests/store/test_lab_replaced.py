@@ -159,16 +159,22 @@ def test_an_earlier_and_a_later_state_of_the_same_lab(lab: Path, tmp_path: Path,
         assert_sound(lab)
 
 
+def other_state(lab: Path, tmp_path: Path, state: str) -> Path:
+    """Keep the lab as it is now, or make a foreign one, with the same words in it."""
+    write(lab, "before")
+    if state == "earlier":
+        return Path(shutil.copy(lab, tmp_path / "saved.db"))
+    foreign = tmp_path / "foreign.db"
+    create_or_open(foreign)
+    write(foreign, "before", 2)
+    return foreign
+
+
 @pytest.mark.parametrize("state", ["earlier", "foreign"])
 def test_whoever_looks_first_does_not_let_the_writer_fold_into_what_was_put_there(
     lab: Path, tmp_path: Path, state: str
 ) -> None:
-    write(lab, "before")
-    saved = Path(shutil.copy(lab, tmp_path / "saved.db"))
-    if state == "foreign":
-        saved = tmp_path / "foreign.db"
-        create_or_open(saved)
-        write(saved, "before", 2)
+    saved = other_state(lab, tmp_path, state)
     content = saved.read_bytes()
     with open_lab(lab) as reader, Writer(lab) as writer:
         with writer.transaction() as tx:
@@ -190,12 +196,7 @@ def test_whoever_looks_first_does_not_let_the_writer_fold_into_what_was_put_ther
 def test_what_is_put_there_while_a_transaction_ends_is_not_taken_for_its_fold(
     lab: Path, tmp_path: Path, state: str
 ) -> None:
-    write(lab, "before")
-    saved = Path(shutil.copy(lab, tmp_path / "saved.db"))
-    if state == "foreign":
-        saved = tmp_path / "foreign.db"
-        create_or_open(saved)
-        write(saved, "before", 2)
+    saved = other_state(lab, tmp_path, state)
     content = saved.read_bytes()
     with Writer(lab) as writer:
         with writer.transaction() as tx:
