@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,7 +27,10 @@ PREFIX = "LABTUI_"
 KEY_PREFIX = "LABTUI_KEY_"
 MAX_BYTES = 1 << 20
 """A settings file that is larger is none."""
-_NO = ("0", "false", "no", "off", "")
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off", ""), False),
+}
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ def read_settings(
     env = os.environ if env is None else env
     reading = _Reading()
     own = config_file(env)
-    reading.take_file(own, _text_of(own), personal=True)
+    reading.take_file(own, lambda: text_of(own), personal=True)
     if lab is not None:
         beside = LabPaths(lab).settings
         reading.take_file(beside, lambda: _own_text(beside), personal=False)
@@ -222,7 +226,7 @@ def from_text(name: str, text: str) -> object:
     """A value as TOML would have it from a text as a person types it; the text itself where it is none."""
     kind = TABLE[name].kind
     if kind == "flag":
-        return text.lower() not in _NO
+        return _FLAGS.get(text.strip().lower(), text)
     if kind in ("whole", "number"):
         try:
             return int(text) if kind == "whole" or text.strip().isdecimal() else float(text)
@@ -328,12 +332,17 @@ class _Reading:
         )
 
 
-def _text_of(path: Path) -> Callable[[], str]:
-    def read() -> str:
-        with path.open("rb") as file:
-            return _decoded(file.read(MAX_BYTES + 1))
+def text_of(path: Path) -> str:
+    """The text of a settings file; a pipe in its place is not waited for.
 
-    return read
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a pipe, too large, or no UTF-8.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is a pipe")
+        return _decoded(file.read(MAX_BYTES + 1))
 
 
 def _own_text(path: Path) -> str:

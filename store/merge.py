@@ -59,7 +59,7 @@ def merge(
     Raises:
         LabError: a lab cannot be read or is of another schema, or ``out`` is there already.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise LabError(f"{out} is there already; expected a new file")
     made = Merged()
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from store import wal
 from store.connect import SCHEMA, open_for_reading, require_schema, writing
-from store.errors import LabError, from_os, from_sqlite
+from store.errors import LabError, NotALab, from_os, from_sqlite
 from store.locks import SupervisorLock, supervisor_alive, write_lock
 from store.paths import LabPaths, refuse_place
 
@@ -38,13 +38,13 @@ def snapshot(
     """
     target = Path(os.path.abspath(os.fspath(out)))  # noqa: PTH100
     source = LabPaths(path)
-    if target.exists() and not overwrite:
-        raise LabError(f"{target} already exists; expected a new file name")
+    if os.path.lexists(target) and not overwrite:  # a link that leads nowhere too
+        raise LabError(f"{target} is there already; expected a new file")
     if target.exists() and source.lab.exists() and target.samefile(source.lab):
         raise LabError(f"{target} is the lab itself; expected another file name")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     opened = open_for_reading(path, read_only=read_only)
-    with closing(opened), _aside(temporary, target):
+    with closing(opened), _aside(temporary, target, source.lab):
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         opened.connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 2)  # VACUUM INTO attaches its target
         opened.connection.execute("VACUUM INTO ?", (str(temporary),))
@@ -55,14 +55,17 @@ def snapshot(
 
 
 @contextmanager
-def _aside(temporary: Path, target: Path) -> Iterator[None]:
-    """Take away what is written aside, however that ends; a fault is told of the file that was asked for."""
+def _aside(temporary: Path, target: Path, source: Path) -> Iterator[None]:
+    """Take away what is written aside, however that ends; a fault is told of the file that was asked for, and
+    damage of the one that was read.
+    """
     try:
         yield
     except OSError as error:
         raise from_os(error, target) from None
     except sqlite3.Error as error:
-        raise from_sqlite(error, target) from None
+        found = from_sqlite(error, target)
+        raise (from_sqlite(error, source) if isinstance(found, NotALab) else found) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -201,7 +204,7 @@ def _backup(
         number += 1
         target = paths.backups / f"{paths.lab.stem}-{stamp}-{label}-{number}.db"
     temporary = target.with_suffix(".part")
-    with _aside(temporary, target):
+    with _aside(temporary, target, paths.lab):
         temporary.unlink(missing_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:

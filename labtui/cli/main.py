@@ -21,12 +21,20 @@ NAMED_WRONGLY = frozenset(
 """What the system says of a name that cannot be used: bad input; of all else, work that failed."""
 
 
+STRANGERS = ("SOURCE_DATE_EPOCH", "MPLBACKEND", "MATPLOTLIBRC")
+"""Variables with which numpy and matplotlib cannot be loaded where they are strange, and that mean nothing
+here: no date is stamped, and figures look alike everywhere.
+"""
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command; returns its exit code: 0, 1 (work failed), 2 (bad input).
 
     Never raises for anything that a person typed, a file holds or the system refuses.
     """
     os.umask(0o077)  # whatever is written for a person (exports, settings, specs) is theirs alone
+    for name in STRANGERS:
+        os.environ.pop(name, None)
     open_streams()
     try:
         code = _run(argv)

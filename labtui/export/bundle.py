@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import stat
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ MAX_BYTES = 64 << 30
 MAX_RATIO = 200
 """A file that unpacks to more than so many times its size is a bomb; a lab's is below 20."""
 CHUNK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -46,7 +48,7 @@ def pack(out: Path, files: Mapping[str, Path], facts: Mapping[str, Any]) -> None
         bundle.writestr(_info(MANIFEST), json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         for name, path in files.items():
             with path.open("rb") as source, bundle.open(_info(name), "w", force_zip64=True) as target:
-                _copy(source, target, None)
+                shutil.copyfileobj(source, target, CHUNK)
 
 
 def digest(path: Path) -> str:
@@ -63,7 +65,13 @@ def unpack(bundle_file: Path, out: Path) -> dict[str, Any]:
         OSError: a file cannot be read or written.
     """
     try:
-        with zipfile.ZipFile(bundle_file) as bundle:
+        bundle = zipfile.ZipFile(bundle_file)
+    except (OSError, ValueError) as error:  # also of offsets that lie before its beginning
+        raise BadBundle(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise BadBundle(f"is damaged or no zip file: {error}") from None
+    try:
+        with bundle:
             return _unpack(bundle, out)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise BadBundle(f"is damaged or no zip file: {error}") from None
@@ -81,6 +89,9 @@ def _unpack(bundle: zipfile.ZipFile, out: Path) -> dict[str, Any]:
         raise BadBundle(f"holds {strange[0][:80]!r}; expected {MANIFEST} and {', '.join(NAMES)} alone")
     if len(set(names)) < len(names):
         raise BadBundle("holds a name twice; expected each once")
+    packed = [info.filename for info in infos if info.compress_type not in _METHODS]
+    if packed:
+        raise BadBundle(f"holds {packed[0]} packed in another way; expected what labtui bundle wrote")
     if not {MANIFEST, SNAPSHOT} <= set(names):
         raise BadBundle(f"holds no {MANIFEST} or no {SNAPSHOT}; expected a file that labtui bundle wrote")
     for info in infos:
@@ -96,7 +107,7 @@ def _unpack(bundle: zipfile.ZipFile, out: Path) -> dict[str, Any]:
     if set(listed) != set(names) - {MANIFEST}:
         raise BadBundle("lists other files than it holds; expected a checksum of each")
     for name, told in listed.items():
-        with bundle.open(name) as source:
+        with _member(bundle, name) as source:
             if name == SNAPSHOT:
                 with out.open("wb") as target:
                     found = _copy(source, target, told["bytes"])
@@ -111,7 +122,7 @@ def _manifest(bundle: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, dict[s
     """(the manifest, its files), checked."""
     from store.json import mapping
 
-    with bundle.open(MANIFEST) as file:
+    with _member(bundle, MANIFEST) as file:
         manifest = mapping(file.read(MAX_MANIFEST + 1).decode("utf-8"))
     if manifest.get("format") != FORMAT:
         raise BadBundle(f"has the format {str(manifest.get('format'))[:40]!r}; expected {FORMAT}")
@@ -132,7 +143,7 @@ def _manifest(bundle: zipfile.ZipFile) -> tuple[dict[str, Any], dict[str, dict[s
 def _copy(source: IO[bytes], target: IO[bytes] | None, limit: int | None) -> str:
     """Copy to the end and return the SHA-256; never more than ``limit`` bytes are written."""
     found, done = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
+    while chunk := _chunk(source):
         done += len(chunk)
         if limit is not None and done > limit:
             raise BadBundle("holds a file that is larger than its manifest says; it was changed")
@@ -140,6 +151,20 @@ def _copy(source: IO[bytes], target: IO[bytes] | None, limit: int | None) -> str
         if target is not None:
             target.write(chunk)
     return found.hexdigest()
+
+
+def _member(bundle: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return bundle.open(name)
+    except (OSError, ValueError) as error:
+        raise BadBundle(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _chunk(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(CHUNK)
+    except OSError as error:  # told of the bundle, not of the file that is written
+        raise BadBundle(f"cannot be read: {error.strerror or error}") from None
 
 
 def _info(name: str) -> zipfile.ZipInfo:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from labtui.analysis.fits import Fit, Refusal
@@ -123,10 +127,39 @@ class Picture:
             )
 
 
+def _readable(file: Path) -> bool:
+    """Whether a file of the current folder, which matplotlib reads when it is loaded, is none or text."""
+    if not os.path.lexists(file):
+        return True
+    try:
+        if not file.is_file() or file.stat().st_size > 1 << 20:
+            return False
+        file.read_text("utf-8")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _load_elsewhere() -> None:
+    """Load matplotlib in its own folder: of a pipe in the current one it would wait for an end."""
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.chdir(Path(spec.origin).parent)
+        import_module("matplotlib")
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
 @contextmanager
 def _settings() -> Iterator[None]:
     """matplotlib with its own defaults and ours: no file of the current folder or of the user changes it."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if "matplotlib" not in sys.modules and not _readable(Path("matplotlibrc")):
+        _load_elsewhere()
     import matplotlib as mpl
 
     with mpl.rc_context(), warnings.catch_warnings():

@@ -161,3 +161,33 @@ def test_without_a_home_the_current_folder_is_no_config_folder(
     for home in ("", ".", "./"):
         monkeypatch.setenv("HOME", home)
         assert read_settings().notify_command == ()
+
+
+def test_settings_that_are_no_file_are_not_waited_for(
+    labtui: Labtui, lab: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.parent.mkdir()
+    os.mkfifo(own)
+    assert f"{own} cannot be read (it is a pipe)" in labtui("config").err
+    for place in (own, own.parent):
+        monkeypatch.setenv("LABTUI_CONFIG", str(place))
+        answer = labtui("config", "set", "slots", "4")
+        assert (answer.code, answer.err) == (2, f"labtui: {place} is no file; expected one for settings\n")
+    assert stat.S_ISFIFO(own.stat().st_mode)
+
+
+def test_a_flag_is_true_or_false_and_nothing_else(labtui: Labtui, own: Path) -> None:
+    for word, value in (("yes", True), ("ON", True), ("No", False), ("0", False)):
+        assert read_settings({"LABTUI_CONFIG": str(own), "LABTUI_MOUSE": word}).mouse is value
+    assert labtui("config", "set", "mouse", "maybe").err == (
+        "labtui: mouse is 'maybe'; expected true or false\n"
+    )
+    assert "expected true or false" in read_settings({"LABTUI_SLOW": "nein"}).problems[0]
+
+
+def test_a_link_to_ones_own_settings_is_no_second_source(labtui: Labtui, own: Path) -> None:
+    own.parent.mkdir()
+    own.symlink_to(own.with_name("real.toml"))
+    answer = labtui("config", "set", "slots", "4")
+    assert answer.err.count("\n") == 1
+    assert own.is_symlink()

@@ -103,3 +103,36 @@ def test_damaged_bytes_are_one_sentence(labtui: Labtui, lab: Path) -> None:
         Path("back.db").unlink(missing_ok=True)
     assert labtui("import", "none.zip", "back.db").code == 2
     assert labtui("import", ".", "back.db").code == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bundle_packed_in_another_way_is_refused_before_it_is_unpacked(
+    labtui: Labtui, lab: Path, method: int
+) -> None:
+    assert labtui("bundle", "out.zip").code == 0
+    with zipfile.ZipFile("out.zip") as packed, zipfile.ZipFile("bad.zip", "w", method) as made:
+        for name in packed.namelist():
+            made.writestr(name, packed.read(name))
+    data = bytearray(Path("bad.zip").read_bytes())
+    data[len(data) // 2 :][:40] = b"\xa5" * 40
+    Path("bad.zip").write_bytes(data)
+    answer = labtui("import", "bad.zip", "back.db")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "packed in another way" in answer.err
+    assert not Path("back.db").exists()
+
+
+def test_what_is_wrong_is_told_of_the_bundle_and_not_of_the_new_file(labtui: Labtui, lab: Path) -> None:
+    lab.write_bytes(b"no lab" * 1000)
+    bundle.pack(Path("bad.zip"), {"lab.db": lab}, {})
+    answer = labtui("import", "bad.zip", "back.db")
+    assert answer.code == 2
+    assert answer.err.startswith("labtui: bad.zip: lab.db is not a lab")
+    end = bytearray(Path("bad.zip").read_bytes())
+    end[-6:-2] = b"\xff" * 4  # the list of files lies before the beginning
+    Path("bad.zip").write_bytes(end)
+    answer = labtui("import", "bad.zip", "back.db")
+    assert answer.code == 2
+    assert answer.err.startswith("labtui: bad.zip cannot be read")
+    assert not list(Path().glob("back.db*"))
+    assert not list(Path().glob(".labtui-*"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from labtui.cli import writing
 from labtui.cli.arguments import Parser
-from labtui.cli.commands.export import into
 from labtui.cli.commands.report import page
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.new_file import into, require_new
 from labtui.cli.waiting import waiting
 from labtui.export import bundle
 from labtui.version import __version__
@@ -33,8 +33,7 @@ def run(context: Context) -> None:
     out = Path(context.args.out)
     if out.suffix.lower() != ".zip":
         raise BadInput(f"{out} has no ending of a bundle; expected .zip")
-    if out.exists():
-        raise BadInput(f"{out} is there already; expected a new file")
+    require_new(out)
     with waiting(context, "packing"), tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / name for name in bundle.NAMES}
         writing.snapshot(context.lab_path, files[bundle.SNAPSHOT], read_only=context.args.read_only)

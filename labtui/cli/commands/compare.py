@@ -13,9 +13,9 @@ from typing import Any
 from labtui.analysis.paper import compare_paper, counts
 from labtui.analysis.stored import measured
 from labtui.cli.arguments import Parser
-from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.new_file import into
 from labtui.cli.output import plain
 from labtui.export.papers import markdown, statement_table
 from labtui.views import numbers

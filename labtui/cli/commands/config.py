@@ -103,7 +103,7 @@ def set_one(context: Context) -> None:
     _write(path, document)
     context.say(f"{path}: {args.key} = {_text(value)}")
     source = context.settings.sources.get(args.key, "")
-    if source and source != str(path):
+    if source.startswith("$") or (source and Path(source).resolve() != path.resolve()):
         context.say(f"{source} sets it too, and is what holds")
 
 
@@ -169,8 +169,10 @@ def _target(context: Context) -> Path:
 def _read(path: Path) -> TOMLDocument:
     import tomlkit  # loaded by what writes settings alone
 
+    if path.exists() and not path.is_file():  # it would be replaced: /dev/null too
+        raise BadInput(f"{path} is no file; expected one for settings")
     try:
-        text = path.read_text("utf-8-sig") if not path.is_symlink() else ""
+        text = config.text_of(path) if not path.is_symlink() else ""
     except FileNotFoundError:
         text = ""
     except (OSError, ValueError) as error:

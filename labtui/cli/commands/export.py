@@ -8,7 +8,6 @@ number as footnotes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +16,7 @@ from labtui.analysis.table import tables
 from labtui.cli.arguments import STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.new_file import into
 from labtui.cli.output import line_of, pages, write_csv, write_json
 from labtui.cli.selection import study_id
 from labtui.cli.waiting import Bar, waiting
@@ -44,7 +44,10 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """Write CSV, JSON with --json, or what the ending of --out names, to stdout or a new file."""
     args = context.args
-    kind = "" if args.out is None else Path(args.out).suffix.lower()
+    out = None if args.out in (None, "-") else args.out  # - is stdout, as elsewhere
+    kind = "" if out is None else Path(out).suffix.lower()
+    if kind not in ("", *ENDINGS):
+        raise BadInput(f"{out} has no ending of a table; expected {', '.join(ENDINGS)}")
     if context.json:
         if kind in (".parquet", *PAPERS):
             raise BadInput(f"--json and {args.out} are two formats; expected one of them")
@@ -54,7 +57,7 @@ def run(context: Context) -> None:
     study = study_id(context, args.study)
     table = "jobs" if args.table == NSTAR else args.table
     rows = TABLES[table](context.lab, study)
-    if args.out is None:
+    if out is None:
         writer(context, kind, args.table, rows, study)(context.out)
         return
     if kind == ".parquet" and parquet.missing():
@@ -69,8 +72,8 @@ def run(context: Context) -> None:
             with path.open("w", encoding="utf-8", newline="") as file:
                 writer(context, kind, args.table, rows, study)(file)
 
-        into(Path(args.out), to)
-    context.say(f"wrote {args.out}")
+        into(Path(out), to)
+    context.say(f"wrote {out}")
 
 
 def _along(bar: Bar, rows: Iterable[Record], lab: Lab) -> Iterator[Record]:
@@ -120,25 +123,3 @@ def paper_tables(context: Context, table: str, study: int | None) -> list[papers
     if not cells:
         raise BadInput("no kappa here: expected a study with a cell that has a sum over lengths")
     return papers.kappa_tables(tables(cells, *choose_axes(cells, None, None)))
-
-
-def into(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a new file, of this user alone; it is there whole or not at all.
-
-    Raises:
-        BadInput: there is something of that name, or it cannot be written.
-    """
-    try:
-        path.open("x").close()
-    except FileExistsError:
-        raise BadInput(f"{path} is there already; expected a new file") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        write(path)
-    except BaseException as error:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)  # half a table would look like a whole one
-        if isinstance(error, OSError):
-            raise BadInput(f"{path} cannot be written: {error.strerror or error}") from None
-        raise

@@ -13,9 +13,9 @@ from labtui.analysis.fits import fit_all
 from labtui.analysis.kappa import kappa
 from labtui.analysis.scan import success_curve
 from labtui.cli.arguments import STUDY, Parser
-from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.new_file import into
 from labtui.cli.output import write_csv
 from labtui.cli.selection import measured_points, study_id
 from labtui.cli.waiting import waiting
@@ -65,14 +65,21 @@ def run(context: Context) -> None:
     for name in ("out", "data"):
         if getattr(args, name) is not None and Path(getattr(args, name)).exists():
             raise BadInput(f"{getattr(args, name)} is there already; expected a new file")
+    if args.data is not None and Path(args.data).absolute() == Path(args.out).absolute():
+        raise BadInput(f"--data {args.data} is the figure itself; expected another file")
     if figures.missing():
         raise WorkFailed(figures.missing())
     with waiting(context, "drawing"):
         found = picture(context, figures.Look(args.width, args.dark))
-        into(Path(args.out), lambda path: found.save(str(path), kind))
+
+        def draw(path: Path) -> None:
+            found.save(str(path), kind)
+            if args.data is not None:  # both are there, or none
+                into(Path(args.data), lambda data: _write_data(found, data))
+
+        into(Path(args.out), draw)
     context.say(f"wrote {args.out}")
     if args.data is not None:
-        into(Path(args.data), lambda path: _write_data(found, path))
         context.say(f"wrote {args.data}")
 
 

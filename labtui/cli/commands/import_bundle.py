@@ -9,11 +9,12 @@ from pathlib import Path
 
 from labtui.cli import writing
 from labtui.cli.arguments import Parser
-from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.new_file import into
 from labtui.cli.waiting import waiting
 from labtui.export import bundle
+from store.errors import LabError
 
 
 def arguments(parser: Parser) -> None:
@@ -34,7 +35,11 @@ def run(context: Context) -> None:
             bundle.unpack(source, path)
         except bundle.BadBundle as error:
             raise BadInput(f"{source} {error}") from None
-        problems = writing.check(path, read_only=True)
+        try:
+            problems = writing.check(path, read_only=True)
+        except LabError as error:  # it names the file that is written, which is gone by then
+            told = str(error).partition(";")[0].replace(str(path.resolve()), bundle.SNAPSHOT)
+            raise BadInput(f"{source}: {told}; expected a lab that labtui bundle wrote") from None
         if problems:
             raise WorkFailed(f"{source} holds a lab with {len(problems)} problems: {problems[0]}")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.context import Context
-from labtui.cli.errors import BadInput, WorkFailed
+from labtui.cli.errors import WorkFailed
+from labtui.cli.new_file import require_new
 from labtui.cli.waiting import waiting
 
 SHOWN = 8
@@ -30,8 +31,7 @@ def run(context: Context) -> None:
     """Merge two labs, which stay as they are; with a conflict nothing is written."""
     args = context.args
     out = Path(args.out)
-    if out.exists():
-        raise BadInput(f"{out} is there already; expected a new file")
+    require_new(out)
     with waiting(context, "merging") as bar:
         made = writing.merge(Path(args.first), Path(args.second), out, bar.at)
     if made.conflicts:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from labtui.cli.arguments import STUDY, Parser
-from labtui.cli.commands.export import into
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput
+from labtui.cli.new_file import into, require_new
 from labtui.cli.selection import study_id
 from labtui.cli.waiting import waiting
 from labtui.export.report import report
@@ -30,8 +30,7 @@ def run(context: Context) -> None:
     out = Path(context.args.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"{out} has no ending of a page; expected .html")
-    if out.exists():
-        raise BadInput(f"{out} is there already; expected a new file")
+    require_new(out)
     with waiting(context, "drawing"):
         text = page(context, context.args.study)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from labtui.cli import writing
 from labtui.cli.arguments import Parser
 from labtui.cli.context import Context
-from labtui.cli.errors import BadInput
+from labtui.cli.new_file import require_new
 from labtui.cli.waiting import waiting
 from labtui.text import clean
 from labtui.views.numbers import volume
@@ -25,8 +25,7 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """Write a copy that opens anywhere, with no supervisor, torch or GPU."""
     out = Path(context.args.out)
-    if out.exists():
-        raise BadInput(f"{out} is there already; expected a new file")
+    require_new(out)
     with waiting(context, "copying"):
         writing.snapshot(context.lab_path, out, read_only=context.args.read_only)
     tell_written(context, out)
