@@ -105,7 +105,10 @@ def open_for_reading(path: str | os.PathLike[str], *, read_only: bool = False) -
         if read_only:
             raise
         # a disk without room for SQLite's index of the WAL can still be read from
-        notice = f"{paths.lab} cannot be written: the disk is full or failed{OPENED}"
+        why = "the disk is full or failed"
+        if _has_bytes(paths.journal):
+            why = f"{paths.journal.name} holds a write that was cut short, which one to come takes back"
+        notice = f"{paths.lab} cannot be written: {why}{OPENED}"
         opened = _open(paths, True, notice, live=False, stale=stale)
         opened.no_room = True
         return opened
@@ -117,10 +120,10 @@ def _open(paths: LabPaths, read_only: bool, notice: str, *, stale: bool, live: b
     try:
         if live:
             connection = _connect(paths.uri(mode="ro"))
-        elif stale or not _has_bytes(paths.wal):
+        elif (stale or not _has_bytes(paths.wal)) and not _has_bytes(paths.journal):
             connection = _connect(paths.uri(mode="ro", immutable=1))
         else:
-            copy = _private_copy(paths)
+            copy = _private_copy(paths, stale=stale)
             connection = _connect(LabPaths(Path(copy.name) / "lab.db").uri(mode="rw"))
     except sqlite3.Error as error:
         if copy is not None:
@@ -235,15 +238,17 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def _private_copy(paths: LabPaths) -> TemporaryDirectory[str]:
-    """The lab and its WAL in a folder of our own (0700), from which SQLite recovers what the WAL holds."""
+def _private_copy(paths: LabPaths, *, stale: bool) -> TemporaryDirectory[str]:
+    """The lab with WAL and journal in a folder of our own (0700), where SQLite recovers what they hold."""
     import tempfile  # 8 ms with what it loads; hardly ever needed
 
     copy = tempfile.TemporaryDirectory(prefix="labtui-", ignore_cleanup_errors=True)
     try:
         with _quiet(paths):
             files.copy_kept(paths.lab, Path(copy.name) / "lab.db")
-            files.copy_kept(paths.wal, Path(copy.name) / "lab.db-wal")
+            for beside, name in ((paths.wal, "lab.db-wal"), (paths.journal, "lab.db-journal")):
+                if _has_bytes(beside) and not (stale and beside == paths.wal):
+                    files.copy_kept(beside, Path(copy.name) / name)
     except OSError as error:
         copy.cleanup()
         raise from_os(error, paths.lab) from None

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from store.errors import LabError, NotALab, from_os
-from store.files import UnusableError, own_folder
+from store.files import UnusableError, open_own, own_folder
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "lustre", "beegfs",
@@ -132,8 +132,27 @@ class LabPaths:
                         raise LabError(
                             f"{beside} is a link or no file; expected SQLite's own: remove what stands there"
                         )
+            if _names_another(self.journal):
+                raise LabError(
+                    f"{self.journal} names another file, which SQLite would delete; expected none: remove it"
+                )
         except OSError as error:
             raise from_os(error, self.lab) from None
+
+
+_SUPER = bytes.fromhex("d9d505f920a163d7")
+
+
+def _names_another(journal: Path) -> bool:
+    """Whether a rollback journal ends with the name of a super-journal: SQLite deletes that file once it has
+    rolled back, whatever it is, and a lab never has one.
+    """
+    try:
+        with os.fdopen(open_own(journal, os.O_RDONLY), "rb") as file:
+            file.seek(-len(_SUPER), os.SEEK_END)
+            return file.read() == _SUPER
+    except OSError:  # none there, or shorter
+        return False
 
 
 def network_filesystem(path: str | os.PathLike[str], mounts: str | None = None) -> str | None:

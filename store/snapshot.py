@@ -183,6 +183,8 @@ def _put_aside(paths: LabPaths) -> Path:
         wal.put_aside(paths)
     elif paths.wal.exists():
         paths.wal.rename(old.with_name(old.name + "-wal"))
+    if paths.journal.exists():  # SQLite would roll it back into what is put here
+        paths.journal.rename(old.with_name(old.name + "-journal"))
     paths.shm.unlink(missing_ok=True)
     return old
 

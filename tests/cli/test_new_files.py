@@ -124,3 +124,16 @@ def started(asked: str, env: dict[str, str]) -> tuple[int, str]:
         timeout=120,
     )
     return found.returncode, "".join(w for w in found.stderr.splitlines(True) if not w.startswith("wrote"))
+
+
+def test_no_file_is_deleted_that_a_planted_journal_names(labtui: Labtui, lab: Path) -> None:
+    victim = Path("victim.txt").absolute()
+    victim.write_text("mine")
+    name = os.fsencode(victim)
+    tail = len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big") + bytes.fromhex("d9d505f920a163d7")
+    Path("lab.db-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504) + name + tail)
+    for asked in (("note", "1", "hi"), ("jobs",), ("db", "check"), ("run",), ("db", "restore", "lab.db.d/x")):
+        answer = labtui(*asked)
+        assert (answer.code, answer.err.count("\n")) == (2, 1), asked
+    assert "lab.db-journal names another file" in labtui("note", "1", "hi").err
+    assert victim.read_text() == "mine"

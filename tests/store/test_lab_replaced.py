@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -327,3 +330,61 @@ def test_a_reader_knows_the_lab_while_a_writer_begins(
     with open_lab(lab_path) as reader:
         Writer(lab_path).close()
     assert len(set(versions)) > 1
+
+
+def cut_short(lab: Path) -> None:
+    """What a kill in the middle of a write with a rollback journal leaves."""
+    other = lab.with_name("cut.db")
+    shutil.copy(lab, other)
+    with closing(sqlite3.connect(other, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE event SET text = hex(randomblob(900))")
+        shutil.copy(other, lab)
+        shutil.copy(f"{other}-journal", f"{lab}-journal")
+        connection.execute("ROLLBACK")
+    other.unlink()
+    assert Path(f"{lab}-journal").stat().st_size > 10_000
+
+
+def test_a_journal_of_the_lab_before_is_not_rolled_back_into_what_was_restored(
+    lab: Path, saved: Path, tmp_path: Path
+) -> None:
+    write(lab, "after")
+    shutil.copy(backup(lab), lab)
+    cut_short(lab)
+    old, _ = restore(lab, saved)
+    assert not Path(f"{lab}-journal").exists()
+    write(lab, "later", 1)
+    assert_sound(lab)
+    assert words(lab) == {"before", "later"}
+    assert words(old) == {"before", "after"}  # whoever opens it has it as it was before the write
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_write_that_was_cut_short_is_not_read(lab: Path, saved: Path, read_only: bool) -> None:
+    write(lab, "after")
+    shutil.copy(backup(lab), lab)
+    cut_short(lab)
+    before = lab.read_bytes()
+    with open_lab(lab, read_only=read_only) as reader:
+        assert all(e.text.endswith("x" * 2000) for e in reader.events(limit=1000) if e.kind == "after")
+        assert "disk" not in reader.notice
+    assert lab.read_bytes() == before
+
+
+def test_a_journal_that_names_another_file_is_refused(lab: Path, saved: Path, tmp_path: Path) -> None:
+    shutil.copy(saved, lab)
+    cut_short(lab)
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    name = os.fsencode(victim)
+    page = int.from_bytes(lab.read_bytes()[16:18], "big")
+    tail = struct.pack(">I", (1 << 30) // page + 1) + name + struct.pack(">II", len(name), sum(name))
+    with Path(f"{lab}-journal").open("ab") as file:
+        file.write(tail + bytes.fromhex("d9d505f920a163d7"))
+    for use in (lambda: write(lab, "later", 1), lambda: words(lab), lambda: create_or_open(lab)):
+        with pytest.raises(LabError, match="names another file, which SQLite would delete"):
+            use()
+    assert victim.read_text() == "mine"
