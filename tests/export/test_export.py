@@ -80,15 +80,18 @@ def test_without_pyarrow_one_sentence(labtui: Labtui, lab: Path, monkeypatch: py
         (("trials", "-o", str(MD)), ".md is for kappa and nstar"),
         (("kappa", "--json", "-o", "out.tex"), "two formats"),
         (("kappa", "--json", "-o", "out.parquet"), "two formats"),
-        (("kappa", "-o", "lab.db"), "is there already"),
+        (("kappa", "-o", "lab.db"), "has no ending of a table"),
+        (("kappa", "-o", "here.csv"), "is there already"),
         (("kappa", "-o", "no/where.csv"), "cannot be written"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(labtui: Labtui, lab: Path, words: tuple[str, ...], said: str) -> None:
+    Path("here.csv").write_text("mine")
     answer = labtui("export", *words)
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+    assert Path("here.csv").read_text() == "mine"
     assert not list(Path().glob("out.*"))
 
 

@@ -151,7 +151,7 @@ def test_snapshots_and_backups_of_a_live_lab_are_whole(writer: Writer, lab: Path
         with open_lab(copy, read_only=True) as reader:
             assert reader.events()[-1].kind == "only in the wal"
         assert_sound(copy)
-    with pytest.raises(LabError, match="already exists"):
+    with pytest.raises(LabError, match="is there already"):
         snapshot(lab, out)
     with pytest.raises(LabError, match="the lab itself"):
         snapshot(lab, lab, overwrite=True)
