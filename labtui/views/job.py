@@ -126,7 +126,7 @@ def answer(job: JobRow, width: int, supervised: bool = True, outlook: Outlook | 
         spans.append((f", ~{left} left", "dim"))
     guess = job_eta(job, outlook)
     if guess.seconds is not None and (supervised or job.state != "running"):
-        time = f"~{figures.duration(guess.seconds)}"
+        time = guess.text
         spans.append((f"   ETA {time}" if job.state == "running" else f"   {time} of training left", ""))
         spans.append((f" ({guess.basis})", "dim"))
     elif job.wall_s:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from labtui.analysis.closing import intervals
-from labtui.analysis.eta import Design, Outlook
+from labtui.analysis.eta import Outlook
 from labtui.text import clean, clean_lines
+from labtui.tui.past import GOING, PAST
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
@@ -54,13 +54,8 @@ class JobData:
     tested: Tested = ()
     """Trials at N_max with their accuracy by position."""
 
-    @cached_property
-    def outlook(self) -> Outlook | None:
-        """Of a search that has begun, by its own pace and what its spec asks for: the lab's past is not read
-        here.
-        """
-        design = Design.read(self.spec)
-        return Outlook(designs={self.job.id: design}) if design is not None and self.job.candidates else None
+    outlook: Outlook | None = None
+    """What the lab's past says of a search that is not over."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +84,15 @@ class JobRequest:
         curves = lab.curves(probe.id) if probe else {}
         told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
         log = tuple(read_log(lab.path, probe)) if self.log else ()
-        spec = lab.job_spec(job_id)
+        spec, outlook = lab.job_spec(job_id), None
+        if job.state in GOING:
+            outlook = PAST.outlook(lab).outlook
+            outlook.read_designs(lab, [job_id])
         return JobData(
             job, probes, probe.id if probe else None, trials, Endings.of(every), curves,
             spec, told, tuple(lab.events(job_id=job_id, limit=100)), log,
             intervals=intervals(job, probes, spec), tested=positions_of_trials(lab, job, probes, spec),
+            outlook=outlook,
         )  # fmt: skip
 
 

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
-from weakref import ref
 
 from rich.cells import cell_len
 from textual import events
 
 from labtui.analysis.closing import intervals
-from labtui.analysis.eta import Eta, QueueOutlook, read_outlook
+from labtui.analysis.eta import Eta, QueueOutlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean, enough, fit, wrap
 from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
+from labtui.tui.past import GOING, PAST, Kept
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
@@ -105,7 +104,7 @@ class QueueRequest:
                 top = min(top, max(0, len(ids) - self.height))
         first = max(0, top // PAGE - 1) * PAGE
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
-        rows, found = tuple(lab.jobs(wanted)), _RECENT.outlook(lab)
+        rows, found = tuple(lab.jobs(wanted)), PAST.outlook(lab)
         seen = {*ids[top : top + self.height], self.side}
         found.outlook.read_designs(lab, [r.id for r in rows if r.id in seen and r.state in GOING])
         return QueueData(ids, rows, found, self, self._detail(lab, ids))
@@ -116,32 +115,18 @@ class QueueRequest:
         return Detail.read(lab, self.side if self.side in ids else ids[0])
 
 
-GOING = ("running", "queued", "paused")
-"""States of searches whose time is told."""
-KEPT_S = 2.0
-"""Seconds for which the list's order and the outlook serve while no event is written: at 12,700 searches they
-take 60 ms of every look, three times all else. What changes a search's state or place writes an event.
-"""
-
-
 class _Recent:
-    """The last ids and outlook that were read, and of which lab; the poller's one thread alone asks."""
+    """The last ids that were read, and of which lab; the poller's one thread alone asks."""
 
     def __init__(self) -> None:
-        self._lab: Any = None
-        self._event = 0
-        self._at = 0.0
+        self._kept = Kept()
         self._asked: tuple[Any, ...] = ()
         self._ids: array[int] | None = None
-        self._outlook: QueueOutlook | None = None
 
     def look(self, lab: Any) -> None:
         """Forget what may be true no more."""
-        now, event = monotonic(), lab.last_event_id()
-        known = self._lab is not None and self._lab() is lab and self._event == event
-        if not known or now - self._at >= KEPT_S:
-            self._lab, self._event, self._at = ref(lab), event, now
-            self._ids = self._outlook = None
+        if not self._kept.serves(lab):
+            self._ids = None
 
     def ids(self, lab: Any, request: QueueRequest) -> array[int]:
         """The list; one that is filtered, or sorted by what training changes, is read each time."""
@@ -152,11 +137,6 @@ class _Recent:
         if self._ids is None or self._asked != asked:
             self._asked, self._ids = asked, lab.job_ids((), *asked[:2], archived=archived)
         return self._ids
-
-    def outlook(self, lab: Any) -> QueueOutlook:
-        if self._outlook is None:
-            self._outlook = read_outlook(lab)
-        return self._outlook
 
 
 _RECENT = _Recent()
