@@ -223,8 +223,7 @@ class Writer:
         """
         with suppress(OSError, Moved, sqlite3.Error):
             seen = self._look()
-            now = wal.progress(self.paths)
-            if seen != self._seen and self._is_fold(now):
+            if seen != self._seen and self._is_fold(now := wal.progress(self.paths)):
                 self._seen, self._progress = seen, now
                 wal.note_fold(self.paths, now)
 
