@@ -21,7 +21,7 @@ from labtui.views import numbers
 from runners.strategies import STRATEGIES, WALKING_DOWN
 from runners.verdict import WALK_DOWN
 from store.json import mapping
-from store.rows import JobRow
+from store.rows import LIVE_STATES, JobRow
 
 if TYPE_CHECKING:
     from runners.spec import Job
@@ -449,7 +449,7 @@ class Outlook:
         """Device-seconds that a search still needs: by what such searches took, its own pace and its
         bracket.
         """
-        if job.state not in ("running", "queued", "paused"):
+        if job.state not in LIVE_STATES:
             return Eta(None)
         work = self.work(job)
         guess = self._guess(work)

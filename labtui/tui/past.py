@@ -8,8 +8,6 @@ from weakref import ref
 
 from labtui.analysis.eta import QueueOutlook, read_outlook
 
-GOING = ("running", "queued", "paused")
-"""States of searches whose time is told."""
 KEPT_S = 2.0
 """Seconds for which what was read serves while no event is written: at 12,700 searches the list's order and
 the outlook take 60 ms of every look, three times all else. What changes a search's state or place writes an

@@ -15,7 +15,7 @@ from labtui.analysis.scan import success_curve
 from labtui.cli.arguments import STUDY, Parser
 from labtui.cli.context import Context
 from labtui.cli.errors import BadInput, WorkFailed
-from labtui.cli.new_file import into
+from labtui.cli.new_file import into, require_new
 from labtui.cli.output import write_csv
 from labtui.cli.selection import measured_points, study_id
 from labtui.cli.waiting import waiting
@@ -63,8 +63,8 @@ def run(context: Context) -> None:
             f"{args.what} shows {'one search' if args.job is None else 'many'}; expected {expected}"
         )
     for name in ("out", "data"):
-        if getattr(args, name) is not None and Path(getattr(args, name)).exists():
-            raise BadInput(f"{getattr(args, name)} is there already; expected a new file")
+        if getattr(args, name) is not None:
+            require_new(Path(getattr(args, name)))
     if args.data is not None and Path(args.data).absolute() == Path(args.out).absolute():
         raise BadInput(f"--data {args.data} is the figure itself; expected another file")
     if figures.missing():

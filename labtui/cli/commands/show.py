@@ -28,7 +28,7 @@ from labtui.views.position import asked_lengths, position_lines, positions_of_tr
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
-from store.rows import supervised
+from store.rows import LIVE_STATES, supervised
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob
@@ -98,7 +98,7 @@ def job(context: Context, reference: str) -> None:
         return
     alive = supervised(lab.supervisor())
     probes = standing_probes(lab.probes(row.id), row, alive)
-    going = row.state in ("running", "queued", "paused")
+    going = row.state in LIVE_STATES
     outlook = read_outlook(lab, [row.id]).outlook if going else None
     context.lines(summary_lines(row, alive, probes, outlook))
     if probes:

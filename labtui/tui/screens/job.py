@@ -11,7 +11,7 @@ from typing import Any
 from labtui.analysis.closing import intervals
 from labtui.analysis.eta import Outlook
 from labtui.text import clean, clean_lines
-from labtui.tui.past import GOING, PAST
+from labtui.tui.past import PAST
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
@@ -24,7 +24,7 @@ from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
 from labtui.views.metric import metric, settings
 from labtui.views.position import Tested, position_plot, positions_of_trials
 from labtui.views.signs import model_style
-from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
+from store.rows import LIVE_STATES, Curve, EventRow, JobRow, ProbeRow, TrialRow
 
 LOG_BYTES = 64_000
 TEXTS = ("spec", "events", "log")
@@ -85,7 +85,7 @@ class JobRequest:
         told = tuple((str(k), str(v)) for k, v in sorted(lab.provenance(job_id).items()))
         log = tuple(read_log(lab.path, probe)) if self.log else ()
         spec, outlook = lab.job_spec(job_id), None
-        if job.state in GOING:
+        if job.state in LIVE_STATES:
             outlook = PAST.outlook(lab).outlook
             outlook.read_designs(lab, [job_id])
         return JobData(

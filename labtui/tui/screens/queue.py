@@ -18,7 +18,7 @@ from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean, enough, fit, wrap
 from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
-from labtui.tui.past import GOING, PAST, Kept
+from labtui.tui.past import PAST, Kept
 from labtui.tui.poller import Loader
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
@@ -31,6 +31,7 @@ from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
 from labtui.views.nodes import node_lines
 from labtui.views.queue import IDLE, Widths, bracket_ticks, cells, eta_line
 from labtui.views.signs import model_style
+from store.rows import LIVE_STATES
 
 if TYPE_CHECKING:
     from store.rows import Curve, JobRow, ProbeRow, TrialRow
@@ -106,7 +107,7 @@ class QueueRequest:
         wanted = ids[first : (top + self.height) // PAGE * PAGE + 2 * PAGE]
         rows, found = tuple(lab.jobs(wanted)), PAST.outlook(lab)
         seen = {*ids[top : top + self.height], self.side}
-        found.outlook.read_designs(lab, [r.id for r in rows if r.id in seen and r.state in GOING])
+        found.outlook.read_designs(lab, [r.id for r in rows if r.id in seen and r.state in LIVE_STATES])
         return QueueData(ids, rows, found, self, self._detail(lab, ids))
 
     def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
