@@ -14,12 +14,10 @@ from typing import Any, Generic, TypeVar, get_args
 
 from store import json, rows
 from store.rows import (
-    FAILURES,
     CellRow,
     CommandRow,
     DeviceRow,
     EventRow,
-    Failure,
     JobRow,
     NodeRow,
     ProbeRow,
@@ -27,6 +25,7 @@ from store.rows import (
     SupervisorRow,
     TrialRow,
 )
+from store.states import FAILURES, Failure
 
 Row = TypeVar("Row")
 Decoder = Callable[[object], Any]

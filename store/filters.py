@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.errors import LabError
-from store.rows import FAILURES
+from store.states import FAILURES
 
 Op = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 OPS: tuple[Op, ...] = ("=", "!=", "<", "<=", ">", ">=", "~")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from store.states import FAILURES, GOALS, NEEDS_WORD, Failure, JobState
+
 Word = str
 """A short name of our own making, such as a format."""
-JobState = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
-LIVE_STATES: tuple[JobState, ...] = ("queued", "running", "paused")
 Status = Literal["bracket", "censored", "open"]
 """open: not known yet; bracket: N* in (lo, hi]; censored: N* > n_max (hi is None)."""
 ProbeState = Literal["running", "done", "cancelled", "interrupted", "lost"]
@@ -22,32 +22,6 @@ CommandState = Literal["pending", "done", "refused"]
 DeviceState = Literal["active", "excluded", "reserved", "lost"]
 SupervisorState = Literal["running", "holding", "draining", "waiting", "stopped"]
 """holding: starts nothing new; draining: ends after the running probes; waiting: for disk space or memory."""
-
-
-Failure = Literal["failed", "out of memory", "device lost", "lost", "stale", "needs your word"]
-"""Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale:
-no sign of it.
-"""
-GOALS = ("min", "max")
-"""What the column ``distribution`` holds of a program."""
-NEEDS_WORD = "needs_your_word"
-"""The first line of the reason of a queued job whose program this user has not allowed here."""
-
-
-def word_needed(job_id: int) -> str:
-    """That reason."""
-    return f"{NEEDS_WORD}\nlabtui allow {job_id} shows what it would run"
-
-
-FAILURES: dict[str, Failure] = {
-    "failed": "failed",
-    "out_of_memory": "out of memory",
-    "device": "device lost",
-    "lost": "lost",
-    "stale": "stale",
-    "needs_your_word": "needs your word",
-}
-"""The first line of a job's reason -> what it is called."""
 
 
 @dataclass(frozen=True)
@@ -364,8 +338,3 @@ class SupervisorRow:
     message: str
     alive: bool
     """Its lock is held right now."""
-
-
-def supervised(row: SupervisorRow | None) -> bool:
-    """Tell whether a supervisor lives: without one nothing runs, whatever the other rows say."""
-    return row is not None and row.alive

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WINGS = ("labtui", "runners", "store")
 
 APP_STORE = (
-    "store.read", "store.commands", "store.rows", "store.errors", "store.paths", "store.files", "store.wal",
-    "store.filters", "store.locks", "store.header", "store.json",
+    "store.read", "store.commands", "store.rows", "store.states", "store.errors", "store.paths",
+    "store.files", "store.wal", "store.filters", "store.locks", "store.header", "store.json",
 )  # fmt: skip
 LIGHT_STORE = (*APP_STORE, "store.connect", "store.decode", "store.curves")
 """The side of the store that imports the standard library alone."""
@@ -207,13 +207,22 @@ def loaded_by(*names: str) -> set[str]:
     return set(done.stdout.split())
 
 
+LATER = {
+    "labtui.tui.dialogs",
+    "labtui.analysis.eta",
+    "labtui.views.plot",
+    "store.rows",
+    "store.read",
+    "psutil",
+}
+"""What the first paint of the screens need not wait for: each takes milliseconds."""
 HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "scipy", "plotext"}
 
 
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("labtui.tui.app", HEAVY),
+        ("labtui.tui.app", HEAVY | LATER),
         ("labtui.__main__", HEAVY | {"textual", "rich", "asyncio"}),
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),

@@ -21,7 +21,8 @@ from labtui.views import numbers
 from runners.strategies import STRATEGIES, WALKING_DOWN
 from runners.verdict import WALK_DOWN
 from store.json import mapping
-from store.rows import LIVE_STATES, JobRow
+from store.rows import JobRow
+from store.states import LIVE_STATES
 
 if TYPE_CHECKING:
     from runners.spec import Job

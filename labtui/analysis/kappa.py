@@ -13,7 +13,8 @@ from typing import Any, Literal
 from labtui.text import spelled
 from labtui.views import numbers
 from runners.verdict import FLAGS, answer, diverged
-from store.rows import CellRow, JobState, NStar, Status
+from store.rows import CellRow, NStar, Status
+from store.states import JobState
 
 KappaStatus = Literal["complete", "pending", "upper_bound", "lower_bound", "unknown", "incomplete"]
 IntervalKind = Literal["resolution", "credible", "mixed", "none"]

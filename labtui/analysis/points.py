@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from labtui.analysis.floor import floors
 from runners.verdict import diverged
-from store.rows import GOALS, CellRow, JobRow
+from store.rows import CellRow, JobRow
+from store.states import GOALS
 
 if TYPE_CHECKING:
     from store.read import Lab

@@ -27,10 +27,11 @@ from textual.screen import Screen
 from labtui.config import Settings, choose_glyphs, choose_theme, read_settings
 from labtui.text import clean, wrap
 from labtui.tui.actions import BY_ID, WHY_NOT, Action, Keymap, bindings, on_pane
-from labtui.tui.dialogs import Choice, Chooser, Confirm, Help, Listing, Overlay, Prompt
+from labtui.tui.choice import Choice
 from labtui.tui.frame import Banner, Footer, Header, TooSmall
 from labtui.tui.job_commands import JobCommands
 from labtui.tui.machine_watch import MachineWatch
+from labtui.tui.overlay import Overlay
 from labtui.tui.poller import Common, LabReader, Poller, Snapshot
 from labtui.tui.screens.queue import QueuePane
 from labtui.tui.screens.screen_pane import ScreenPane
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from textual.driver import Driver
     from textual.widget import Widget
 
-    from labtui.tui.host import Asking
+    from labtui.tui.host import Asking, Choosing
+    from labtui.views.lines import Line
 
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 THEME_CYCLE = ("labtui-dark", "labtui-light", "labtui-ansi")
@@ -216,7 +218,7 @@ class LabApp(App[None], inherit_bindings=False):
             self.say(problems[0], "warn", 10.0)
         elif problems:
             lines = [text_line(f" {part}", "warn") for p in problems for part in wrap(clean(p), 90)]
-            self.push(Listing(f"Settings: {len(problems)} things were not understood", lambda: lines))
+            self.list_lines(f"Settings: {len(problems)} things were not understood", lambda: lines)
 
     def on_unmount(self) -> None:
         self.poller.stop()
@@ -407,12 +409,10 @@ class LabApp(App[None], inherit_bindings=False):
                 self.say(f"{self.word(action)}: {why}", "dim")
             return
         if action.writes and self.burst:
-            self.push(
-                Confirm(
-                    f"{action.help}?",
-                    partial(self.perform, action_id),
-                    "this key came together with others, as in a paste",
-                )
+            self.confirm(
+                f"{action.help}?",
+                partial(self.perform, action_id),
+                "this key came together with others, as in a paste",
             )
             return
         hand = self.hand(action_id)
@@ -434,7 +434,29 @@ class LabApp(App[None], inherit_bindings=False):
 
     def ask(self, title: str, then: Callable[[str], None], **how: Unpack[Asking]) -> None:
         """Ask for one line of input at the foot of the screen."""
+        from labtui.tui.dialogs import Prompt  # as all dialogs: the first paint need not wait for them
+
         self.push(Prompt(title, then, **how))
+
+    def confirm(
+        self, question: str, then: Callable[[], None], detail: str = "", *, grave: bool = False
+    ) -> None:
+        """Ask whether to do it; ``grave``: enter says no."""
+        from labtui.tui.dialogs import Confirm
+
+        self.push(Confirm(question, then, detail, grave=grave))
+
+    def choose(self, title: str, choices: Sequence[Choice], **how: Unpack[Choosing]) -> None:
+        """Offer a list to choose from."""
+        from labtui.tui.dialogs import Chooser
+
+        self.push(Chooser(title, choices, **how))
+
+    def list_lines(self, title: str, lines: Callable[[], Sequence[Line]]) -> None:
+        """Show lines to read."""
+        from labtui.tui.dialogs import Listing
+
+        self.push(Listing(title, lines))
 
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None:
         """Put a word into the footer, for a few seconds."""
@@ -471,6 +493,8 @@ class LabApp(App[None], inherit_bindings=False):
     # What is done here
 
     def do_help(self) -> None:
+        from labtui.tui.dialogs import Help
+
         self.push(Help())
 
     def do_palette(self) -> None:
@@ -505,7 +529,7 @@ class LabApp(App[None], inherit_bindings=False):
                 if all(word in name.lower() for word in words)
             ][:8]
 
-        self.push(Chooser("What do you want to do?", choices, more=typed))
+        self.choose("What do you want to do?", choices, more=typed)
 
     def do_quit(self) -> None:
         self.exit()
@@ -570,7 +594,7 @@ class LabApp(App[None], inherit_bindings=False):
             lambda: self.ask("lab", self.change_lab, hint="path of a lab file"),
             "type its path",
         )
-        self.push(Chooser("Open another lab", [*choices, typed]))
+        self.choose("Open another lab", [*choices, typed])
 
     def change_lab(self, path: str) -> None:
         """Close this lab and show another; this one's work goes on."""

@@ -1,80 +1,21 @@
-"""What lies over a screen for a moment: a line of input, a question, a list, help. Esc closes it.
-
-Not Textual's modal screens: those repaint everything behind them, which is 20 kB over a slow link.
-"""
+"""The dialogs: a line of input, a question, a list, help. The app loads them as the first is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.cells import cell_len
 from textual import events
-from textual.geometry import Offset, Size
 
 from labtui.text import clean, fit, wrap
 from labtui.tui.actions import ACTIONS, Keymap, on_pane
+from labtui.tui.choice import Choice
 from labtui.tui.lineedit import LineEdit
-from labtui.tui.pane import Pane
+from labtui.tui.overlay import Overlay
 from labtui.tui.terminal.bursts import in_burst
-from labtui.views.lines import Line, based, crop, ends, linked, rule, text_line
+from labtui.views.lines import Line, based, crop, ends, linked, text_line
 from labtui.views.signs import MEANINGS
-
-
-class Overlay(Pane, can_focus=True):
-    """A box over the screen that has the keyboard."""
-
-    DEFAULT_CSS = "Overlay { layer: over; }"
-    at_foot = False
-
-    def wants(self, width: int, height: int) -> tuple[int, int]:
-        """The size that it wants in a terminal of this size."""
-        return width, 2
-
-    def place(self, size: Size | None = None) -> None:
-        """Take its room in a terminal of this size; None: of the one that it has."""
-        width, height = size or self.app.size
-        w, h = self.wants(width, height)
-        w, h = min(w, width), min(h, height)
-        self.styles.width, self.styles.height = w, h
-        y = height - h if self.at_foot else max(0, (height - h) // 3)
-        self.styles.offset = Offset(max(0, (width - w) // 2), y)
-
-    def on_mount(self) -> None:
-        self.place()
-        self.redraw()
-
-    def close(self) -> None:
-        self.lab_app.pop(self)
-
-    def take(self, event: events.Key) -> bool:
-        """Every key is its own while it is on top."""
-        if event.key in ("escape", "ctrl+c"):
-            self.close()
-        else:
-            self.key(event)
-            self.redraw()
-        return True
-
-    def key(self, event: events.Key) -> None:
-        """Take a key other than Esc."""
-
-    def follow(self, link: str) -> None:
-        """Take a click on a key or a row that is drawn here; one on anything else does nothing."""
-        name, _, value = link.partition(":")
-        own = getattr(self, f"click_{name}", None)
-        if own is not None:
-            own(value)
-
-    def framed(
-        self, title: str, body: Sequence[Line], width: int, height: int, note: str = "", ground: str = "panel"
-    ) -> list[Line]:
-        """``body`` on a panel with a heading."""
-        lines: list[Line] = [(), ((" ", ""), *rule(title, width - 2, note, hot=True))]
-        lines += [((" ", ""), *line) for line in body]
-        lines = lines[:height] + [()] * (height - len(lines))
-        return [based(crop(line, width), ground) for line in lines]
 
 
 class Prompt(Overlay):
@@ -165,18 +106,6 @@ class Confirm(Overlay):
 
     def click_no(self, _value: str = "") -> None:
         self.close()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An entry of a list."""
-
-    label: str
-    then: Callable[[], object]
-    note: str = ""
-    key: str = ""
-    off: bool = False
-    """It stands there, dim, and does nothing."""
 
 
 class Chooser(Overlay):

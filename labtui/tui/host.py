@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict, Unpack
 
 if TYPE_CHECKING:
@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
     from labtui.config import Settings
     from labtui.tui.actions import Action, Keymap
+    from labtui.tui.choice import Choice
     from labtui.tui.poller import Common, Poller
     from labtui.tui.screens.checking import Checked
     from labtui.tui.theme import Palette
     from labtui.views.gauges import Gauges
+    from labtui.views.lines import Line
     from store.rows import JobRow
 
 
@@ -52,6 +54,14 @@ class Asking(TypedDict, total=False):
     check: Callable[[str], str]
     hint: str
     lines: bool
+
+
+class Choosing(TypedDict, total=False):
+    """How a list is offered; what is left out, :class:`labtui.tui.dialogs.Chooser` decides."""
+
+    empty: str
+    at: int
+    more: Callable[[str], list[Choice]]
 
 
 class Host(Protocol):
@@ -106,6 +116,11 @@ class Host(Protocol):
     def push(self, overlay: Widget) -> None: ...
     def pop(self, overlay: Widget) -> None: ...
     def ask(self, title: str, then: Callable[[str], None], **how: Unpack[Asking]) -> None: ...
+    def confirm(
+        self, question: str, then: Callable[[], None], detail: str = "", *, grave: bool = False
+    ) -> None: ...
+    def choose(self, title: str, choices: Sequence[Choice], **how: Unpack[Choosing]) -> None: ...
+    def list_lines(self, title: str, lines: Callable[[], Sequence[Line]]) -> None: ...
     def say(self, text: str, style: str = "ok", seconds: float | None = None) -> None: ...
     def banner(self) -> tuple[str, str]: ...
     def refresh_frame(self) -> None: ...

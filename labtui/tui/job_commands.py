@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean
-from labtui.tui.dialogs import Choice, Chooser, Confirm
+from labtui.tui.choice import Choice
 from labtui.tui.supervisor_link import SupervisorLink
 from labtui.views import numbers as figures
 
@@ -117,7 +117,7 @@ class JobCommands:
         undo = self.app.keymap.name("undo")
         if name in _UNDO:
             told.append(f"{undo} takes it back")
-        self.app.push(Confirm(question, then, "; ".join(told), grave=name == "delete" or len(ids) > MORE))
+        self.app.confirm(question, then, "; ".join(told), grave=name == "delete" or len(ids) > MORE)
 
     def _many(self, name: str, ids: list[int], args: Sequence[Any]) -> None:
         self.command(name, ids, *args)
@@ -252,7 +252,7 @@ class JobCommands:
                 note = f"{n:,} jobs" if not takes else f"those that are {' or '.join(takes)}"
             note = note or f"no job is {' or '.join(takes)}"
             choices.append(Choice(verb, partial(then, verb, n), note, off=not n))
-        self.app.push(Chooser(title, choices))
+        self.app.choose(title, choices)
 
 
 TAKES: dict[str, tuple[str, ...]] = {

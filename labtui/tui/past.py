@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from labtui.analysis.eta import QueueOutlook, read_outlook
+if TYPE_CHECKING:
+    from labtui.analysis.eta import QueueOutlook
 
 KEPT_S = 2.0
 """Seconds for which what was read serves while no event is written: at 12,700 searches the list's order and
@@ -43,6 +44,8 @@ class Past:
     def outlook(self, lab: Any) -> QueueOutlook:
         """Read it, where what was read serves no more."""
         if not self._kept.serves(lab) or self._outlook is None:
+            from labtui.analysis.eta import read_outlook  # the first paint need not wait for it
+
             self._outlook = read_outlook(lab)
         return self._outlook
 

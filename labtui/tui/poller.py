@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from store.rows import supervised
+from store.states import supervised
 
 if TYPE_CHECKING:
     from store.rows import DeviceRow, EventRow, JobRow, NodeRow, StudyRow, SupervisorRow

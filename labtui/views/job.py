@@ -14,7 +14,8 @@ from labtui.views.grid import grid, pairs
 from labtui.views.lines import Line, Span, plain, size, text_line
 from labtui.views.metric import metric, setting
 from labtui.views.plot import Level, Series, plot, span, steps_axis
-from labtui.views.signs import STATE_SIGN, model_sign, model_style, rate_inks, state_style
+from labtui.views.remarks import best, remarks
+from labtui.views.signs import model_sign, model_style, rate_inks, state_of
 from labtui.views.spec import literal
 from runners.strategies import FRESH_SEEDS
 from runners.verdict import diverged
@@ -27,50 +28,6 @@ if TYPE_CHECKING:
 VERDICTS = {True: "succeeds", False: "fails", None: ""}
 STEP = "less sure where success is a step in N"
 """Of an interval of ``adaptive`` or ``scan``: a step is held 75 to 80 % of the time."""
-
-
-def state_of(job: JobRow, supervised: bool = True) -> tuple[str, str, str]:
-    """(sign, word, style): a job runs only while a supervisor lives, else it has ``stopped`` and waits
-    for one.
-    """
-    if job.state == "running" and not supervised:
-        return "‖", "stopped", "state.paused"
-    return STATE_SIGN[job.state], job.state, state_style(job.state)
-
-
-def remarks(job: JobRow) -> str:
-    """What needs a second look at a result, as sentences; each flag that has none by its name."""
-    told = []
-    for flag in job.flags:
-        if flag == "capped" or (flag == "diverged" and diverged(job)):
-            continue
-        if flag == "fails_above" and job.hi is not None:
-            top = figures.exact(job.n_max)
-            told.append(f"learned with {figures.exact(job.hi)}, failed again with more, up to N_max {top}")
-        else:
-            told.append(_REMARKS.get(flag, flag.replace("_", " ")))
-    if diverged(job):
-        told.insert(0, f"{figures.DIVERGED}, up to N_max {figures.exact(job.n_max)}: nothing of N* is known")
-    elif job.status == "censored":
-        loss = f": {_best(job)}" if job.best_loss is not None else ""
-        told.insert(0, f"N* lies beyond N_max {figures.exact(job.n_max)}{loss}")
-    return "; ".join(told)
-
-
-_REMARKS = {
-    "diverged": "every trial diverged at the largest N that fails: that says nothing of N",
-    "contradicted": "a failing N lies between two that succeed",
-    "max_candidates": "its candidates were used up before the bracket was narrow",
-    "seed_budget": "its seeds were used up before the interval was narrow",
-    "beyond_n_max": "the interval of N* reaches beyond N_max",
-    "tf32": "trained in tf32",
-    "accuracy": "judged by the accuracy of whole sequences: losses are the share that is wrong",
-    "bf16": "trained in bf16",
-}
-
-
-def _best(job: JobRow) -> str:
-    return f"best {metric(job).name} {metric(job).text(job.best_loss)}"
 
 
 def _best_and_aim(job: JobRow) -> str:
@@ -111,7 +68,7 @@ def answer(job: JobRow, width: int, supervised: bool = True, outlook: Outlook | 
         known = figures.DIVERGED if diverged(job) else f"> {figures.exact(job.n_max)}"
         spans.append((known, "warn bold"))
         if job.best_loss is not None:
-            spans.append((f"  {_best(job)}", "dim"))
+            spans.append((f"  {best(job)}", "dim"))
     elif job.hi is not None or job.estimate is not None:
         spans += [(figures.nstar_exact(job), "strong"), (f"  {figures.left_open(job)}", "")]
         if job.n50 is not None:

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labtui.text import clean
 from labtui.views import numbers as figures
 from store.json import mapping
-from store.rows import Curve, JobRow
+
+if TYPE_CHECKING:
+    from store.rows import Curve, JobRow
 
 MOST = 64
 """Settings that a grid may have."""

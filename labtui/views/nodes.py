@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from labtui.text import clean, fit
 from labtui.views.lines import Line
-from store.rows import DeviceRow, NodeRow, NodeState
+
+if TYPE_CHECKING:
+    from store.rows import DeviceRow, NodeRow, NodeState
 
 ORDER: tuple[NodeState, ...] = ("refused", "silent", "gone", "starting", "active")
 """States, those that somebody should look at first."""

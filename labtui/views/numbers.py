@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from labtui.text import clean
 from runners.verdict import Result, diverged
-from store.rows import GOALS
+from store.states import GOALS
 
 if TYPE_CHECKING:
     from store.rows import JobRow

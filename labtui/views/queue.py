@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from labtui.analysis.eta import Outlook, QueueOutlook
 from labtui.text import clean, fit
 from labtui.views import numbers as figures
 from labtui.views.grid import grid
-from labtui.views.job import state_of
 from labtui.views.lines import Line, Span, plain, thin_bar
-from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style
+from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_of
 from labtui.views.table import Column
 from runners.verdict import diverged
-from store.rows import DeviceRow, JobRow, StudyRow, SupervisorRow
+
+if TYPE_CHECKING:
+    from labtui.analysis.eta import Outlook, QueueOutlook
+    from store.rows import DeviceRow, JobRow, StudyRow, SupervisorRow
 
 STATES = ("running", "queued", "paused", "done", "failed", "cancelled")
 COLUMNS = (
@@ -39,7 +41,6 @@ SHORT = {"out of memory": "no memory", "device lost": "no device", "lost": "lost
 """A failed job's state in the column's nine letters; the line below the table says it in full."""
 OPTIONAL = ("priority", "grid", "device", "name")
 """Columns that are there only where a job has something in them."""
-IDLE = Outlook()
 NOTHING: Mapping[int, str] = {}
 
 
@@ -147,7 +148,11 @@ def nstar(job: JobRow, width: int) -> Line:
 
 
 def cells(
-    job: JobRow, room: Mapping[str, int], outlook: Outlook = IDLE, supervised: bool = True, top: int = 0
+    job: JobRow,
+    room: Mapping[str, int],
+    outlook: Outlook | None = None,
+    supervised: bool = True,
+    top: int = 0,
 ) -> dict[str, Line]:
     """A job's row: a line for each column."""
     running = job.state == "running" and supervised
@@ -186,11 +191,11 @@ def cells(
     }
 
 
-def time_of(job: JobRow, outlook: Outlook = IDLE, supervised: bool = True) -> Span:
-    """What a job took, or ``~`` and what it will take; nothing while no supervisor moves it."""
+def time_of(job: JobRow, outlook: Outlook | None = None, supervised: bool = True) -> Span:
+    """What a job took, or ``~`` and what it will take by an outlook; nothing while no supervisor moves it."""
     if job.state in ("done", "failed", "cancelled"):
         return (figures.duration(job.wall_s) if job.wall_s else figures.NONE, "dim")
-    if job.state == "running" and not supervised:
+    if outlook is None or (job.state == "running" and not supervised):
         return (figures.NONE, "dim")
     guess = outlook.left(job)
     if guess.seconds is None:
@@ -201,7 +206,7 @@ def time_of(job: JobRow, outlook: Outlook = IDLE, supervised: bool = True) -> Sp
 def job_lines(
     jobs: Sequence[JobRow],
     *,
-    outlook: Outlook = IDLE,
+    outlook: Outlook | None = None,
     supervised: bool = True,
     ended: bool = False,
     differing: Mapping[int, str] = NOTHING,

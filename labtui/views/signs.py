@@ -6,7 +6,10 @@ Meaning never rests on colour alone. What colour a style has, ``labtui.tui.theme
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from store.rows import JobRow
 
 STATE_SIGN = {"queued": "○", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "⊘"}
 OUTCOME_SIGN = {
@@ -55,6 +58,15 @@ def arrows(level: int | None) -> str:
 def state_style(state: str) -> str:
     """The style name of a job's or trial's state."""
     return f"state.{state}"
+
+
+def state_of(job: JobRow, supervised: bool = True) -> tuple[str, str, str]:
+    """(sign, word, style): a job runs only while a supervisor lives, else it has ``stopped`` and waits
+    for one.
+    """
+    if job.state == "running" and not supervised:
+        return "‖", "stopped", "state.paused"
+    return STATE_SIGN[job.state], job.state, state_style(job.state)
 
 
 RATES = tuple(f"rate.{i}" for i in range(5))

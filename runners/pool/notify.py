@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runners.pool.state import log
-from store.rows import LIVE_STATES
+from store.states import LIVE_STATES
 
 if TYPE_CHECKING:
     from store.read import Lab

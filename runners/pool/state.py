@@ -28,7 +28,7 @@ from runners.strategies import FRESH_SEEDS
 from runners.verdict import Evidence
 from store.json import mapping
 from store.paths import LabPaths
-from store.rows import JobState
+from store.states import JobState
 
 log = logging.getLogger("labtui.supervisor")
 

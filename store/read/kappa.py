@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, get_args
 
 from store import decode as d
 from store.json import mapping
-from store.rows import CellRow, JobState, NStar, Status
+from store.rows import CellRow, NStar, Status
+from store.states import JobState
 
 _STATE, _STATUS = d.decoder("JobState"), d.decoder("Status")
 _STATES, _STATUSES = frozenset(get_args(JobState)), frozenset(get_args(Status))

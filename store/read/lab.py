@@ -35,8 +35,6 @@ from store.json import document
 from store.locks import last_holder, supervisor_alive
 from store.read.kappa import KappaCells, axes_of
 from store.rows import (
-    GOALS,
-    LIVE_STATES,
     CellRow,
     CommandRow,
     Curve,
@@ -48,8 +46,8 @@ from store.rows import (
     StudyRow,
     SupervisorRow,
     TrialRow,
-    word_needed,
 )
+from store.states import GOALS, LIVE_STATES, word_needed
 
 Bound = Sequence[str | int | float | None]
 _INT64 = 1 << 63

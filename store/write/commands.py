@@ -21,7 +21,7 @@ from store.errors import LabError
 from store.json import mapping
 from store.locks import supervisor_alive
 from store.paths import LabPaths
-from store.rows import JobState
+from store.states import JobState
 from store.write import jobs, lab
 from store.write.lab import create_or_open
 from store.write.submit import job_row, queue_spec

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import select, update
 
 from store.errors import Illegal, LabError
-from store.rows import JobState, word_needed
+from store.states import JobState, word_needed
 from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LEGAL: dict[JobState, frozenset[JobState]] = {
@@ -99,7 +99,7 @@ def set_job(
     ``done`` ends what is left of them.
 
     Args:
-        reason: a short word for why: a key of ``store.rows.FAILURES``, or another.
+        reason: a short word for why: a key of ``store.states.FAILURES``, or another.
         text: more of it, for instance a traceback; its end is kept.
 
     Returns:

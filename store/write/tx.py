@@ -23,7 +23,7 @@ from store import schema
 from store.connect import harden
 from store.errors import LabError, from_sqlite
 from store.paths import LabPaths
-from store.rows import JobState
+from store.states import JobState
 
 JOB = schema.table("job")
 JOB_TEXT = schema.table("job_text")

@@ -12,7 +12,7 @@ from labtui.views import numbers as figures
 from labtui.views.queue import cells
 from store.filters import Condition
 from store.read import open_lab
-from store.rows import FAILURES
+from store.states import FAILURES
 from store.write import Identity, Writer, jobs, submit
 from store.write import lab as lab_rows
 from tests.cli.conftest import Labtui

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from store.errors import Illegal, LabError
-from store.rows import JobState
+from store.states import JobState
 from store.write import Writer, jobs
 from store.write.tx import Tx
 

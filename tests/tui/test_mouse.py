@@ -9,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from labtui.tui.app import LabApp
-from labtui.tui.dialogs import Choice, Chooser, Confirm
+from labtui.tui.choice import Choice
+from labtui.tui.dialogs import Chooser, Confirm
 from labtui.tui.frame import Footer, Header
 from labtui.tui.pane import Pane
 from labtui.tui.screens.job import JobPane
@@ -145,13 +146,13 @@ async def test_a_wide_queue_shows_the_chosen_job_beside_it(opened: Opened, width
     async with opened((width, 40)) as (app, pilot, _):
         queue: Any = app.front
         queue.reload()
-        await until(pilot, lambda: queue.detail is not None and queue.detail.job_id == queue.window.id)
-        before = queue.detail.job_id
+        await until(pilot, lambda: queue.side is not None and queue.side.job_id == queue.window.id)
+        before = queue.side.job_id
         await pilot.press("j")
-        await until(pilot, lambda: queue.detail.job_id == queue.window.id != before)
+        await until(pilot, lambda: queue.side.job_id == queue.window.id != before)
         assert f"{queue.window.id} " in queue.text()
     async with opened((120, 40), lab=small_lab()) as (app, pilot, _):
-        assert app.front.detail is None  # type: ignore[attr-defined]
+        assert app.front.side is None  # type: ignore[attr-defined]
 
 
 async def test_the_palette_opens_a_job_by_its_number(opened: Opened) -> None:

@@ -12,7 +12,8 @@ from labtui.config import Settings
 from labtui.views.nodes import FOLDED, slow, summary
 from store.errors import LabError
 from store.read import open_lab
-from store.rows import NodeRow, supervised
+from store.rows import NodeRow
+from store.states import supervised
 
 
 def cluster(path: Path, settings: Settings, env: Mapping[str, str], *, read_only: bool) -> Iterator[Check]:

@@ -15,7 +15,7 @@ from labtui.views.queue import START, count_line, supervisor_line
 from store.errors import LabError
 from store.paths import NETWORK_WAY_OUT, LabPaths, network_filesystem
 from store.read import open_lab
-from store.rows import supervised
+from store.states import supervised
 
 MIN_FREE = 1 << 30
 

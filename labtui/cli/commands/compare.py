@@ -26,7 +26,8 @@ from labtui.views.lines import plain as plain_line
 from labtui.views.paper import paper_lines
 from store.json import mapping
 from store.read import open_lab
-from store.rows import JobRow, supervised
+from store.rows import JobRow
+from store.states import supervised
 
 WIDE = 110
 """Columns of a text that goes into a pipe or a file."""

@@ -14,7 +14,7 @@ from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.queue import job_lines
 from store.filters import JOB_FIELDS
-from store.rows import supervised
+from store.states import supervised
 
 
 def arguments(parser: Parser) -> None:

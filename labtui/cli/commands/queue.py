@@ -10,7 +10,7 @@ from labtui.views import queue as text
 from labtui.views.lines import plain
 from labtui.views.nodes import node_lines
 from store.filters import Condition
-from store.rows import supervised
+from store.states import supervised
 
 
 def arguments(parser: Parser) -> None:

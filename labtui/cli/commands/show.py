@@ -28,7 +28,7 @@ from labtui.views.position import asked_lengths, position_lines, positions_of_tr
 from labtui.views.scan import curve_lines
 from labtui.views.spec import spec_lines
 from store.json import document, mapping
-from store.rows import LIVE_STATES, supervised
+from store.states import LIVE_STATES, supervised
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob

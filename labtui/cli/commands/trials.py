@@ -11,7 +11,7 @@ from labtui.cli.output import pages
 from labtui.cli.selection import conditions, limited, study_id, tell_limit
 from labtui.views.trials import trial_lines, with_jobs
 from store.filters import TRIAL_FIELDS, Condition
-from store.rows import supervised
+from store.states import supervised
 
 
 def arguments(parser: Parser) -> None:

@@ -13,11 +13,10 @@ from labtui.tui.screens.screen_pane import ScreenPane, empty_state
 from labtui.views import numbers as figures
 from labtui.views.bracket import Across, Endings, bracket_chart, chart_axis, crossed
 from labtui.views.compare import Pair, lab_pairs
-from labtui.views.job import state_of
 from labtui.views.kappa import cell_spans, name
 from labtui.views.lines import Line, Span, beside, crop, inset, rule, size, text_line
 from labtui.views.plot import Axis
-from labtui.views.signs import model_sign, model_style
+from labtui.views.signs import model_sign, model_style, state_of
 from labtui.views.spec import spec_rows
 from store.json import mapping
 from store.rows import JobRow, ProbeRow

@@ -24,7 +24,8 @@ from labtui.views.lines import Line, Span, beside, inset, rule, stack, text_line
 from labtui.views.metric import metric, settings
 from labtui.views.position import Tested, position_plot, positions_of_trials
 from labtui.views.signs import model_style
-from store.rows import LIVE_STATES, Curve, EventRow, JobRow, ProbeRow, TrialRow
+from store.rows import Curve, EventRow, JobRow, ProbeRow, TrialRow
+from store.states import LIVE_STATES
 
 LOG_BYTES = 64_000
 TEXTS = ("spec", "events", "log")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from labtui.text import clean, fit
-from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.choice import Choice
 from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.study_pane import StudyPane
 from labtui.views import numbers as figures
@@ -470,11 +470,8 @@ class KappaPane(StudyPane):
             for one in self.data.layouts
         ]
         pairs = [one.axes for one in self.data.layouts]
-        self.lab_app.push(
-            Chooser(
-                "Rows × columns", choices, "no such pair of axes", at=pairs.index(now) if now in pairs else 0
-            )
-        )
+        at = pairs.index(now) if now in pairs else 0
+        self.lab_app.choose("Rows × columns", choices, empty="no such pair of axes", at=at)
 
     def can_choose_axes(self) -> bool:
         return self.data is not None and len(self.data.layouts) > 1

@@ -17,7 +17,7 @@ from textual.message import Message
 
 from labtui.analysis.eta import read_outlook
 from labtui.text import clean, fit, wrap
-from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.choice import Choice
 from labtui.tui.editor import EditorError, edit
 from labtui.tui.poller import Loader
 from labtui.tui.screens.checking import Checked, Checker, Known
@@ -295,7 +295,7 @@ class NewPane(ScreenPane):
             Choice("one search", partial(self.load, SEARCH_TOML, "one search"), "N* of one model on one task")
         )
         choices.append(Choice("a file…", self._load_file, "a TOML file of yours"))
-        self.lab_app.push(Chooser("Start from", choices))
+        self.lab_app.choose("Start from", choices)
 
     def _load_preset(self, name: str) -> None:
         self.load(read_preset(name), f"preset {name}")
@@ -355,7 +355,7 @@ class NewPane(ScreenPane):
         ]
         for line in program_lines(checked.unasked):
             choices += [Choice(part, lambda: None, off=True) for part in wrap(line, 58) or [""]]
-        self.lab_app.push(Chooser("May this run on this machine, as you?", choices))
+        self.lab_app.choose("May this run on this machine, as you?", choices)
 
     def _allow(self, checked: Checked) -> None:
         from runners.programs import consent

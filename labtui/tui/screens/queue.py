@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.cells import cell_len
 from textual import events
 
-from labtui.analysis.closing import intervals
-from labtui.analysis.eta import Eta, QueueOutlook
 from labtui.filters import EVERYTHING, EXAMPLES, Query, parse
 from labtui.text import clean, enough, fit, wrap
-from labtui.tui.dialogs import Listing
 from labtui.tui.header import study_strip
 from labtui.tui.past import PAST, Kept
 from labtui.tui.poller import Loader
@@ -24,17 +21,17 @@ from labtui.tui.screens.screen_pane import empty_state
 from labtui.tui.screens.table_pane import TablePane
 from labtui.tui.table import PAGE, layout, table_lines
 from labtui.views import numbers as figures
-from labtui.views.bracket import NOTHING, Endings, bracket_chart
 from labtui.views.gauges import gauge_lines, users_lines
-from labtui.views.job import loss_plot, remarks, telling, without_curves
-from labtui.views.lines import Line, Span, beside, ends, rule, size, text_line
+from labtui.views.lines import Line, Span, beside, ends, size, text_line
 from labtui.views.nodes import node_lines
-from labtui.views.queue import IDLE, Widths, bracket_ticks, cells, eta_line
-from labtui.views.signs import model_style
-from store.rows import LIVE_STATES
+from labtui.views.queue import Widths, bracket_ticks, cells, eta_line
+from labtui.views.remarks import remarks
+from store.states import LIVE_STATES
 
 if TYPE_CHECKING:
-    from store.rows import Curve, JobRow, ProbeRow, TrialRow
+    from labtui.analysis.eta import QueueOutlook
+    from labtui.tui.screens.queue_side import SideData
+    from store.rows import JobRow
 
 SIDE = 180
 """Columns from which the chosen job's candidates and losses stand beside the list."""
@@ -48,33 +45,7 @@ class QueueData:
     rows: tuple[JobRow, ...]
     outlook: QueueOutlook
     request: QueueRequest
-    detail: Detail | None = None
-
-
-@dataclass(frozen=True)
-class Detail:
-    """What the panel at the side shows of one job."""
-
-    job_id: int
-    probes: tuple[ProbeRow, ...]
-    probe: int | None
-    trials: tuple[TrialRow, ...]
-    curves: dict[int, Curve]
-    endings: Endings = NOTHING
-    intervals: tuple[tuple[float, float, float] | None, ...] = ()
-
-    @classmethod
-    def read(cls, lab: Any, job_id: int) -> Detail:
-        """Read the job's candidates, and the trials and losses of the one that tells most."""
-        probes = tuple(lab.probes(job_id))
-        job = lab.job(job_id)
-        probe = telling(job, probes)
-        if probe is None:
-            return cls(job_id, probes, None, (), {})
-        every = lab.trials(job_id)
-        trials = tuple(t for t in every if t.probe_id == probe.id)
-        known = intervals(job, probes, lab.job_spec(job_id))
-        return cls(job_id, probes, probe.id, trials, lab.curves(probe.id), Endings.of(every), known)
+    side: SideData | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +79,12 @@ class QueueRequest:
         rows, found = tuple(lab.jobs(wanted)), PAST.outlook(lab)
         seen = {*ids[top : top + self.height], self.side}
         found.outlook.read_designs(lab, [r.id for r in rows if r.id in seen and r.state in LIVE_STATES])
-        return QueueData(ids, rows, found, self, self._detail(lab, ids))
+        return QueueData(ids, rows, found, self, self._side(lab, ids))
 
-    def _detail(self, lab: Any, ids: array[int]) -> Detail | None:
+    def _side(self, lab: Any, ids: array[int]) -> SideData | None:
         if self.side is None or not len(ids):
             return None
-        return Detail.read(lab, self.side if self.side in ids else ids[0])
+        return _turned(self.side if self.side in ids else ids[0], lab)
 
 
 class _Recent:
@@ -143,9 +114,11 @@ class _Recent:
 _RECENT = _Recent()
 
 
-def _turned(job_id: int, lab: Any) -> Detail:
-    """The panel alone: the cursor moved, the list did not."""
-    return Detail.read(lab, job_id)
+def _turned(job_id: int, lab: Any) -> SideData:
+    """Read the panel at the side alone: the cursor moved, the list did not."""
+    from labtui.tui.screens.queue_side import SideData  # its charts: the first paint need not wait for them
+
+    return SideData.read(lab, job_id)
 
 
 def _with_kappa(lab: Any, ids: array[int], request: QueueRequest) -> array[int]:
@@ -185,9 +158,9 @@ class QueuePane(TablePane["JobRow"]):
     def __init__(self) -> None:
         super().__init__()
         self.request = QueueRequest()
-        self.outlook = QueueOutlook(IDLE, Eta(None))
+        self.outlook: QueueOutlook | None = None
         self.widths = Widths()
-        self.detail: Detail | None = None
+        self.side: SideData | None = None
 
     # Reading
 
@@ -209,24 +182,24 @@ class QueuePane(TablePane["JobRow"]):
         self.window.feed((row.id, row) for row in data.rows)
         self.outlook = data.outlook
         self.widths.see(data.rows)
-        self.detail = data.detail
+        self.side = data.side
 
     def moved(self) -> None:
         super().moved()
-        if self.size.width >= SIDE and (self.detail is None or self.detail.job_id != self.window.id):
+        if self.size.width >= SIDE and (self.side is None or self.side.job_id != self.window.id):
             job_id = self.window.id
             if job_id is not None:
                 self.lab_app.poller.turn(self.key, partial(_turned, job_id), self.loader())
 
     def receive(self, data: Any, problem: str) -> None:
-        if isinstance(data, Detail):
-            self.detail = data
-            self.redraw()
-        else:
+        if data is None or isinstance(data, QueueData):
             super().receive(data, problem)
+        else:
+            self.side = data
+            self.redraw()
 
     def on_resize(self, event: events.Resize) -> None:
-        if self.size.width >= SIDE and self.detail is None and not self.fresh:
+        if self.size.width >= SIDE and self.side is None and not self.fresh:
             self.reload()
 
     def arrived(self) -> None:
@@ -258,6 +231,7 @@ class QueuePane(TablePane["JobRow"]):
         gap = 2 if width >= 100 else 1
         columns = layout(self.widths.columns(), width - 2, gap)
         top = self.widths.top
+        outlook = self.outlook.outlook if self.outlook is not None else None
         columns = [
             (replace(c, title=bracket_ticks(w, top)) if c.key == "bracket" else c, w) for c, w in columns
         ]
@@ -266,7 +240,7 @@ class QueuePane(TablePane["JobRow"]):
             columns,
             width,
             room,
-            lambda job, w: cells(job, w, self.outlook.outlook, self.supervised, top),
+            lambda job, w: cells(job, w, outlook, self.supervised, top),
             sort=self.request.order,
             gap=gap,
         )
@@ -278,37 +252,15 @@ class QueuePane(TablePane["JobRow"]):
             return [*lines, *table, *([()] * (room - len(table))), *detail]
         room += len(detail)
         table = [*table, *([()] * (room - len(detail) - len(table))), *detail]
-        return [*lines, *beside((table, width), (self._side(side, room), side), height=room, gap=3)]
+        return [*lines, *beside((table, width), (self._beside(side, room), side), height=room, gap=3)]
 
-    def _side(self, width: int, height: int) -> list[Line]:
-        """The chosen job's candidates and losses, where they are read."""
-        job, detail = self.window.row, self.detail
+    def _beside(self, width: int, height: int) -> list[Line]:
+        job = self.window.row
         if job is None:
             return []
-        head = rule(f"{job.id} {figures.label(job)}", width, "")
-        if detail is None or detail.job_id != job.id:
-            return [head]
-        if not detail.probes:
-            return [head, (), text_line("no candidate yet", "dim")]
-        top = min(len(detail.probes) + 3, max(6, (height - 2) // 2))
-        style = model_style(job.model)
-        chart = bracket_chart(
-            job,
-            detail.probes,
-            width,
-            top,
-            chosen=detail.probe,
-            follows=True,
-            style=style,
-            endings=detail.endings,
-            intervals=detail.intervals,
-            supervised=self.supervised,
-        )
-        probe = next((p for p in detail.probes if p.id == detail.probe), None)
-        name = f"loss of N = {figures.exact(probe.n)}" if probe is not None else "loss"
-        body = loss_plot(job, detail.trials, detail.curves, width, min(24, height - top - 3))
-        body = body or [text_line(without_curves(detail.trials), "dim")]
-        return [head, *chart, (), rule(name, width, ""), *body]
+        from labtui.tui.screens.queue_side import side_lines
+
+        return side_lines(job, self.side, width, height, self.supervised)
 
     def _is_bench(self) -> bool:
         """Whether work is done on this machine, or could be:
@@ -320,7 +272,7 @@ class QueuePane(TablePane["JobRow"]):
 
     def _when(self, width: int) -> Line:
         """When everything will be done, and what that rests on."""
-        if self.common is None or not self.lab_app.machine.is_busy():
+        if self.common is None or self.outlook is None or not self.lab_app.machine.is_busy():
             return ()
         paused = self.common.counts.get("paused", 0)
         line = eta_line(self.outlook, basis=width >= 110, paused=paused) if self.supervised else ()
@@ -346,8 +298,8 @@ class QueuePane(TablePane["JobRow"]):
             parts.append((f"  N* {figures.result(job)}", ""))
             if job.n50 is not None:
                 parts.append((f"  N_50 {figures.count_interval(job.n50)}", ""))
-        guess = self.outlook.outlook.left(job)
-        if guess.seconds is not None and (self.supervised or job.state != "running"):
+        guess = self.outlook.outlook.left(job) if self.outlook is not None else None
+        if guess is not None and guess.seconds is not None and (self.supervised or job.state != "running"):
             word = "ETA" if job.state == "running" else "takes"
             room = width - size(tuple(parts)) - size(place)  # a number is there whole or not at all
             for fact in (f"  {word} {guess.text}: {guess.basis}", f"  {word} {guess.text}"):
@@ -447,7 +399,7 @@ class QueuePane(TablePane["JobRow"]):
     def do_devices(self) -> None:
         """Tell who uses the cards, as of a moment ago."""
         self.lab_app.machine.look()
-        self.lab_app.push(Listing("Devices", self._device_lines))
+        self.lab_app.list_lines("Devices", self._device_lines)
 
     def _device_lines(self) -> list[Line]:
         """The nodes of a cluster, and who uses the cards of this machine."""

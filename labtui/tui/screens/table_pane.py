@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
-from labtui.tui.dialogs import Choice, Chooser
+from labtui.tui.choice import Choice
 from labtui.tui.screens.screen_pane import ScreenPane
 from labtui.tui.table import Window
 from labtui.views.lines import Line
@@ -128,7 +128,7 @@ class TablePane(ScreenPane, Generic[Row]):
             for order, word in self.ORDERS.items()
         ]
         orders = list(self.ORDERS)
-        self.lab_app.push(Chooser("Order by", choices, at=orders.index(now) if now in orders else 0))
+        self.lab_app.choose("Order by", choices, at=orders.index(now) if now in orders else 0)
 
     def do_reverse(self) -> None:
         now = self.order()
