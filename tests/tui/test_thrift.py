@@ -60,13 +60,16 @@ def _seen(char: pyte.screens.Char) -> tuple[object, ...]:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.lists(updates(), min_size=1, max_size=4), min_size=1, max_size=6))
-def test_the_difference_paints_the_same_picture(frames: list[list[tuple[int, int, Strip]]]) -> None:
+@pytest.mark.parametrize("much", [0, 1000])
+@given(frames=st.lists(st.lists(updates(), min_size=1, max_size=4), min_size=1, max_size=6))
+def test_the_difference_paints_the_same_picture(
+    frames: list[list[tuple[int, int, Strip]]], much: int
+) -> None:
     ours, plain, terminal = Screen(), Screen(), Terminal()
     terminal.resize(WIDTH, HEIGHT)
     for frame in frames:
         runs, rows = terminal.compare(frame)
-        ours.stream.feed(paint(runs, ColorSystem.TRUECOLOR))
+        ours.stream.feed(paint(runs, ColorSystem.TRUECOLOR, much))
         terminal.stands(rows)
         for x, y, strip in frame:
             text = "".join((style or Style()).render(text) for text, style, _ in strip)
