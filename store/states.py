@@ -9,6 +9,9 @@ from typing import Literal, Protocol
 
 JobState = Literal["queued", "running", "paused", "done", "cancelled", "failed"]
 LIVE_STATES: tuple[JobState, ...] = ("queued", "running", "paused")
+MOVING_STATES: tuple[JobState, ...] = ("queued", "running")
+"""Those that a supervisor moves on by itself."""
+ENDED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 Failure = Literal["failed", "out of memory", "device lost", "lost", "stale", "needs your word"]
 """Why a run ended without its job. failed: an error of its own; lost: its worker or supervisor died; stale:
 no sign of it.

@@ -17,8 +17,9 @@ from labtui.cli.errors import FAILED, WorkFailed
 from labtui.cli.notebook import NotebookBar, in_notebook
 from labtui.text import to_ascii
 from labtui.views.numbers import clock
-from labtui.views.progress import OVER, ended_line, fraction, left, state_line
+from labtui.views.progress import ended_line, fraction, left, state_line
 from store.rows import JobRow
+from store.states import ENDED_STATES, MOVING_STATES
 
 LINE_EVERY_S = 5.0
 SPECS = 200
@@ -37,7 +38,7 @@ class Follower:
         self._context, self._alive, self._lost_s = context, alive, lost_s
         self._lab = context.lab
         self._ids = None if ids is None else list(ids)
-        self._told = {job.id for job in self._jobs() if job.state in OVER}
+        self._told = {job.id for job in self._jobs() if job.state in ENDED_STATES}
         self._console, self._bar, self._task = self._output()
         self._notebook = NotebookBar() if in_notebook() else None
 
@@ -79,7 +80,7 @@ class Follower:
                 version = current
                 jobs = self._jobs()
                 self._tell_ended(jobs)
-                live = [job for job in jobs if job.state in ("queued", "running")]
+                live = [job for job in jobs if job.state in MOVING_STATES]
                 if not live:
                     if self._notebook is not None:
                         self._notebook.update(1.0, f"{len(jobs)} search{'es' * (len(jobs) != 1)}")
@@ -101,12 +102,12 @@ class Follower:
 
     def _tell_ended(self, jobs: Sequence[JobRow]) -> None:
         for job in sorted(jobs, key=lambda j: j.finished_at or 0.0):
-            if job.state in OVER and job.id not in self._told:
+            if job.state in ENDED_STATES and job.id not in self._told:
                 self._told.add(job.id)
                 self._say(ended_line(job))
 
     def _tell_state(self, jobs: Sequence[JobRow], now: float, last_line: float) -> float:
-        going = [job.id for job in jobs if job.state not in OVER]
+        going = [job.id for job in jobs if job.state not in ENDED_STATES]
         found = read_outlook(self._lab, going[:SPECS])
         words = state_line(jobs, found.eta if self._ids is None else left(jobs, found.outlook))
         if self._notebook is not None:

@@ -13,6 +13,7 @@ from labtui.tui.poller import Common
 from labtui.views import numbers as figures
 from labtui.views.lines import Line, Span, crop, ends, linked, size, thin_bar
 from labtui.views.signs import STATE_SIGN, state_style
+from store.states import ENDED_STATES
 
 TITLES = {name: name.capitalize() for name in SCREENS}
 
@@ -138,7 +139,7 @@ def study_strip(common: Common, chosen: int | None, width: int) -> Line:
     shown = 0
     for study in studies[first:]:
         total = sum(study.counts.values())
-        ended = sum(study.counts.get(s, 0) for s in ("done", "failed", "cancelled"))
+        ended = sum(study.counts.get(s, 0) for s in ENDED_STATES)
         hot = study.id == chosen
         name = enough(clean(study.name), 24)
         part: Line = linked(

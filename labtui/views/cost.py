@@ -8,6 +8,7 @@ from labtui.analysis.cost import cost
 from labtui.analysis.eta import Outlook, read_outlook
 from labtui.views import numbers
 from labtui.views.grid import pairs
+from store.states import LIVE_STATES
 
 if TYPE_CHECKING:
     from runners.spec import NamedJob, Study
@@ -23,7 +24,7 @@ def describe(spec: Study | NamedJob, lab: Lab | None) -> dict[str, Any]:
     jobs = spec.jobs() if isinstance(spec, Study) else (spec.job,)
     known = set()
     if lab is not None:
-        known = {row.hash for row in lab.jobs() if row.state in ("done", "queued", "running", "paused")}
+        known = {row.hash for row in lab.jobs() if row.state in ("done", *LIVE_STATES)}
     new = [job for job in jobs if job.hash not in known]
     outlook = read_outlook(lab).outlook if lab is not None else Outlook()
     found = cost(new, outlook)

@@ -21,6 +21,7 @@ from runners.strategies import FRESH_SEEDS
 from runners.verdict import diverged
 from store.json import mapping
 from store.rows import Curve, JobRow, ProbeRow, TrialRow
+from store.states import ENDED_STATES
 
 if TYPE_CHECKING:
     from labtui.analysis.alike import Differing
@@ -178,7 +179,7 @@ def _strategy(job: JobRow) -> str:
 def _open_time(job: JobRow, probes: Sequence[ProbeRow]) -> str:
     """What was trained of candidates that are not over, over all its stretches."""
     going = [p for p in probes if p.state in ("running", "interrupted") and p.wall_s > 0]
-    if job.state in ("done", "cancelled", "failed") or not going:
+    if job.state in ENDED_STATES or not going:
         return ""
     wall = figures.duration(sum(p.wall_s for p in going))
     steps = figures.exact(sum(p.member_steps for p in going))

@@ -10,15 +10,14 @@ from labtui.analysis.eta import Eta, Outlook
 from labtui.text import clean
 from labtui.views import numbers
 from store.rows import JobRow
-
-OVER = ("done", "failed", "cancelled")
+from store.states import ENDED_STATES
 
 
 def fraction(jobs: Sequence[JobRow], outlook: Outlook) -> float:
     """Device-seconds done over all that is expected, 0 to 1."""
     done = left = 0.0
     for job in jobs:
-        if job.state in OVER:
+        if job.state in ENDED_STATES:
             done += max(job.device_s, 1e-3)
         else:
             rest = outlook.left(job).seconds
@@ -36,7 +35,7 @@ def left(jobs: Sequence[JobRow], outlook: Outlook) -> Eta:
 
 def state_line(jobs: Sequence[JobRow], eta: Eta) -> str:
     """``3/11 searches, now Z3 acot n=5 dense_ssm 16: N = 24, 40 %; ~80s left``."""
-    over = sum(job.state in OVER for job in jobs)
+    over = sum(job.state in ENDED_STATES for job in jobs)
     running = [job for job in jobs if job.state == "running"]
     words = f"{over}/{len(jobs)} searches"
     if running:

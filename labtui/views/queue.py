@@ -15,6 +15,7 @@ from labtui.views.lines import Line, Span, plain, thin_bar
 from labtui.views.signs import OUTCOME_SIGN, model_sign, model_style, state_of
 from labtui.views.table import Column
 from runners.verdict import diverged
+from store.states import ENDED_STATES
 
 if TYPE_CHECKING:
     from labtui.analysis.eta import Outlook, QueueOutlook
@@ -193,7 +194,7 @@ def cells(
 
 def time_of(job: JobRow, outlook: Outlook | None = None, supervised: bool = True) -> Span:
     """What a job took, or ``~`` and what it will take by an outlook; nothing while no supervisor moves it."""
-    if job.state in ("done", "failed", "cancelled"):
+    if job.state in ENDED_STATES:
         return (figures.duration(job.wall_s) if job.wall_s else figures.NONE, "dim")
     if outlook is None or (job.state == "running" and not supervised):
         return (figures.NONE, "dim")

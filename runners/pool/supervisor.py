@@ -33,6 +33,7 @@ from runners.pool.write_retry import WriteRetry
 from store.errors import Busy, Fenced, LabError, Moved, NoRoom, NotALab
 from store.locks import SupervisorLock
 from store.paths import LabPaths
+from store.states import MOVING_STATES
 
 if TYPE_CHECKING:
     from store.rows import DeviceRow, NodeRow
@@ -164,7 +165,7 @@ class Supervisor:
         from store.read import open_lab
 
         with open_lab(self.paths.lab) as lab:
-            waiting = sum(lab.counts().get(s, 0) for s in ("queued", "running"))
+            waiting = sum(lab.counts().get(s, 0) for s in MOVING_STATES)
             return waiting, lab.programs_alone(), {row.id: row for row in lab.devices()}
 
     def _connect(self) -> None:

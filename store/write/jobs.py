@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import select, update
 
 from store.errors import Illegal, LabError
-from store.states import JobState, word_needed
+from store.states import ENDED_STATES, JobState, word_needed
 from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LEGAL: dict[JobState, frozenset[JobState]] = {
@@ -133,7 +133,7 @@ def set_job(
     if state == "done":
         _end_leftovers(tx, job_id)
         values["progress"] = 1.0
-    if state in ("done", "failed", "cancelled"):
+    if state in ENDED_STATES:
         values["finished_at"] = tx.now
     if old in ("done", "failed", "cancelled"):
         values["finished_at"] = None

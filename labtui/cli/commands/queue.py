@@ -10,7 +10,7 @@ from labtui.views import queue as text
 from labtui.views.lines import plain
 from labtui.views.nodes import node_lines
 from store.filters import Condition
-from store.states import supervised
+from store.states import ENDED_STATES, LIVE_STATES, supervised
 
 
 def arguments(parser: Parser) -> None:
@@ -23,10 +23,8 @@ def arguments(parser: Parser) -> None:
 def run(context: Context) -> None:
     """Tell what runs, is next and has lately ended; the devices; the supervisor."""
     lab, study = context.lab, study_id(context, context.args.study)
-    live = lab.job_ids([Condition("state", "=", ("running", "queued", "paused"))], study=study)
-    ended = lab.job_ids(
-        [Condition("state", "=", ("done", "failed", "cancelled"))], order="-finished", study=study
-    )
+    live = lab.job_ids([Condition("state", "=", LIVE_STATES)], study=study)
+    ended = lab.job_ids([Condition("state", "=", ENDED_STATES)], order="-finished", study=study)
     limit = 20 if context.args.limit is None else context.args.limit
     shown, recent = lab.jobs(limited(live, limit)), lab.jobs(limited(ended, min(limit, 10)))
     studies = [s for s in lab.studies() if not s.archived and (study is None or s.id == study)]

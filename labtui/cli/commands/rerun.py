@@ -22,6 +22,7 @@ from labtui.cli.commands.show import record
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, BadInput, WorkFailed
 from labtui.cli.follow import supervise_and_follow
+from labtui.cli.new_file import require_new
 from labtui.views.repeat import compare_records, result_text
 from runners.spec import SCIENCE_VERSION, Job, NamedJob
 from runners.spec.sentences import first_problem
@@ -73,8 +74,7 @@ def run(context: Context) -> int:
     with ExitStack() as stack:
         if args.out is not None:
             path = Path(args.out)
-            if path.exists():
-                raise BadInput(f"{path} is there already; expected a new file")
+            require_new(path)
         else:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labtui-rerun-"))) / "lab.db"
         args.lab, args.read_only = str(path), False

@@ -9,6 +9,7 @@ from labtui.cli.errors import WorkFailed
 from labtui.cli.follow import Follower
 from labtui.cli.selection import study_id
 from labtui.views.job import bracket_lines, summary_lines
+from store.states import LIVE_STATES, MOVING_STATES
 
 
 def arguments(parser: Parser) -> None:
@@ -27,8 +28,8 @@ def run(context: Context) -> int:
     elif study is not None:
         ids = list(lab.job_ids(study=study))
     else:
-        ids = [job.id for job in lab.jobs() if job.state in ("queued", "running", "paused")]
-    live = [job for job in lab.jobs(ids) if job.state in ("queued", "running")]
+        ids = [job.id for job in lab.jobs() if job.state in LIVE_STATES]
+    live = [job for job in lab.jobs(ids) if job.state in MOVING_STATES]
     if live and not supervise.alive(context.lab_path):
         raise WorkFailed("no supervisor runs, so nothing will move; start one: labtui daemon start")
     code = Follower(context, ids, lambda: supervise.alive(context.lab_path)).run()
