@@ -146,6 +146,7 @@ def supervise_and_follow(context: Context) -> int:
     try:
         return Follower(context, None, child.running, lost_s=1.0).run()
     except WorkFailed as error:
+        supervise.refuse_second(context)  # another one took the lab as this one came up
         raise WorkFailed(child.problem() or str(error)) from None
     finally:
         child.end()

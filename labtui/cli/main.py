@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ STRANGERS = ("SOURCE_DATE_EPOCH", "MPLBACKEND", "MATPLOTLIBRC")
 """Variables with which numpy and matplotlib cannot be loaded where they are strange, and that mean nothing
 here: no date is stamped, and figures look alike everywhere.
 """
+
+LONG_WORD = re.compile(r"\S{300,}")
+"""What was typed may be as long as it likes; the sentence about it is to be read to its end."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -96,6 +100,7 @@ def _has_folder() -> bool:
 def _tell(sentence: object, code: int) -> int:
     from labtui.text import clean  # loads rich, which a command that only prints rows as JSON does without
 
+    text = LONG_WORD.sub(lambda word: f"{word[0][:100]}…{word[0][-20:]}", str(sentence))
     with suppress(OSError):  # stderr may be closed or full as well
-        print(f"labtui: {clean(str(sentence))}", file=sys.stderr, flush=True)
+        print(f"labtui: {clean(text)}", file=sys.stderr, flush=True)
     return code

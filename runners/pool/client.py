@@ -150,16 +150,28 @@ def stop(lab: Path, *, timeout_s: float = STOP_S) -> Started:
             os.kill(told.pid, signal.SIGTERM)
         except PermissionError:
             return Started(False, f"the supervisor (process {told.pid}) belongs to another user")
+    if _process_stat(told.pid)[:1] in (["T"], ["t"]):
+        return Started(
+            False,
+            f"the supervisor (process {told.pid}) is stopped by SIGSTOP or a debugger; "
+            f"it ends once it goes on: kill -CONT {told.pid}",
+        )
     if not _wait(lambda: not is_running(lab), timeout_s):
         return Started(False, f"the supervisor (process {told.pid}) has not ended within {timeout_s:g} s")
     return Started(True, "the supervisor has ended; what it trained is kept")
 
 
 def _same_process(pid: int, started: str) -> bool:
+    stat = _process_stat(pid)
+    return stat[19] == started if stat else not Path("/proc/self/stat").exists()
+
+
+def _process_stat(pid: int) -> list[str]:
+    """What Linux tells of a process from its state on; empty where it is not there, or not Linux."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == started
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return not Path("/proc/self/stat").exists()
+        return []
 
 
 def _who(lab: Path) -> str:

@@ -196,7 +196,8 @@ def searches_of_part(study: Study, number: int, of: int) -> frozenset[str]:
         ValueError: there is no such part, or there are fewer cells than parts.
     """
     if not 1 <= number <= of:
-        raise ValueError(f"there is no part {number} of {of}; expected 1 to {of}")
+        expected = f"1 to {of}" if of > 0 else "at least one part, such as 1/1"
+        raise ValueError(f"there is no part {number} of {of}; expected {expected}")
     cells = [frozenset(job.hash for job in cell.jobs) for cell in study.cells()]
     if len(cells) < of:
         raise ValueError(f"the study has {len(cells)} cells; expected at most as many parts, and not {of}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -59,6 +60,9 @@ ROOT = Path(__file__).resolve().parents[2]
         (("device", "cpu"), "nothing to change; expected --state or --slots"),
         (("scan", "1", "--ladder", "1,x"), "--ladder is '1,x'; expected sample sizes by commas"),
         (("scan", "1", "--ladder", "0,4"), "expected 1 to"),
+        (("submit", "quick", "--part", "1/0"), "there is no part 1 of 0; expected at least one part"),
+        (("submit", "quick", "--part", "9/4"), "there is no part 9 of 4; expected 1 to 4"),
+        (("submit", "quick", "--set", "format=" + "x" * 3000), "...; expected 'outcome', 'cot'"),
         (("scan", "1", "--points", "1"), "--points is 1; expected 2 to 400"),
         (("compare", "nothing"), "'nothing' is neither 'paper' nor a lab's file"),
         (("rerun", "none.json"), "none.json cannot be read"),
@@ -217,6 +221,33 @@ def test_a_second_supervisor_is_told_who_has_it(labtui: Labtui, lab: Path) -> No
         assert "supervisor" in vacuum.err
     finally:
         lock.release()
+
+
+def test_a_supervisor_that_stands_still_is_named_at_once(labtui: Labtui, lab_path: Path) -> None:
+    labs.make(lab_path, labs.study(2))
+    it = labs.spawn(lab_path, env={"STANDIN_EVAL_S": "0.02"}, until_empty=False)
+    labs.wait(lambda: labs.state_of(lab_path).get("running"), 30)
+    pid = it.process.pid
+    try:
+        it.process.send_signal(signal.SIGSTOP)
+        labs.wait(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 10)
+        answer = labtui("daemon", "stop")
+        assert answer.code == 1
+        assert f"is stopped by SIGSTOP or a debugger; it ends once it goes on: kill -CONT {pid}" in answer.err
+    finally:
+        it.process.send_signal(signal.SIGCONT)
+    assert it.ended() == 0
+
+
+def test_a_lab_that_cannot_be_made_is_not_called_new(labtui: Labtui, tmp_path: Path) -> None:
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    (tmp_path / "file").touch()
+    for lab in ("loop.db", "file/lab.db", "no/lab.db", "/proc/lab.db"):
+        for words in (("submit", "quick"), ("daemon", "start")):
+            answer = labtui("--lab", lab, *words)
+            assert answer.code == 2, (lab, words, answer.err)
+            assert "new lab" not in answer.err
+            assert answer.err.count("\n") == 1
 
 
 def test_after_an_upgrade_the_older_supervisor_hands_over(

@@ -152,3 +152,22 @@ def test_what_is_submitted_meanwhile_is_trained_too(lab: Path) -> None:
     with open_lab(lab) as opened:
         assert said.count(": N* ") == len(opened.jobs())
     labs.verify(lab)
+
+
+def test_two_runs_at_once_and_one_says_who_has_the_lab(lab: Path) -> None:
+    pair = [run(lab, STANDIN_EVALS=MANY) for _ in range(2)]
+    try:
+        labs.wait(lambda: any(p.poll() is not None for p in pair), 40, "one of two to step back")
+        loser, winner = sorted(pair, key=lambda p: p.poll() is None)
+        assert loser.stderr is not None
+        told = loser.stderr.read().splitlines()[-1]
+        assert loser.returncode == 2, told
+        assert "has" in told
+        assert "already; follow it with labtui watch" in told
+        assert winner.poll() is None
+        winner.terminate()
+        assert winner.wait(40) == 128 + signal.SIGTERM
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()

@@ -13,6 +13,7 @@ from labtui.cli import supervise, writing
 from labtui.cli.arguments import Parser, add_devices
 from labtui.cli.context import Context
 from labtui.cli.errors import FAILED, BadInput, WorkFailed
+from labtui.cli.waiting import waiting
 from labtui.config import supervisor_variables
 from labtui.views.queue import START, supervisor_line
 from runners.pool import client
@@ -46,8 +47,8 @@ def start(context: Context) -> None:
 def _have_lab(context: Context) -> None:
     """A new one is named: its name may be a typing error."""
     if not context.lab_path.exists():
-        context.say(f"new lab {context.lab_path}")
         writing.create_or_open(context.lab_path)
+        context.say(f"new lab {context.lab_path}")
 
 
 def stop(context: Context) -> None:
@@ -56,7 +57,8 @@ def stop(context: Context) -> None:
     if not supervise.alive(context.lab_path):
         context.say("no supervisor runs")
         return
-    stopped = client.stop(context.lab_path)
+    with waiting(context, "the supervisor checkpoints what trains"):
+        stopped = client.stop(context.lab_path)
     if not stopped.ok:
         raise WorkFailed(stopped.text)
     context.say(stopped.text)

@@ -123,10 +123,11 @@ def queue(context: Context, spec: Study | NamedJob, only: frozenset[str] | None 
     Args:
         only: hashes of those that are to train here; the others are paused.
     """
-    if not context.lab_path.exists():
-        context.say(f"new lab {context.lab_path}")
+    new = not context.lab_path.exists()
     with waiting(context, "queueing"):
         done = writing.submit(context.lab_path, spec, only=only)
+    if new:  # its name may be a typing error
+        context.say(f"new lab {context.lab_path}")
     if context.json:
         context.emit(done)
     else:
