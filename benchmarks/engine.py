@@ -49,6 +49,8 @@ LONG_S = 0.3
 """A fused step longer than this is not tried on a CPU:
 such models gain nothing from company, and 15 of them take minutes.
 """
+LARGE_S = 0.03
+"""Seconds of an eager step from which ``--jax quick`` has no column: XLA takes minutes to compile such."""
 FULL: list[tuple[str, list[dict[str, Any]]]] = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (16, 32, 64, 128, 256, 768)]),
@@ -255,9 +257,12 @@ def calls_of(step: Callable[[], None]) -> int:
     return count
 
 
-def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str) -> Any:
-    """The JAX program for a job; None where none is asked for."""
-    if how == "no":
+def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, eager_s: float) -> Any:
+    """The JAX program for a job; None where none is asked for or written, or its making takes minutes."""
+    spec = job.model
+    written = spec.kind in ("lstm", "gru", "rnn") or (isinstance(spec, DenseSSM) and spec.plain)
+    written |= isinstance(spec, Transformer) and not spec.variant
+    if how == "no" or not written or (how == "quick" and eager_s > LARGE_S):
         return None
     from benchmarks.jax_peer import Peer  # jax takes a second, and reads how many cores it has
 
@@ -282,7 +287,7 @@ def measure(
     own = {E: steps_for(f.run, seconds, device) for E, f in ours.items()}
     ratios: dict[int, list[float]] = {E: [] for E in ours}
     base: list[float] = []
-    other = peer(job, T, m, x, y, jax)
+    other = peer(job, T, m, x, y, jax, min(clock(t.run, 1, device) for t in theirs))
     ahead: dict[int, list[float]] = {E: [] for E in ours}
     theirs_s: list[float] = []
     for _ in range(turns):
