@@ -10,7 +10,7 @@ seconds of such a step (of its model, format and length).
 
 What no estimate can do, as seeds decide how long a search takes: ``--bound`` takes labs of one study that
 differ in their seeds alone, and tells how often the rest of each is within 30 % where the mean of every
-search that waits is known from the other labs, and how long the running ones still take exactly.
+search that waits is known from the other labs, and how long the running ones still take exactly or by them.
 
     python -m benchmarks.estimates --bound LAB LAB...
 """
@@ -222,24 +222,32 @@ def of_the_queue(past: Past, count: int = MOMENTS, earlier: Sequence[JobRow] = (
     return out
 
 
-def bound(past: Past, others: Sequence[Past]) -> list[Told]:
-    """What is left of the queue by the mean of every waiting search over other labs, and the running ones'
-    own truth; at the same moments.
+def bound(past: Past, others: Sequence[Past], exact: bool) -> list[Told]:
+    """What is left of the queue at the same moments by other labs' searches: of those that wait the mean, of
+    those that run the truth (``exact``) or the mean of those others that took longer than this one so far.
     """
     took: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
     for other in others:
         for job in other.jobs:
             took[(*_pace_key(job), job.distribution)].append(job.device_s)
+    whole_of = {job.id: job.device_s for job in past.jobs}
+
+    def left(row: JobRow, seconds: float) -> float:
+        same = took[(*_pace_key(row), row.distribution)]
+        if row.state == "queued":
+            return mean(same)
+        if exact or row.state != "running":
+            return seconds
+        spent = whole_of[row.id] - seconds
+        longer = [other - spent for other in same if other > spent]
+        return mean(longer) if longer else spent / 4
+
     out = []
     for now in moments(past):
         stood = [as_it_stood(job, past.probes[job.id], now) for job in in_order(past.jobs)]
         whole, rest = sum(job.device_s for job in past.jobs), sum(seconds for _, seconds in stood)
-        told = sum(
-            mean(took[(*_pace_key(row), row.distribution)]) if row.state == "queued" else seconds
-            for row, seconds in stood
-        )
         if rest > 0:
-            out.append(_told(Eta(told), rest, share=1 - rest / whole))
+            out.append(_told(Eta(sum(left(*one) for one in stood)), rest, share=1 - rest / whole))
     return out
 
 
@@ -289,14 +297,13 @@ def summary(past: Past) -> Summary:
 
 
 def print_bound(paths: Sequence[str]) -> None:
-    """Each lab by all others, and all together."""
-    labs, every = [read(path) for path in paths], []
-    for i, path in enumerate(paths):
-        told = bound(labs[i], [*labs[:i], *labs[i + 1 :]])
+    """All labs, each by the others."""
+    labs = [read(path) for path in paths]
+    for exact, how in ((True, "running ones exactly"), (False, "running ones by the others too")):
+        told = [t for i, lab in enumerate(labs) for t in bound(lab, [*labs[:i], *labs[i + 1 :]], exact)]
         late = [1 / 1.3 <= t.ratio <= 1.3 for t in told if LATE[0] <= t.share <= LATE[1]]
-        every += late
-        sys.stdout.write(f"{path}: the rest within 30 % at {mean(late):.0%} of the moments\n")
-    sys.stdout.write(f"all {len(paths)}: {mean(every):.0%}\n")
+        words = f"{len(labs)} labs, {how}: the rest within 30 % at {mean(late):.0%} of the moments"
+        sys.stdout.write(f"{words}\n")
 
 
 def read(path: str) -> Past:

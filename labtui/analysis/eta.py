@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labtui.analysis.effects import Effects, Observation, Traits
@@ -123,14 +123,39 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Eta:
-    """A guess: seconds from now, what they may be (80 %), and the basis in words; None where nothing is
-    known.
+    """A guess: seconds from now, as likely more as less; what they may be (80 %); the basis in words. None
+    where nothing is known.
     """
 
     seconds: float | None
     basis: str = ""
     low: float | None = None
     high: float | None = None
+    mean: float | None = None
+    """Its part in a sum over many, where that is another."""
+
+    def times(self, by: float) -> Eta:
+        """So much of it."""
+        return self._each(lambda seconds: seconds * by)
+
+    def less(self, seconds: float) -> Eta:
+        """What is left of it once so many are over."""
+        return self._each(lambda told: max(0.0, told - seconds))
+
+    def _each(self, change: Callable[[float], float]) -> Eta:
+        told = (self.seconds, self.low, self.high, self.mean)
+        seconds, low, high, mean = (None if one is None else change(one) for one in told)
+        return Eta(seconds, self.basis, low, high, mean)
+
+    @property
+    def part(self) -> float:
+        """Its part in a sum over many."""
+        return (self.mean if self.mean is not None else self.seconds) or 0.0
+
+    @property
+    def variance(self) -> float:
+        """Of the seconds, read off the interval."""
+        return (((self.high or 0.0) - (self.low or 0.0)) / 2 / Z80) ** 2
 
     @property
     def text(self) -> str:
@@ -313,17 +338,16 @@ class _Guess(NamedTuple):
     mean: float
     variance: float
     noise: float
-    """The part of the variance that is this search's own. It evens out over many, whose mean is told
-    therefore; what is not known of them all at once does not, and of that the median is told."""
+    """The part of the variance that is this search's own. It evens out over many, in whose sum the mean
+    counts therefore; what is not known of them all at once does not, and of that the median counts."""
     basis: str
-
-    @property
-    def seconds(self) -> float:
-        return math.exp(self.mean + self.noise / 2)
 
     def eta(self) -> Eta:
         off = Z80 * math.sqrt(self.variance)
-        return Eta(self.seconds, self.basis, math.exp(self.mean - off), math.exp(self.mean + off))
+        mean = math.exp(self.mean + self.noise / 2)
+        return Eta(
+            math.exp(self.mean), self.basis, math.exp(self.mean - off), math.exp(self.mean + off), mean
+        )
 
     def and_seen(self, other: _Guess) -> _Guess:
         """Both this and a second, independent opinion."""
@@ -420,11 +444,9 @@ class Outlook:
             same = self._labels.get(kind.label)
             if not same:
                 return None
-            mean = sum(same) / len(same)
-            return _Guess(
-                math.log(mean) - SCATTER**2 / 2, SCATTER**2 * (1 + 2 / len(same)), SCATTER**2,
-                f"the mean of {len(same)} of this model",
-            )  # fmt: skip
+            middle = sum(map(math.log, same)) / len(same)
+            basis = f"{len(same)} search{'es' if len(same) > 1 else ''} of this model"
+            return _Guess(middle, SCATTER**2 * (1 + 2 / len(same)), SCATTER**2, basis)
         else:
             pace, pace_v = self._pace_of(kind)
             alike = sum(k[1:4] == kind[1:4] for k in self._done)
@@ -460,8 +482,7 @@ class Outlook:
                 return Eta(None, "unknown: no search of this model was measured")
             part = 1 - job.progress / max(1.0, work.candidates)
             whole = guess.eta()
-            return Eta(_times(whole.seconds, part), whole.basis, _times(whole.low, part),
-                       _times(whole.high, part))  # fmt: skip
+            return whole.times(part)
         left = candidates_left(job, self._design(job).rtol)
         if left is not None and job.hi is None:  # each has failed so far: the next ones take as long
             return _more(left, spent / job.candidates, job.progress)
@@ -478,11 +499,10 @@ class Outlook:
                 )
         course_s, doubt, words = self._course(job, work, spent, grid_s)
         seen = _Guess(math.log(course_s), doubt**2, doubt**2, words)
-        seconds, low, high = remaining(guess.and_seen(seen) if guess else seen, spent)
+        rest = remaining(guess.and_seen(seen) if guess else seen, spent)
         # Within a candidate the time that it takes at most goes by, whatever comes after it.
-        over = job.progress * min(spent / job.candidates, seconds)
-        rest = max(0.0, seconds - over)
-        return Eta(rest, words, max(0.0, low - over), max(rest, high - over))
+        over = job.progress * min(spent / job.candidates, rest.part)
+        return replace(rest.less(over), basis=words)
 
     def _design(self, job: JobRow) -> Design:
         return self.designs.get(job.id) or Design()
@@ -558,27 +578,29 @@ class Outlook:
         times = count / len(queued) if count is not None and queued else 1.0
         now = [self.left(job) for job in running]
         knowing = self._knowing(running) if queued else self
-        begun = [job for job in queued if job.candidates]
-        waiting = [knowing.left(job) for job in begun]
-        fresh = knowing.total([self.work(job) for job in queued if not job.candidates])
+        waiting = [knowing.left(job) for job in queued if job.candidates]
+        fresh = knowing._sum([self.work(job) for job in queued if not job.candidates])
         if not (running or queued):
             return Eta(None)
-        if fresh.seconds is None or any(guess.seconds is None for guess in (*now, *waiting)):
+        if fresh is None or any(guess.seconds is None for guess in (*now, *waiting)):
             return Eta(None, "unknown: a search's model was never measured")
-        guesses = [*now, *waiting]
-        total = sum(g.seconds or 0.0 for g in now)
-        total += times * (fresh.seconds + sum(g.seconds or 0.0 for g in waiting))
-        wide = times * ((fresh.high or 0.0) - (fresh.low or 0.0)) / 2
-        own = sum((((g.high or 0.0) - (g.low or 0.0)) / 2) ** 2 for g in guesses)
-        off = math.sqrt(wide**2 + own) / max(total, 1e-9)
+        begun = sum(g.variance for g in now) + times * sum(g.variance for g in waiting)
+        total = sum(g.part for g in now) + times * (fresh.mean + sum(g.part for g in waiting))
+        whole = _Sum(total, begun + times * fresh.own, begun + times**2 * fresh.variance).eta("")
         longest = max((g.seconds or 0.0 for g in now), default=0.0)
-        seconds = max(longest, total / self.parallel)
+        seconds, low, high = (
+            max(0.0, x or 0.0) / self.parallel for x in (whole.seconds, whole.low, whole.high)
+        )
         many = len(queued) if count is None else count
         basis = f"{many:,} queued, {len(running)} running, {self.parallel:.1f} device-seconds in a second"
-        spread = math.exp(math.asinh(off / 2) * 2)
-        return Eta(seconds, basis, max(longest / 2, seconds / spread), seconds * spread)
+        return Eta(max(longest, seconds), basis, max(longest / 2, low), max(longest, high))
 
     def total(self, works: Sequence[Work]) -> Eta:
+        """Device-seconds of searches that are not begun."""
+        found = self._sum(works)
+        return found.eta("") if found else Eta(None, "unknown: a search's model was never measured")
+
+    def _sum(self, works: Sequence[Work]) -> _Sum | None:
         """Device-seconds of searches that are not begun. What is not known of an effect is not known of all
         searches that have it at once; the rest evens out.
         """
@@ -587,20 +609,35 @@ class Outlook:
         for work in works:
             guess = self._guess(work)
             if guess is None:
-                return Eta(None, "unknown: a search's model was never measured")
-            seconds += guess.seconds
+                return None
+            part = guess.eta().part
+            seconds += part
             if work.assumed_s is None or work.kind.label in self._measured:
-                together += guess.seconds * math.sqrt(guess.variance)
+                together += part * math.sqrt(guess.variance)
                 continue
             noise = self._steps.scale * STEPS_NOISE**2 + self._pace.scale * PACE_NOISE**2
-            alone += guess.seconds**2 * noise
+            alone += part**2 * noise
             for sums, traits in zip(shared, (_steps_traits(work.kind), _pace_traits(work.kind)), strict=True):
                 for level, (value, sd) in traits.items():
-                    sums[level] = (sums.get(level, (0.0, sd))[0] + guess.seconds * value, sd)
+                    sums[level] = (sums.get(level, (0.0, sd))[0] + part * value, sd)
         variance = self._steps.variance(shared[0]) + self._pace.variance(shared[1]) + alone + together**2
-        off = Z80 * math.sqrt(variance) / max(seconds, 1e-9)
-        spread = math.exp(math.asinh(off / 2) * 2)  # seconds + off where it is small, and never below 0
-        return Eta(seconds, "", seconds / spread, seconds * spread)
+        return _Sum(seconds, alone, variance)
+
+
+class _Sum(NamedTuple):
+    """Device-seconds of several searches."""
+
+    mean: float
+    own: float
+    """The part of the variance that is each search's own, whose mean counts."""
+    variance: float
+
+    def eta(self, basis: str) -> Eta:
+        """Tell it: of few searches the sum is as skewed as one is, and most often below its mean."""
+        off = Z80 * math.sqrt(self.variance) / max(self.mean, 1e-9)
+        spread = math.exp(math.asinh(off / 2) * 2)  # mean + off where it is small, and never below 0
+        middle = self.mean / math.sqrt(1 + self.own / max(self.mean, 1e-9) ** 2)
+        return Eta(middle, basis, middle / spread, middle * spread, self.mean)
 
 
 def _steps_seen(work: Work, member_steps: float, doubt: float) -> Observation:
@@ -616,16 +653,16 @@ def _pace_seen(work: Work, member_steps: float, seconds: float, start: float = S
     return Observation(_pace_traits(work.kind), value, noise)
 
 
-def remaining(whole: _Guess, spent: float) -> tuple[float, float, float]:
-    """(the guess, 10 %, 90 %) of what is left of a search of which this much is over."""
+def remaining(whole: _Guess, spent: float) -> Eta:
+    """What is left of a search of which this much is over."""
     sd = math.sqrt(whole.variance)
     at = (math.log(spent) - whole.mean) / sd
     if at > 5:  # far beyond what was expected: the tail falls like a power of what is over
-        left = spent * sd / at
-        return left, left * 0.1, left * 2.3
+        mean = spent * sd / at
+        return Eta(mean * math.log(2), "", mean * 0.1, mean * 2.3, mean)
     beyond = _above(at)
     low, middle, high = (math.exp(whole.mean + sd * _quantile(beyond * p)) - spent for p in (0.9, 0.5, 0.1))
-    return min(high, middle * math.exp(whole.noise / 2)), max(0.0, low), high
+    return Eta(middle, "", max(0.0, low), high, min(high, middle * math.exp(whole.noise / 2)))
 
 
 def _above(z: float) -> float:
@@ -647,10 +684,6 @@ def _more(candidates: int, each: float, progress: float) -> Eta:
     seconds = max(0.0, candidates - progress) * each
     basis = f"{candidates} more candidates at {numbers.duration(each)}, its own pace"
     return Eta(seconds, basis, seconds * math.exp(-0.5), seconds * math.exp(0.5))
-
-
-def _times(value: float | None, by: float) -> float | None:
-    return None if value is None else value * by
 
 
 def job_eta(job: JobRow, outlook: Outlook | None = None) -> Eta:

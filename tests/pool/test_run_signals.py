@@ -34,7 +34,13 @@ def run(lab: Path, *before: str, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "LABTUI_TRAINER": labs.TRAINER, "STANDIN_DIR": str(lab.parent), **SLOW, **env},
+        preexec_fn=_heed,
     )
+
+
+def _heed() -> None:
+    """Take signals as a terminal's shell leaves them: nohup make test has its children ignore SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
