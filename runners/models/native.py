@@ -18,8 +18,9 @@ from runners.models.workspace import Workspace
 LONG = 2e8
 """Floating-point operations of one call, after which a request is heard: some thousandths of a second."""
 
-CELLS_BELOW = 512
-"""Hidden size from which a recurrent cell's step is torch's: its weights fill the second cache."""
+LARGEST_CELL = 1024
+"""Hidden size up to which a recurrent cell's step is one call, within which no request is heard: a second of
+one core at 60 positions and 64 sequences."""
 
 
 def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
@@ -78,7 +79,7 @@ class Call:
 
 def takes_cell(hidden: int) -> bool:
     """Whether a recurrent cell of this size has a kernel, where there are any."""
-    return hidden % PAD == 0 and hidden < CELLS_BELOW
+    return hidden % PAD == 0 and hidden <= LARGEST_CELL
 
 
 def cell_call(

@@ -20,8 +20,10 @@ pytestmark = pytest.mark.skipif(not library.lanes(), reason="no kernels for this
 MODELS: dict[str, dict[str, Any]] = {
     "lstm 16": {"kind": "lstm", "hidden": 16},
     "lstm 48": {"kind": "lstm", "hidden": 48},
+    "lstm 528": {"kind": "lstm", "hidden": 528},
     "gru 16": {"kind": "gru", "hidden": 16},
     "gru 48": {"kind": "gru", "hidden": 48},
+    "gru 528": {"kind": "gru", "hidden": 528},
     "rnn 16": {"kind": "rnn", "hidden": 16},
     "rnn 48": {"kind": "rnn", "hidden": 48},
     "dense_ssm 16": {"kind": "dense_ssm", "hidden": 16, "d": 5},
