@@ -58,7 +58,7 @@ SCREEN = """
 import sys, time
 from labtui.tui.poller import Poller
 from store.read import open_lab
-from labtui.tui.screens.kappadata import KappaRequest
+from labtui.tui.screens.kappa import KappaRequest
 from labtui.tui.screens.queue import QueueRequest
 from labtui.tui.screens.trials import TrialsRequest
 loaders = {"queue": QueueRequest(), "kappa": KappaRequest(), "trials": TrialsRequest()}

@@ -26,13 +26,15 @@ class Strategy:
     """
     walks_down: bool = False
     """Where N_max fails it tries the N of ``runners.verdict.WALK_DOWN`` before N* is censored."""
+    ahead: bool = True
+    """Idle slots may train candidates before their turn; else each is chosen by all that is known."""
 
 
 STRATEGIES: dict[StrategyName, Strategy] = {
     "log": Strategy(60, ("multiplier", "relative_width", "seed_budget", "ladder"), walks_down=True),
     "paper": Strategy(20, ("rtol", "relative_width", "seed_budget", "ladder")),
     "adaptive": Strategy(
-        400, ("multiplier", "rtol", "stop_rule", "ladder"), fresh_seeds=True, walks_down=True
+        400, ("multiplier", "rtol", "stop_rule", "ladder"), fresh_seeds=True, walks_down=True, ahead=False
     ),
     "scan": Strategy(
         400, ("multiplier", "rtol", "stop_rule", "relative_width", "seed_budget"), fresh_seeds=True

@@ -10,6 +10,7 @@ from runners.engine.types import Plan
 from runners.pool.state import Run, Slot, WorkItem
 from runners.search import speculate
 from runners.spec import Job
+from runners.strategies import STRATEGIES
 
 
 @dataclass
@@ -33,6 +34,8 @@ def waiting(run: Run) -> WorkItem | None:
 def ahead(run: Run, width: int) -> list[WorkItem]:
     """Candidates worth trying before their turn, most useful first."""
     if run.leaving or not run.speculate or run.progress is None or run.progress.next is None:
+        return []
+    if not STRATEGIES[run.job.search.strategy].ahead:
         return []
     known = {n: success for n, (_, success) in run.known.items()}
     wanted = speculate(run.job, run.evidence, known, width, tuple(run.probes))

@@ -13,8 +13,10 @@ from math import log
 
 from runners.search.bisection import next_n
 from runners.search.evidence import check
+from runners.search.replay import replay
 from runners.search.types import Candidate
 from runners.spec import Job
+from runners.strategies import STRATEGIES
 from runners.verdict import WALK_DOWN, Evidence, bracket, collect
 
 TOP_SUCCEEDS = 7 / 8
@@ -52,10 +54,8 @@ def speculate(
     check(job, evidence)
     if slots < 1:
         return ()
-    if job.search.strategy == "adaptive":
-        from runners.search.adaptive import replay_adaptive
-
-        following = replay_adaptive(job, evidence).next
+    if not STRATEGIES[job.search.strategy].ahead:
+        following = replay(job, evidence).next
         return (following,) if following is not None else ()
     if job.search.strategy == "scan":
         from runners.search.scan import open_rungs
