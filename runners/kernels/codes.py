@@ -14,8 +14,11 @@ PANEL = 32
 """Columns of a panel, at most."""
 CHUNK = 256
 """Rows that a transformer's kernel takes forward and back at once."""
-LONGEST = 1.5e10
-"""Operations of one member's step up to which a transformer's kernel makes it."""
+LONGEST_STEP, LONGEST_EVALUATION = 2e11, 1.5e10
+"""Operations up to which a transformer's kernel makes one member's step, and the evaluation of a batch:
+within it no request is heard. A step is at most a second or two; an evaluation has a batch many times as
+large.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from runners.kernels.codes import CHUNK, LONGEST, PANEL, kept_by_block, padded, panels_of_block
+from runners.kernels.codes import (
+    CHUNK,
+    LONGEST_EVALUATION,
+    LONGEST_STEP,
+    PANEL,
+    kept_by_block,
+    padded,
+    panels_of_block,
+)
 from runners.models import block, loss, norm
 from runners.models.batch import Window, slices
 from runners.models.batch import window as window_of
@@ -112,7 +120,8 @@ class TransformerModel:
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
-        call = None if dropout is not None and self.uses_dropout else self._call(params, tokens.shape)
+        dropped = dropout is not None and self.uses_dropout
+        call = None if dropped else self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
             return call.train(params, tokens, targets, grad, self._work())
         self.layout.finish(grad)
@@ -128,7 +137,7 @@ class TransformerModel:
 
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        call = self._call(params, tokens.shape)
+        call = self._call(params, tokens.shape, LONGEST_EVALUATION)
         if call is not None:
             total = torch.zeros(params.shape[0], dtype=torch.float64)
             count = torch.zeros_like(total)
@@ -154,11 +163,12 @@ class TransformerModel:
         """Operations of one member's step for one position."""
         return 72.0 * self.spec.layers * self.spec.d**2
 
-    def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
-        """The kernel for batches [Et, B, T] of this shape with its work space."""
+    def _call(self, params: Tensor, shape: Sequence[int], longest: float) -> Call | None:
+        """The kernel for batches [Et, B, T] of this shape with its work space; None: torch has to do, block
+        by block, as where a member takes more than ``longest`` operations.
+        """
         d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
-        # Within a kernel no request is heard: what takes tenths of a second is torch's, block by block.
-        short = self._work() * shape[1] * shape[2] <= LONGEST
+        short = self._work() * shape[1] * shape[2] <= longest
         kernel = kernel_for("transformer", params) if short and not self.shape.half else None
         if kernel is None:
             return None
