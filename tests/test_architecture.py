@@ -5,6 +5,7 @@ import really loads; and what holds for every page of the docs.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -457,3 +458,13 @@ def test_every_page_that_is_named_exists() -> None:
                 if found not in OTHER_PAGES and not any(place.is_file() for place in places):
                     lost.append(f"{name}:{number}: {found}")
     assert not lost, "\n".join(lost)
+
+
+def test_a_program_that_stands_in_a_text_imports_what_there_is() -> None:
+    """Benchmarks and tests start programs that they hold as text, which no linter reads."""
+    told = re.compile(r"^\s*from ((?:labtui|runners|store|benchmarks|tests)[\w.]*) import", re.M)
+    files = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    named = {(name, path.name) for path in files for name in told.findall(path.read_text("utf-8"))}
+    assert len(named) > 100
+    missing = [one for one in sorted(named) if importlib.util.find_spec(one[0]) is None]
+    assert not missing
