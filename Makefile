@@ -74,7 +74,7 @@ test-ray: $(RAY_STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@set -e; for b in "engine --T 10 --jax quick" search pipeline store data speculation; do \
+	@set -e; for b in "engine --T 10 --jax quick --at-once 3 15" search pipeline store data speculation; do \
 		echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; done; \
 	echo "== python -m benchmarks.tui --quick"; $(BIN)/python -m benchmarks.tui --quick
 
