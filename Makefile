@@ -18,7 +18,7 @@ help:
 	@echo "make test-all     the slow tests too, and other random draws each time (SEED=N: the same again)"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
 	@echo "make test-ray     the pool on a Ray cluster of this machine (installs the extra ray); FULL=1: 20 rounds"
-	@echo "make bench        the CPU benchmarks, under ten minutes"
+	@echo "make bench        the CPU benchmarks, against eager PyTorch and JAX, about a quarter of an hour"
 	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
 	@echo "make lint         ruff and mypy alone; make format rewrites"
 
@@ -72,11 +72,15 @@ $(RAY_STAMP): $(STAMP)
 test-ray: $(RAY_STAMP)
 	$(BIN)/python -m pytest tests/ray -m "ray $(if $(FULL),,and not slow)"
 
+# Two cores, and what takes one has one: engine, and beside it search and speculation, by processor time.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@set -e; for b in "engine --T 10 --jax quick --at-once 3 15" search pipeline store data speculation; do \
-		echo "== python -m benchmarks.$$b"; $(BIN)/python -m benchmarks.$$b; done; \
-	echo "== python -m benchmarks.tui --quick"; $(BIN)/python -m benchmarks.tui --quick
+	@set -e; out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
+	measure() { echo "== python -m benchmarks.$$*"; $(BIN)/python -m benchmarks.$$*; }; \
+	( set -e; measure search; measure speculation ) > "$$out" 2>&1 & beside=$$!; \
+	measure engine --T 10 --jax quick --at-once 3 15; \
+	wait $$beside || { cat "$$out"; exit 1; }; cat "$$out"; \
+	measure pipeline; measure store; measure data; measure tui --quick
 
 snapshots: $(STAMP)
 	$(BIN)/python -m pytest tests/tui/test_snapshots.py --snapshot-update
