@@ -75,12 +75,12 @@ test-ray: $(RAY_STAMP)
 # Two cores, and what takes one has one: engine, and beside it search and speculation, by processor time.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@set -e; out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
+	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; trap 'exit 130' INT TERM; \
 	measure() { echo "== python -m benchmarks.$$*"; $(BIN)/python -m benchmarks.$$*; }; \
-	( set -e; measure search; measure speculation ) > "$$out" 2>&1 & beside=$$!; \
-	measure engine --T 10 --jax quick --at-once 3 15; \
-	wait $$beside || { cat "$$out"; exit 1; }; cat "$$out"; \
-	measure pipeline; measure store; measure data; measure tui --quick
+	( measure search && measure speculation ) > "$$out" 2>&1 & \
+	measure engine --T 10 --jax quick --at-once 3 15; bad=$$?; \
+	wait $$! || bad=1; cat "$$out"; [ $$bad = 0 ] && \
+	measure pipeline && measure store && measure data && measure tui --quick
 
 snapshots: $(STAMP)
 	$(BIN)/python -m pytest tests/tui/test_snapshots.py --snapshot-update

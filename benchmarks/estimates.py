@@ -8,8 +8,8 @@ seconds of such a step (of its model, format and length).
 
     python -m benchmarks.estimates LAB...
 
-What no estimate can do, as seeds decide how long a search takes: ``--bound`` takes labs of one study that
-differ in their seeds alone, and tells how often the rest of each is within 30 % where the mean of every
+What hardly an estimate can do, as seeds decide how long a search takes: ``--bound`` takes labs of one study
+that differ in their seeds alone, and tells how often the rest of each is within 30 % where the mean of every
 search that waits is known from the other labs, and how long the running ones still take exactly or by them.
 
     python -m benchmarks.estimates --bound LAB LAB...
@@ -222,18 +222,22 @@ def of_the_queue(past: Past, count: int = MOMENTS, earlier: Sequence[JobRow] = (
     return out
 
 
+def _same_search(job: JobRow) -> tuple[str | int, ...]:
+    return job.task, *_pace_key(job), job.distribution, job.strategy
+
+
 def bound(past: Past, others: Sequence[Past], exact: bool) -> list[Told]:
     """What is left of the queue at the same moments by other labs' searches: of those that wait the mean, of
     those that run the truth (``exact``) or the mean of those others that took longer than this one so far.
     """
-    took: dict[tuple[str, str, int, str], list[float]] = defaultdict(list)
+    took: dict[tuple[str | int, ...], list[float]] = defaultdict(list)
     for other in others:
         for job in other.jobs:
-            took[(*_pace_key(job), job.distribution)].append(job.device_s)
+            took[_same_search(job)].append(job.device_s)
     whole_of = {job.id: job.device_s for job in past.jobs}
 
     def left(row: JobRow, seconds: float) -> float:
-        same = took[(*_pace_key(row), row.distribution)]
+        same = took[_same_search(row)]
         if row.state == "queued":
             return mean(same)
         if exact or row.state != "running":
@@ -299,10 +303,12 @@ def summary(past: Past) -> Summary:
 def print_bound(paths: Sequence[str]) -> None:
     """All labs, each by the others."""
     labs = [read(path) for path in paths]
+    if len(labs) < 2 or len({frozenset(map(_same_search, lab.jobs)) for lab in labs}) > 1:
+        raise SystemExit("--bound takes two or more labs in which the same searches are done")
     for exact, how in ((True, "running ones exactly"), (False, "running ones by the others too")):
         told = [t for i, lab in enumerate(labs) for t in bound(lab, [*labs[:i], *labs[i + 1 :]], exact)]
         late = [1 / 1.3 <= t.ratio <= 1.3 for t in told if LATE[0] <= t.share <= LATE[1]]
-        words = f"{len(labs)} labs, {how}: the rest within 30 % at {mean(late):.0%} of the moments"
+        words = f"{len(labs)} labs, {how}: the rest within 30 % at {sum(late)} of {len(late)} moments"
         sys.stdout.write(f"{words}\n")
 
 
@@ -322,7 +328,7 @@ def main() -> None:
     )
     parser.add_argument("labs", nargs="+", metavar="LAB")
     parser.add_argument("--each", action="store_true", help="every search and every moment")
-    parser.add_argument("--bound", action="store_true", help="the best possible, of labs of one study")
+    parser.add_argument("--bound", action="store_true", help="how well labs of one study tell each other")
     args = parser.parse_args()
     if args.bound:
         print_bound(args.labs)

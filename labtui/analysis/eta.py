@@ -446,7 +446,9 @@ class Outlook:
                 return None
             middle = sum(map(math.log, same)) / len(same)
             basis = f"{len(same)} search{'es' if len(same) > 1 else ''} of this model"
-            return _Guess(middle, SCATTER**2 * (1 + 2 / len(same)), SCATTER**2, basis)
+            seen = sum((math.log(x) - middle) ** 2 for x in same)
+            noise = (2 * SCATTER**2 + seen) / (2 + len(same))  # what is assumed of it counts as two of them
+            return _Guess(middle, noise * (1 + 2 / len(same)), noise, basis)
         else:
             pace, pace_v = self._pace_of(kind)
             alike = sum(k[1:4] == kind[1:4] for k in self._done)
@@ -586,14 +588,17 @@ class Outlook:
             return Eta(None, "unknown: a search's model was never measured")
         begun = sum(g.variance for g in now) + times * sum(g.variance for g in waiting)
         total = sum(g.part for g in now) + times * (fresh.mean + sum(g.part for g in waiting))
-        whole = _Sum(total, begun + times * fresh.own, begun + times**2 * fresh.variance).eta("")
-        longest = max((g.seconds or 0.0 for g in now), default=0.0)
+        own = begun + times * fresh.own
+        whole = _Sum(total, own, own + times**2 * (fresh.variance - fresh.own)).eta("")
         seconds, low, high = (
             max(0.0, x or 0.0) / self.parallel for x in (whole.seconds, whole.low, whole.high)
         )
         many = len(queued) if count is None else count
         basis = f"{many:,} queued, {len(running)} running, {self.parallel:.1f} device-seconds in a second"
-        return Eta(max(longest, seconds), basis, max(longest / 2, low), max(longest, high))
+        for one in now:  # the longest is not over before it is, however many slots there are
+            seconds = max(seconds, one.seconds or 0.0)
+            low, high = max(low, one.low or 0.0), max(high, one.high or 0.0)
+        return Eta(seconds, basis, low, high)
 
     def total(self, works: Sequence[Work]) -> Eta:
         """Device-seconds of searches that are not begun."""
@@ -613,7 +618,8 @@ class Outlook:
             part = guess.eta().part
             seconds += part
             if work.assumed_s is None or work.kind.label in self._measured:
-                together += part * math.sqrt(guess.variance)
+                alone += part**2 * guess.noise
+                together += part * math.sqrt(max(0.0, guess.variance - guess.noise))
                 continue
             noise = self._steps.scale * STEPS_NOISE**2 + self._pace.scale * PACE_NOISE**2
             alone += part**2 * noise

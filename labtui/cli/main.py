@@ -27,7 +27,7 @@ STRANGERS = ("SOURCE_DATE_EPOCH", "MPLBACKEND", "MATPLOTLIBRC")
 here: no date is stamped, and figures look alike everywhere.
 """
 
-LONG_WORD = re.compile(r"\S{300,}")
+LONG_WORD = re.compile(r"\S{1000,}")
 """What was typed may be as long as it likes; the sentence about it is to be read to its end."""
 
 

@@ -20,8 +20,8 @@ def fraction(jobs: Sequence[JobRow], outlook: Outlook) -> float:
         if job.state in ENDED_STATES:
             done += max(job.device_s, 1e-3)
         else:
-            rest = outlook.left(job).seconds
-            left += rest if rest is not None else 60.0
+            rest = outlook.left(job)
+            left += rest.part if rest.seconds is not None else 60.0
             done += job.device_s
     return done / (done + left) if done + left else 1.0
 

@@ -14,10 +14,9 @@ PANEL = 32
 """Columns of a panel, at most."""
 CHUNK = 256
 """Rows that a transformer's kernel takes forward and back at once."""
-LONGEST_STEP, LONGEST_EVALUATION = 2e11, 1.5e10
+LONGEST_STEP, LONGEST_EVALUATION = 1.2e11, 1.5e10
 """Operations up to which a transformer's kernel makes one member's step, and the evaluation of a batch:
-within it no request is heard. A step is at most a second or two; an evaluation has a batch many times as
-large.
+within it no request is heard. A step is at most a second; an evaluation has a batch many times as large.
 """
 
 

@@ -18,9 +18,9 @@ from runners.models.workspace import Workspace
 LONG = 2e8
 """Floating-point operations of one call, after which a request is heard: some thousandths of a second."""
 
-LARGEST_CELL = 1024
-"""Hidden size up to which a recurrent cell's step is one call, within which no request is heard: a second of
-one core at 60 positions and 64 sequences."""
+LARGEST_CELL, LARGE_CELL, LONGEST_CELL = 1024, 512, 2e11
+"""Hidden size up to which a recurrent cell's step is one call, within which no request is heard; and from
+which that holds only where it takes so many operations at most: a second or two of one core."""
 
 
 def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
@@ -89,10 +89,10 @@ def cell_call(
     ``workspace``; None: torch has to do.
     """
     kernel = None if shape.half or not takes_cell(hidden) else kernel_for(name, params, hidden)
-    if kernel is None:
-        return None
     cell, h, V, S = CELLS[name], hidden, shape.n_inputs, shape.n_outputs
     Et, B, T = batch
+    if kernel is None or (h >= LARGE_CELL and cell.operations(h) * B * T > LONGEST_CELL):
+        return None
     W, wide = shape.window(T), padded(S)
     buffers = workspace.group(("kernel", Et, B, T), params)
 

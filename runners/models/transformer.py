@@ -168,7 +168,11 @@ class TransformerModel:
         by block, as where a member takes more than ``longest`` operations.
         """
         d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
-        short = self._work() * shape[1] * shape[2] <= longest
+        positions = shape[1] * shape[2]
+        attention = 6.0 * layers * d * shape[2]
+        short = self._work() * positions <= LONGEST_EVALUATION or (
+            (self._work() + attention) * positions <= longest
+        )
         kernel = kernel_for("transformer", params) if short and not self.shape.half else None
         if kernel is None:
             return None

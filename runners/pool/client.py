@@ -150,10 +150,10 @@ def stop(lab: Path, *, timeout_s: float = STOP_S) -> Started:
             os.kill(told.pid, signal.SIGTERM)
         except PermissionError:
             return Started(False, f"the supervisor (process {told.pid}) belongs to another user")
-    if _process_stat(told.pid)[:1] in (["T"], ["t"]):
+    if _process_stat(told.pid)[:1] == ["T"]:
         return Started(
             False,
-            f"the supervisor (process {told.pid}) is stopped by SIGSTOP or a debugger; "
+            f"the supervisor (process {told.pid}) is stopped by a signal; "
             f"it ends once it goes on: kill -CONT {told.pid}",
         )
     if not _wait(lambda: not is_running(lab), timeout_s):

@@ -135,7 +135,7 @@ def set_job(
         values["progress"] = 1.0
     if state in ENDED_STATES:
         values["finished_at"] = tx.now
-    if old in ("done", "failed", "cancelled"):
+    if old in ENDED_STATES:
         values["finished_at"] = None
     if state == "cancelled":
         values["cancelled_from"] = old

@@ -183,6 +183,24 @@ def test_nothing_measured_is_wide_and_a_plugin_is_unknown() -> None:
     assert Outlook().queue([], [job, plugin]).seconds is None
     ran = job_row(3, model="mine", model_label="mine", state="done", device_s=7.0, wall_s=7.0)
     assert Outlook([ran]).left(plugin).seconds == pytest.approx(7.0)
+    many = Outlook([replace(ran, id=i) for i in range(30)])
+    five = many.total([many.work(plugin)] * 5)
+    assert five.mean == pytest.approx(35.0, rel=0.03), "what each of them took, five times"
+    assert many.total([many.work(plugin)]).seconds == pytest.approx(7.0, rel=0.03), "one is told as itself"
+
+
+def test_the_queue_takes_as_long_as_its_longest_search_may() -> None:
+    job = job_row(
+        1, model="lstm", model_label="lstm 32", state="running", status="open", lo=8, hi=64, candidates=4,
+        device_s=300.0, wall_s=300.0, member_steps=30_000, progress=0.2,
+    )  # fmt: skip
+    for slots in (1, 2, 8):
+        outlook = Outlook(slots=slots)
+        one, queue = outlook.left(job), outlook.queue([job], [])
+        assert queue.high is not None
+        assert queue.seconds is not None
+        assert queue.seconds >= (one.seconds or 0)
+        assert queue.high >= (one.high or 0) > (one.seconds or 0)
 
 
 def test_an_interval_is_shown_where_it_is_wide() -> None:

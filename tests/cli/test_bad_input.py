@@ -233,7 +233,7 @@ def test_a_supervisor_that_stands_still_is_named_at_once(labtui: Labtui, lab_pat
         labs.wait(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 10)
         answer = labtui("daemon", "stop")
         assert answer.code == 1
-        assert f"is stopped by SIGSTOP or a debugger; it ends once it goes on: kill -CONT {pid}" in answer.err
+        assert f"is stopped by a signal; it ends once it goes on: kill -CONT {pid}" in answer.err
     finally:
         it.process.send_signal(signal.SIGCONT)
     assert it.ended() == 0

@@ -241,3 +241,14 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(cache: Cache, tmp_pat
     real = cache.folder.rename(tmp_path / "real")
     cache.folder.symlink_to(real)
     assert library._stored("lstm") is None
+
+
+def test_a_large_cell_with_much_to_do_is_torchs(by_torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a kernel no request is heard, so a call must not take longer than a pause may."""
+    job = make_job(MODELS["lstm 528"], m=5, L=6)
+    params = parameters(make_model(job, 5), 2)
+    x, y = batch(job, 2, 4, m=5)
+    plain = stepped(by_torch(job, 5), params, x, y)
+    assert not torch.equal(stepped(make_model(job, 5), params, x, y)[1], plain[1])
+    monkeypatch.setattr(native, "LONGEST_CELL", 1e6)
+    assert torch.equal(stepped(make_model(job, 5), params, x, y)[1], plain[1])

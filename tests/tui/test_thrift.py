@@ -18,7 +18,7 @@ from labtui.tui.actions import SCREENS
 from labtui.tui.terminal.cell_diff import Terminal
 from labtui.tui.terminal.compositor import ThriftyCompositor
 from labtui.tui.terminal.screen import LabScreen
-from labtui.tui.terminal.sgr import ink, paint
+from labtui.tui.terminal.sgr import Ink, ink, paint, turn
 from tests.tui.conftest import Opened, seen, until
 
 WIDTH, HEIGHT = 16, 3
@@ -138,3 +138,15 @@ async def test_another_textual_costs_bytes_not_the_app(
         await pilot.press("question_mark")
         assert "Paper: keys" in seen(app)
         app.repaint()
+
+
+def test_after_a_wide_character_the_place_is_named() -> None:
+    """Terminals differ on where the next one stands."""
+    text = paint([(0, 0, [Segment("ab日")]), (4, 0, [Segment("over")])], ColorSystem.TRUECOLOR)
+    assert text == "\x1b[1;1Hab日\x1b[5Gover"
+
+
+def test_what_takes_an_underline_away_takes_a_double_one_too() -> None:
+    assert turn(Ink("4;21", "31"), Ink("21", "31")) == "\x1b[24;21m"
+    assert turn(Ink("1", "31"), Ink("", "31")) == "\x1b[22m"
+    assert turn(Ink("1", "31"), Ink()) == "\x1b[0m"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, get_character_cell_size
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
@@ -27,7 +27,7 @@ class Ink(NamedTuple):
 PLAIN = Ink()
 _SEEN_ON_BLANKS = {"4", "7", "9", "21", "53"}
 """Underlines, reverse, strike, overline: what shows where there is no letter."""
-_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29"}
+_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29", "21": "24"}
 """An attribute -> what takes it away alone."""
 
 
@@ -119,12 +119,12 @@ def send(parts: Iterable[Piece]) -> str:
     now, at = PLAIN, (-1, -1)
     for x, y, text, new in parts:
         if (x, y) != at:
-            out.append(f"\x1b[{x + 1}G" if y == at[1] else f"\x1b[{y + 1};{x + 1}H")
+            out.append(f"\x1b[{x + 1}G" if y == at[1] and x > at[0] else f"\x1b[{y + 1};{x + 1}H")
         if new != now:
             out.append(turn(now, new))
             now = new
         out.append(text)
-        at = (x + cell_len(text), y)
+        at = (x + len(text), y) if _single(text) else (-1, y)  # terminals differ on where a wide one ends
     if now != PLAIN:
         out.append("\x1b[0m")
     return "".join(out)
@@ -145,6 +145,11 @@ def paint(runs: Sequence[tuple[int, int, Sequence[Segment]]], system: ColorSyste
     return min(text, send(sorted(parts, key=_style)), key=len)
 
 
+def _single(text: str) -> bool:
+    """Whether every character is one cell wide."""
+    return text.isascii() or all(get_character_cell_size(c) == 1 for c in text)
+
+
 def _style(piece: Piece) -> tuple[str, str, str]:
     return piece.ink.background, piece.ink.attributes, piece.ink.foreground
 
@@ -155,7 +160,7 @@ def _apart(parts: Iterable[Piece]) -> bool:
     """
     end, line = 0, -1
     for x, y, text, _ in parts:
-        if y < line or (y == line and x < end) or cell_len(text) != len(text):
+        if y < line or (y == line and x < end) or not _single(text):
             return False
         end, line = x + len(text), y
     return True
