@@ -432,10 +432,10 @@ class Simulation:
             self.supervisor = None
 
     def stop(self) -> None:
-        """SIGTERM, and the wait for its end."""
+        """SIGTERM, and the wait for its end: a frozen worker has until ``grace_s``."""
         if self.supervisor is not None:
             self.supervisor._signals.count = 1
-            for _ in range(200):
+            for _ in range(round(self.supervisor.options.grace_s / 0.1) + 50):
                 if self.supervisor is None:
                     return
                 for worker in self.workers:
