@@ -18,7 +18,7 @@ help:
 	@echo "make test-all     the slow tests too, and other random draws each time (SEED=N: the same again)"
 	@echo "make test-faults  the whole kill matrix: real processes are killed at every state"
 	@echo "make test-ray     the pool on a Ray cluster of this machine (installs the extra ray); FULL=1: 20 rounds"
-	@echo "make bench        the CPU benchmarks, against eager PyTorch and JAX, about a quarter of an hour"
+	@echo "make bench        the CPU benchmarks, against eager PyTorch and JAX, about twelve minutes"
 	@echo "make snapshots    take the pictures of the screens anew, where a change of looks is meant"
 	@echo "make lint         ruff and mypy alone; make format rewrites"
 
