@@ -258,11 +258,11 @@ def calls_of(step: Callable[[], None]) -> int:
 
 
 def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, eager_s: float) -> Any:
-    """The JAX program for a job; None where none is asked for or written, or its making takes minutes."""
+    """The JAX program for a job; None where none is written, or its making takes minutes."""
     spec = job.model
     written = spec.kind in ("lstm", "gru", "rnn") or (isinstance(spec, DenseSSM) and spec.plain)
     written |= isinstance(spec, Transformer) and not spec.variant
-    if how == "no" or not written or (how == "quick" and eager_s > LARGE_S):
+    if not written or (how == "quick" and eager_s > LARGE_S):
         return None
     from benchmarks.jax_peer import Peer  # jax takes a second, and reads how many cores it has
 
@@ -287,7 +287,9 @@ def measure(
     own = {E: steps_for(f.run, seconds, device) for E, f in ours.items()}
     ratios: dict[int, list[float]] = {E: [] for E in ours}
     base: list[float] = []
-    other = peer(job, T, m, x, y, jax, min(clock(t.run, 1, device) for t in theirs))
+    other = None
+    if jax != "no":
+        other = peer(job, T, m, x, y, jax, min(clock(t.run, 1, device) for t in theirs))
     ahead: dict[int, list[float]] = {E: [] for E in ours}
     theirs_s: list[float] = []
     for _ in range(turns):

@@ -483,8 +483,7 @@ class Outlook:
             if guess is None:
                 return Eta(None, "unknown: no search of this model was measured")
             part = 1 - job.progress / max(1.0, work.candidates)
-            whole = guess.eta()
-            return whole.times(part)
+            return guess.eta().times(part)
         left = candidates_left(job, self._design(job).rtol)
         if left is not None and job.hi is None:  # each has failed so far: the next ones take as long
             return _more(left, spent / job.candidates, job.progress)
@@ -589,10 +588,8 @@ class Outlook:
         begun = sum(g.variance for g in now) + times * sum(g.variance for g in waiting)
         total = sum(g.part for g in now) + times * (fresh.mean + sum(g.part for g in waiting))
         own = begun + times * fresh.own
-        whole = _Sum(total, own, own + times**2 * (fresh.variance - fresh.own)).eta("")
-        seconds, low, high = (
-            max(0.0, x or 0.0) / self.parallel for x in (whole.seconds, whole.low, whole.high)
-        )
+        whole = _Sum(total, own, own + times**2 * (fresh.variance - fresh.own)).eta()
+        seconds, low, high = ((x or 0.0) / self.parallel for x in (whole.seconds, whole.low, whole.high))
         many = len(queued) if count is None else count
         basis = f"{many:,} queued, {len(running)} running, {self.parallel:.1f} device-seconds in a second"
         for one in now:  # the longest is not over before it is, however many slots there are
@@ -603,7 +600,7 @@ class Outlook:
     def total(self, works: Sequence[Work]) -> Eta:
         """Device-seconds of searches that are not begun."""
         found = self._sum(works)
-        return found.eta("") if found else Eta(None, "unknown: a search's model was never measured")
+        return found.eta() if found else Eta(None, "unknown: a search's model was never measured")
 
     def _sum(self, works: Sequence[Work]) -> _Sum | None:
         """Device-seconds of searches that are not begun. What is not known of an effect is not known of all
@@ -638,12 +635,12 @@ class _Sum(NamedTuple):
     """The part of the variance that is each search's own, whose mean counts."""
     variance: float
 
-    def eta(self, basis: str) -> Eta:
+    def eta(self) -> Eta:
         """Tell it: of few searches the sum is as skewed as one is, and most often below its mean."""
         off = Z80 * math.sqrt(self.variance) / max(self.mean, 1e-9)
         spread = math.exp(math.asinh(off / 2) * 2)  # mean + off where it is small, and never below 0
         middle = self.mean / math.sqrt(1 + self.own / max(self.mean, 1e-9) ** 2)
-        return Eta(middle, basis, middle / spread, middle * spread, self.mean)
+        return Eta(middle, "", middle / spread, middle * spread, self.mean)
 
 
 def _steps_seen(work: Work, member_steps: float, doubt: float) -> Observation:

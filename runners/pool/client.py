@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runners.pool.identity import version
+from runners.pool.identity import stat_of, version
 from runners.pool.interpreter import environment as environment
 from runners.pool.interpreter import module_command
 from runners.pool.signals import REQUEUE as REQUEUE
@@ -167,9 +167,9 @@ def _same_process(pid: int, started: str) -> bool:
 
 
 def _process_stat(pid: int) -> list[str]:
-    """What Linux tells of a process from its state on; empty where it is not there, or not Linux."""
+    """The same as ``stat_of``; empty where it is not there, or this is not Linux."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return stat_of(pid)
     except OSError:
         return []
 

@@ -49,10 +49,15 @@ def identify(pid: int) -> ProcessId:
     return ProcessId(pid, start_of(pid) or "", boot_id())
 
 
+def stat_of(pid: int) -> list[str]:
+    """What Linux tells of a process, from its state on; raises OSError where there is none."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def start_of(pid: int) -> str | None:
     """When a process began, as in :attr:`ProcessId.started`; None if it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = stat_of(pid)
     except FileNotFoundError:
         if sys.platform.startswith("linux"):
             return None

@@ -19,13 +19,18 @@ JOIN = 6
 """Equal cells between two changes that are sent along: moving the cursor costs as much."""
 
 
+def one_each(text: str) -> bool:
+    """Whether every character is one cell wide."""
+    return text.isascii() or all(get_character_cell_size(c) == 1 for c in text)
+
+
 def cells(strip: Strip) -> Row | None:
     """One entry for each cell; None where a character is not one cell wide
     (terminals differ on where the next one stands).
     """
     out: Row = []
     for text, style, _ in strip:
-        if not text.isascii() and any(get_character_cell_size(c) != 1 for c in text):
+        if not one_each(text):
             return None
         if " " in text:
             bare = blank(style)

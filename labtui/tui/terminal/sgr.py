@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from rich.cells import cell_len, get_character_cell_size
+from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
+
+from labtui.tui.terminal.cell_diff import one_each
 
 
 class Ink(NamedTuple):
@@ -124,7 +126,7 @@ def send(parts: Iterable[Piece]) -> str:
             out.append(turn(now, new))
             now = new
         out.append(text)
-        at = (x + len(text), y) if _single(text) else (-1, y)  # terminals differ on where a wide one ends
+        at = (x + len(text), y) if one_each(text) else (-1, y)  # terminals differ on where a wide one ends
     if now != PLAIN:
         out.append("\x1b[0m")
     return "".join(out)
@@ -145,11 +147,6 @@ def paint(runs: Sequence[tuple[int, int, Sequence[Segment]]], system: ColorSyste
     return min(text, send(sorted(parts, key=_style)), key=len)
 
 
-def _single(text: str) -> bool:
-    """Whether every character is one cell wide."""
-    return text.isascii() or all(get_character_cell_size(c) == 1 for c in text)
-
-
 def _style(piece: Piece) -> tuple[str, str, str]:
     return piece.ink.background, piece.ink.attributes, piece.ink.foreground
 
@@ -160,7 +157,7 @@ def _apart(parts: Iterable[Piece]) -> bool:
     """
     end, line = 0, -1
     for x, y, text, _ in parts:
-        if y < line or (y == line and x < end) or not _single(text):
+        if y < line or (y == line and x < end) or not one_each(text):
             return False
         end, line = x + len(text), y
     return True
