@@ -259,14 +259,13 @@ def calls_of(step: Callable[[], None]) -> int:
 
 def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, eager_s: float) -> Any:
     """The JAX program for a job; None where none is written, or its making takes minutes."""
-    spec = job.model
-    written = spec.kind in ("lstm", "gru", "rnn") or (isinstance(spec, DenseSSM) and spec.plain)
-    written |= isinstance(spec, Transformer) and not spec.variant
-    if not written or (how == "quick" and eager_s > LARGE_S):
+    if how == "quick" and eager_s > LARGE_S:
         return None
-    from benchmarks.jax_peer import Peer  # jax takes a second, and reads how many cores it has
+    from benchmarks import jax_peer  # jax takes a second, and reads how many cores it has
 
-    return Peer(job, T, m, x.numpy(), y.numpy(), quick=how == "quick")
+    if not jax_peer.written(job):
+        return None
+    return jax_peer.Peer(job, T, m, x.numpy(), y.numpy(), quick=how == "quick")
 
 
 def measure(

@@ -8,14 +8,16 @@ TRAIN, EVALUATE = 0, 1
 """What a kernel is to do."""
 ALL, FIXED, SHIFTED = 0, 1, 2
 """Every position may be supervised; all sequences have one length; they are moved to end at the last step."""
+ROPE, ALIBI = 1, 2
+"""How positions enter a transformer's attention; 0: not there."""
 PAD = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32
 """Columns of a panel, at most."""
 CHUNK = 256
-"""Rows that a transformer's kernel takes forward and back at once."""
+"""Rows that the kernel of a stack takes forward and back at once."""
 LONGEST_STEP, LONGEST_EVALUATION = 1.2e11, 1.5e10
-"""Operations up to which a transformer's kernel makes one member's step, and the evaluation of a batch:
+"""Operations up to which the kernel of a stack makes one member's step, and the evaluation of a batch:
 within it no request is heard. A step is at most a second; an evaluation has a batch many times as large.
 """
 
@@ -54,17 +56,7 @@ def padded(columns: int, to: int = PAD) -> int:
     return (columns + to - 1) // to * to
 
 
-def block_parameters(d: int) -> int:
-    """Parameters of a transformer's block."""
-    return 12 * d * d + 13 * d
-
-
 def panels_of_block(d: int, to: int = PANEL) -> int:
     """Numbers of the weights of a transformer's block in panels of ``to`` columns, as they are or turned."""
     one, four = (d + to - 1) // to * to, (4 * d + to - 1) // to * to
     return d * (8 * one + four)
-
-
-def kept_by_block(room: int, d: int, heads: int, wide: int) -> int:
-    """Numbers that a transformer's block keeps of ``room`` rows, its input among them."""
-    return room * (19 * d + heads * wide + 4)

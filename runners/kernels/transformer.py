@@ -1,32 +1,29 @@
-"""A whole step of a GPT-2 style decoder, one member after another: forward, loss, backward.
+"""The block of a GPT-2 style decoder: x + attention(LN(x)), then x + MLP(LN(x)).
 
-Only what a supervised position can see is computed: sequences lie ragged, row after row of [rows, d], without
-padding, and the last block puts out the supervised rows alone. A chunk of sequences goes forward and back
-before the next one, so that its activations stay in the cache; gradients add up.
 ``runners.models.transformer`` is the same in torch, and the reference; what has dropout is trained there.
+With other positions, or applied several times, ``runners.models.decoder`` is; its weights are [out, in].
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from runners.kernels import codes
-from runners.kernels.codes import EVALUATE, TRAIN
-from runners.kernels.losses import cross_entropy_sum, gradient, head_back, logits_of, supervised, turn_head
+from runners.kernels.codes import ALIBI, ROPE
+from runners.kernels.stack import Block, step_of
 from runners.kernels.vector import (
     LANES,
     WIDE,
     add_rows,
     at,
     dot,
-    doubles,
     exp,
     fill_rows,
-    floats,
     gemm,
     gemm_packing,
     inlined,
-    integers,
     kept,
     pack,
     pack_transposed,
@@ -43,8 +40,6 @@ C = np.float32(1.5957691216057308)
 A = np.float32(0.044715 * 1.5957691216057308)
 
 
-size_of = inlined(codes.block_parameters)
-kept_of = inlined(codes.kept_by_block)
 panels_of = inlined(codes.panels_of_block)
 padded = inlined(codes.padded)
 
@@ -109,8 +104,10 @@ def kept_by(here, room, d, heads, wide):
 
 
 @kept
-def norm_forward(x, rows, d, gain, bias, out, stats):
-    """Layer norm of x [rows, d]; mean and 1 / standard deviation of each row into stats [rows, 2]."""
+def norm_forward(x, rows, d, w, out, stats):
+    """Layer norm of x [rows, d] with ``w``, gain and bias [2, d]; mean and 1 / standard deviation of each row
+    into stats [rows, 2]."""
+    gain, bias = w, at(w, d)
     for r in range(rows):
         row, into = at(x, r * d), at(out, r * d)
         mean = total_of(row, d) / np.float32(d)
@@ -124,8 +121,9 @@ def norm_forward(x, rows, d, gain, bias, out, stats):
 
 
 @kept
-def norm_backward(dy, x, stats, gain, rows, d, d_gain, d_bias, dx, scratch):
-    """Add d(x) to dx [rows, d] and the gradients to d_gain and d_bias; scratch is [2, d]."""
+def norm_backward(dy, x, stats, gain, rows, d, d_w, dx, scratch):
+    """Add d(x) to dx [rows, d] and the gradients of gain and bias to d_w [2, d]; scratch is [2, d]."""
+    d_gain, d_bias = d_w, at(d_w, d)
     g, normal = scratch, at(scratch, d)
     for r in range(rows):
         mean, rstd = stats[2 * r], stats[2 * r + 1]
@@ -141,9 +139,9 @@ def norm_backward(dy, x, stats, gain, rows, d, d_gain, d_bias, dx, scratch):
 
 
 @kept
-def attend(q, q_row, k, v, kv_row, L, Q, places, heads, depth, wide, p, merged, turned):
+def attend(q, q_row, k, v, kv_row, L, Q, places, heads, depth, wide, how, table, p, merged, turned):
     """Q queries of one sequence at ``places`` over its L keys: probabilities p [heads, Q, wide], what is read
-    into merged [Q, heads depth]."""
+    into merged [Q, heads depth]. With ALIBI each head's slope, times sqrt(depth), is in ``table``."""
     for head in range(heads):
         own, here = at(p, head * Q * wide), head * depth
         for first in range(0, wide, LANES):
@@ -153,6 +151,9 @@ def attend(q, q_row, k, v, kv_row, L, Q, places, heads, depth, wide, p, merged, 
         scale = np.float32(1.0) / np.sqrt(np.float32(depth))
         for i in range(Q):
             row, t = at(own, i * wide), places[i]
+            if how == ALIBI:
+                for j in range(wide):
+                    row[j] -= table[head] * np.float32(t - j)
             largest = row[0]
             for j in range(1, t + 1):
                 largest = row[j] if row[j] > largest else largest
@@ -198,28 +199,39 @@ def give(x, index, count, d, out):
             into[j] += row[j]
 
 
+@kept
+def turn(x, row, rows, places, heads, depth, table, back):
+    """Turn each head of x [rows, heads depth] by the angles of its position (``back`` -1: the other way);
+    table [positions, depth] has cosines, then sines, of channels i and i + depth / 2.
+    """
+    half = depth // 2
+    for r in range(rows):
+        cosine = at(table, places[r] * depth)
+        sine = at(cosine, half)
+        for head in range(heads):
+            a = at(x, r * row + head * depth)
+            b = at(a, half)
+            for i in range(half):
+                one, other, s = a[i], b[i], sine[i] * back
+                a[i] = one * cosine[i] - other * s
+                b[i] = other * cosine[i] + one * s
+
+
 # Long: one block, in the order of its parts.
 @kept
 def block_forward(
-    x, w, packed, N, M, own, last, starts, outs, places, sequences, d, heads, wide, room, kept_here, s
-):
-    """One block: x [N, d] -> the M rows of its own that it puts out, into the next place of activations.
-
-    Args:
-        w: its parameters; packed: its weights in panels.
-        own: int64 [M], the rows that it puts out.
-        last: 1 where these are not all.
-        starts, outs: int64 [sequences + 1], where each sequence's rows, and its own, begin.
-        places: int64 [M], the position of each own row in its sequence.
-        room: rows of a buffer; kept_here: the block's activations; s: scratch.
-    """
+    x, w, packed, N, M, own, last, starts, outs, places, all_places, sequences, d, about, table, room,
+    kept_here, s, out,
+):  # fmt: skip
+    """One block. ``about``: heads, padded positions, and how positions enter attention: ROPE, ALIBI or 0."""
+    heads, wide, how = about[0], about[1], about[2]
     a, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, x_own, q_own = kept_by(
         kept_here, room, d, heads, wide
     )
     active, turned = s, at(s, room * 4 * d)
-    gain_1, bias_1, _, attn_bias, _, proj_bias, gain_2, bias_2, _, fc_bias, _, out_bias = parameters_of(w, d)
+    gain_1, _, _, attn_bias, _, proj_bias, gain_2, _, _, fc_bias, _, out_bias = parameters_of(w, d)
     to_q, to_kv, proj, fc, to_out = weights_of(packed, d)
-    norm_forward(x, N, d, gain_1, bias_1, a, stats_1)
+    norm_forward(x, N, d, gain_1, a, stats_1)
     q, q_row, residual = qkv, 3 * d, x
     if last == 1:
         take(a, own, M, d, a_own)
@@ -232,13 +244,16 @@ def block_forward(
         gemm(a, d, 1, to_q, WIDE, WIDE * d, qkv, 3 * d, N, d, d, 1)
     fill_rows(at(qkv, d), N, 2 * d, 3 * d, at(attn_bias, d))
     gemm(a, d, 1, to_kv, WIDE, WIDE * d, at(qkv, d), 3 * d, N, 2 * d, d, 1)
+    if how == ROPE:
+        turn(q, q_row, M, places, heads, d // heads, table, np.float32(1.0))
+        turn(at(qkv, d), 3 * d, N, all_places, heads, d // heads, table, np.float32(1.0))
     for i in range(sequences):
         first, Q = outs[i], outs[i + 1] - outs[i]
         begin = starts[i]
         keys = at(qkv, begin * 3 * d + d)
         attend(
             at(q, first * q_row), q_row, keys, at(keys, d), 3 * d, starts[i + 1] - begin, Q,
-            at(places, first), heads, d // heads, wide, at(p, first * heads * wide),
+            at(places, first), heads, d // heads, wide, how, table, at(p, first * heads * wide),
             at(merged, first * d), turned,
         )  # fmt: skip
     for r in range(M):
@@ -246,14 +261,13 @@ def block_forward(
         for j in range(d):
             into[j] = row[j] + proj_bias[j]
     gemm(merged, d, 1, proj, WIDE, WIDE * d, middle, d, M, d, d, 1)
-    norm_forward(middle, M, d, gain_2, bias_2, b, stats_2)
+    norm_forward(middle, M, d, gain_2, b, stats_2)
     fill_rows(u, M, 4 * d, 4 * d, fc_bias)
     gemm(b, d, 1, fc, WIDE, WIDE * d, u, 4 * d, M, 4 * d, d, 1)
     for i in range(M * 4 * d):
         g = sigmoid(u[i] * (C + A * (u[i] * u[i])))
         gate[i] = g
         active[i] = u[i] * g
-    out = at(q_own, room * d)
     for r in range(M):
         row, into = at(middle, r * d), at(out, r * d)
         for j in range(d):
@@ -261,97 +275,126 @@ def block_forward(
     gemm(active, 4 * d, 1, to_out, WIDE, WIDE * 4 * d, out, d, M, d, 4 * d, 1)
 
 
-# Long: one block, backwards, in the order of its parts.
-@kept
-def block_backward(
-    d_out,
-    x,
-    w,
-    g,
-    packed,
-    N,
-    M,
-    own,
-    last,
-    starts,
-    outs,
-    places,
-    sequences,
-    d,
-    heads,
-    wide,
-    room,
-    kept_here,
-    s,
-    d_x,
-):
-    """d(x) [N, d] into d_x from d_out [M, d]; gradients are added to g. Arguments as in the forward pass;
-    ``packed`` has the weights turned round."""
-    a, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, _, q_own = kept_by(
-        kept_here, room, d, heads, wide
-    )
-    active, turned = s, at(s, room * 4 * d)
-    ds = at(turned, padded(d) * wide)
-    d_inner, d_normed = at(ds, room * wide), at(ds, room * wide + room * 4 * d)
-    d_merged, d_qkv, d_q = at(d_normed, room * d), at(d_normed, 2 * room * d), at(d_normed, 5 * room * d)
-    small, panels = at(d_q, room * d), at(d_q, room * d + 2 * d)
-    (
-        d_gain_1, d_bias_1, d_attn, d_attn_bias, d_proj, d_proj_bias, d_gain_2, d_bias_2, d_fc, d_fc_bias,
-        d_last, d_last_bias,
-    ) = parameters_of(g, d)  # fmt: skip
-    gain_1, _, _, _, _, _, gain_2, _, _, _, _, _ = parameters_of(w, d)
-    from_qkv, from_proj, from_fc, from_out = turned_of(packed, d)
-    for i in range(M * 4 * d):
-        active[i] = u[i] * gate[i]
-    gemm_packing(active, 1, 4 * d, d_out, d, d_last, d, 4 * d, d, M, panels)
-    add_rows(d_out, M, d, d, d_last_bias)
-    gemm(d_out, d, 1, from_out, WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
-    for i in range(M * 4 * d):
-        s_, v = gate[i], u[i]
-        slope = s_ + v * s_ * (np.float32(1.0) - s_) * (C + np.float32(3.0) * A * (v * v))
-        d_inner[i] *= slope
-    gemm_packing(b, 1, d, d_inner, 4 * d, d_fc, 4 * d, d, 4 * d, M, panels)
-    add_rows(d_inner, M, 4 * d, 4 * d, d_fc_bias)
-    gemm(d_inner, 4 * d, 1, from_fc, WIDE, WIDE * 4 * d, d_normed, d, M, d, 4 * d, 0)
-    norm_backward(d_normed, middle, stats_2, gain_2, M, d, d_gain_2, d_bias_2, d_out, small)
-    gemm_packing(merged, 1, d, d_out, d, d_proj, d, d, d, M, panels)
-    add_rows(d_out, M, d, d, d_proj_bias)
-    gemm(d_out, d, 1, from_proj, WIDE, WIDE * d, d_merged, d, M, d, d, 0)
-    q, q_row, dq = qkv, 3 * d, d_qkv
-    if last == 1:
-        q, q_row, dq = q_own, d, d_q
-    for i in range(sequences):
-        first, Q = outs[i], outs[i + 1] - outs[i]
-        begin = starts[i]
-        keys, d_keys = at(qkv, begin * 3 * d + d), at(d_qkv, begin * 3 * d + d)
-        attend_back(
-            at(d_merged, first * d), at(q, first * q_row), q_row, keys, at(keys, d), 3 * d,
-            starts[i + 1] - begin, Q, at(places, first), heads, d // heads, wide, at(p,
-            first * heads * wide), at(dq, first * q_row),
-            d_keys, at(d_keys, d), turned, ds,
-        )  # fmt: skip
-    if last == 1:
-        gemm_packing(a_own, 1, d, d_q, d, d_attn, 3 * d, d, d, M, panels)
-        gemm_packing(a, 1, d, at(d_qkv, d), 3 * d, at(d_attn, d), 3 * d, d, 2 * d, N, panels)
-        add_rows(d_q, M, d, d, d_attn_bias)
-        add_rows(at(d_qkv, d), N, 2 * d, 3 * d, at(d_attn_bias, d))
-        gemm(at(d_qkv, d), 3 * d, 1, at(from_qkv, WIDE * d), WIDE, WIDE * 3 * d, d_normed, d, N, d, 2 * d, 0)
-        gemm(d_q, d, 1, from_qkv, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
-        give(d_merged, own, M, d, d_normed)
-        zero(d_x, N * d)
-        give(d_out, own, M, d, d_x)
-    else:
-        gemm_packing(a, 1, d, d_qkv, 3 * d, d_attn, 3 * d, d, 3 * d, N, panels)
-        add_rows(d_qkv, N, 3 * d, 3 * d, d_attn_bias)
-        gemm(d_qkv, 3 * d, 1, from_qkv, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
-        for i in range(N * d):
-            d_x[i] = d_out[i]
-    norm_backward(d_normed, x, stats_1, gain_1, N, d, d_gain_1, d_bias_1, d_x, small)
+def backward_of(weight_back: Any, part_back: Any) -> Any:
+    """The block's way back, for weights of one layout: ``weight_back`` (x, its row, d(y), its row, d(weight),
+    inputs, outputs, rows, panels) adds to the gradient of a weight, ``part_back`` to that of some outputs."""
+
+    # Long: one block, backwards, in the order of its parts.
+    @kept
+    def block_backward(
+        d_out, x, w, g, packed, N, M, own, last, starts, outs, places, all_places, sequences, d, about,
+        table, room, kept_here, s, d_x,
+    ):  # fmt: skip
+        """d(x) [N, d] into d_x from d_out [M, d]; gradients are added to g."""
+        heads, wide, how = about[0], about[1], about[2]
+        a, qkv, merged, middle, b, u, gate, p, stats_1, stats_2, a_own, _, q_own = kept_by(
+            kept_here, room, d, heads, wide
+        )
+        packed_round = at(packed, panels_of(d, WIDE))
+        active, turned = s, at(s, room * 4 * d)
+        ds = at(turned, padded(d) * wide)
+        d_inner, d_normed = at(ds, room * wide), at(ds, room * wide + room * 4 * d)
+        d_merged, d_qkv, d_q = at(d_normed, room * d), at(d_normed, 2 * room * d), at(d_normed, 5 * room * d)
+        small, panels = at(d_q, room * d), at(d_q, room * d + 2 * d)
+        (
+            d_norm_1, _, d_attn, d_attn_bias, d_proj, d_proj_bias, d_norm_2, _, d_fc, d_fc_bias, d_last,
+            d_last_bias,
+        ) = parameters_of(g, d)  # fmt: skip
+        gain_1, _, _, _, _, _, gain_2, _, _, _, _, _ = parameters_of(w, d)
+        from_qkv, from_proj, from_fc, from_out = turned_of(packed_round, d)
+        for i in range(M * 4 * d):
+            active[i] = u[i] * gate[i]
+        weight_back(active, 4 * d, d_out, d, d_last, 4 * d, d, M, panels)
+        add_rows(d_out, M, d, d, d_last_bias)
+        gemm(d_out, d, 1, from_out, WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
+        for i in range(M * 4 * d):
+            s_, v = gate[i], u[i]
+            slope = s_ + v * s_ * (np.float32(1.0) - s_) * (C + np.float32(3.0) * A * (v * v))
+            d_inner[i] *= slope
+        weight_back(b, d, d_inner, 4 * d, d_fc, d, 4 * d, M, panels)
+        add_rows(d_inner, M, 4 * d, 4 * d, d_fc_bias)
+        gemm(d_inner, 4 * d, 1, from_fc, WIDE, WIDE * 4 * d, d_normed, d, M, d, 4 * d, 0)
+        norm_backward(d_normed, middle, stats_2, gain_2, M, d, d_norm_2, d_out, small)
+        weight_back(merged, d, d_out, d, d_proj, d, d, M, panels)
+        add_rows(d_out, M, d, d, d_proj_bias)
+        gemm(d_out, d, 1, from_proj, WIDE, WIDE * d, d_merged, d, M, d, d, 0)
+        q, q_row, dq = qkv, 3 * d, d_qkv
+        if last == 1:
+            q, q_row, dq = q_own, d, d_q
+        for i in range(sequences):
+            first, Q = outs[i], outs[i + 1] - outs[i]
+            begin = starts[i]
+            keys, d_keys = at(qkv, begin * 3 * d + d), at(d_qkv, begin * 3 * d + d)
+            attend_back(
+                at(d_merged, first * d), at(q, first * q_row), q_row, keys, at(keys, d), 3 * d,
+                starts[i + 1] - begin, Q, at(places, first), heads, d // heads, wide, at(p,
+                first * heads * wide), at(dq, first * q_row),
+                d_keys, at(d_keys, d), turned, ds,
+            )  # fmt: skip
+        if how == ROPE:
+            turn(dq, q_row, M, places, heads, d // heads, table, np.float32(-1.0))
+            turn(at(d_qkv, d), 3 * d, N, all_places, heads, d // heads, table, np.float32(-1.0))
+        if last == 1:
+            part_back(a_own, d, d_q, d, d_attn, 0, d, d, M, panels)
+            part_back(a, d, at(d_qkv, d), 3 * d, d_attn, d, d, 2 * d, N, panels)
+            add_rows(d_q, M, d, d, d_attn_bias)
+            add_rows(at(d_qkv, d), N, 2 * d, 3 * d, at(d_attn_bias, d))
+            gemm(
+                at(d_qkv, d),
+                3 * d,
+                1,
+                at(from_qkv, WIDE * d),
+                WIDE,
+                WIDE * 3 * d,
+                d_normed,
+                d,
+                N,
+                d,
+                2 * d,
+                0,
+            )
+            gemm(d_q, d, 1, from_qkv, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
+            give(d_merged, own, M, d, d_normed)
+            zero(d_x, N * d)
+            give(d_out, own, M, d, d_x)
+        else:
+            weight_back(a, d, d_qkv, 3 * d, d_attn, d, 3 * d, N, panels)
+            add_rows(d_qkv, N, 3 * d, 3 * d, d_attn_bias)
+            gemm(d_qkv, 3 * d, 1, from_qkv, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
+            for i in range(N * d):
+                d_x[i] = d_out[i]
+        norm_backward(d_normed, x, stats_1, gain_1, N, d, d_norm_1, d_x, small)
+
+    return block_backward
 
 
 @kept
-def pack_block(w, d, packed, turned):
-    """Lay the weights of a block out in panels, as they are and turned round."""
+def plain_back(x, x_row, dy, dy_row, d_weight, inputs, outputs, rows, panels):
+    """Add to the gradient of a weight [in, out]."""
+    gemm_packing(x, 1, x_row, dy, dy_row, d_weight, outputs, inputs, outputs, rows, panels)
+
+
+@kept
+def plain_part_back(x, x_row, dy, dy_row, d_weight, first, inputs, outputs, rows, panels):
+    """Add to the gradient of the outputs from ``first`` on, of attention's weight [in, 3 in]."""
+    gemm_packing(x, 1, x_row, dy, dy_row, at(d_weight, first), 3 * inputs, inputs, outputs, rows, panels)
+
+
+@kept
+def turned_back(x, x_row, dy, dy_row, d_weight, inputs, outputs, rows, panels):
+    """Add to the gradient of a weight [out, in]."""
+    gemm_packing(dy, 1, dy_row, x, x_row, d_weight, inputs, outputs, inputs, rows, panels)
+
+
+@kept
+def turned_part_back(x, x_row, dy, dy_row, d_weight, first, inputs, outputs, rows, panels):
+    """Add to the gradient of the outputs from ``first`` on, of attention's weight [3 in, in]."""
+    turned_back(x, x_row, dy, dy_row, at(d_weight, first * inputs), inputs, outputs, rows, panels)
+
+
+@kept
+def plain_pack(w, d, _about, packed):
+    """Lay the weights [in, out] of a block out in panels, as they are and turned round."""
     _, _, attn, _, proj, _, _, _, fc, _, out, _ = parameters_of(w, d)
     to_q, to_kv, to_proj, to_fc, to_out = weights_of(packed, d)
     pack(attn, d, d, 3 * d, to_q)
@@ -359,7 +402,7 @@ def pack_block(w, d, packed, turned):
     pack(proj, d, d, d, to_proj)
     pack(fc, d, 4 * d, 4 * d, to_fc)
     pack(out, 4 * d, d, d, to_out)
-    from_qkv, from_proj, from_fc, from_out = turned_of(turned, d)
+    from_qkv, from_proj, from_fc, from_out = turned_of(at(packed, panels_of(d, WIDE)), d)
     pack_transposed(attn, d, 3 * d, from_qkv)
     pack_transposed(proj, d, d, from_proj)
     pack_transposed(fc, d, 4 * d, from_fc)
@@ -367,141 +410,33 @@ def pack_block(w, d, packed, turned):
 
 
 @kept
-def lay_out_rows(all_tokens, all_targets, e, first, B, T, limit, rows, starts, outs, counts):
-    """The sequences of part e from ``first`` on, as many as fit into ``limit`` rows, at least one.
+def turned_pack(w, d, _about, packed):
+    """The same of weights [out, in]."""
+    _, _, attn, _, proj, _, _, _, fc, _, out, _ = parameters_of(w, d)
+    to_q, to_kv, to_proj, to_fc, to_out = weights_of(packed, d)
+    pack_transposed(attn, d, d, to_q)
+    pack_transposed(at(attn, d * d), 2 * d, d, to_kv)
+    pack_transposed(proj, d, d, to_proj)
+    pack_transposed(fc, 4 * d, d, to_fc)
+    pack_transposed(out, d, 4 * d, to_out)
+    from_qkv, from_proj, from_fc, from_out = turned_of(at(packed, panels_of(d, WIDE)), d)
+    pack(attn, 3 * d, d, d, from_qkv)
+    pack(proj, d, d, d, from_proj)
+    pack(fc, 4 * d, d, d, from_fc)
+    pack(out, d, 4 * d, 4 * d, from_out)
 
-    rows: int64 [4, room]: token and position of each row, then own row, position, and target of each that is
-    supervised, [5, room] in all. Returns the sequence after the last; counts gets sequences, N and M.
-    """
-    room = counts[3]
-    tokens, places, own, own_places, wanted = (
-        rows,
-        at(rows, room),
-        at(rows, 2 * room),
-        at(rows, 3 * room),
-        at(rows, 4 * room),
+
+def block_of(pack_block: Any, weight_back: Any, part_back: Any) -> Block:
+    """The block with weights of one layout."""
+    return Block(
+        forward=block_forward,
+        backward=backward_of(weight_back, part_back),
+        pack=pack_block,
+        norm_forward=norm_forward,
+        norm_backward=norm_backward,
+        norm_rows=2,
+        biased=0,
     )
-    N, M, sequences = 0, 0, 0
-    starts[0] = 0
-    outs[0] = 0
-    sequence = first
-    while sequence < B:
-        begin = (e * B + sequence) * T
-        length = T
-        while length > 0 and all_targets[begin + length - 1] < 0:
-            length -= 1
-        if sequences > 0 and N + length > limit:
-            break
-        for t in range(length):
-            tokens[N + t] = all_tokens[begin + t]
-            places[N + t] = t
-            if all_targets[begin + t] >= 0:
-                own[M] = N + t
-                own_places[M] = t
-                wanted[M] = all_targets[begin + t]
-                M += 1
-        if length > 0:
-            N += length
-            sequences += 1
-            starts[sequences] = N
-            outs[sequences] = M
-        sequence += 1
-    counts[0], counts[1], counts[2] = sequences, N, M
-    return sequence
 
 
-# Long: a list of what stands where in the table of arguments, then the walk through a chunk.
-def run(args):
-    """A training step of members first..last-1 or their evaluation."""
-    what, first, last, B, T, V, S, d, heads, layers, positions, members, stride, limit, room, wide = (
-        args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8], args[9], args[10],
-        args[11], args[12], args[13], args[14], args[15],
-    )  # fmt: skip
-    params, grads, losses, counts_ = floats(args, 16), floats(args, 17), floats(args, 18), doubles(args, 19)
-    totals, all_tokens, all_targets = doubles(args, 18), integers(args, 20), integers(args, 21)
-    rows, starts, outs, counts = (
-        integers(args, 22),
-        integers(args, 23),
-        integers(args, 24),
-        integers(args, 25),
-    )
-    packed, turned, activations, s = floats(args, 26), floats(args, 27), floats(args, 28), floats(args, 29)
-    head_turned, logits, scratch, d_a, d_b = (
-        floats(args, 30), floats(args, 31), floats(args, 32), floats(args, 33), floats(args, 34),
-    )  # fmt: skip
-    size, kept_size, panels = size_of(d), kept_of(room, d, heads, wide), panels_of(d, WIDE)
-    counts[3] = room
-    for e in range(first, last):
-        w, grad = at(params, e * stride), at(grads, e * stride)
-        own_part = e if members > 1 else 0
-        blocks, d_blocks = at(w, (V + positions) * d), at(grad, (V + positions) * d)
-        tail, d_tail = at(blocks, layers * size), at(d_blocks, layers * size)
-        head, d_head = at(tail, 2 * d), at(d_tail, 2 * d)
-        for layer in range(layers):
-            to = layer * panels
-            pack_block(at(blocks, layer * size), d, at(packed, to), at(turned, to))
-        turn_head(head, S, d, head_turned)
-        count = supervised(at(all_targets, own_part * B * T), B * T)
-        share = np.float32(1.0 / count) if count > 0 else np.float32(1.0)
-        if what == TRAIN:
-            zero(grad, stride)
-        total = 0.0
-        sequence = 0
-        while sequence < B:
-            sequence = lay_out_rows(
-                all_tokens, all_targets, own_part, sequence, B, T, limit, rows, starts, outs, counts
-            )
-            sequences, N, M = counts[0], counts[1], counts[2]
-            if N == 0:
-                continue
-            own, own_places, wanted = at(rows, 2 * room), at(rows, 3 * room), at(rows, 4 * room)
-            for r in range(N):
-                token, place, into = (
-                    at(w, rows[r] * d),
-                    at(w, (V + rows[room + r]) * d),
-                    at(activations, r * d),
-                )
-                for j in range(d):
-                    into[j] = token[j] + place[j]
-            for layer in range(layers):
-                x, here = at(activations, layer * kept_size), at(activations, layer * kept_size + room * d)
-                final = 1 if layer == layers - 1 else 0
-                block_forward(
-                    x, at(blocks, layer * size), at(packed, layer * panels), N, M if final == 1 else N,
-                    own, final, starts, outs if final == 1 else starts,
-                    own_places if final == 1 else at(rows, room), sequences, d, heads, wide, room, here, s,
-                )  # fmt: skip
-            y = at(activations, layers * kept_size)
-            normed, stats = at(y, room * d), at(y, 2 * room * d)
-            norm_forward(y, M, d, tail, at(tail, d), normed, stats)
-            logits_of(normed, M, d, head_turned, d_b, 0, S, logits)
-            if what == EVALUATE:
-                total += cross_entropy_sum(logits, wanted, M, S, scratch)
-                continue
-            total += gradient(logits, wanted, M, S, scratch, share)
-            head_back(logits, M, d, normed, head, S, d_head, d_a, 0, d_b, 1)
-            zero(d_a, M * d)
-            norm_backward(d_b, y, stats, tail, M, d, d_tail, at(d_tail, d), d_a, scratch)
-            for layer in range(layers - 1, -1, -1):
-                x, here = at(activations, layer * kept_size), at(activations, layer * kept_size + room * d)
-                final = 1 if layer == layers - 1 else 0
-                block_backward(
-                    d_a, x, at(blocks, layer * size), at(d_blocks, layer * size),
-                    at(turned, layer * panels), N, M if final == 1 else N, own, final, starts,
-                    outs if final == 1 else starts,
-                    own_places if final == 1 else at(rows, room), sequences, d, heads, wide, room, here, s,
-                    d_b,
-                )  # fmt: skip
-                for i in range(N * d):
-                    d_a[i] = d_b[i]
-            for r in range(N):
-                token, place = at(grad, rows[r] * d), at(grad, (V + rows[room + r]) * d)
-                row = at(d_a, r * d)
-                for j in range(d):
-                    token[j] += row[j]
-                    place[j] += row[j]
-        if what == EVALUATE:
-            totals[e] += total
-            counts_[e] += np.float64(count)
-        else:
-            losses[e] = np.float32(total / count) if count > 0 else np.float32(0.0)
+run = step_of(block_of(plain_pack, plain_back, plain_part_back))

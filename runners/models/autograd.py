@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.kernels.codes import CELLS
+from runners.kernels.codes import CELLS, LONGEST_EVALUATION, LONGEST_STEP
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
@@ -28,6 +28,7 @@ from runners.models.linear_kernels import DenseRecurrence, LinearKernel, Turning
 from runners.models.matmul import flush_denormals
 from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
+from runners.models.stacks import Stack, stack_call
 from runners.models.workspace import Workspace
 
 EVALUATED_AT_ONCE = 192
@@ -77,6 +78,8 @@ class Definition:
     """Each pair of numbers is turned: the first half of the factors are cosines, the second sines, and so are
     the state's real and imaginary parts; both may be scaled.
     """
+    stack: Stack | None = None
+    """The stack of blocks that this model is, its parameters in the kernel's order. As with ``cell``."""
     tables_together: bool = False
     """On a CPU the transitions or factors of all members are made in one stack; only where that is shown to
     change no bit of any of them.
@@ -109,7 +112,8 @@ class AutogradModel:
         self.n_inputs, self.n_outputs = shape.n_inputs, S
         self.max_length = definition.max_length
         self._apart = device.type == "cpu" and not definition.together
-        self.sequential_on_cpu = self._apart and not (definition.cell and takes_cell(width))
+        in_kernel = definition.stack is not None or (definition.cell != "" and takes_cell(width))
+        self.sequential_on_cpu = self._apart and not in_kernel
         self._workspace = Workspace()
         self._linear: list[LinearKernel] = []
         if device.type == "cpu" and not shape.half:
@@ -135,7 +139,7 @@ class AutogradModel:
         dropout: DropoutKeys | None = None,
     ) -> Tensor:
         flush_denormals(params)
-        call = self._call(params, tokens.shape)
+        call = self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
             return call.train(params, tokens, targets, grad, self._operations())
         self.layout.finish(grad)
@@ -159,7 +163,7 @@ class AutogradModel:
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
-            call = self._call(params, x.shape)
+            call = self._call(params, x.shape, LONGEST_EVALUATION)
             if call is not None:
                 call.evaluate(params, x, y, total, count, self._operations())
                 continue
@@ -192,13 +196,18 @@ class AutogradModel:
             read = torch.cat([read, feed[made[-1]].unsqueeze(-1)], 2)
         return torch.stack(made, -1)
 
-    def _call(self, params: Tensor, batch: Sequence[int]) -> Call | None:
-        cell = self.definition.cell
+    def _call(self, params: Tensor, batch: Sequence[int], longest: float) -> Call | None:
+        """The kernel for batches [Et, B, T]; None: torch has to do."""
+        cell, stack = self.definition.cell, self.definition.stack
+        if stack is not None:
+            return stack_call(stack, self.shape, params, batch, self._workspace, longest)
         if not cell:
             return None
         return cell_call(cell, self.shape, self.definition.width, params, batch, self._workspace)
 
     def _operations(self) -> float:
+        if self.definition.stack is not None:
+            return self.definition.stack.operations
         return CELLS[self.definition.cell].operations(self.definition.width)
 
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
+from runners.kernels.codes import ALIBI, ROPE
 from runners.models.autograd import Definition, Weights, layer_norm, linear, lookup
 from runners.models.layout import Initial, constant, gaussian, part
 from runners.models.shape import Shape
+from runners.models.stacks import Stack, attention_stack
 from runners.spec import Transformer
 
 Parameters = dict[str, tuple[tuple[int, ...], Initial]]
@@ -25,12 +27,17 @@ Parameters = dict[str, tuple[tuple[int, ...], Initial]]
 
 def rotary(x: Tensor, base: float = 10_000.0) -> Tensor:
     """x [..., T, d], d even: channels i and i + d/2 turned by position x base^(-2i/d)."""
-    T, half = x.shape[-2], x.shape[-1] // 2
-    rate = (torch.arange(half, device=x.device, dtype=x.dtype) * (-log(base) / half)).exp()
-    angle = torch.arange(T, device=x.device, dtype=x.dtype).unsqueeze(1) * rate
-    cosine, sine = angle.cos(), angle.sin()
+    cosine, sine = _angles(x.shape[-2], x.shape[-1], x, base)
     a, b = x.chunk(2, -1)
     return torch.cat((a * cosine - b * sine, b * cosine + a * sine), -1)
+
+
+def _angles(T: int, d: int, like: Tensor, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, d / 2]."""
+    half = d // 2
+    rate = (torch.arange(half, device=like.device, dtype=like.dtype) * (-log(base) / half)).exp()
+    angle = torch.arange(T, device=like.device, dtype=like.dtype).unsqueeze(1) * rate
+    return angle.cos(), angle.sin()
 
 
 def alibi_slopes(heads: int) -> list[float]:
@@ -46,10 +53,8 @@ def sinusoids(T: int, d: int, like: Tensor) -> Tensor:
     """[T, d]: sines in the first half of the channels, cosines in the second (Vaswani et al. 2017, in
     another order).
     """
-    half = d // 2
-    rate = (torch.arange(half, device=like.device, dtype=like.dtype) * (-log(10_000.0) / half)).exp()
-    angle = torch.arange(T, device=like.device, dtype=like.dtype).unsqueeze(1) * rate
-    return torch.nn.functional.pad(torch.cat((angle.sin(), angle.cos()), 1), (0, d - 2 * half))
+    cosine, sine = _angles(T, d, like)
+    return torch.nn.functional.pad(torch.cat((sine, cosine), 1), (0, d % 2))
 
 
 # Long: the parameters and the two functions that read them are one definition.
@@ -115,4 +120,31 @@ def decoder(spec: Transformer, shape: Shape) -> Definition:
         return layer_norm(x, w["ln_f.weight"], w["ln_f.bias"])
 
     length = shape.positions if spec.position == "learned" else None
-    return Definition(parameters, forward, d, head=weight, head_bias=False, max_length=length)
+    stack = _stack(spec, shape)
+    return Definition(parameters, forward, d, head=weight, head_bias=False, max_length=length, stack=stack)
+
+
+def _stack(spec: Transformer, shape: Shape) -> Stack:
+    """The same for the kernel, with what a position needs as a table."""
+    depth = spec.d // spec.heads
+
+    def table(T: int) -> Tensor:
+        match spec.position:
+            case "rope":
+                return torch.cat(_angles(T, depth, torch.zeros(1)), 1)
+            case "alibi":
+                return torch.tensor(alibi_slopes(spec.heads)) * sqrt(depth)
+            case _:
+                return sinusoids(T, spec.d, torch.zeros(1))
+
+    return attention_stack(
+        "decoder",
+        spec.d,
+        spec.heads,
+        spec.layers,
+        {"rope": ROPE, "alibi": ALIBI}.get(spec.position, 0),
+        None if spec.position in ("learned", "nope") else table,
+        loops=spec.loops,
+        learned=shape.positions if spec.position == "learned" else 0,
+        fixed=spec.position == "sinusoidal",
+    )

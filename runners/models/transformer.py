@@ -17,15 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from runners.kernels.codes import (
-    CHUNK,
-    LONGEST_EVALUATION,
-    LONGEST_STEP,
-    PANEL,
-    kept_by_block,
-    padded,
-    panels_of_block,
-)
+from runners.kernels.codes import LONGEST_EVALUATION, LONGEST_STEP
 from runners.models import block, loss, norm
 from runners.models.batch import Window, slices
 from runners.models.batch import window as window_of
@@ -34,8 +26,9 @@ from runners.models.decode import Cache, advance
 from runners.models.dropout import Dropout
 from runners.models.layout import Initial, Layout, constant, gaussian, part
 from runners.models.matmul import Matmul, flush_denormals
-from runners.models.native import Call, kernel_for
+from runners.models.native import Call
 from runners.models.shape import Shape
+from runners.models.stacks import attention_stack, stack_call
 from runners.models.workspace import Workspace
 from runners.spec import Transformer
 
@@ -101,6 +94,9 @@ class TransformerModel:
         self.shape = shape
         self.spec = spec
         self.sequential_on_cpu = device.type == "cpu"
+        self._stack = attention_stack(
+            "transformer", d, spec.heads, spec.layers, 0, None, learned=shape.positions
+        )
         self._train, self._exact = Matmul(shape.half), Matmul()
         self._workspace = Workspace()
         self._known = WeakTensorKeyDictionary()
@@ -123,7 +119,7 @@ class TransformerModel:
         dropped = dropout is not None and self.uses_dropout
         call = None if dropped else self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
-            return call.train(params, tokens, targets, grad, self._work())
+            return call.train(params, tokens, targets, grad, self._stack.operations)
         self.layout.finish(grad)
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
@@ -141,7 +137,7 @@ class TransformerModel:
         if call is not None:
             total = torch.zeros(params.shape[0], dtype=torch.float64)
             count = torch.zeros_like(total)
-            call.evaluate(params, tokens, targets, total, count, self._work())
+            call.evaluate(params, tokens, targets, total, count, self._stack.operations)
             return total, count
         each = [
             self._loss_sums(w, self._of(tokens, e), self._of(targets, e))
@@ -159,46 +155,11 @@ class TransformerModel:
             [self._generate(w, self._of(prompt, e), count, feed) for e, w in enumerate(self._parts(params))]
         )
 
-    def _work(self) -> float:
-        """Operations of one member's step for one position."""
-        return 72.0 * self.spec.layers * self.spec.d**2
-
     def _call(self, params: Tensor, shape: Sequence[int], longest: float) -> Call | None:
         """The kernel for batches [Et, B, T] of this shape with its work space; None: torch has to do, block
         by block, as where a member takes more than ``longest`` operations.
         """
-        d, heads, layers = self.spec.d, self.spec.heads, self.spec.layers
-        positions = shape[1] * shape[2]
-        attention = 6.0 * layers * d * shape[2]
-        short = self._work() * positions <= LONGEST_EVALUATION or (
-            (self._work() + attention) * positions <= longest
-        )
-        kernel = kernel_for("transformer", params) if short and not self.shape.half else None
-        if kernel is None:
-            return None
-        Et, B, T = shape
-        V, S = self.n_inputs, self.n_outputs
-        buffers = self._workspace.group(("kernel", Et, B, T), params)
-
-        def make() -> Call:
-            room, wide, logits = max(CHUNK, T), padded(T), padded(S)
-            sizes = [B, T, V, S, d, heads, layers, self.shape.positions, Et, self.n_parameters]
-            sizes += [CHUNK, room, wide]
-            integers = [torch.empty(n, dtype=torch.int64) for n in (5 * room, B + 1, B + 1, 4)]
-            numbers = [
-                layers * panels_of_block(d),  # weights in panels
-                layers * panels_of_block(d),  # and turned round
-                layers * kept_by_block(room, d, heads, wide) + room * (3 * d + 2),  # activations
-                room * (14 * d + wide + padded(4 * d, PANEL)) + padded(d) * wide + 2 * d + 64,  # scratch
-                d * logits,  # the head turned round
-                room * logits,
-                3 * room + 2 * d,
-                room * d,
-                room * d,
-            ]
-            return Call(kernel, [*sizes, *[0] * 6, *integers, *(params.new_zeros(n) for n in numbers)], 16)
-
-        return buffers.views("call", make)
+        return stack_call(self._stack, self.shape, params, shape, self._workspace, longest)
 
     def _parts(self, buffer: Tensor) -> tuple[Weights, ...]:
         """The views of a buffer [E, P]: one per member where they run one after another, else one of all."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from runners.kernels import library
 from runners.models import StackedModel, native
+from runners.spec import Job
 from tests.models.support import FORMATS, batch, make_job, make_model, parameters
 
 pytestmark = pytest.mark.skipif(not library.lanes(), reason="no kernels for this processor, or no numba")
@@ -47,6 +48,14 @@ for layers, d, depth in (
     MODELS[f"transformer {layers}x{d}, heads of {depth}"] = {
         "kind": "transformer", "layers": layers, "d": d, "heads": d // depth, "init_std": d**-0.5
     }  # fmt: skip
+for position in ("rope", "nope", "alibi", "sinusoidal"):
+    for d, heads in ((16, 2), (36, 3), (64, 2)):
+        MODELS[f"{position} 2x{d}"] = {
+            "kind": "transformer", "layers": 2, "d": d, "heads": heads, "position": position,
+            "init_std": d**-0.5,
+        }  # fmt: skip
+MODELS["learned 1x32, 2 loops"] = MODELS["transformer 1x32"] | {"loops": 2}
+MODELS["rope 2x36, 3 loops"] = MODELS["rope 2x36"] | {"loops": 3}
 WORSE = 2.0
 """Times the error of torch's own float32."""
 LAST_BIT = 1e-7
@@ -78,17 +87,23 @@ def by_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
+def family_of(model: StackedModel, job: Job) -> str:
+    definition = getattr(model, "definition", None)
+    if definition is None:
+        return job.model.kind
+    if definition.stack is not None:
+        family: str = definition.stack.family
+        return family
+    return definition.cell or ("turning" if definition.factors else "dense_ssm")
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bool, by_torch: Any) -> None:
     job = make_job(MODELS[name], form, m=5, L=4 if form == "icot" else 7, fixed=fixed)  # 7 positions
     model, plain = make_model(job, 5), by_torch(job, 5)
-    definition = getattr(model, "definition", None)
-    family: str = job.model.kind
-    if definition is not None:
-        family = definition.cell or ("turning" if definition.factors else "dense_ssm")
-    assert native.kernel_for(family, parameters(model, 1)) is not None
+    assert native.kernel_for(family_of(model, job), parameters(model, 1)) is not None
     # As far from the start as keeps the dense SSM's states, and with them its rounding, within bounds.
     params = parameters(model, 3, moved=0.01)
     x, y = batch(job, 3, 11, m=5)
