@@ -32,6 +32,10 @@ class Cell:
     """Gates that read the two apart."""
     planes: int
     """Numbers that the cell keeps of a step beside its gates, for each of its state."""
+    carried: int = 1
+    """Numbers that its gradient hands on from step to step, for each of its state."""
+    biases: int = 2
+    """Biases of a gate: 1 where the state's part has none."""
 
     @property
     def parameters(self) -> int:
@@ -48,7 +52,12 @@ class Cell:
         return 6.0 * self.parameters * h * h
 
 
-CELLS = {"lstm": Cell(4, 0, 2), "gru": Cell(2, 1, 0), "rnn": Cell(1, 0, 0)}
+CELLS = {
+    "lstm": Cell(4, 0, 2),
+    "gru": Cell(2, 1, 0),
+    "rnn": Cell(1, 0, 0),
+    "slstm": Cell(4, 0, 4, carried=2, biases=1),
+}
 
 
 def padded(columns: int, to: int = PAD) -> int:

@@ -1,6 +1,7 @@
 """A whole step of a recurrent cell, one member after another: forward, loss, backward.
 
-A cell's parameters are the embedding [V, h], w_ih and w_hh [P h, h], b_ih and b_hh [P h] and the head. States
+A cell's parameters are the embedding [V, h], w_ih and w_hh [P h, h], b_ih and (but for a cell of one bias)
+b_hh [P h], and the head. States
 lie as rows, [T + 1, B, h], and one row of G blocks of h numbers belongs to each of them: what the state adds
 to, P blocks, and then what a gate reads of the input alone. The table of such rows over the vocabulary is
 gathered row by row, and no product but that with w_hh is left. One member's activations stay in the cache.
@@ -26,13 +27,14 @@ def step_of(cell: Cell, advance: Any, slopes: Any, *, leaks: bool = False) -> Ca
         advance: (row of blocks [B, G h], tokens [B], B, h, state, following, kept, following kept): from the
             blocks' sums to the gates, which stay there, and the state after the step.
         slopes: (the same row, B, h, state, kept, d, carried, earlier): turns the gates into the gradients of
-            their sums; d is the gradient of the following state, ``carried`` [B, h] what the cell hands on
-            from step to step, at first zero.
+            their sums; d is the gradient of the following state, ``carried`` [planes of it, B, h] what the
+            cell hands on from step to step, at first zero.
         leaks: the state goes into the following one without w_hh too, and ``slopes`` adds that gradient to
             ``earlier``.
     """
     joined, apart, planes = cell.joined, cell.apart, cell.planes
     P, G = cell.parameters, cell.blocks
+    held_on, biases = cell.carried, cell.biases
 
     @kept
     def forward(w, tokens, T, B, h, V, packed, table, gates, states, memory):
@@ -47,7 +49,7 @@ def step_of(cell: Cell, advance: Any, slopes: Any, *, leaks: bool = False) -> Ca
         for v in range(V):
             row = at(table, v * G * h)
             for j in range(joined * h):
-                row[j] = b_ih[j] + b_hh[j]
+                row[j] = b_ih[j] + b_hh[j] if biases == 2 else b_ih[j]
             for j in range(apart * h):
                 row[joined * h + j] = b_hh[joined * h + j]
                 row[P * h + j] = b_ih[joined * h + j]
@@ -86,7 +88,7 @@ def step_of(cell: Cell, advance: Any, slopes: Any, *, leaks: bool = False) -> Ca
         d_w_hh = at(d_w_ih, P * h * h)
         d_b_ih = at(d_w_hh, P * h * h)
         d_b_hh = at(d_b_ih, P * h)
-        zero(carried, B * h)
+        zero(carried, held_on * B * h)
         early = T - W
         for t in range(T - 1, -1, -1):
             d = at(d_states, (t - early) * B * h) if t >= early else at(d_first, (t % 2) * B * h)
@@ -115,16 +117,16 @@ def step_of(cell: Cell, advance: Any, slopes: Any, *, leaks: bool = False) -> Ca
                         into[j] += row[j]
             for i in range(V * G * h):
                 table[i] += part[i]
-        zero(d_b_ih, P * h)
-        zero(d_b_hh, P * h)
+        zero(d_b_ih, biases * P * h)
+        sums = d_b_hh if biases == 2 else d_b_ih
         for v in range(V):
             row = at(table, v * G * h)
             for j in range(P * h):
-                d_b_hh[j] += row[j]
+                sums[j] += row[j]
             for j in range(apart * h):
                 d_b_ih[joined * h + j] += row[P * h + j]
         for j in range(joined * h):
-            d_b_ih[j] = d_b_hh[j]
+            d_b_ih[j] = sums[j]
         gemm(table, 1, G * h, w, h, WIDE, d_w_ih, h, joined * h, h, V, 0)
         gemm(table, G * h, 1, w_ih, h, WIDE, grad, h, V, h, joined * h, 0)
         if apart > 0:
@@ -146,7 +148,7 @@ def step_of(cell: Cell, advance: Any, slopes: Any, *, leaks: bool = False) -> Ca
         states, memory, d_states = floats(args, 24), floats(args, 25), floats(args, 26)
         carried, d_first = floats(args, 27), floats(args, 28)
         turned, logits, scratch = floats(args, 29), floats(args, 30), floats(args, 31)
-        to_head = V * h + 2 * P * (h * h + h)
+        to_head = V * h + P * (2 * h * h + biases * h)
         for e in range(first, last):
             w = at(params, e * stride)
             lay_out(all_tokens, all_targets, e if members > 1 else 0, B, T, W, how, tokens, wanted)

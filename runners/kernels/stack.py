@@ -97,6 +97,7 @@ def lay_out_rows(all_tokens, all_targets, e, first, B, T, limit, rows, starts, o
     return sequence
 
 
+# Long: the walk through a batch, of which the compiler knows the block.
 def step_of(block: Block) -> Callable[[Any], None]:
     """The kernel of a stack of such blocks, applied ``loops`` times."""
     forward, backward, pack = block.forward, block.backward, block.pack

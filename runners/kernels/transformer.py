@@ -275,6 +275,7 @@ def block_forward(
     gemm(active, 4 * d, 1, to_out, WIDE, WIDE * 4 * d, out, d, M, d, 4 * d, 1)
 
 
+# Long: one function, of which the compiler knows two others.
 def backward_of(weight_back: Any, part_back: Any) -> Any:
     """The block's way back, for weights of one layout: ``weight_back`` (x, its row, d(y), its row, d(weight),
     inputs, outputs, rows, panels) adds to the gradient of a weight, ``part_back`` to that of some outputs."""

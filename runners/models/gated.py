@@ -1,7 +1,7 @@
 """Recurrent networks with a state vector and a linear head: tanh RNN, GRU (Cho et al. 2014) and sLSTM (Beck
 et al. 2024).
 
-The input's part of every gate is a table over the vocabulary, made once per step. On a CPU's core RNN and GRU
+The input's part of every gate is a table over the vocabulary, made once per step. On a CPU's core they
 train by a kernel of ``runners.kernels``.
 """
 
@@ -100,4 +100,4 @@ def slstm(shape: Shape, hidden: int) -> Definition:
 
     found = _parameters(shape, hidden, 4)
     del found["b_hh"]
-    return Definition(found, forward, hidden, together=hidden % WHOLE == 0)
+    return Definition(found, forward, hidden, together=hidden % WHOLE == 0, cell="slstm")

@@ -109,7 +109,7 @@ def cell_call(
                 (T + 1) * B * h,  # states
                 (T + 1) * B * cell.planes * h,  # what the cell keeps beside them
                 W * B * h,  # d_states
-                B * h,  # what its gradient carries
+                B * cell.carried * h,  # what its gradient carries
                 2 * B * h,  # d_states before the window
                 h * wide,  # the head turned round
                 W * B * wide,  # logits

@@ -25,6 +25,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "gru 16": {"kind": "gru", "hidden": 16},
     "gru 48": {"kind": "gru", "hidden": 48},
     "gru 528": {"kind": "gru", "hidden": 528},
+    "slstm 16": {"kind": "slstm", "hidden": 16},
+    "slstm 48": {"kind": "slstm", "hidden": 48},
     "rnn 16": {"kind": "rnn", "hidden": 16},
     "rnn 48": {"kind": "rnn", "hidden": 48},
     "dense_ssm 16": {"kind": "dense_ssm", "hidden": 16, "d": 5},
