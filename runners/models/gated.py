@@ -84,13 +84,14 @@ def slstm(shape: Shape, hidden: int) -> Definition:
     def forward(w: Weights, tokens: Tensor) -> Tensor:
         read = lookup(linear(w["embedding"], w["w_ih"], w["b_ih"]), tokens)
         recurrent = w["w_hh"].transpose(1, 2)
-        c = n = m = h = read.new_zeros(*tokens.shape[:2], hidden)
+        c = n = h = read.new_zeros(*tokens.shape[:2], hidden)
+        m = torch.full_like(h, -torch.inf)
         states = []
-        for t, x in enumerate(read.unbind(2)):
+        for x in read.unbind(2):
             check_interrupt()
             i, f, z, o = torch.baddbmm(x, h, recurrent).chunk(4, -1)
             kept = logsigmoid(f) + m
-            m = torch.maximum(kept, i) if t else i
+            m = torch.maximum(kept, i)
             gain, keep = (i - m).exp(), (kept - m).exp()
             c = keep * c + gain * z.tanh()
             n = keep * n + gain

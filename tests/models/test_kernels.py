@@ -155,6 +155,20 @@ def test_what_is_not_finite_stays_so_and_in_its_row(name: str) -> None:
     assert model.loss_sums(params, x, y)[0][1].isnan()
 
 
+@pytest.mark.parametrize("times", [100, 1000])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn", "slstm"])
+def test_gates_far_from_zero_overflow_nowhere(kind: str, times: int, by_torch: Any) -> None:
+    job = make_job({"kind": kind, "hidden": 16}, m=5, L=9)
+    params = parameters(make_model(job, 5), 2) * times
+    x, y = batch(job, 2, 9, m=5)
+    exact, exact_grad = stepped(make_model(job, 5), params.double(), x, y)
+    assert exact_grad.isfinite().all()
+    for model in (make_model(job, 5), by_torch(job, 5)):
+        loss, grad = stepped(model, params, x, y)
+        torch.testing.assert_close(loss.double(), exact, rtol=1e-3, atol=0)
+        assert grad.isfinite().all()
+
+
 @pytest.mark.parametrize("depth", [1, 3, 5, 8, 12, 16, 24, 40])
 def test_the_gradient_is_torchs_for_heads_of_any_width(depth: int, by_torch: Any) -> None:
     heads = max(2, 20 // depth)
