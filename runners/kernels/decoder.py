@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from runners.kernels.layers import weight_back
 from runners.kernels.stack import step_of
-from runners.kernels.transformer import block_of, turned_back, turned_pack, turned_part_back
+from runners.kernels.transformer import block_of, turned_pack, turned_part_back
 
-run = step_of(block_of(turned_pack, turned_back, turned_part_back))
+run = step_of(block_of(turned_pack, weight_back, turned_part_back))

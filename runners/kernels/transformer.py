@@ -12,6 +12,7 @@ import numpy as np
 
 from runners.kernels import codes
 from runners.kernels.codes import ALIBI, ROPE
+from runners.kernels.layers import clear_and_give, give, weight_back
 from runners.kernels.stack import Block, step_of
 from runners.kernels.vector import (
     LANES,
@@ -31,7 +32,6 @@ from runners.kernels.vector import (
     take,
     total_of,
     transpose_tile,
-    zero,
 )
 
 EPS = np.float32(1e-5)
@@ -191,15 +191,6 @@ def attend_back(
 
 
 @kept
-def give(x, index, count, d, out):
-    """Add x [count, d] to the rows of out that index names."""
-    for i in range(count):
-        row, into = at(x, i * d), at(out, index[i] * d)
-        for j in range(d):
-            into[j] += row[j]
-
-
-@kept
 def turn(x, row, rows, places, heads, depth, table, back):
     """Turn each head of x [rows, heads depth] by the angles of its position (``back`` -1: the other way);
     table [positions, depth] has cosines, then sines, of channels i and i + depth / 2.
@@ -276,8 +267,8 @@ def block_forward(
 
 
 # Long: one function, of which the compiler knows two others.
-def backward_of(weight_back: Any, part_back: Any) -> Any:
-    """The block's way back, for weights of one layout: ``weight_back`` (x, its row, d(y), its row, d(weight),
+def backward_of(whole_back: Any, part_back: Any) -> Any:
+    """The block's way back, for weights of one layout: ``whole_back`` (x, its row, d(y), its row, d(weight),
     inputs, outputs, rows, panels) adds to the gradient of a weight, ``part_back`` to that of some outputs."""
 
     # Long: one block, backwards, in the order of its parts.
@@ -305,18 +296,18 @@ def backward_of(weight_back: Any, part_back: Any) -> Any:
         from_qkv, from_proj, from_fc, from_out = turned_of(packed_round, d)
         for i in range(M * 4 * d):
             active[i] = u[i] * gate[i]
-        weight_back(active, 4 * d, d_out, d, d_last, 4 * d, d, M, panels)
+        whole_back(active, 4 * d, d_out, d, d_last, 4 * d, d, M, panels)
         add_rows(d_out, M, d, d, d_last_bias)
         gemm(d_out, d, 1, from_out, WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
         for i in range(M * 4 * d):
             s_, v = gate[i], u[i]
             slope = s_ + v * s_ * (np.float32(1.0) - s_) * (C + np.float32(3.0) * A * (v * v))
             d_inner[i] *= slope
-        weight_back(b, d, d_inner, 4 * d, d_fc, d, 4 * d, M, panels)
+        whole_back(b, d, d_inner, 4 * d, d_fc, d, 4 * d, M, panels)
         add_rows(d_inner, M, 4 * d, 4 * d, d_fc_bias)
         gemm(d_inner, 4 * d, 1, from_fc, WIDE, WIDE * 4 * d, d_normed, d, M, d, 4 * d, 0)
         norm_backward(d_normed, middle, stats_2, gain_2, M, d, d_norm_2, d_out, small)
-        weight_back(merged, d, d_out, d, d_proj, d, d, M, panels)
+        whole_back(merged, d, d_out, d, d_proj, d, d, M, panels)
         add_rows(d_out, M, d, d, d_proj_bias)
         gemm(d_out, d, 1, from_proj, WIDE, WIDE * d, d_merged, d, M, d, d, 0)
         q, q_row, dq = qkv, 3 * d, d_qkv
@@ -356,10 +347,9 @@ def backward_of(weight_back: Any, part_back: Any) -> Any:
             )
             gemm(d_q, d, 1, from_qkv, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
             give(d_merged, own, M, d, d_normed)
-            zero(d_x, N * d)
-            give(d_out, own, M, d, d_x)
+            clear_and_give(d_out, own, M, N, d, d_x)
         else:
-            weight_back(a, d, d_qkv, 3 * d, d_attn, d, 3 * d, N, panels)
+            whole_back(a, d, d_qkv, 3 * d, d_attn, d, 3 * d, N, panels)
             add_rows(d_qkv, N, 3 * d, 3 * d, d_attn_bias)
             gemm(d_qkv, 3 * d, 1, from_qkv, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
             for i in range(N * d):
@@ -382,15 +372,9 @@ def plain_part_back(x, x_row, dy, dy_row, d_weight, first, inputs, outputs, rows
 
 
 @kept
-def turned_back(x, x_row, dy, dy_row, d_weight, inputs, outputs, rows, panels):
-    """Add to the gradient of a weight [out, in]."""
-    gemm_packing(dy, 1, dy_row, x, x_row, d_weight, inputs, outputs, inputs, rows, panels)
-
-
-@kept
 def turned_part_back(x, x_row, dy, dy_row, d_weight, first, inputs, outputs, rows, panels):
     """Add to the gradient of the outputs from ``first`` on, of attention's weight [3 in, in]."""
-    turned_back(x, x_row, dy, dy_row, at(d_weight, first * inputs), inputs, outputs, rows, panels)
+    weight_back(x, x_row, dy, dy_row, at(d_weight, first * inputs), inputs, outputs, rows, panels)
 
 
 @kept
@@ -427,11 +411,11 @@ def turned_pack(w, d, _about, packed):
     pack(out, d, 4 * d, 4 * d, from_out)
 
 
-def block_of(pack_block: Any, weight_back: Any, part_back: Any) -> Block:
+def block_of(pack_block: Any, whole_back: Any, part_back: Any) -> Block:
     """The block with weights of one layout."""
     return Block(
         forward=block_forward,
-        backward=backward_of(weight_back, part_back),
+        backward=backward_of(whole_back, part_back),
         pack=pack_block,
         norm_forward=norm_forward,
         norm_backward=norm_backward,

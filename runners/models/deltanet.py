@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from runners.interrupt import check_interrupt
+from runners.kernels.codes import PANEL, padded
 from runners.models.autograd import Definition, Weights, linear, lookup, rms_norm
 from runners.models.layout import Initial, constant, flat, gaussian, part
 from runners.models.shape import Shape
+from runners.models.stacks import Stack
 from runners.spec import DeltaNet
 from runners.streams import uniform
 
@@ -137,4 +139,35 @@ def deltanet(spec: DeltaNet, shape: Shape) -> Definition:
             x = x + linear(silu(linear(rms_norm(x, own["mlp_norm"]), own["mlp_in"])), own["mlp_out"])
         return rms_norm(x, w["norm"])
 
-    return Definition(parameters, forward, d)
+    return Definition(parameters, forward, d, stack=_stack(spec))
+
+
+def _stack(spec: DeltaNet) -> Stack:
+    """The same for the kernel."""
+    d, H, n = spec.d, spec.heads, spec.householders
+    C = (1 + 2 * n) * d
+    R, gate, taps = C + n * H, int(spec.gate), 4 * C
+    one, four = padded(d, PANEL), padded(4 * d, PANEL)
+    weights = d * padded(R, PANEL) + one * (R + 2 * d) + 2 * d * four + 2 * one * 4 * d
+
+    def kept(room: int, T: int) -> int:
+        wide = padded(n * T)
+        return room * (12 * d + R + C + 4 * n * d + H * (4 + 2 * n) + (n + 1) * H * wide + 2)
+
+    def scratch(room: int, T: int) -> int:
+        wide, panels = padded(n * T), padded(max(4 * d, R), PANEL)
+        rows = 12 * d + 2 * n * d + R + C + (n + 1) * (wide + H) + panels
+        return room * rows + one * wide + wide + taps + 2 * d
+
+    return Stack(
+        "deltanet", d, spec.layers,
+        size=d * R + 9 * d * d + 3 * d + gate * (H * d + 2 * H) + int(spec.convolution) * taps,
+        operations=6.0 * spec.layers * (R * d + 9 * d * d),
+        further=12.0 * spec.layers * n * d,
+        panels=weights + H * (d + one) + padded(H, PANEL) * d + taps,
+        kept=kept,
+        scratch=scratch,
+        about=lambda T: (
+            H, n, gate, int(spec.convolution), int(spec.range == "[-1,1]"), padded(n * T)
+        ),
+    )  # fmt: skip

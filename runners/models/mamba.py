@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from runners.interrupt import check_interrupt
+from runners.kernels.codes import PANEL, padded
 from runners.models.autograd import Definition, Weights, linear, lookup, rms_norm
 from runners.models.deltanet import WIDTH, Parameters, log_uniform_step, short_convolution
 from runners.models.layout import constant, flat, gaussian, part
 from runners.models.shape import Shape
+from runners.models.stacks import Stack
 from runners.spec import Mamba
 
 
@@ -78,4 +80,31 @@ def mamba(spec: Mamba, shape: Shape) -> Definition:
             x = x + mix(own, rms_norm(x, own["norm"]))
         return rms_norm(x, w["norm"])
 
-    return Definition(parameters, forward, d)
+    return Definition(parameters, forward, d, stack=_stack(spec))
+
+
+def _stack(spec: Mamba) -> Stack:
+    """The same for the kernel."""
+    d, c, N, rank = spec.d, spec.expand * spec.d, spec.states, ceil(spec.d / 16)
+    made = rank + 2 * N
+    one, channels = padded(d, PANEL), padded(c, PANEL)
+
+    def kept(room: int, _: int) -> int:
+        return room * (2 * d + (8 + N) * c + made + 1)
+
+    def scratch(room: int, _: int) -> int:
+        rows = 6 * c + made + d + padded(max(c, d), PANEL)
+        return room * rows + (2 * N + WIDTH) * c + 2 * d
+
+    return Stack(
+        "mamba", d, spec.layers,
+        size=d + 3 * c * d + (WIDTH + 3 + made + rank + N) * c,
+        operations=6.0 * spec.layers * c * (3 * d + made + rank + 3 * N),
+        panels=(
+            padded(2 * c, PANEL) * d + 3 * one * c + channels * (rank + made + d)
+            + (padded(made, PANEL) + padded(rank, PANEL) + WIDTH + N) * c
+        ),
+        kept=kept,
+        scratch=scratch,
+        about=lambda _: (c, N, rank, int(spec.range == "[-1,1]")),
+    )  # fmt: skip

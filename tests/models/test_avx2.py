@@ -40,7 +40,11 @@ def test_the_kernels_hold_with_vectors_of_eight_numbers(tmp_path: Path) -> None:
         "lstm",
         "gru",
         "rnn",
+        "slstm",
         "turning",
         "dense_ssm",
         "transformer",
+        "decoder",
+        "deltanet",
+        "mamba",
     }

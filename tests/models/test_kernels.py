@@ -56,6 +56,23 @@ for position in ("rope", "nope", "alibi", "sinusoidal"):
             "kind": "transformer", "layers": 2, "d": d, "heads": heads, "position": position,
             "init_std": d**-0.5,
         }  # fmt: skip
+# A head whose query and key are nearly at right angles reads next to nothing, and its norm makes much of it:
+# such a member's error is a draw, also torch's.
+DELTANETS: tuple[tuple[int, int, int, dict[str, Any]], ...] = (
+    (1, 32, 1, {}), (2, 32, 2, {"range": "[0,1]"}), (1, 48, 3, {"gate": True}), (3, 16, 2, {"gate": True}),
+    (1, 20, 2, {"convolution": True}), (2, 36, 1, {"convolution": True, "gate": True, "layers": 2}),
+    (1, 16, 8, {"layers": 2}),
+)  # fmt: skip
+for n, d, heads, more in DELTANETS:
+    MODELS[f"deltanet {n} 1x{d} of {heads} {more}"] = {
+        "kind": "deltanet", "householders": n, "d": d, "heads": heads, **more,
+    }  # fmt: skip
+MAMBAS: tuple[tuple[int, int, dict[str, Any]], ...] = (
+    (16, 16, {}), (32, 8, {"range": "[-1,1]"}), (20, 3, {"layers": 2}), (8, 5, {"expand": 3}),
+    (24, 1, {"expand": 1, "range": "[-1,1]", "layers": 2}),
+)  # fmt: skip
+for d, states, more in MAMBAS:
+    MODELS[f"mamba {d}, {states} {more}"] = {"kind": "mamba", "d": d, "states": states, **more}
 MODELS["learned 1x32, 2 loops"] = MODELS["transformer 1x32"] | {"loops": 2}
 MODELS["rope 2x36, 3 loops"] = MODELS["rope 2x36"] | {"loops": 3}
 WORSE = 2.0
