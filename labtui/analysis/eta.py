@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from runners.spec import Job
 
 RTOL, BATCH, WIDTH = 0.10, 64, 0.5
-IN_KERNELS = ("dense_ssm", "lstm", "transformer", "gru", "rnn", "diagonal")
-"""Models of which one kernel makes a whole step on a core."""
-KERNEL_OVERHEAD, KERNEL_FLOPS = 3e-5, 2e11
-"""Of these: seconds of a member's step beside its arithmetic, and operations per second of one core, as the
-labs of docs/labs were trained; what is assumed where nothing was measured."""
-POSITION_OVERHEAD, FLOPS = 1e-4, 2e10
-"""The same of the others, for each position of their loop."""
+STEP_OVERHEAD, STEP_FLOPS = 3e-5, 2e11
+"""Seconds of a member's step beside its arithmetic, and operations per second of one core, as the labs of
+docs/labs were trained; what is assumed where nothing was measured."""
+PER_SQUARE = {
+    "lstm": 8, "slstm": 8, "gru": 6, "rnn": 2, "dense_ssm": 2, "diagonal": 2, "pd_ssm": 2, "deltanet": 48,
+    "mamba": 48,
+}  # fmt: skip
+"""Operations of a layer for one position, forward, over the square of its width: those of the arithmetic where
+that is nearly all, else as it was measured at a width of 64."""
 SHARE = 0.5
 """Part of a candidate's grid that is trained, where nothing was measured: failing ones train all of it."""
 STEPS_NOISE, PACE_NOISE = 0.45, 0.2
@@ -219,22 +221,16 @@ def _grids(candidates: float, strategy: str) -> float:
 
 def _step_s(model: str, label: str, positions: int, batch: int = BATCH) -> float | None:
     """Assumed seconds of a member's step on one core, from the sizes that a model's label tells."""
-    sizes = [int(x) for x in re.findall(r"\d+", label)]
-    tokens = positions * batch
-    if model == "transformer" and len(sizes) == 2:
-        layers, d = sizes
-        forward = tokens * layers * (24 * d * d + 4 * positions * d)
-    elif model == "lstm" and sizes:
-        forward = tokens * 8 * sizes[0] ** 2  # what the input adds to the gates is read from a table
-    elif model in ("dense_ssm", "diagonal", "pd_ssm") and sizes:
-        forward = tokens * 2 * sizes[-1] ** 2
-    elif model in ("rnn", "gru", "slstm", "deltanet", "mamba") and sizes:
-        forward = tokens * 12 * sizes[-1] ** 2
-    else:
+    found = re.search(r"(\d+)x(\d+)", label) or re.search(r"()(\d+)", label)
+    if found is None or (model != "transformer" and model not in PER_SQUARE):
         return None
-    if model in IN_KERNELS:
-        return KERNEL_OVERHEAD + 3 * forward / KERNEL_FLOPS
-    return POSITION_OVERHEAD * positions + 3 * forward / FLOPS
+    layers, width = int(found[1] or 1), int(found[2])
+    tokens = positions * batch
+    if model == "transformer":
+        forward = tokens * layers * (24 * width**2 + 4 * positions * width)
+    else:
+        forward = tokens * layers * PER_SQUARE[model] * width**2
+    return STEP_OVERHEAD + 3 * forward / STEP_FLOPS
 
 
 def expected_candidates(

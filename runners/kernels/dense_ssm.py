@@ -83,11 +83,8 @@ def put(x, order, count, h, out):
 
 
 @kept
-def forward(w, T, B, h, V, d, order, starts, A, states, read, made):
-    """States [T + 1, B, h] from parameters w; the transitions A [V, in, out] are kept."""
-    table = at(w, V * d)
-    first = at(table, d * h * h)
-    combine(w, d, 1, table, A, V, h * h, d)
+def move(first, T, B, h, V, order, starts, A, states, read, made):
+    """States [T + 1, B, h] from the first one [h] and the transitions A [V, in, out]."""
     for b in range(B):
         for j in range(h):
             states[b * h + j] = first[j]
@@ -105,11 +102,19 @@ def forward(w, T, B, h, V, d, order, starts, A, states, read, made):
 
 
 @kept
-def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, slopes, d_states, read, made):
-    """Gradients of all but the head from d_states [W, B, h]; slopes [T + 1, B, h] is scratch."""
-    table, panel = at(w, V * d), (h + WIDE - 1) // WIDE * WIDE * h
-    d_table = at(grad, V * d)
-    d_first = at(d_table, d * h * h)
+def forward(w, T, B, h, V, d, order, starts, A, states, read, made):
+    """States [T + 1, B, h] from parameters w; the transitions A [V, in, out] are kept."""
+    table = at(w, V * d)
+    combine(w, d, 1, table, A, V, h * h, d)
+    move(at(table, d * h * h), T, B, h, V, order, starts, A, states, read, made)
+
+
+@kept
+def move_back(
+    T, B, W, h, V, order, starts, A, turned, dA, states, slopes, d_states, read, made, d_first
+):  # fmt: skip
+    """Gradients dA and d_first from d_states [W, B, h]; slopes [T + 1, B, h] is scratch."""
+    panel = (h + WIDE - 1) // WIDE * WIDE * h
     for v in range(V):
         pack_transposed(at(A, v * h * h), h, h, at(turned, v * panel))
     # The gradient of the state after step t stands at t + 1.
@@ -145,6 +150,16 @@ def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, sl
     for b in range(B):
         for j in range(h):
             d_first[j] += slopes[b * h + j]
+
+
+@kept
+def backward(w, grad, T, B, W, h, V, d, order, starts, A, turned, dA, states, slopes, d_states, read, made):
+    """Gradients of all but the head from d_states [W, B, h]; slopes [T + 1, B, h] is scratch."""
+    table, d_table = at(w, V * d), at(grad, V * d)
+    move_back(
+        T, B, W, h, V, order, starts, A, turned, dA, states, slopes, d_states, read, made,
+        at(d_table, d * h * h),
+    )  # fmt: skip
     combine(w, 1, d, dA, d_table, d, h * h, V)
     zero(grad, V * d)
     for first in range(0, h * h, 4 * PART):

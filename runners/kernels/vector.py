@@ -485,3 +485,50 @@ def log(x):
     p = p * f + np.float32(3.3333331174e-1)
     p = p * f * z + n * np.float32(-2.12194440e-4) - np.float32(0.5) * z
     return f + p + n * np.float32(0.693359375)
+
+
+@inlined
+def _quarter(x):
+    """The nearest multiple of pi/2 modulo four (0, 1, 2 or 3), and x less that multiple."""
+    n = x * np.float32(0.63661977) + np.float32(12582912.0) - np.float32(12582912.0)
+    r = x - n * np.float32(1.5703125)
+    r = r - n * np.float32(4.837512969970703e-4)
+    r = r - n * np.float32(7.54978995489188e-8)
+    # For the whole number n this is n / 4 rounded down.
+    down = n * np.float32(0.25) - np.float32(0.375) + np.float32(12582912.0) - np.float32(12582912.0)
+    return n - np.float32(4.0) * down, r
+
+
+@inlined
+def _sine_near(r):
+    z = r * r
+    p = np.float32(-1.9515295891e-4)
+    p = p * z + np.float32(8.3321608736e-3)
+    p = p * z + np.float32(-1.6666654611e-1)
+    return p * z * r + r
+
+
+@inlined
+def _cosine_near(r):
+    z = r * r
+    p = np.float32(2.443315711809948e-5)
+    p = p * z + np.float32(-1.388731625493765e-3)
+    p = p * z + np.float32(4.166664568298827e-2)
+    return p * (z * z) - np.float32(0.5) * z + np.float32(1.0)
+
+
+@inlined
+def sine(x):
+    """Sin by Cephes' polynomials on [-pi/4, pi/4]; digits are lost from some ten thousand turns on."""
+    q, r = _quarter(x)
+    odd = (q == np.float32(1.0)) | (q == np.float32(3.0))
+    value = _cosine_near(r) if odd else _sine_near(r)
+    return -value if q >= np.float32(2.0) else value
+
+
+@inlined
+def cosine(x):
+    q, r = _quarter(x)
+    odd = (q == np.float32(1.0)) | (q == np.float32(3.0))
+    value = _sine_near(r) if odd else _cosine_near(r)
+    return -value if (q == np.float32(1.0)) | (q == np.float32(2.0)) else value

@@ -23,12 +23,13 @@ from runners.kernels.codes import CELLS, LONGEST_EVALUATION, LONGEST_STEP
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
+from runners.models.dense_recurrence import DenseRecurrence
 from runners.models.layout import Initial, Layout, flat
-from runners.models.linear_kernels import DenseRecurrence, LinearKernel, Turning
 from runners.models.matmul import flush_denormals
 from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
 from runners.models.stacks import Stack, stack_call
+from runners.models.tables import Tables, tables_call
 from runners.models.workspace import Workspace
 
 EVALUATED_AT_ONCE = 192
@@ -70,18 +71,14 @@ class Definition:
     In float32 on a CPU a training step and an evaluation are then one call of it; ``forward`` does the rest,
     and tells what the kernel has to compute.
     """
-    factors: Callable[[Weights], tuple[Tensor, Tensor]] | None = None
-    """Of a recurrence that scales each number of its state: weights -> (factors [E, V, width], h_0 [E,
-    width]). A kernel of its own then does what ``transitions`` tells of, which is done where there is none.
-    """
-    pairs: bool = False
-    """Each pair of numbers is turned: the first half of the factors are cosines, the second sines, and so are
-    the state's real and imaginary parts; both may be scaled.
+    tables: Tables | None = None
+    """How this model is a linear recurrence by a table. As with ``cell``; where there is no kernel of its
+    own, what ``transitions`` tells of is done.
     """
     stack: Stack | None = None
     """The stack of blocks that this model is, its parameters in the kernel's order. As with ``cell``."""
     tables_together: bool = False
-    """On a CPU the transitions or factors of all members are made in one stack; only where that is shown to
+    """On a CPU the transitions of all members are made in one stack; only where that is shown to
     change no bit of any of them.
     """
 
@@ -112,23 +109,21 @@ class AutogradModel:
         self.n_inputs, self.n_outputs = shape.n_inputs, S
         self.max_length = definition.max_length
         self._apart = device.type == "cpu" and not definition.together
-        in_kernel = definition.stack is not None or (definition.cell != "" and takes_cell(width))
+        in_kernel = definition.stack is not None or definition.tables is not None
+        in_kernel |= definition.cell != "" and takes_cell(width)
         self.sequential_on_cpu = self._apart and not in_kernel
         self._workspace = Workspace()
-        self._linear: list[LinearKernel] = []
-        if device.type == "cpu" and not shape.half:
-            if definition.factors is not None:
-                self._linear.append(Turning(definition.factors, shape, width, pairs=definition.pairs))
-            if definition.transitions is not None:
-                self._linear.append(DenseRecurrence(definition.transitions, shape, width))
+        self._dense: DenseRecurrence | None = None
+        if device.type == "cpu" and not shape.half and definition.transitions is not None:
+            self._dense = DenseRecurrence(definition.transitions, shape, width)
 
     def init(self, seed: int) -> Tensor:
         return self.layout.init(seed)
 
     def release(self) -> None:
         self._workspace.clear()
-        for kernel in self._linear:
-            kernel.release()
+        if self._dense is not None:
+            self._dense.release()
 
     def step(
         self,
@@ -143,9 +138,8 @@ class AutogradModel:
         if call is not None:
             return call.train(params, tokens, targets, grad, self._operations())
         self.layout.finish(grad)
-        kernel = self._linear_kernel(params)
-        if kernel is not None:
-            return self._linear_step(kernel, params, tokens, targets, grad)
+        if self._dense is not None and self._dense.serves(params):
+            return self._dense_step(self._dense, params, tokens, targets, grad)
         parts = [
             self._step(params[a:b], _part(tokens, a, b), _part(targets, a, b), grad[a:b])
             for a, b in self._runs(params)
@@ -155,17 +149,22 @@ class AutogradModel:
     @torch.no_grad()
     def loss_sums(self, params: Tensor, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         flush_denormals(params)
-        kernel = self._linear_kernel(params)
-        if kernel is not None:
-            views = self.layout.views(params)
-            made = [kernel.made(part) for _, _, part in self._tables(views)]
-            return kernel.loss_sums(kernel.row(made, views), tokens, targets)
+        dense, row = self._dense, None
+        if dense is not None and not dense.serves(params):
+            dense = None
         total = torch.zeros(params.shape[0], dtype=torch.float64, device=params.device)
         count = torch.zeros_like(total)
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             call = self._call(params, x.shape, LONGEST_EVALUATION)
             if call is not None:
                 call.evaluate(params, x, y, total, count, self._operations())
+                continue
+            if dense is not None:
+                if row is None:
+                    views = self.layout.views(params)
+                    row = dense.row([dense.made(part) for _, _, part in self._tables(views)], views)
+                for into, found in zip((total, count), dense.loss_sums(row, x, y), strict=True):
+                    into += found
                 continue
             for a, b in self._runs(params):
                 logits, wanted = self._window(self.layout.views(params[a:b]), _part(x, a, b), _part(y, a, b))
@@ -198,7 +197,9 @@ class AutogradModel:
 
     def _call(self, params: Tensor, batch: Sequence[int], longest: float) -> Call | None:
         """The kernel for batches [Et, B, T]; None: torch has to do."""
-        cell, stack = self.definition.cell, self.definition.stack
+        cell, stack, tables = self.definition.cell, self.definition.stack, self.definition.tables
+        if tables is not None:
+            return tables_call(tables, self.layout, self.shape, params, batch, self._workspace)
         if stack is not None:
             return stack_call(stack, self.shape, params, batch, self._workspace, longest)
         if not cell:
@@ -206,8 +207,9 @@ class AutogradModel:
         return cell_call(cell, self.shape, self.definition.width, params, batch, self._workspace)
 
     def _operations(self) -> float:
-        if self.definition.stack is not None:
-            return self.definition.stack.operations
+        for whole in (self.definition.stack, self.definition.tables):
+            if whole is not None:
+                return whole.operations
         return CELLS[self.definition.cell].operations(self.definition.width)
 
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:
@@ -222,20 +224,17 @@ class AutogradModel:
             return [(0, E, views)]
         return [(e, e + 1, {name: v[e : e + 1] for name, v in views.items()}) for e in range(E)]
 
-    def _linear_kernel(self, params: Tensor) -> LinearKernel | None:
-        return next((kernel for kernel in self._linear if kernel.serves(params)), None)
-
-    def _linear_step(
-        self, kernel: LinearKernel, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
+    def _dense_step(
+        self, dense: DenseRecurrence, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
     ) -> Tensor:
         views, into = self.layout.views(params), self.layout.views(grad)
         runs = [(a, b, _leaves(part)) for a, b, part in self._tables(views)]
         with torch.enable_grad():
-            made = [kernel.made(part) for _, _, part in runs]
-        row = kernel.row([(A.detach(), start.detach()) for A, start in made], views)
+            made = [dense.made(part) for _, _, part in runs]
+        row = dense.row([(A.detach(), start.detach()) for A, start in made], views)
         d_row = torch.empty_like(row)
-        mean = kernel.step(row, tokens, targets, d_row)
-        d_A, d_start = kernel.back(d_row, into)
+        mean = dense.step(row, tokens, targets, d_row)
+        d_A, d_start = dense.back(d_row, into)
         for (a, b, part), outputs in zip(runs, made, strict=True):
             own = [name for name in part if not name.startswith("head.")]
             found = torch.autograd.grad(outputs, [part[name] for name in own], (d_A[a:b], d_start[a:b]))

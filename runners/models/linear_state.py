@@ -14,10 +14,22 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
+from runners.kernels.codes import (
+    BLOCKS,
+    FACTORED,
+    MATRICES,
+    MIRRORED,
+    PLAIN,
+    POLAR,
+    SCALES,
+    SIGMOID,
+    TURNS,
+)
 from runners.models.autograd import WHOLE, Definition, Weights, linear, lookup
 from runners.models.layout import Initial, flat, gaussian
 from runners.models.recurrent import EVEN
 from runners.models.shape import Shape
+from runners.models.tables import LARGEST_BLOCK, Tables
 from runners.spec import DenseSSM, Diagonal
 
 Parameters = dict[str, tuple[tuple[int, ...], Initial]]
@@ -110,15 +122,20 @@ def diagonal(spec: Diagonal, shape: Shape) -> Definition:
         parts = table(w)
         return _turning(*parts) if complex_ else parts[0].diag_embed(), w["h0"]
 
-    def factors(w: Weights) -> tuple[Tensor, Tensor]:
-        return torch.cat(table(w), -1), w["h0"]
-
+    tables = Tables(
+        kind={"[0,1]": SIGMOID, "[-1,1]": MIRRORED, "complex": POLAR}[spec.range],
+        motion=TURNS if complex_ else SCALES,
+        width=width,
+        rows=h,
+        weight="gate",
+        bias="gate_bias",
+        angle="angle",
+    )
     return Definition(
         parameters, forward, width,
         together=h % WHOLE == 0,
         transitions=transitions if width <= DENSE_TO and not spec.additive else None,
-        factors=None if spec.additive else factors,
-        pairs=complex_,
+        tables=None if spec.additive else tables,
         tables_together=V * h % WHOLE == 0,
     )  # fmt: skip
 
@@ -192,14 +209,7 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
             A = _block_diagonal(made.view(*made.shape[:2], h // b, b, b))
         return A + torch.eye(h, dtype=A.dtype, device=A.device) if near else A, w["h0"]
 
-    def factors(w: Weights) -> tuple[Tensor, Tensor]:
-        made = linear(w["embedding"], w["transition"])
-        if spec.structure == "rotation":
-            return torch.cat((made.cos(), made.sin()), -1), w["h0"]
-        return made + 1 if near else made, w["h0"]
-
     dense = transitions if (h <= DENSE_TO or b == h) and not spec.additive else None
-    scaled = spec.structure in ("diagonal", "rotation") and not spec.additive
     whole = h % (2 * WHOLE) == 0
     alike = not (h % EVEN or d % EVEN or (spec.structure == "factored" and (spec.rank or h) % WHOLE))
     if spec.structure == "rotation":
@@ -208,10 +218,26 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
         parameters, forward, h,
         together=whole,
         transitions=dense,
-        factors=factors if scaled else None,
-        pairs=spec.structure == "rotation",
+        tables=None if spec.additive else _tables(spec, b),
         tables_together=alike,
     )  # fmt: skip
+
+
+def _tables(spec: DenseSSM, b: int) -> Tables | None:
+    """The same for the kernel, ``b`` the size of its blocks; None where whole matrices are faster."""
+    h, near = spec.hidden, spec.init == "near_identity"
+    match spec.structure:
+        case "rotation":
+            return Tables(TURNS, TURNS, h, h // 2, "transition")
+        case "factored":
+            rank = spec.rank or h
+            return Tables(PLAIN, FACTORED, h, rank, "transition", rank=rank, near=near)
+        case _ if b in (1, h):
+            return Tables(PLAIN, SCALES if b == 1 else MATRICES, h, h * b, "transition", near=near)
+        case _ if b <= LARGEST_BLOCK:
+            return Tables(PLAIN, BLOCKS, h, h * b, "transition", block=b, near=near)
+        case _:
+            return None
 
 
 def _block_diagonal(blocks: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def test_the_kernels_hold_with_vectors_of_eight_numbers(tmp_path: Path) -> None:
         "gru",
         "rnn",
         "slstm",
-        "turning",
+        "structured",
         "dense_ssm",
         "transformer",
         "decoder",

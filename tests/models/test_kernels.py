@@ -39,6 +39,16 @@ MODELS: dict[str, dict[str, Any]] = {
     "real 32": {"kind": "diagonal", "hidden": 32},
     "real 96": {"kind": "diagonal", "hidden": 96, "range": "[-1,1]"},
     "complex 24": {"kind": "diagonal", "hidden": 24, "range": "complex"},
+    "block of 2": {"kind": "dense_ssm", "hidden": 20, "structure": "block", "init": "near_identity"},
+    "block of 3": {"kind": "dense_ssm", "hidden": 48, "structure": "block", "block": 3},
+    "block of 8": {"kind": "dense_ssm", "hidden": 32, "structure": "block", "block": 8},
+    "factored 24": {
+        "kind": "dense_ssm",
+        "hidden": 24,
+        "structure": "factored",
+        "rank": 7,
+        "init": "near_identity",
+    },
     "pd_ssm 24": {"kind": "pd_ssm", "hidden": 24},
     "pd_ssm 32": {"kind": "pd_ssm", "hidden": 32},
     "transformer 1x32": {"kind": "transformer", "layers": 1, "d": 32, "heads": 2, "init_std": 0.3},
@@ -113,7 +123,7 @@ def family_of(model: StackedModel, job: Job) -> str:
     if definition.stack is not None:
         family: str = definition.stack.family
         return family
-    return definition.cell or ("turning" if definition.factors else "dense_ssm")
+    return definition.cell or ("structured" if definition.tables else "dense_ssm")
 
 
 @pytest.mark.parametrize("fixed", [False, True])
