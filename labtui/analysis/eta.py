@@ -35,8 +35,8 @@ PER_SQUARE = {
     "lstm": 8, "slstm": 8, "gru": 6, "rnn": 2, "dense_ssm": 2, "diagonal": 2, "pd_ssm": 2, "deltanet": 48,
     "mamba": 48,
 }  # fmt: skip
-"""Operations of a layer for one position, forward, over the square of its width: those of the arithmetic where
-that is nearly all, else as it was measured at a width of 64."""
+"""Operations of a layer for one position, forward, over the square of its width: those of the arithmetic
+where that is nearly all, else as it was measured at a width of 64."""
 SHARE = 0.5
 """Part of a candidate's grid that is trained, where nothing was measured: failing ones train all of it."""
 STEPS_NOISE, PACE_NOISE = 0.45, 0.2
