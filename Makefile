@@ -72,13 +72,15 @@ $(RAY_STAMP): $(STAMP)
 test-ray: $(RAY_STAMP)
 	$(BIN)/python -m pytest tests/ray -m "ray $(if $(FULL),,and not slow)"
 
-# Two cores, and what takes one has one: engine, and beside it search and speculation, by processor time.
+# Two cores, and what takes one has one: engine, and beside it its other models, search and speculation, by
+# processor time.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; trap 'exit 130' INT TERM; \
 	measure() { echo "== python -m benchmarks.$$*"; $(BIN)/python -m benchmarks.$$*; }; \
-	( measure search && measure speculation ) > "$$out" 2>&1 & \
-	measure engine --T 10 --jax quick --at-once 3 15; bad=$$?; \
+	( measure engine --which others --core 1 --T 10 --jax quick --at-once 3 15 --turns 2 && \
+		measure search && measure speculation ) > "$$out" 2>&1 & \
+	measure engine --which sizes --T 10 --jax quick --at-once 3 15; bad=$$?; \
 	wait $$! || bad=1; cat "$$out"; [ $$bad = 0 ] && \
 	measure pipeline && measure store && measure data && measure tui --quick
 

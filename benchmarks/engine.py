@@ -49,13 +49,24 @@ LONG_S = 0.3
 """A fused step longer than this is not tried on a CPU:
 such models gain nothing from company, and 15 of them take minutes.
 """
-LARGE_S = 0.03
-"""Seconds of an eager step from which ``--jax quick`` has no column: XLA takes minutes to compile such."""
-FULL: list[tuple[str, list[dict[str, Any]]]] = [
+LARGE_S = 0.02
+"""Seconds of a step of ours from which ``--jax quick`` has no column: XLA takes minutes to compile such."""
+Group = tuple[str, list[dict[str, Any]]]
+SIZES: list[Group] = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
     ("lstm", [{"hidden": h} for h in (16, 32, 64, 128, 256, 768)]),
     ("rnn", [{"hidden": h} for h in (64, 16, 32, 128)]),
     ("gru", [{"hidden": h} for h in (64, 16, 32, 128)]),
+    (
+        "transformer",
+        [
+            {"layers": n, "d": d, "heads": max(2, d // 32)}
+            for n, d in ((2, 16), (2, 32), (2, 64), (2, 128), (2, 256), (6, 256))
+        ],
+    ),
+]
+"""Models at several sizes."""
+OTHERS: list[Group] = [
     ("slstm", [{"hidden": 64}]),
     ("diagonal", [{"hidden": 64, "range": r} for r in ("[0,1]", "[-1,1]", "complex")]),
     ("dense_ssm", [{"hidden": 64, "structure": s} for s in ("block", "rotation", "diagonal", "factored")]),
@@ -67,14 +78,8 @@ FULL: list[tuple[str, list[dict[str, Any]]]] = [
         "transformer",
         [{"layers": 2, "d": 64, "heads": 2, "position": p} for p in ("rope", "nope", "alibi", "sinusoidal")],
     ),
-    (
-        "transformer",
-        [
-            {"layers": n, "d": d, "heads": max(2, d // 32)}
-            for n, d in ((2, 16), (2, 32), (2, 64), (2, 128), (2, 256), (6, 256))
-        ],
-    ),
 ]
+"""Models at one."""
 Row = dict[str, Any]
 
 
@@ -91,16 +96,16 @@ def make_job(kind: str, sizes: dict[str, Any], T: int, B: int, m: int, precision
     )
 
 
-def chosen(only: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
-    """The models to measure: the one that is called ``only``, else those whose label begins with it; with
-    ``quick`` the first of each group.
+def chosen(groups: list[Group], only: str, quick: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Those of these models to measure: the one that is called ``only``, else those whose label begins with
+    it; with ``quick`` the first of each group.
     """
-    groups = [
+    labelled = [
         [(make_job(kind, sizes, 5, 16, 5, "fp32", 0.0).model.label, kind, sizes) for sizes in variants]
-        for kind, variants in FULL
+        for kind, variants in groups
     ]
-    called = [[one for one in group if one[0] == only] for group in groups]
-    begun = [[one for one in group if one[0].startswith(only)] for group in groups]
+    called = [[one for one in group if one[0] == only] for group in labelled]
+    begun = [[one for one in group if one[0].startswith(only)] for group in labelled]
     found = called if any(called) else begun
     return [(kind, sizes) for group in found for _, kind, sizes in (group[:1] if quick else group)]
 
@@ -257,9 +262,9 @@ def calls_of(step: Callable[[], None]) -> int:
     return count
 
 
-def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, eager_s: float) -> Any:
+def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, alone_s: float) -> Any:
     """The JAX program for a job; None where none is written, or its making takes minutes."""
-    if how == "quick" and eager_s > LARGE_S:
+    if how == "quick" and alone_s > LARGE_S:
         return None
     from benchmarks import jax_peer  # jax takes a second, and reads how many cores it has
 
@@ -288,7 +293,7 @@ def measure(
     base: list[float] = []
     other = None
     if jax != "no":
-        other = peer(job, T, m, x, y, jax, min(clock(t.run, 1, device) for t in theirs))
+        other = peer(job, T, m, x, y, jax, alone)
     ahead: dict[int, list[float]] = {E: [] for E in ours}
     theirs_s: list[float] = []
     for _ in range(turns):
@@ -351,6 +356,9 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="the model of this label, or those whose label begins with it"
     )
+    parser.add_argument(
+        "--which", choices=["sizes", "others"], default=None, help="models at several sizes, or at one"
+    )
     parser.add_argument("--heads", type=int, default=None, help="of the transformers, instead of d / 32")
     parser.add_argument("--T", type=int, nargs="+", default=None)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
@@ -364,6 +372,7 @@ def main() -> None:
         choices=["no", "quick", "full"],
         help="a column for JAX: the forms that are mostly the fastest, or all (a minute a row to compile)",
     )
+    parser.add_argument("--core", type=int, default=0, help="of a CPU, counted from the last")
     parser.add_argument("--json", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -374,7 +383,8 @@ def main() -> None:
     if args.jax != "no" and cuda:
         parser.error("--jax is measured on one core of a CPU")
     if not cuda and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0), reverse=True)
+        os.sched_setaffinity(0, {cores[min(args.core, len(cores) - 1)]})
     if args.precision != "fp32":
         torch.set_float32_matmul_precision("high")
     lengths = args.T or ([5, 10] if args.quick else [5, 10, 20, 60])
@@ -395,7 +405,8 @@ def main() -> None:
     about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
     about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
-    for kind, sizes in chosen(args.only, args.quick):
+    which = {"sizes": SIZES, "others": OTHERS, None: SIZES + OTHERS}[args.which]
+    for kind, sizes in chosen(which, args.only, args.quick):
         for B in args.batch[:1] if args.quick else args.batch:
             for T in lengths:
                 more = {"heads": args.heads} if args.heads and kind == "transformer" else {}

@@ -375,7 +375,7 @@ def own_step(model: str, precision: str) -> float:
     """Microseconds of a member-step as the trainer does it: repeatable kernels, batches laid out, a graph."""
     job = next(
         job
-        for kind, variants in engine.FULL
+        for kind, variants in engine.SIZES + engine.OTHERS
         for sizes in variants
         if (job := engine.make_job(kind, sizes, 10, 64, 5, precision, 0.0)).model.label == model
     )

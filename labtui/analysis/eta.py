@@ -224,7 +224,10 @@ def _step_s(model: str, label: str, positions: int, batch: int = BATCH) -> float
     found = re.search(r"(\d+)x(\d+)", label) or re.search(r"()(\d+)", label)
     if found is None or (model != "transformer" and model not in PER_SQUARE):
         return None
-    layers, width = int(found[1] or 1), int(found[2])
+    layers, width = float(found[1] or 1), int(found[2])
+    repeated = re.search(r"loops (\d+)|deltaproduct (\d+)", label)
+    if repeated is not None:  # of a delta product only the projections are
+        layers *= int(repeated[1]) if repeated[1] else (5 + int(repeated[2])) / 6
     tokens = positions * batch
     if model == "transformer":
         forward = tokens * layers * (24 * width**2 + 4 * positions * width)

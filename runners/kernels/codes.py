@@ -22,7 +22,7 @@ CHUNK = 256
 """Rows that the kernel of a stack takes forward and back at once."""
 LONGEST_STEP, LONGEST_EVALUATION = 1.2e11, 1.5e10
 """Operations up to which the kernel of a stack makes one member's step, and the evaluation of a batch:
-within it no request is heard. A step is at most a second; an evaluation has a batch many times as large.
+within it no request is heard. A step takes a second or so; an evaluation has a batch many times as large.
 """
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from runners.kernels.codes import CELLS
 from runners.kernels.recurrent import step_of
-from runners.kernels.vector import at, exp, kept, log, sigmoid, tanh
+from runners.kernels.vector import at, exp, kept, log1p, sigmoid, tanh
 
 
 @kept
@@ -18,7 +18,6 @@ def advance(g, tokens, B, h, _state, following, held, following_held):
     """Held are the sums c and n and the exponent m before a step, and 1 - sig(f) of it. n is zero before the
     first token, and from it on at least one.
     """
-    one = np.float32(1.0)
     n_from, m_from, leaves = at(held, B * h), at(held, 2 * B * h), at(held, 3 * B * h)
     n_to, m_to = at(following_held, B * h), at(following_held, 2 * B * h)
     for b in range(B):
@@ -38,7 +37,7 @@ def advance(g, tokens, B, h, _state, following, held, following_held):
             # log sig(f), from the side on which nothing is lost.
             size = forget if forget > np.float32(0.0) else -forget
             below = forget if forget < np.float32(0.0) else np.float32(0.0)
-            before = below - log(one + exp(-size)) + m_from[k + j]
+            before = below - log1p(exp(-size)) + m_from[k + j]
             begun = n_from[k + j] > np.float32(0.0)
             m = before if begun and before > i[j] else i[j]
             gain = exp(i[j] - m)

@@ -488,6 +488,13 @@ def log(x):
 
 
 @inlined
+def log1p(x):
+    """log(1 + x) for x in [0, 1], small ones too: what 1 + x rounds away is put back."""
+    u = np.float32(1.0) + x
+    return x if u == np.float32(1.0) else log(u) * (x / (u - np.float32(1.0)))
+
+
+@inlined
 def _quarter(x):
     """The nearest multiple of pi/2 modulo four (0, 1, 2 or 3), and x less that multiple."""
     n = x * np.float32(0.63661977) + np.float32(12582912.0) - np.float32(12582912.0)

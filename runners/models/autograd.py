@@ -20,6 +20,7 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.kernels.codes import CELLS, LONGEST_EVALUATION, LONGEST_STEP
+from runners.kernels.library import lanes
 from runners.models import loss
 from runners.models.batch import slices, window
 from runners.models.contract import DropoutKeys
@@ -111,6 +112,7 @@ class AutogradModel:
         self._apart = device.type == "cpu" and not definition.together
         in_kernel = definition.stack is not None or definition.tables is not None
         in_kernel |= definition.cell != "" and takes_cell(width)
+        in_kernel &= lanes() > 0
         self.sequential_on_cpu = self._apart and not in_kernel
         self._workspace = Workspace()
         self._dense: DenseRecurrence | None = None
@@ -136,7 +138,7 @@ class AutogradModel:
         flush_denormals(params)
         call = self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
-            return call.train(params, tokens, targets, grad, self._operations())
+            return call.train(params, tokens, targets, grad, self._work(tokens.shape))
         self.layout.finish(grad)
         if self._dense is not None and self._dense.serves(params):
             return self._dense_step(self._dense, params, tokens, targets, grad)
@@ -157,7 +159,7 @@ class AutogradModel:
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             call = self._call(params, x.shape, LONGEST_EVALUATION)
             if call is not None:
-                call.evaluate(params, x, y, total, count, self._operations())
+                call.evaluate(params, x, y, total, count, self._work(x.shape))
                 continue
             if dense is not None:
                 if row is None:
@@ -206,10 +208,13 @@ class AutogradModel:
             return None
         return cell_call(cell, self.shape, self.definition.width, params, batch, self._workspace)
 
-    def _operations(self) -> float:
-        for whole in (self.definition.stack, self.definition.tables):
-            if whole is not None:
-                return whole.operations
+    def _work(self, batch: Sequence[int]) -> float:
+        """Floating-point operations of a member's training step for one position of a batch [Et, B, T]."""
+        stack, tables, (_, B, T) = self.definition.stack, self.definition.tables, batch
+        if stack is not None:
+            return stack.work(T)
+        if tables is not None:
+            return tables.work(self.shape, self.layout.names["embedding"][1][1], B, T)
         return CELLS[self.definition.cell].operations(self.definition.width)
 
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:

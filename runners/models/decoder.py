@@ -35,7 +35,7 @@ def rotary(x: Tensor, base: float = 10_000.0) -> Tensor:
 def _angles(T: int, d: int, like: Tensor, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, d / 2]."""
     half = d // 2
-    rate = (torch.arange(half, device=like.device, dtype=like.dtype) * (-log(base) / half)).exp()
+    rate = (torch.arange(half, device=like.device, dtype=like.dtype) * (-log(base) / max(half, 1))).exp()
     angle = torch.arange(T, device=like.device, dtype=like.dtype).unsqueeze(1) * rate
     return angle.cos(), angle.sin()
 

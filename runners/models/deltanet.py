@@ -163,7 +163,7 @@ def _stack(spec: DeltaNet) -> Stack:
         "deltanet", d, spec.layers,
         size=d * R + 9 * d * d + 3 * d + gate * (H * d + 2 * H) + int(spec.convolution) * taps,
         operations=6.0 * spec.layers * (R * d + 9 * d * d),
-        further=12.0 * spec.layers * n * d,
+        further=(10.0 * n + 12.0) * n * spec.layers * H * padded(d // H),
         panels=weights + H * (d + one) + padded(H, PANEL) * d + taps,
         kept=kept,
         scratch=scratch,

@@ -29,7 +29,7 @@ from runners.models.autograd import WHOLE, Definition, Weights, linear, lookup
 from runners.models.layout import Initial, flat, gaussian
 from runners.models.recurrent import EVEN
 from runners.models.shape import Shape
-from runners.models.tables import LARGEST_BLOCK, Tables
+from runners.models.tables import FEWEST_BLOCKS, LARGEST_BLOCK, Tables
 from runners.spec import DenseSSM, Diagonal
 
 Parameters = dict[str, tuple[tuple[int, ...], Initial]]
@@ -224,17 +224,19 @@ def structured(spec: DenseSSM, shape: Shape) -> Definition:
 
 
 def _tables(spec: DenseSSM, b: int) -> Tables | None:
-    """The same for the kernel, ``b`` the size of its blocks; None where whole matrices are faster."""
+    """The same for the kernel, ``b`` the size of its blocks; None: by ``transitions``, or torch."""
     h, near = spec.hidden, spec.init == "near_identity"
     match spec.structure:
         case "rotation":
             return Tables(TURNS, TURNS, h, h // 2, "transition")
         case "factored":
             rank = spec.rank or h
+            if h <= DENSE_TO and rank > 4 * h:
+                return None
             return Tables(PLAIN, FACTORED, h, rank, "transition", rank=rank, near=near)
         case _ if b in (1, h):
             return Tables(PLAIN, SCALES if b == 1 else MATRICES, h, h * b, "transition", near=near)
-        case _ if b <= LARGEST_BLOCK:
+        case _ if b <= LARGEST_BLOCK or (h > DENSE_TO and h >= FEWEST_BLOCKS * b):
             return Tables(PLAIN, BLOCKS, h, h * b, "transition", block=b, near=near)
         case _:
             return None

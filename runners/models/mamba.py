@@ -99,7 +99,7 @@ def _stack(spec: Mamba) -> Stack:
     return Stack(
         "mamba", d, spec.layers,
         size=d + 3 * c * d + (WIDTH + 3 + made + rank + N) * c,
-        operations=6.0 * spec.layers * c * (3 * d + made + rank + 3 * N),
+        operations=6.0 * spec.layers * c * (3 * d + made + rank + 10 * N),
         panels=(
             padded(2 * c, PANEL) * d + 3 * one * c + channels * (rank + made + d)
             + (padded(made, PANEL) + padded(rank, PANEL) + WIDTH + N) * c

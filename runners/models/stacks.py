@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runners.kernels.codes import CHUNK, LONGEST_EVALUATION, PANEL, padded, panels_of_block
+from runners.kernels.codes import CHUNK, PANEL, padded, panels_of_block
 from runners.models.native import Call, kernel_for
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
 
+MOST = 1 << 28
+"""Numbers that a stack's buffers may hold; what needs more is torch's."""
 BESIDE = 64
 """Numbers behind a buffer, as whole vectors are read of it."""
 
@@ -28,7 +30,7 @@ class Stack:
     size: int
     """Parameters of a block."""
     operations: float
-    """Floating-point operations of a training step for one position."""
+    """Floating-point operations of a training step for one position, whatever it sees."""
     panels: int
     """Numbers of a block's packed weights."""
     kept: Callable[[int, int], int]
@@ -45,7 +47,11 @@ class Stack:
     """Positions whose embedding is learned."""
     loops: int = 1
     further: float = 0.0
-    """Operations of a position for each position that it sees."""
+    """Operations of a position for each position of its sequence."""
+
+    def work(self, T: int) -> float:
+        """Floating-point operations of a training step for one of T positions."""
+        return self.operations + self.further * T
 
 
 def stack_call(
@@ -56,9 +62,9 @@ def stack_call(
     """
     Et, B, T = batch
     rows = B * T
-    short = stack.operations * rows <= LONGEST_EVALUATION or (
-        (stack.operations + stack.further * T) * rows <= longest
-    )
+    room, applied = max(CHUNK, T), stack.layers * stack.loops
+    kept, scratch = stack.kept(room, T), stack.scratch(room, T)
+    short = stack.work(T) * rows <= longest and applied * kept + scratch <= MOST
     kernel = kernel_for(stack.family, params) if short and not shape.half else None
     if kernel is None:
         return None
@@ -67,8 +73,7 @@ def stack_call(
 
     # Long: a list of sizes and buffers in the kernel's order.
     def make() -> Call:
-        room, logits = max(CHUNK, T), padded(S)
-        applied, kept = stack.layers * stack.loops, stack.kept(room, T)
+        logits = padded(S)
         sizes = [B, T, V, S, d, stack.layers, stack.loops, stack.learned, int(stack.fixed), Et]
         sizes += [params.shape[1], CHUNK, room, stack.size, kept, stack.panels]
         integers = [torch.empty(n, dtype=torch.int64) for n in (5 * room, B + 1, B + 1, 4)]
@@ -79,7 +84,7 @@ def stack_call(
         numbers = [
             stack.layers * stack.panels,
             applied * kept + room * (3 * d + 2),  # activations
-            stack.scratch(room, T),
+            scratch,
             d * logits,  # the head turned round
             room * logits,
             3 * room + 2 * d,

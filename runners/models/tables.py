@@ -14,6 +14,7 @@ from runners.kernels.codes import (
     LONGEST_EVALUATION,
     MATRICES,
     PANEL,
+    PLAIN,
     POLAR,
     SCALES,
     TURNS,
@@ -24,8 +25,9 @@ from runners.models.native import Call, kernel_for, lying
 from runners.models.shape import Shape
 from runners.models.workspace import Workspace
 
-LARGEST_BLOCK = 4
-"""Rows of a block up to which steps by blocks are faster than by the whole matrix: they go over blocks."""
+LARGEST_BLOCK, FEWEST_BLOCKS = 4, 8
+"""Rows of a block up to which steps by blocks are faster than by a small matrix, and how many there must be
+of larger ones: a step goes over blocks."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,16 @@ class Tables:
     near: bool = False
     """The identity is added."""
 
-    @property
-    def operations(self) -> float:
-        """Floating-point operations of a training step for one position."""
-        h = self.width
+    def cells(self, V: int) -> int:
+        """Numbers of the table."""
+        return V * self.rows * (2 if self.kind in (TURNS, POLAR) else 1)
+
+    def work(self, shape: Shape, d: int, B: int, T: int) -> float:
+        """Floating-point operations of a training step for one of B T positions, the table's among them."""
+        h, V = self.width, shape.n_inputs
         each = {SCALES: h, TURNS: 2 * h, BLOCKS: h * self.block, FACTORED: 2 * h * self.rank}
-        return 6.0 * each.get(self.motion, h * h)
+        once = self.cells(V) * (6 * d + 3 * T)
+        return 6.0 * (each.get(self.motion, h * h) + h * shape.n_outputs) + once / (B * T)
 
 
 def tables_call(
@@ -60,7 +66,8 @@ def tables_call(
 ) -> Call | None:
     """The kernel for batches [Et, B, T] with its buffers in ``workspace``; None: torch has to do."""
     Et, B, T = batch
-    short = tables.operations * B * T <= LONGEST_EVALUATION
+    d = layout.names["embedding"][1][1]
+    short = tables.work(shape, d, B, T) * B * T <= LONGEST_EVALUATION
     kernel = kernel_for("structured", params) if short and not shape.half else None
     if kernel is None:
         return None
@@ -72,8 +79,7 @@ def tables_call(
     # Long: a list of sizes and buffers in the kernel's order.
     def make() -> Call:
         h, V, S, rows, rank = tables.width, shape.n_inputs, shape.n_outputs, tables.rows, tables.rank
-        d, W, wide = layout.names["embedding"][1][1], shape.window(T), padded(S)
-        cells = V * rows * (2 if tables.kind in (TURNS, POLAR) else 1)
+        W, wide, cells = shape.window(T), padded(S), tables.cells(V)
         sizes = [T, B, W, h, V, S, d, Et, params.shape[1], lying(shape, T)]
         sizes += [tables.kind, tables.motion, int(tables.near), tables.block, rank, rows]
         sizes += [place(name) for name in (tables.weight, tables.bias, tables.angle, "h0", "read", "write")]
@@ -86,14 +92,15 @@ def tables_call(
         packed = [padded(rows, PANEL) * d]
         packed.append(V * padded(h, PANEL) * h if matrices else 0)
         packed.append(padded(rank, PANEL) * h + padded(h, PANEL) * rank)
+        made_of = 1 if tables.kind == PLAIN else 2 * V * rows
         inner = max(T * B * h if matrices else 1, 2 * T * B * rank)
         scratch = [
             max(packed),
-            2 * V * rows,  # what the functions are applied to
-            2 * V * rows,
+            made_of,  # what the functions are applied to
+            made_of,
             cells,
             cells,
-            cells,
+            1 if matrices else cells,
             (T + 1) * B * h,  # states
             W * B * h,  # their gradients, of which the head gives these
             (T + 1) * B * h,
