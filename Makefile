@@ -80,7 +80,7 @@ bench: $(STAMP)
 	measure() { echo "== python -m benchmarks.$$*"; $(BIN)/python -m benchmarks.$$*; }; \
 	( measure engine --which others --core 1 --T 10 --jax quick --at-once 3 15 --turns 2 && \
 		measure search && measure speculation ) > "$$out" 2>&1 & \
-	measure engine --which sizes --T 10 --jax quick --at-once 3 15; bad=$$?; \
+	measure engine --which sizes --T 10 --jax quick --at-once 3 15 --turns 2; bad=$$?; \
 	wait $$! || bad=1; cat "$$out"; [ $$bad = 0 ] && \
 	measure pipeline && measure store && measure data && measure tui --quick
 

@@ -4,8 +4,8 @@ loss, backward.
 What a token does is a row of a table over the vocabulary, made of the embedding by one weight (of complex
 factors by two), and perhaps by a function: factors of each number of the state; cosines and sines by which
 pairs of them are turned, its first half holding real parts, the second imaginary ones; small blocks; factors
-between two matrices that all tokens share; whole matrices. States lie as rows, [T + 1, B, h].
-``runners.models.linear_state`` is the same in torch, and the reference.
+between two matrices that all tokens share; whole matrices, which may be parameters themselves. States lie as
+rows, [T + 1, B, h]. ``runners.models.linear_state`` is the same in torch, and the reference.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from runners.kernels.codes import (
     PLAIN,
     POLAR,
     SCALES,
+    SOFT,
     TURNS,
 )
 from runners.kernels.dense_ssm import group, move, move_back
@@ -31,7 +32,9 @@ from runners.kernels.vector import (
     add_rows,
     at,
     cosine,
+    dot,
     doubles,
+    exp,
     fill_rows,
     floats,
     gemm,
@@ -40,6 +43,8 @@ from runners.kernels.vector import (
     pack_transposed,
     sigmoid,
     sine,
+    tanh,
+    total_of,
     zero,
 )
 
@@ -95,6 +100,43 @@ def make_table(kind, near, embedding, gate, bias, angle, V, d, rows, packed, mad
             for i in range(V * rows):
                 a = sigmoid(made[i])
                 table[i] = a + a - one if kind == MIRRORED else a
+
+
+@kept
+def soft_table(P, sizes, V, h, soft, flat, table):
+    """Transitions [V, in, out]: softmax of the rows of P [V, out, in], times tanh of ``sizes`` [V, in]. Both
+    are kept."""
+    for i in range(V * h):
+        flat[i] = tanh(sizes[i])
+    for v in range(V):
+        for i in range(h):
+            row, into = at(P, (v * h + i) * h), at(soft, (v * h + i) * h)
+            largest = row[0]
+            for j in range(1, h):
+                largest = row[j] if row[j] > largest else largest
+            for j in range(h):
+                into[j] = exp(row[j] - largest)
+            share = np.float32(1.0) / total_of(into, h)
+            for j in range(h):
+                into[j] *= share
+                table[(v * h + j) * h + i] = into[j] * flat[v * h + j]
+
+
+@kept
+def soft_table_back(d_table, soft, flat, V, h, line, d_P, d_sizes):
+    """Gradients of both from that of the transitions; line [h] is scratch."""
+    zero(d_sizes, V * h)
+    for v in range(V):
+        size, of_size = at(flat, v * h), at(d_sizes, v * h)
+        for i in range(h):
+            row, into = at(soft, (v * h + i) * h), at(d_P, (v * h + i) * h)
+            for j in range(h):
+                slope = d_table[(v * h + j) * h + i]
+                of_size[j] += slope * row[j] * (np.float32(1.0) - size[j] * size[j])
+                line[j] = slope * size[j]
+            along = dot(line, row, h)
+            for j in range(h):
+                into[j] = row[j] * (line[j] - along)
 
 
 @kept
@@ -319,10 +361,14 @@ def run(args):
     for e in range(first, last):
         w, grad = at(params, e * stride), at(grads, e * stride)
         lay_out(all_tokens, all_targets, e if members > 1 else 0, B, T, W, how, tokens, wanted)
-        make_table(
-            kind, near if motion == SCALES else 0, w, at(w, to_gate), at(w, to_bias), at(w, to_angle), V, d,
-            rows, packed, made, table,
-        )  # fmt: skip
+        soft = kind == SOFT
+        if soft:
+            soft_table(at(w, to_gate), at(w, to_bias), V, h, made, at(made, V * rows), table)
+        else:
+            make_table(
+                kind, near if motion == SCALES else 0, w, at(w, to_gate), at(w, to_bias), at(w, to_angle), V,
+                d, rows, packed, made, table,
+            )  # fmt: skip
         head, d_head, start = at(w, to_head), at(grad, to_head), at(w, to_first)
         if motion == BLOCKS:
             # The blocks of a token, its states and the head in another order: of own, the head, its gradient,
@@ -382,6 +428,10 @@ def run(args):
             across(d_head, S, b, count, at(grad, to_head))
             copy(at(d_head, S * h), S, at(grad, to_head + S * h))
             across(at(own, 2 * (S * h + S) + h), 1, b, count, d_start)
+        if soft:
+            flat = at(made, V * rows)
+            soft_table_back(d_table, made, flat, V, h, d_made, at(grad, to_gate), at(grad, to_bias))
+            continue
         table_back(
             kind, d_table, w, at(w, to_gate), at(w, to_angle), V, d, rows, made, d_made, grad,
             at(grad, to_gate), at(grad, to_bias), at(grad, to_angle),

@@ -30,7 +30,7 @@ from runners.models.matmul import flush_denormals
 from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
 from runners.models.stacks import Stack, stack_call
-from runners.models.tables import Tables, tables_call
+from runners.models.tables import Tables, embedding_of, tables_call
 from runners.models.workspace import Workspace
 
 EVALUATED_AT_ONCE = 192
@@ -214,7 +214,7 @@ class AutogradModel:
         if stack is not None:
             return stack.work(T)
         if tables is not None:
-            return tables.work(self.shape, self.layout.names["embedding"][1][1], B, T)
+            return tables.work(self.shape, embedding_of(self.layout), B, T)
         return CELLS[self.definition.cell].operations(self.definition.width)
 
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:

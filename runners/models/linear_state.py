@@ -23,6 +23,7 @@ from runners.kernels.codes import (
     POLAR,
     SCALES,
     SIGMOID,
+    SOFT,
     TURNS,
 )
 from runners.models.autograd import WHOLE, Definition, Weights, linear, lookup
@@ -297,4 +298,10 @@ def pd_ssm(shape: Shape, hidden: int) -> Definition:
         return linear_recurrence(*transitions(w), tokens)
 
     whole, alike = h % (2 * WHOLE) == 0, V * h % WHOLE == 0
-    return Definition(parameters, forward, h, together=whole, transitions=transitions, tables_together=alike)
+    return Definition(
+        parameters, forward, h,
+        together=whole,
+        transitions=transitions,
+        tables=Tables(SOFT, MATRICES, h, h * h, "permutation", bias="diagonal"),
+        tables_together=alike,
+    )  # fmt: skip

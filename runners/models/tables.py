@@ -61,12 +61,17 @@ class Tables:
         return 6.0 * (each.get(self.motion, h * h) + h * shape.n_outputs) + once / (B * T)
 
 
+def embedding_of(layout: Layout) -> int:
+    """The width of the embedding; 0 where there is none."""
+    return layout.names["embedding"][1][1] if "embedding" in layout.names else 0
+
+
 def tables_call(
     tables: Tables, layout: Layout, shape: Shape, params: Tensor, batch: Sequence[int], workspace: Workspace
 ) -> Call | None:
     """The kernel for batches [Et, B, T] with its buffers in ``workspace``; None: torch has to do."""
     Et, B, T = batch
-    d = layout.names["embedding"][1][1]
+    d = embedding_of(layout)
     short = tables.work(shape, d, B, T) * B * T <= LONGEST_EVALUATION
     kernel = kernel_for("structured", params) if short and not shape.half else None
     if kernel is None:

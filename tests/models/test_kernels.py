@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from runners.kernels import library
-from runners.models import StackedModel, native
+from runners.models import StackedModel, dense_recurrence, native, stacks, tables
 from runners.spec import Job
 from tests.models.support import FORMATS, batch, make_job, make_model, parameters
 
@@ -194,6 +194,38 @@ def test_gates_far_from_zero_overflow_nowhere(kind: str, times: int, by_torch: A
         loss, grad = stepped(model, params, x, y)
         torch.testing.assert_close(loss.double(), exact, rtol=1e-3, atol=0)
         assert grad.isfinite().all()
+
+
+def test_small_steps_of_a_state_are_not_rounded_away() -> None:
+    job = make_job({"kind": "mamba", "d": 16, "states": 4}, m=5, L=9)
+    model = make_model(job, 5)
+    params = parameters(model, 2)
+    weights = {name: params[:, where] for name, (where, _) in model.names.items()}
+    weights["layers.0.dt_bias"].fill_(-12.0)
+    weights["layers.0.D"].zero_()
+    x, y = batch(job, 2, 9, m=5)
+    _, grad = stepped(model, params, x, y)
+    _, exact = stepped(make_model(job, 5), params.double(), x, y)
+    where, _ = model.names["layers.0.A_log"]
+    assert (grad - exact)[:, where].norm() < 1e-4 * exact[:, where].norm()
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("deltanet 1 1x32 of 1 {}", (stacks, "MOST", 1000)), ("pd_ssm 32", (tables, "LONGEST_EVALUATION", 1e3))],
+)
+def test_what_would_take_too_much_is_torchs(
+    name: str, limit: tuple[Any, str, float], by_torch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a kernel no request is heard, and its buffers are for a batch as it is."""
+    job = make_job(MODELS[name], m=5, L=6)
+    params = parameters(make_model(job, 5), 2)
+    x, y = batch(job, 2, 4, m=5)
+    plain = stepped(by_torch(job, 5), params, x, y)
+    assert not torch.equal(stepped(make_model(job, 5), params, x, y)[1], plain[1])
+    monkeypatch.setattr(*limit)
+    monkeypatch.setattr(dense_recurrence.DenseRecurrence, "serves", lambda self, params: False)
+    assert stepped(make_model(job, 5), params, x, y)[1].allclose(plain[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 5, 8, 12, 16, 24, 40])
