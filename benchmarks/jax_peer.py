@@ -81,7 +81,9 @@ def forms(job: Job, m: int, T: int, quick: bool) -> list[Form]:
             made = [mamba(spec, u, "loop") for u in unrolled]
             made += [] if quick else [mamba(spec, False, "scan")]
         case _:
-            made = _linear_states(spec, m, T, unrolled, quick)
+            # What goes over numbers alone is compiled in a second, and unrolled is mostly the fastest.
+            whole = spec.kind == "pd_ssm" or getattr(spec, "structure", "") in ("full", "factored")
+            made = _linear_states(spec, m, T, unrolled if whole or T > UNROLLED else [False, True], quick)
     own = _ours(job, m)
     return [(lambda _: own, logits) for logits in made]
 
