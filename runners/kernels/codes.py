@@ -10,11 +10,11 @@ ALL, FIXED, SHIFTED = 0, 1, 2
 """Every position may be supervised; all sequences have one length; they are moved to end at the last step."""
 ROPE, ALIBI = 1, 2
 """How positions enter a transformer's attention; 0: not there."""
-PLAIN, SIGMOID, MIRRORED, POLAR, SOFT = 0, 1, 2, 3, 8
-"""What makes a table of the embedding's products: nothing, sig(u), 2 sig(u) - 1, sig(u) e^(i theta); or of a
-table of parameters: the softmax of rows, times tanh."""
-SCALES, TURNS, BLOCKS, FACTORED, MATRICES = 0, 4, 5, 6, 7
-"""What a row of the table does to a state; TURNS is also how cosines and sines are made of an angle."""
+PLAIN, SIGMOID, MIRRORED, POLAR, ANGLES, SOFT = 0, 1, 2, 3, 4, 5
+"""What makes a table of the embedding's products u: nothing, sig(u), 2 sig(u) - 1, sig(u) e^(i theta),
+e^(iu); or of a table of parameters: the softmax of rows, times tanh."""
+SCALES, TURNS, BLOCKS, FACTORED, MATRICES = 0, 1, 2, 3, 4
+"""What a row of the table does to a state."""
 PAD = 16
 """Logits are padded to a multiple of this."""
 PANEL = 32

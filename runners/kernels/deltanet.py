@@ -16,24 +16,26 @@ import numpy as np
 
 from runners.kernels import codes
 from runners.kernels.layers import (
-    clear_and_give,
     convolve,
     convolve_back,
     give_taps,
-    norm_backward,
-    norm_forward,
+    own_rows,
+    own_rows_back,
     rms_backward,
+    rms_block,
     rms_forward,
+    silu,
     silu_slope,
     softplus,
     turn_taps,
     weight_back,
 )
-from runners.kernels.stack import Block, step_of
+from runners.kernels.stack import step_of
 from runners.kernels.vector import (
     LANES,
     WIDE,
     at,
+    copy,
     dot,
     exp,
     gemm,
@@ -152,7 +154,7 @@ def unit_silu(z, z_row, rows, count, size, out, scales):
     for r in range(rows):
         row, into = at(z, r * z_row), at(out, r * d)
         for j in range(d):
-            into[j] = row[j] * sigmoid(row[j])
+            into[j] = silu(row[j])
         for c in range(count):
             one = at(into, c * size)
             scale = np.float32(1.0) / np.sqrt(dot(one, one, size) + UNIT_EPS)
@@ -205,6 +207,30 @@ def move_on(g, heads, head, n, now, place, sums):
     return now
 
 
+@kept
+def forget(row, seen, wide, gate, sums):
+    """What a row of A or P has of the first ``seen`` steps, after the gates since; nothing of the others."""
+    if gate == 1:
+        for j in range(seen):
+            row[j] *= exp(sums[j])
+    for j in range(seen, wide):
+        row[j] = np.float32(0.0)
+
+
+@kept
+def forget_back(slope, row, seen, wide, gate, sums, of_sum, heads, n, place):
+    """From the gradient of a row that belongs to the token at ``place`` that before the gates, and of their
+    sums up to each token."""
+    if gate == 1:
+        for j in range(seen):
+            x = slope[j] * row[j]
+            of_sum[place * heads] += x
+            of_sum[(j // n) * heads] -= x
+            slope[j] *= exp(sums[j])
+    for j in range(seen, wide):
+        slope[j] = np.float32(0.0)
+
+
 # Long: one sequence and head after another, in the order of the equations.
 @kept
 def read_forward(
@@ -231,20 +257,13 @@ def read_forward(
                 row = at(own, i * wide)
                 if gate == 1:
                     now = move_on(gates, heads, head, n, now, i // n, sums)
-                    for j in range(i):
-                        row[j] *= exp(sums[j])
-                for j in range(i, wide):
-                    row[j] = np.float32(0.0)
+                forget(row, i, wide, gate, sums)
             now = -1
             for i in range(Q):
                 row, place = at(read, i * wide), places[first + i]
-                seen = steps_seen(place, n)
                 if gate == 1:
                     now = move_on(gates, heads, head, n, now, place, sums)
-                    for j in range(seen):
-                        row[j] *= exp(sums[j])
-                for j in range(seen, wide):
-                    row[j] = np.float32(0.0)
+                forget(row, steps_seen(place, n), wide, gate, sums)
             for i in range(steps):
                 lacks, writes, value = at(found, i * d), at(wrote, i * d), at(v, i * d)
                 if i > 0:
@@ -291,16 +310,9 @@ def read_backward(
             gemm(read, 1, wide, above, d, WIDE, d_v, d, steps, size, Q, 0)
             for i in range(Q):
                 slope, row, place = at(dP, i * wide), at(read, i * wide), places[first + i]
-                seen = steps_seen(place, n)
                 if gate == 1:
                     now = move_on(gates, heads, head, n, now, place, sums)
-                    for j in range(seen):
-                        x = slope[j] * row[j]
-                        of_sum[place * heads] += x
-                        of_sum[(j // n) * heads] -= x
-                        slope[j] *= exp(sums[j])
-                for j in range(seen, wide):
-                    slope[j] = np.float32(0.0)
+                forget_back(slope, row, steps_seen(place, n), wide, gate, sums, of_sum, heads, n, place)
             gemm(dP, wide, 1, k, d, WIDE, d_q, d, Q, size, steps, 0)
             gemm(dP, 1, wide, queries, d, WIDE, d_k, d, steps, size, Q, 0)
             for i in range(steps - 1, -1, -1):
@@ -319,15 +331,11 @@ def read_backward(
             now = -1
             for i in range(steps):
                 slope, row = at(dA, i * wide), at(own, i * wide)
-                for j in range(wide):
-                    slope[j] = -slope[j] if j < i else np.float32(0.0)
+                for j in range(i):
+                    slope[j] = -slope[j]
                 if gate == 1:
                     now = move_on(gates, heads, head, n, now, i // n, sums)
-                    for j in range(i):
-                        x = slope[j] * row[j]
-                        of_sum[(i // n) * heads] += x
-                        of_sum[(j // n) * heads] -= x
-                        slope[j] *= exp(sums[j])
+                forget_back(slope, row, i, wide, gate, sums, of_sum, heads, n, i // n)
             gemm(dA, wide, 1, k, d, WIDE, d_k, d, steps, size, steps, 1)
             gemm(dA, 1, wide, k, d, WIDE, d_k, d, steps, size, steps, 1)
 
@@ -391,7 +399,7 @@ def block_forward(
             unit_silu(at_row, d, 1, heads, d // heads, at(fk, (r * n + j) * d), at(rk, (r * n + j) * heads))
             value, into = at(made, r * row + d + (n + j) * d), at(fv, (r * n + j) * d)
             for i in range(d):
-                into[i] = value[i] * sigmoid(value[i])
+                into[i] = silu(value[i])
         for i in range(n * heads):
             beta[r * n * heads + i] = most * sigmoid(z[r * R + C + i])
     if gate == 1:
@@ -400,11 +408,8 @@ def block_forward(
     q = fq
     if last == 1:
         take(fq, own, M, d, q_own)
-        take(x, own, M, d, middle)
         q = q_own
-    else:
-        for i in range(M * d):
-            middle[i] = x[i]
+    own_rows(x, own, last, M, d, middle)
     read_forward(
         q, fk, fv, beta, g, starts, outs, places, sequences, d, n, heads, gate, wide, A, P, missing, u, o,
         turned, sums,
@@ -414,9 +419,8 @@ def block_forward(
     rms_forward(middle, M, d, mlp_norm, 1, b, scale_2)
     gemm(b, d, 1, to_in, WIDE, WIDE * d, inner, 4 * d, M, 4 * d, d, 0)
     for i in range(M * 4 * d):
-        active[i] = inner[i] * sigmoid(inner[i])
-    for i in range(M * d):
-        out[i] = middle[i]
+        active[i] = silu(inner[i])
+    copy(middle, M * d, out)
     gemm(active, 4 * d, 1, to_down, WIDE, WIDE * 4 * d, out, d, M, d, 4 * d, 1)
 
 
@@ -455,7 +459,7 @@ def block_backward(
     small = at(d_taps, 4 * C)
     panels = at(small, 2 * d)
     for i in range(M * 4 * d):
-        active[i] = inner[i] * sigmoid(inner[i])
+        active[i] = silu(inner[i])
     weight_back(active, 4 * d, d_out, d, d_mlp_out, 4 * d, d, M, panels)
     gemm(d_out, d, 1, from_down, WIDE, WIDE * d, d_inner, 4 * d, M, 4 * d, d, 0)
     for i in range(M * 4 * d):
@@ -473,13 +477,10 @@ def block_backward(
         d_o, q, fk, beta, g, starts, outs, places, sequences, d, n, heads, gate, wide, A, P, missing, u,
         dq, dk, dv, d_beta, d_sums, turned, dA, dP, sums, small,
     )  # fmt: skip
+    own_rows_back(d_out, own, last, M, N, d, d_x)
     if last == 1:
-        clear_and_give(dq, own, M, N, d, d_all_q)
-        clear_and_give(d_out, own, M, N, d, d_x)
+        own_rows_back(dq, own, last, M, N, d, d_all_q)
         dq = d_all_q
-    else:
-        for i in range(N * d):
-            d_x[i] = d_out[i]
     made, row, d_made, d_row = z, R, d_z, R
     if conv == 1:
         made, row, d_made, d_row = zc, C, d_zc, C
@@ -512,14 +513,4 @@ def block_backward(
     rms_backward(d_b, x, scale_1, norm, N, d, 1, d_norm, d_x, small)
 
 
-run = step_of(
-    Block(
-        forward=block_forward,
-        backward=block_backward,
-        pack=pack_block,
-        norm_forward=norm_forward,
-        norm_backward=norm_backward,
-        norm_rows=1,
-        biased=1,
-    )
-)
+run = step_of(rms_block(block_forward, block_backward, pack_block))

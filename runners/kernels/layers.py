@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from runners.kernels.vector import at, dot, exp, gemm_packing, inlined, kept, log1p, sigmoid, zero
+from runners.kernels.stack import Block
+from runners.kernels.vector import at, copy, dot, exp, gemm_packing, inlined, kept, log1p, sigmoid, take, zero
 
 EPS = np.float32(1e-5)
 WIDTH = 4
@@ -52,14 +55,31 @@ def rms_backward(dy, x, scales, w, rows, d, kinds, d_w, dx, scratch):
 
 
 @kept
-def norm_forward(x, rows, d, w, out, stats):
-    """The norm behind the last block."""
+def _norm_forward(x, rows, d, w, out, stats):
     rms_forward(x, rows, d, w, 1, out, stats)
 
 
 @kept
-def norm_backward(dy, x, stats, w, rows, d, d_w, dx, scratch):
+def _norm_backward(dy, x, stats, w, rows, d, d_w, dx, scratch):
     rms_backward(dy, x, stats, w, rows, d, 1, d_w, dx, scratch)
+
+
+def rms_block(forward: Any, backward: Any, pack: Any) -> Block:
+    """A block, an RMS norm behind the last one, and a head with a bias."""
+    return Block(
+        forward=forward,
+        backward=backward,
+        pack=pack,
+        norm_forward=_norm_forward,
+        norm_backward=_norm_backward,
+        norm_rows=1,
+        biased=1,
+    )
+
+
+@inlined
+def silu(x):
+    return x * sigmoid(x)
 
 
 @inlined
@@ -138,7 +158,19 @@ def give(x, index, count, d, out):
 
 
 @kept
-def clear_and_give(x, index, count, rows, d, out):
-    """out [rows, d] = x [count, d] in the rows that index names, else zero."""
-    zero(out, rows * d)
-    give(x, index, count, d, out)
+def own_rows(x, own, last, M, d, out):
+    """out [M, d] = the rows of x that a block puts out: those of ``own`` of a last one, else all."""
+    if last == 1:
+        take(x, own, M, d, out)
+    else:
+        copy(x, M * d, out)
+
+
+@kept
+def own_rows_back(x, own, last, M, N, d, out):
+    """out [N, d] = x [M, d] in the rows that a block puts out, zero in the others."""
+    if last == 1:
+        zero(out, N * d)
+        give(x, own, M, d, out)
+    else:
+        copy(x, N * d, out)

@@ -10,20 +10,21 @@ import numpy as np
 
 from runners.kernels import codes
 from runners.kernels.layers import (
-    clear_and_give,
     convolve,
     convolve_back,
     give_taps,
-    norm_backward,
-    norm_forward,
+    own_rows,
+    own_rows_back,
     rms_backward,
+    rms_block,
     rms_forward,
+    silu,
     silu_slope,
     softplus,
     turn_taps,
     weight_back,
 )
-from runners.kernels.stack import Block, step_of
+from runners.kernels.stack import step_of
 from runners.kernels.vector import (
     WIDE,
     add_rows,
@@ -38,7 +39,6 @@ from runners.kernels.vector import (
     pack_transposed,
     reduced,
     sigmoid,
-    take,
     zero,
 )
 
@@ -218,23 +218,19 @@ def block_forward(
         row, into = at(conv, r * c), at(u, r * c)
         for i in range(c):
             row[i] += conv_bias[i]
-            into[i] = row[i] * sigmoid(row[i])
+            into[i] = silu(row[i])
     gemm(u, c, 1, p_select, WIDE, WIDE * c, dbc, made, N, made, c, 0)
     fill_rows(pre, N, c, c, dt_bias)
     gemm(dbc, made, 1, p_dt, WIDE, WIDE * rank, pre, c, N, c, rank, 1)
     for i in range(N * c):
         dt[i] = softplus(pre[i])
     scan_forward(dt, u, dbc, made, rank, A, D, negative, starts, sequences, c, states, h, y)
-    if last == 1:
-        take(x, own, M, d, out)
-    else:
-        for i in range(M * d):
-            out[i] = x[i]
+    own_rows(x, own, last, M, d, out)
     for m in range(M):
         r = own[m] if last == 1 else m
         row, gate, into = at(y, r * c), at(uz, r * 2 * c + c), at(gated, m * c)
         for i in range(c):
-            into[i] = row[i] * (gate[i] * sigmoid(gate[i]))
+            into[i] = row[i] * silu(gate[i])
     gemm(gated, c, 1, p_out, WIDE, WIDE * c, out, d, M, d, c, 1)
 
 
@@ -271,7 +267,7 @@ def block_backward(
         above, row, gate = at(d_gated, m * c), at(y, r * c), at(uz, r * 2 * c + c)
         of_row, of_gate = at(d_y, r * c), at(d_uz, r * 2 * c + c)
         for i in range(c):
-            of_row[i] = above[i] * (gate[i] * sigmoid(gate[i]))
+            of_row[i] = above[i] * silu(gate[i])
             of_gate[i] = above[i] * row[i] * silu_slope(gate[i])
     zero(d_A, states * c)
     scan_backward(
@@ -296,22 +292,8 @@ def block_backward(
     give_taps(d_taps, c, d_conv)
     weight_back(a, d, d_uz, 2 * c, d_in, d, 2 * c, N, panels)
     gemm(d_uz, 2 * c, 1, from_in, WIDE, WIDE * 2 * c, d_a, d, N, d, 2 * c, 0)
-    if last == 1:
-        clear_and_give(d_out, own, M, N, d, d_x)
-    else:
-        for i in range(N * d):
-            d_x[i] = d_out[i]
+    own_rows_back(d_out, own, last, M, N, d, d_x)
     rms_backward(d_a, x, scales, norm, N, d, 1, d_norm, d_x, small)
 
 
-run = step_of(
-    Block(
-        forward=block_forward,
-        backward=block_backward,
-        pack=pack_block,
-        norm_forward=norm_forward,
-        norm_backward=norm_backward,
-        norm_rows=1,
-        biased=1,
-    )
-)
+run = step_of(rms_block(block_forward, block_backward, pack_block))

@@ -1,10 +1,10 @@
 """A whole step of a recurrent cell, one member after another: forward, loss, backward.
 
 A cell's parameters are the embedding [V, h], w_ih and w_hh [P h, h], b_ih and (but for a cell of one bias)
-b_hh [P h], and the head. States
-lie as rows, [T + 1, B, h], and one row of G blocks of h numbers belongs to each of them: what the state adds
-to, P blocks, and then what a gate reads of the input alone. The table of such rows over the vocabulary is
-gathered row by row, and no product but that with w_hh is left. One member's activations stay in the cache.
+b_hh [P h], and the head. States lie as rows, [T + 1, B, h], and one row of G blocks of h numbers belongs to
+each of them: what the state adds to, P blocks, and then what a gate reads of the input alone. The table of
+such rows over the vocabulary is gathered row by row, and no product but that with w_hh is left. One member's
+activations stay in the cache.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 from runners.kernels import codes
 from runners.kernels.codes import EVALUATE, TRAIN
 from runners.kernels.losses import cross_entropy_sum, gradient, head_back, logits_of, supervised, turn_head
-from runners.kernels.vector import at, doubles, floats, inlined, integers, kept, zero
+from runners.kernels.vector import at, copy, doubles, floats, inlined, integers, kept, zero
 
 padded = inlined(codes.padded)
 
@@ -164,8 +164,7 @@ def step_of(block: Block) -> Callable[[Any], None]:
                         for j in range(d):
                             into[j] = token[j] + place[j]
                     else:
-                        for j in range(d):
-                            into[j] = token[j]
+                        copy(token, d, into)
                 for i in range(applied):
                     layer = i % layers
                     x, here = at(activations, i * kept_size), at(activations, i * kept_size + room * d)
@@ -197,8 +196,7 @@ def step_of(block: Block) -> Callable[[Any], None]:
                         outs if final == 1 else starts, own_places if final == 1 else places, places,
                         sequences, d, about, table, room, here, s, d_b,
                     )  # fmt: skip
-                    for j in range(N * d):
-                        d_a[j] = d_b[j]
+                    copy(d_b, N * d, d_a)
                 for r in range(N):
                     row, token = at(d_a, r * d), at(grad, rows[r] * d)
                     for j in range(d):

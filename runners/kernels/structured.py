@@ -14,6 +14,7 @@ import numpy as np
 
 from runners.kernels.batches import lay_out
 from runners.kernels.codes import (
+    ANGLES,
     BLOCKS,
     EVALUATE,
     FACTORED,
@@ -31,6 +32,7 @@ from runners.kernels.vector import (
     WIDE,
     add_rows,
     at,
+    copy,
     cosine,
     dot,
     doubles,
@@ -47,12 +49,6 @@ from runners.kernels.vector import (
     total_of,
     zero,
 )
-
-
-@kept
-def copy(x, n, out):
-    for i in range(n):
-        out[i] = x[i]
 
 
 @kept
@@ -76,7 +72,7 @@ def make_table(kind, near, embedding, gate, bias, angle, V, d, rows, packed, mad
         if near == 1:
             for i in range(V * rows):
                 table[i] += one
-    elif kind == TURNS:
+    elif kind == ANGLES:
         gemm(embedding, d, 1, packed, WIDE, WIDE * d, made, rows, V, rows, d, 0)
         for v in range(V):
             row, into = at(made, v * rows), at(table, v * 2 * rows)
@@ -155,7 +151,7 @@ def table_back(
     if kind == PLAIN:
         weights_back(d_table, embedding, gate, V, d, rows, 0, d_gate, d_embedding)
         return
-    if kind == TURNS:
+    if kind == ANGLES:
         for v in range(V):
             row, above, into = at(made, v * rows), at(d_table, v * 2 * rows), at(d_made, v * rows)
             for j in range(rows):
@@ -357,7 +353,7 @@ def run(args):
     slopes, inner, d_inner, own = floats(args, 44), floats(args, 45), floats(args, 46), floats(args, 47)
     turned, logits, scratch = floats(args, 48), floats(args, 49), floats(args, 50)
     count = h // b
-    cells = V * rows * (2 if kind in (TURNS, POLAR) else 1)
+    cells = V * rows * (2 if kind in (ANGLES, POLAR) else 1)
     for e in range(first, last):
         w, grad = at(params, e * stride), at(grads, e * stride)
         lay_out(all_tokens, all_targets, e if members > 1 else 0, B, T, W, how, tokens, wanted)

@@ -12,7 +12,7 @@ import numpy as np
 
 from runners.kernels import codes
 from runners.kernels.codes import ALIBI, ROPE
-from runners.kernels.layers import clear_and_give, give, weight_back
+from runners.kernels.layers import give, own_rows_back, weight_back
 from runners.kernels.stack import Block, step_of
 from runners.kernels.vector import (
     LANES,
@@ -332,28 +332,16 @@ def backward_of(whole_back: Any, part_back: Any) -> Any:
             add_rows(d_q, M, d, d, d_attn_bias)
             add_rows(at(d_qkv, d), N, 2 * d, 3 * d, at(d_attn_bias, d))
             gemm(
-                at(d_qkv, d),
-                3 * d,
-                1,
-                at(from_qkv, WIDE * d),
-                WIDE,
-                WIDE * 3 * d,
-                d_normed,
-                d,
-                N,
-                d,
-                2 * d,
+                at(d_qkv, d), 3 * d, 1, at(from_qkv, WIDE * d), WIDE, WIDE * 3 * d, d_normed, d, N, d, 2 * d,
                 0,
-            )
+            )  # fmt: skip
             gemm(d_q, d, 1, from_qkv, WIDE, WIDE * 3 * d, d_merged, d, M, d, d, 0)
             give(d_merged, own, M, d, d_normed)
-            clear_and_give(d_out, own, M, N, d, d_x)
         else:
             whole_back(a, d, d_qkv, 3 * d, d_attn, d, 3 * d, N, panels)
             add_rows(d_qkv, N, 3 * d, 3 * d, d_attn_bias)
             gemm(d_qkv, 3 * d, 1, from_qkv, WIDE, WIDE * 3 * d, d_normed, d, N, d, 3 * d, 0)
-            for i in range(N * d):
-                d_x[i] = d_out[i]
+        own_rows_back(d_out, own, last, M, N, d, d_x)
         norm_backward(d_normed, x, stats_1, gain_1, N, d, d_norm_1, d_x, small)
 
     return block_backward

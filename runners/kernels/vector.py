@@ -331,6 +331,12 @@ def zero(x, n):
 
 
 @kept
+def copy(x, n, out):
+    for i in range(n):
+        out[i] = x[i]
+
+
+@kept
 def take(x, index, count, d, out):
     """out [count, d] = the rows of x that index names."""
     for i in range(count):

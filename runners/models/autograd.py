@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.kernels.codes import CELLS, LONGEST_EVALUATION, LONGEST_STEP
+from runners.kernels.codes import LONGEST_EVALUATION, LONGEST_STEP
 from runners.kernels.library import lanes
 from runners.models import loss
 from runners.models.batch import slices, window
@@ -30,7 +30,7 @@ from runners.models.matmul import flush_denormals
 from runners.models.native import Call, cell_call, takes_cell
 from runners.models.shape import Shape
 from runners.models.stacks import Stack, stack_call
-from runners.models.tables import Tables, embedding_of, tables_call
+from runners.models.tables import Tables, tables_call
 from runners.models.workspace import Workspace
 
 EVALUATED_AT_ONCE = 192
@@ -138,7 +138,7 @@ class AutogradModel:
         flush_denormals(params)
         call = self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
-            return call.train(params, tokens, targets, grad, self._work(tokens.shape))
+            return call.train(params, tokens, targets, grad)
         self.layout.finish(grad)
         if self._dense is not None and self._dense.serves(params):
             return self._dense_step(self._dense, params, tokens, targets, grad)
@@ -159,12 +159,12 @@ class AutogradModel:
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             call = self._call(params, x.shape, LONGEST_EVALUATION)
             if call is not None:
-                call.evaluate(params, x, y, total, count, self._work(x.shape))
+                call.evaluate(params, x, y, total, count)
                 continue
             if dense is not None:
                 if row is None:
                     views = self.layout.views(params)
-                    row = dense.row([dense.made(part) for _, _, part in self._tables(views)], views)
+                    row = dense.row([dense.made(part) for _, _, part in self._made_in_turn(views)], views)
                 for into, found in zip((total, count), dense.loss_sums(row, x, y), strict=True):
                     into += found
                 continue
@@ -208,21 +208,12 @@ class AutogradModel:
             return None
         return cell_call(cell, self.shape, self.definition.width, params, batch, self._workspace)
 
-    def _work(self, batch: Sequence[int]) -> float:
-        """Floating-point operations of a member's training step for one position of a batch [Et, B, T]."""
-        stack, tables, (_, B, T) = self.definition.stack, self.definition.tables, batch
-        if stack is not None:
-            return stack.work(T)
-        if tables is not None:
-            return tables.work(self.shape, embedding_of(self.layout), B, T)
-        return CELLS[self.definition.cell].operations(self.definition.width)
-
     def _runs(self, params: Tensor) -> list[tuple[int, int]]:
         """Members a..b-1 that are computed in one stack."""
         E = params.shape[0]
         return [(e, e + 1) for e in range(E)] if self._apart else [(0, E)]
 
-    def _tables(self, views: Weights) -> list[tuple[int, int, Weights]]:
+    def _made_in_turn(self, views: Weights) -> list[tuple[int, int, Weights]]:
         """Members a..b-1 whose transitions are made in one stack, each with their weights."""
         E = views["head.weight"].shape[0]
         if self.definition.tables_together:
@@ -233,7 +224,7 @@ class AutogradModel:
         self, dense: DenseRecurrence, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor
     ) -> Tensor:
         views, into = self.layout.views(params), self.layout.views(grad)
-        runs = [(a, b, _leaves(part)) for a, b, part in self._tables(views)]
+        runs = [(a, b, _leaves(part)) for a, b, part in self._made_in_turn(views)]
         with torch.enable_grad():
             made = [dense.made(part) for _, _, part in runs]
         row = dense.row([(A.detach(), start.detach()) for A, start in made], views)

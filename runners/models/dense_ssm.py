@@ -52,9 +52,6 @@ class DenseSSMModel(Recurrent):
         super().__init__(shape, h, layout, (V, d), free=self._may_group)
         self.d = d
 
-    def _operations(self) -> float:
-        return 6.0 * self.hidden**2
-
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         h, d, V, S = self.hidden, self.d, self.n_inputs, self.n_outputs
         kernel = None if self.shape.half else kernel_for("dense_ssm", params, h)
@@ -83,7 +80,7 @@ class DenseSSMModel(Recurrent):
                     3 * W * B,
                 )
             ]
-            return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 13)
+            return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 13, 6.0 * h**2)
 
         return buffers.views("call", make)
 

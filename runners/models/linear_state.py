@@ -15,6 +15,7 @@ from torch import Tensor
 
 from runners.interrupt import check_interrupt
 from runners.kernels.codes import (
+    ANGLES,
     BLOCKS,
     FACTORED,
     MATRICES,
@@ -229,7 +230,7 @@ def _tables(spec: DenseSSM, b: int) -> Tables | None:
     h, near = spec.hidden, spec.init == "near_identity"
     match spec.structure:
         case "rotation":
-            return Tables(TURNS, TURNS, h, h // 2, "transition")
+            return Tables(ANGLES, TURNS, h, h // 2, "transition")
         case "factored":
             rank = spec.rank or h
             if h <= DENSE_TO and rank > 4 * h:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from runners.interrupt import check_interrupt
-from runners.kernels.codes import CELLS
 from runners.models.batch import Frame, one_hot_
 from runners.models.layout import Layout, constant, flat, gaussian
 from runners.models.matmul import Matmul
@@ -106,9 +105,6 @@ class LSTMModel(Recurrent):
             }
         )
         super().__init__(shape, h, layout, (V,), free=h >= WIDE)
-
-    def _operations(self) -> float:
-        return CELLS["lstm"].operations(self.hidden)
 
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         return cell_call("lstm", self.shape, self.hidden, params, shape, self._workspace)

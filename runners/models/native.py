@@ -35,31 +35,30 @@ def kernel_for(family: str, params: Tensor, *widths: int) -> Kernel | None:
 class Call:
     """A kernel with its table of arguments; the first three say what to do, and with which members."""
 
-    def __init__(self, kernel: Kernel, values: Sequence[int | Tensor], given: int) -> None:
-        """``given``: the place of what differs from call to call."""
+    def __init__(self, kernel: Kernel, values: Sequence[int | Tensor], given: int, work: float) -> None:
+        """``given``: the place of what differs from call to call; ``work``: floating-point operations of a
+        member's training step for one position.
+        """
+        self._work = work
         self._kernel = kernel
         self._given = given
         self._held = [v for v in values if isinstance(v, Tensor)]
         self._table = np.array([0, 0, 0, *(_number(v) for v in values)], dtype=np.int64)
         self._address = int(self._table.ctypes.data)
 
-    def train(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor, work: float) -> Tensor:
-        """The mean loss of each member, and its gradient; ``work``: operations for one position of one.
+    def train(self, params: Tensor, tokens: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
+        """The mean loss of each member, and its gradient.
 
         Raises:
             Interrupted: between two members.
         """
         made = params.new_empty(params.shape[0])
-        self._run(TRAIN, params, grad, made, made, tokens, targets, work)
+        self._run(TRAIN, params, grad, made, made, tokens, targets, self._work)
         return made
 
-    def evaluate(
-        self, params: Tensor, tokens: Tensor, targets: Tensor, total: Tensor, count: Tensor, work: float
-    ) -> None:
-        """Add each member's summed loss to ``total`` and its supervised positions to ``count``, float64;
-        ``work`` as in training.
-        """
-        self._run(EVALUATE, params, params, total, count, tokens, targets, work / 3)
+    def evaluate(self, params: Tensor, tokens: Tensor, targets: Tensor, total: Tensor, count: Tensor) -> None:
+        """Add each member's summed loss to ``total`` and its supervised positions to ``count``, float64."""
+        self._run(EVALUATE, params, params, total, count, tokens, targets, self._work / 3)
 
     def _run(
         self, what: int, params: Tensor, grad: Tensor, one: Tensor, other: Tensor, x: Tensor, y: Tensor,
@@ -116,7 +115,7 @@ def cell_call(
                 3 * W * B,
             )
         ]
-        return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 12)
+        return Call(kernel, [*sizes, *[0] * 6, *integers, *scratch], 12, cell.operations(h))
 
     return buffers.views("call", make)
 

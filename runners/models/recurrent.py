@@ -71,7 +71,7 @@ class Recurrent(ABC):
         flush_denormals(params)
         call = self._call(params, tokens.shape)
         if call is not None:
-            return call.train(params, tokens, targets, grad, self._operations())
+            return call.train(params, tokens, targets, grad)
         batch = frame(self.shape, tokens, targets)
         parts = self._parts(batch, params, training=True)
         self.layout.finish(grad)
@@ -84,7 +84,7 @@ class Recurrent(ABC):
         for x, y in slices(EVALUATED_AT_ONCE, tokens, targets):
             call = self._call(params, x.shape)
             if call is not None:
-                call.evaluate(params, x, y, total, count, self._operations())
+                call.evaluate(params, x, y, total, count)
                 continue
             batch = frame(self.shape, x, y)
             for a, b, part in self._parts(batch, params):
@@ -138,10 +138,6 @@ class Recurrent(ABC):
     def _call(self, params: Tensor, shape: Sequence[int]) -> Call | None:
         """The kernel for batches [Et, B, T] of this shape with its work space; None where there is none."""
         return None
-
-    def _operations(self) -> float:
-        """Floating-point operations of a training step for one position."""
-        return 0.0
 
     # What they share
 

@@ -49,10 +49,6 @@ class Stack:
     further: float = 0.0
     """Operations of a position for each position of its sequence."""
 
-    def work(self, T: int) -> float:
-        """Floating-point operations of a training step for one of T positions."""
-        return self.operations + self.further * T
-
 
 def stack_call(
     stack: Stack, shape: Shape, params: Tensor, batch: Sequence[int], workspace: Workspace, longest: float
@@ -64,7 +60,8 @@ def stack_call(
     rows = B * T
     room, applied = max(CHUNK, T), stack.layers * stack.loops
     kept, scratch = stack.kept(room, T), stack.scratch(room, T)
-    short = stack.work(T) * rows <= longest and applied * kept + scratch <= MOST
+    work = stack.operations + stack.further * T
+    short = work * rows <= longest and applied * kept + scratch <= MOST
     kernel = kernel_for(stack.family, params) if short and not shape.half else None
     if kernel is None:
         return None
@@ -92,7 +89,7 @@ def stack_call(
             room * d,
         ]
         made = (params.new_zeros(n + BESIDE) for n in numbers)
-        return Call(kernel, [*sizes, *[0] * 6, *integers, *told, *made], 19)
+        return Call(kernel, [*sizes, *[0] * 6, *integers, *told, *made], 19, work)
 
     return buffers.views("call", make)
 

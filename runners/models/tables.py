@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from runners.kernels.codes import (
+    ANGLES,
     BLOCKS,
     FACTORED,
     LONGEST_EVALUATION,
@@ -51,7 +52,7 @@ class Tables:
 
     def cells(self, V: int) -> int:
         """Numbers of the table."""
-        return V * self.rows * (2 if self.kind in (TURNS, POLAR) else 1)
+        return V * self.rows * (2 if self.kind in (ANGLES, POLAR) else 1)
 
     def work(self, shape: Shape, d: int, B: int, T: int) -> float:
         """Floating-point operations of a training step for one of B T positions, the table's among them."""
@@ -61,18 +62,14 @@ class Tables:
         return 6.0 * (each.get(self.motion, h * h) + h * shape.n_outputs) + once / (B * T)
 
 
-def embedding_of(layout: Layout) -> int:
-    """The width of the embedding; 0 where there is none."""
-    return layout.names["embedding"][1][1] if "embedding" in layout.names else 0
-
-
 def tables_call(
     tables: Tables, layout: Layout, shape: Shape, params: Tensor, batch: Sequence[int], workspace: Workspace
 ) -> Call | None:
     """The kernel for batches [Et, B, T] with its buffers in ``workspace``; None: torch has to do."""
     Et, B, T = batch
-    d = embedding_of(layout)
-    short = tables.work(shape, d, B, T) * B * T <= LONGEST_EVALUATION
+    d = layout.names["embedding"][1][1] if "embedding" in layout.names else 0
+    work = tables.work(shape, d, B, T)
+    short = work * B * T <= LONGEST_EVALUATION
     kernel = kernel_for("structured", params) if short and not shape.half else None
     if kernel is None:
         return None
@@ -117,6 +114,6 @@ def tables_call(
             3 * W * B,
         ]
         made = (params.new_zeros(n) for n in scratch)
-        return Call(kernel, [*sizes, *[0] * 6, *integers, *made], 26)
+        return Call(kernel, [*sizes, *[0] * 6, *integers, *made], 26, work)
 
     return buffers.views("call", make)

@@ -119,7 +119,7 @@ class TransformerModel:
         dropped = dropout is not None and self.uses_dropout
         call = None if dropped else self._call(params, tokens.shape, LONGEST_STEP)
         if call is not None:
-            return call.train(params, tokens, targets, grad, self._stack.work(tokens.shape[-1]))
+            return call.train(params, tokens, targets, grad)
         self.layout.finish(grad)
         out = []
         for e, (w, g) in enumerate(zip(self._parts(params), self._parts(grad), strict=True)):
@@ -137,7 +137,7 @@ class TransformerModel:
         if call is not None:
             total = torch.zeros(params.shape[0], dtype=torch.float64)
             count = torch.zeros_like(total)
-            call.evaluate(params, tokens, targets, total, count, self._stack.work(tokens.shape[-1]))
+            call.evaluate(params, tokens, targets, total, count)
             return total, count
         each = [
             self._loss_sums(w, self._of(tokens, e), self._of(targets, e))
