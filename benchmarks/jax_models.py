@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from runners.models.decoder import alibi_slopes
+
 Params = dict[str, Any]
 Logits = Callable[[Params, Any], Any]
 """(parameters of one member, tokens [B, T]) -> logits [B, T, S]."""
@@ -137,29 +139,37 @@ def transformer(spec: Any, V: int, S: int, T: int) -> tuple[Callable[[Any], Para
         return p
 
     def norm(x: Any, gain_and_bias: Any) -> Any:
-        mean = x.mean(-1, keepdims=True)
-        return (x - mean) * lax.rsqrt(x.var(-1, keepdims=True) + 1e-5) * gain_and_bias[0] + gain_and_bias[1]
+        return _layer_norm(x, *gain_and_bias)
 
     def linear(x: Any, weight_and_bias: Any) -> Any:
         return x @ weight_and_bias[0] + weight_and_bias[1]
 
     def logits(p: Params, x: Any) -> Any:
-        B = x.shape[0]
-        mask = jnp.tril(jnp.ones((T, T), bool))
         y = p["wte"][x] + p["wpe"][:T]
         for i in range(spec.layers):
             qkv = linear(norm(y, p[f"{i}.ln_1"]), p[f"{i}.attn"])
-            q, k, v = qkv.reshape(B, T, 3, heads, d // heads).transpose(2, 0, 3, 1, 4)
-            scores = jnp.einsum("bhqd,bhkd->bhqk", q, k) / sqrt(d // heads)
-            weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), -1)
-            read = jnp.einsum("bhqk,bhkd->bqhd", weights, v).reshape(B, T, d)
-            y = y + linear(read, p[f"{i}.proj"])
-            y = y + linear(
-                jax.nn.gelu(linear(norm(y, p[f"{i}.ln_2"]), p[f"{i}.fc"]), approximate=True), p[f"{i}.out"]
-            )
+            y = y + linear(_attention(qkv, heads), p[f"{i}.proj"])
+            inner = jax.nn.gelu(linear(norm(y, p[f"{i}.ln_2"]), p[f"{i}.fc"]), approximate=True)
+            y = y + linear(inner, p[f"{i}.out"])
         return norm(y, p["ln_f"]) @ p["head"]
 
     return init, logits
+
+
+def _layer_norm(x: Any, gain: Any, bias: Any) -> Any:
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) * lax.rsqrt(x.var(-1, keepdims=True) + 1e-5) * gain + bias
+
+
+def _attention(qkv: Any, heads: int, turn: Any = None, lowered: Any = 0.0) -> Any:
+    """What is read by qkv [B, T, 3 d]; ``turn`` is done to queries and keys, ``lowered`` taken off scores."""
+    B, T, d = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    q, k, v = qkv.reshape(B, T, 3, heads, d // heads).transpose(2, 0, 3, 1, 4)
+    if turn is not None:
+        q, k = turn(q), turn(k)
+    scores = jnp.einsum("bhqd,bhkd->bhqk", q, k) / sqrt(d // heads) - lowered
+    weights = jax.nn.softmax(jnp.where(jnp.tril(jnp.ones((T, T), bool)), scores, -jnp.inf), -1)
+    return jnp.einsum("bhqk,bhkd->bqhd", weights, v).reshape(B, T, d)
 
 
 # From here on parameters are called, and shaped, as in runners.models: weights [out, in].
@@ -377,9 +387,7 @@ def decoder(spec: Any, T: int) -> Logits:
     depth = d // heads
 
     def norm(x: Any, w: Params, name: str) -> Any:
-        mean = x.mean(-1, keepdims=True)
-        plain = (x - mean) * lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
-        return plain * w[f"{name}.weight"] + w[f"{name}.bias"]
+        return _layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
 
     def linear(x: Any, w: Params, name: str) -> Any:
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
@@ -394,28 +402,18 @@ def decoder(spec: Any, T: int) -> Logits:
         return jnp.concatenate((a * cosine - b * sine, b * cosine + a * sine), -1)
 
     def logits(p: Params, x: Any) -> Any:
-        from runners.models.decoder import alibi_slopes
-
-        B, y = x.shape[0], p["wte"][x]
+        y = p["wte"][x]
         if spec.position == "learned":
             y = y + p["wpe"][:T]
         elif spec.position == "sinusoidal":
             y = y + jnp.concatenate((jnp.sin(angles(d)), jnp.cos(angles(d))), -1)
-        mask = jnp.tril(jnp.ones((T, T), bool))
-        places = jnp.arange(T)
-        distance = jnp.asarray(alibi_slopes(heads))[:, None, None] * (places[:, None] - places)
+        turn, lowered, places = rotary if spec.position == "rope" else None, 0.0, jnp.arange(T)
+        if spec.position == "alibi":
+            lowered = jnp.asarray(alibi_slopes(heads))[:, None, None] * (places[:, None] - places)
         for i in list(range(spec.layers)) * spec.loops:
             w = _own(p, i, "h")
-            qkv = linear(norm(y, w, "ln_1"), w, "attn.c_attn").reshape(B, T, 3, heads, depth)
-            q, k, v = qkv.transpose(2, 0, 3, 1, 4)
-            if spec.position == "rope":
-                q, k = rotary(q), rotary(k)
-            scores = jnp.einsum("bhqd,bhkd->bhqk", q, k) / sqrt(depth)
-            if spec.position == "alibi":
-                scores = scores - distance
-            weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), -1)
-            read = jnp.einsum("bhqk,bhkd->bqhd", weights, v).reshape(B, T, d)
-            y = y + linear(read, w, "attn.c_proj")
+            qkv = linear(norm(y, w, "ln_1"), w, "attn.c_attn")
+            y = y + linear(_attention(qkv, heads, turn, lowered), w, "attn.c_proj")
             inner = jax.nn.gelu(linear(norm(y, w, "ln_2"), w, "mlp.c_fc"), approximate=True)
             y = y + linear(inner, w, "mlp.c_proj")
         return _head(p, norm(y, p, "ln_f"))
