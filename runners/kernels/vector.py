@@ -24,6 +24,10 @@ WIDE = 2 * LANES
 DEEP = 64
 """Terms of a sum that are added up in registers before they go to memory: a longer chain would round more,
 and a panel of so many stays in the first cache."""
+HIGH = 64
+"""Rows of a block of the left matrix that is copied together: DEEP terms of each stay in the first cache."""
+FAR = 1024
+"""Numbers from one row to the next from which a page of memory holds one row: such share places in caches."""
 NOTHING = np.float32(-1e30)
 """The logit of a column that is no class."""
 
@@ -78,6 +82,24 @@ def integers(typing: Any, arguments: Any, index: Any) -> Any:
         return builder.inttoptr(address, I64.as_pointer())
 
     return PI(PI, types.intp), build
+
+
+def _own(count: int) -> Any:
+    """Make a function that gives ``count`` float32 numbers of its caller's own stack."""
+
+    @intrinsic
+    def own(typing: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = cgutils.alloca_once(builder, ir.ArrayType(F32, count))
+            place.align = 64
+            return builder.bitcast(place, F32.as_pointer())
+
+        return P32(), build
+
+    return own
+
+
+own_block = _own(HIGH * DEEP)
 
 
 def _tile(rows: int, vectors: int, part: bool = False) -> Any:
@@ -151,12 +173,23 @@ def _build_tile(builder: Any, rows: int, vectors: int, part: bool, args: Any) ->
     def number(n: int) -> Any:
         return ir.Constant(I64, n)
 
+    # Told that these are multiples of one number, LLVM would add it eight times, each after the other, for
+    # every term: a chain as long as the products take. The empty assembly hides it.
+    odd = {
+        r: builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [builder.mul(number(r), a_row)], False)
+        for r in range(1, rows, 2)
+    }
+
+    def rows_down(r: int) -> Any:
+        twice = (r & -r).bit_length() - 1 if r else 0
+        return builder.shl(odd[r >> twice], number(twice)) if r else number(0)
+
     places = [
         vector_at(c, builder.add(builder.mul(number(r), c_row), number(v * LANES)))
         for r in range(rows)
         for v in range(vectors)
     ]
-    a_rows = [builder.mul(number(r), a_row) for r in range(rows)]
+    a_rows = [rows_down(r) for r in range(rows)]
     before = builder.block
     loop, ended, adding, done = (builder.append_basic_block(n) for n in ("loop", "ended", "adding", "done"))
     builder.branch(loop)
@@ -168,12 +201,12 @@ def _build_tile(builder: Any, rows: int, vectors: int, part: bool, args: Any) ->
         s = builder.phi(wide)
         s.add_incoming(ir.Constant(wide, [0.0] * LANES), before)
         sums.append(s)
-    b_at, a_at = builder.mul(i, b_k), builder.mul(i, a_k)
+    b_at, a_terms = builder.mul(i, b_k), builder.gep(a, [builder.mul(i, a_k)])
     across = [memory.load(vector_at(b, builder.add(b_at, number(v * LANES)))) for v in range(vectors)]
     made: list[Any] = []
     held: list[tuple[Any, Any]] = []
     for r in range(rows):
-        scalar = builder.load(builder.gep(a, [builder.add(a_at, a_rows[r])]), align=4)
+        scalar = builder.load(builder.gep(a_terms, [a_rows[r]]), align=4)
         one = builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         spread = builder.shuffle_vector(one, empty, zeros)
         made += [builder.call(fma, [spread, across[v], sums[r * vectors + v]]) for v in range(vectors)]
@@ -220,6 +253,37 @@ def _down(vectors: int, part: bool = False) -> Any:
 down_wide, down_slim, down_part = _down(2), _down(1), _down(1, part=True)
 
 
+@inlined
+def _across(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
+    """c [m, n] = (or +=) a [m, k] times b [k, n] for up to DEEP terms, panel after panel of b."""
+    for column in range(0, n, WIDE):
+        panel = at(b, (column // WIDE) * b_panel)
+        out, left = at(c, column), n - column
+        if left >= WIDE:
+            down_wide(a, a_row, a_k, panel, b_k, out, c_row, m, k, add, LANES)
+            continue
+        if left >= LANES:
+            down_slim(a, a_row, a_k, panel, b_k, out, c_row, m, k, add, LANES)
+            panel, out, left = at(panel, LANES), at(out, LANES), left - LANES
+        if left > 0:
+            down_part(a, a_row, a_k, panel, b_k, out, c_row, m, k, add, left)
+
+
+@inlined
+def _together(a, a_row, a_k, rows, terms, out):
+    """Copy rows x terms of a; of the rows or the terms, those follow each other that do so in a."""
+    if a_k == 1:
+        for r in range(rows):
+            row, into = at(a, r * a_row), at(out, r * DEEP)
+            for i in range(terms):
+                into[i] = row[i]
+    else:
+        for i in range(terms):
+            column, into = at(a, i * a_k), at(out, i * HIGH)
+            for r in range(rows):
+                into[r] = column[r]
+
+
 @njit(
     types.void(P32, types.intp, types.intp, P32, types.intp, types.intp, P32, *[types.intp] * 5),
     error_model="numpy",
@@ -227,24 +291,29 @@ down_wide, down_slim, down_part = _down(2), _down(1), _down(1, part=True)
 def gemm(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
     """c [m, n] = (or +=, with add = 1) a [m, k] times b [k, n].
 
-    Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart. Rows of b are ``b_k`` apart,
-    and a panel of WIDE columns begins every ``b_panel``. Nothing beside the n columns is read or written.
+    Row r of a begins at ``a + r a_row``, its terms are ``a_k`` apart; one of the two is 1. Rows of b are
+    ``b_k`` apart, and a panel of WIDE columns begins every ``b_panel``. Nothing beside the n columns is read
+    or written.
     """
-    for first in range(0, k, DEEP):
-        deep = DEEP if k - first > DEEP else k - first
-        more = 1 if add != 0 or first > 0 else 0
-        terms = at(a, first * a_k)
-        for column in range(0, n, WIDE):
-            panel = at(b, (column // WIDE) * b_panel + first * b_k)
-            out, left = at(c, column), n - column
-            if left >= WIDE:
-                down_wide(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, LANES)
-                continue
-            if left >= LANES:
-                down_slim(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, LANES)
-                panel, out, left = at(panel, LANES), at(out, LANES), left - LANES
-            if left > 0:
-                down_part(terms, a_row, a_k, panel, b_k, out, c_row, m, deep, more, left)
+    # Many panels go over a again and again: blocks of it, copied together, stay in the first cache.
+    together = n > 2 * WIDE and (m > HIGH or a_row >= FAR or a_k >= FAR)
+    high = HIGH if together else m
+    block = own_block()
+    top = 0
+    while top < m:
+        rows = high if m - top > high else m - top
+        for first in range(0, k, DEEP):
+            deep = DEEP if k - first > DEEP else k - first
+            terms, row, term = at(a, top * a_row + first * a_k), a_row, a_k
+            if together:
+                _together(terms, a_row, a_k, rows, deep, block)
+                terms, row, term = block, DEEP if a_k == 1 else 1, 1 if a_k == 1 else HIGH
+            more = 1 if add != 0 or first > 0 else 0
+            _across(
+                terms, row, term, at(b, first * b_k), b_k, b_panel,
+                at(c, top * c_row), c_row, rows, n, deep, more,
+            )  # fmt: skip
+        top += rows
 
 
 @intrinsic
