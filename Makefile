@@ -9,6 +9,8 @@ LAB ?= lab.db
 
 # One thread per process: the tests and the workers bring their own parallelism.
 export OMP_NUM_THREADS ?= 1
+# A test may start ten processes: they should not compile all of labtui each, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all test-faults test-ray bench snapshots lint format install
 
@@ -77,7 +79,10 @@ test-ray: $(RAY_STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; trap 'exit 130' INT TERM; \
-	measure() { echo "== python -m benchmarks.$$*"; $(BIN)/python -m benchmarks.$$*; }; \
+	measure() { \
+		echo "== python -m benchmarks.$$*"; began=$$(date +%s); $(BIN)/python -m benchmarks.$$* || return; \
+		echo "   ($$(($$(date +%s) - began)) s)"; \
+	}; \
 	( measure engine --which others --core 1 --T 10 --jax quick --at-once 3 15 --turns 2 && \
 		measure search && measure speculation ) > "$$out" 2>&1 & \
 	measure engine --which sizes --T 10 --jax quick --at-once 3 15 --turns 2; bad=$$?; \

@@ -10,7 +10,10 @@ if not sys.flags.safe_path:
     # python -m puts the current folder here, whose files are data
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
-from runners.pool.launch import main
+from runners.pool.interpreter import end_process, importing
+
+with importing():
+    from runners.pool.launch import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

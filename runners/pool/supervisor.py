@@ -22,6 +22,7 @@ import psutil
 
 from runners.pool import checkpoints, inbox
 from runners.pool.identity import Roster, boot_id, start_of, version
+from runners.pool.interpreter import importing
 from runners.pool.notify import Notifier
 from runners.pool.options import Options
 from runners.pool.protocol import Clock, Pool, PoolLost
@@ -132,7 +133,8 @@ class Supervisor:
         waiting, programs, known = self._patiently(self._look)
         rows = self.workers.create_slots(self.pool.devices(), known)
         self.workers.start(min(len(self.state.slots), 2 * waiting), programs=programs)
-        from store.write import Identity
+        with importing():
+            from store.write import Identity
 
         self._patiently(self._connect)
         me = Identity(os.getpid(), psutil.Process().create_time(), socket.gethostname(), boot_id(), version())

@@ -43,6 +43,7 @@ from runners.engine.types import (
 from runners.engine.types import Planned as EnginePlanned
 from runners.interrupt import Interrupted, Listener
 from runners.pool import protocol as m
+from runners.pool.interpreter import end_process, importing
 from runners.pool.protocol import MessageError, encode
 from runners.pool.thinning import ThinCurve
 from runners.programs.trainer import ProgramError, ProgramTrainer
@@ -157,14 +158,13 @@ class Worker:
             ImportError, ValueError: it is not; without torch there is none, and no harm done.
         """
         try:
-            self._trainer = load_trainer(self._trainer_name)
+            with importing():
+                self._trainer = load_trainer(self._trainer_name)
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
             self._trainer = None
             _log("worker: there is no torch here; programs alone can be run")
-        gc.collect()
-        gc.freeze()  # what was imported stays: a collection between two assignments takes 1 ms instead of 100
         torch = sys.modules.get("torch")
         version = str(getattr(torch, "__version__", "")) if torch else ""
         self._send(m.Ready(os.getpid(), self._trainer_name, version, ""))
@@ -418,4 +418,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

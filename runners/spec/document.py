@@ -4,9 +4,12 @@ docs/specs.md, with that page's name behind it writes them there.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -91,13 +94,30 @@ def _section(title: str, model: type[BaseModel]) -> str:
         "| key | takes | default | meaning |",
         "|---|---|---|---|",
     ]
-    rows = [_row(name, field) for name, field in model.model_fields.items() if name != "kind"]
+    told = meanings(model)
+    rows = [_row(name, f, told.get(name, "")) for name, f in model.model_fields.items() if name != "kind"]
     return "\n".join([*head, *rows, ""])
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def meanings(model: type[BaseModel]) -> dict[str, str]:
+    """What each key means: the string below it in its class. Read here, for the pages and the tests alone:
+    Pydantic would read the sources whenever a process begins.
+    """
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        (made,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(made, ast.ClassDef)
+        for key, below in pairwise(made.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+                match below:
+                    case ast.Expr(ast.Constant(str() as text)):
+                        found[key.target.id] = inspect.cleandoc(text)
+    return found
+
+
+def _row(name: str, field: FieldInfo, meaning: str) -> str:
     takes = _takes(field.annotation) + _limits(field.metadata)
-    cells = (f"`{name}`", takes, _default(field), _oneline(field.description or ""))
+    cells = (f"`{name}`", takes, _default(field), _oneline(meaning))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -86,11 +86,10 @@ def fill(path: Path, value: object, *, texts_only: bool) -> None:
 
 def harmless(text: str) -> list[str]:
     """The characters that a terminal would obey."""
-    return [
-        hex(ord(c))
-        for c in text
-        if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-    ]
+    obeyed = {
+        c for c in set(text) - {"\n"} if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+    }
+    return [hex(ord(c)) for c in text if c in obeyed] if obeyed else []
 
 
 def ask_everything(labtui: Labtui) -> None:
@@ -105,7 +104,7 @@ def ask_everything(labtui: Labtui) -> None:
         assert harmless(answer.out) == [] or words[0] == "export", words
         if words[0] == "export":
             for row in csv.reader(io.StringIO(answer.out)):
-                for cell in row:
+                for cell in set(row):
                     assert not cell.lstrip(" ").startswith(("=", "+", "@")), (words, cell[:80])
                     assert [c for c in harmless(cell) if c != "0x9"] == [], (words, cell[:80])
 

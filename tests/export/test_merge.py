@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def content(path: Path) -> dict[str, list[Any]]:
     with Lab(path, frames="rows") as lab:
         return {
             table: sorted(
-                repr({k: v for k, v in asdict(row).items() if k not in OWN}) for row in getattr(lab, table)()
+                repr({f.name: getattr(row, f.name) for f in fields(row) if f.name not in OWN})
+                for row in getattr(lab, table)()
             )
             for table in TABLES
         }

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runners.search import Evidence, replay
 from runners.search.bisection import RULES, geometric_middle
 from runners.spec import Job, Search
+from runners.spec.document import meanings
 from runners.strategies import FRESH_SEEDS, STRATEGIES, StrategyName
 from tests.search.conftest import Oracle, asked, make_job, run
 
@@ -288,12 +289,12 @@ def test_every_strategy_has_its_facts_and_those_that_go_by_verdicts_their_rule()
 
 
 def test_the_texts_of_the_keys_name_every_strategy() -> None:
-    """docs/specs.md and the form take them from these docstrings."""
-    told = Search.model_fields["strategy"].description or ""
+    """docs/specs.md takes them from these docstrings."""
+    told = meanings(Search)["strategy"]
     assert [name for name in STRATEGIES if f"``{name}``" not in told] == [], (
         "tell what it does in Search.strategy"
     )
-    most = (Search.model_fields["max_candidates"].description or "").replace(" and ``", " for ``")
+    most = meanings(Search)["max_candidates"].replace(" and ``", " for ``")
     by_number = {
         name: number
         for number, names in re.findall(r"(\d+)((?: for ``\w+``)+)", most)

@@ -8,6 +8,7 @@ import random
 import sqlite3
 from contextlib import closing
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,22 +97,29 @@ def ask_everything(lab: Lab) -> list[Any]:
     return out
 
 
+@cache
+def promised(row: type) -> list[tuple[str, tuple[type, ...]]]:
+    """Each field of a row with the types that it may have; none where it is no plain one."""
+    kinds = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
+    found = []
+    for field in fields(row):
+        options = [k.strip() for k in str(field.type).split("|")]
+        plain = all(o in kinds for o in options)
+        found.append((field.name, tuple(kinds[o] for o in options) if plain else ()))
+    return found
+
+
 def assert_clean(value: Any, annotation: str = "") -> None:
     """No infinite or undefined number outside a curve, every field of the type that its row promises."""
     if isinstance(value, Curve):
         return
     if is_dataclass(value):
-        for field in fields(value):
-            found = getattr(value, field.name)
-            kinds = {"int": int, "float": float, "str": str, "bool": bool}
-            options = [k.strip() for k in str(field.type).split("|")]
-            if all(o in kinds or o == "None" for o in options):
-                allowed = tuple(kinds[o] for o in options if o in kinds)
-                assert isinstance(found, allowed) or (found is None and "None" in options), (
-                    field.name,
-                    found,
-                )
-            assert_clean(found)
+        kind: type = type(value)
+        for name, allowed in promised(kind):
+            found = getattr(value, name)
+            assert not allowed or isinstance(found, allowed), (name, found)
+            if not isinstance(found, int | str):
+                assert_clean(found)
     elif isinstance(value, float):
         assert math.isfinite(value)
     elif isinstance(value, dict):
