@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labtui import Lab
+from labtui.__main__ import main
 from labtui.export import bundle
 from tests.cli.conftest import Labtui
 
@@ -35,6 +36,14 @@ def test_a_lab_comes_back_as_it_was(labtui: Labtui, lab: Path) -> None:
     assert Path("out.zip").stat().st_mode & 0o777 == 0o600
     assert labtui("import", "out.zip", "back.db").code == 2
     assert labtui("bundle", "out.zip").code == labtui("bundle", "out.tar").code == 2
+
+
+@pytest.fixture(scope="module")
+def packed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the lab, made once."""
+    out = tmp_path_factory.mktemp("packed") / "out.zip"
+    assert main(["--lab", str(made), "--read-only", "bundle", str(out)]) == 0
+    return out
 
 
 Change = Callable[[dict[str, bytes]], list[tuple[str | zipfile.ZipInfo, bytes]]]
@@ -72,10 +81,9 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("said", CHANGES)
-def test_what_no_bundle_holds_is_refused(labtui: Labtui, lab: Path, tmp_path: Path, said: str) -> None:
-    assert labtui("bundle", "out.zip").code == 0
-    with zipfile.ZipFile("out.zip") as packed:
-        files = {name: packed.read(name) for name in packed.namelist()}
+def test_what_no_bundle_holds_is_refused(labtui: Labtui, packed: Path, tmp_path: Path, said: str) -> None:
+    with zipfile.ZipFile(packed) as good:
+        files = {name: good.read(name) for name in good.namelist()}
     with zipfile.ZipFile("bad.zip", "w", zipfile.ZIP_DEFLATED) as made:
         for name, data in CHANGES[said](files):
             made.writestr(name, data, zipfile.ZIP_DEFLATED)
@@ -87,9 +95,8 @@ def test_what_no_bundle_holds_is_refused(labtui: Labtui, lab: Path, tmp_path: Pa
     assert not (tmp_path.parent / "up.db").exists()
 
 
-def test_damaged_bytes_are_one_sentence(labtui: Labtui, lab: Path) -> None:
-    assert labtui("bundle", "out.zip").code == 0
-    good = Path("out.zip").read_bytes()
+def test_damaged_bytes_are_one_sentence(labtui: Labtui, packed: Path) -> None:
+    good = packed.read_bytes()
     damaged = [b"", b"PK", good[: len(good) // 2], b"x" * 5000]
     damaged += [
         good[:i] + bytes([good[i] ^ 255]) + good[i + 1 :] for i in range(0, len(good), len(good) // 25)

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ SPECIAL = '\\ { } $ & # _ % ~ ^ < > | " [ ] ≤ ≥ ≈ κ × – … * é 中 \
 
 def rows_of(lab: Path, table: str) -> list[dict[str, Any]]:
     names = {"cells": "cells", "kappa": "kappa"}
-    return [asdict(row) for row in getattr(Lab(lab, frames="rows"), names.get(table, table))()]
+    found = getattr(Lab(lab, frames="rows"), names.get(table, table))()
+    return [{f.name: getattr(row, f.name) for f in fields(row)} for row in found]
 
 
 @pytest.mark.parametrize("table", RECORDS)

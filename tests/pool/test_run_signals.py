@@ -17,7 +17,7 @@ from store.read import open_lab
 from tests.support import labs
 
 SLOW = {"STANDIN_EVAL_S": "0.05", "STANDIN_EVALS": "40", "STANDIN_CHECKPOINT_EVERY": "2"}
-MANY = "400"
+MANY = "120"
 
 
 @pytest.fixture
