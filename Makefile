@@ -45,11 +45,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/labtui demo --lab $(LAB)
 
-# Tests at once: on two cores four of them, since every other one waits for processes that it started.
+# Tests at once: on two cores four of them, since every other one waits for processes that it started; whoever
+# has done its own takes from the others.
 AT_ONCE ?= 4
+SPREAD = -n $(AT_ONCE) --dist worksteal
 
 test: lint
-	$(BIN)/python -m pytest -n $(AT_ONCE) -m "not slow and not ray"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not ray"
 
 # What is drawn at random differs from run to run: SEED=N repeats one.
 ifndef SEED
@@ -59,7 +61,7 @@ RANDOM_DRAWS = --hypothesis-profile=random --hypothesis-seed=$(SEED)
 
 test-all: lint
 	@echo "seed $(SEED)"
-	$(BIN)/python -m pytest -n $(AT_ONCE) -m "not ray" $(RANDOM_DRAWS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not ray" $(RANDOM_DRAWS)
 
 test-faults: $(STAMP)
 	@echo "seed $(SEED)"
@@ -75,7 +77,7 @@ test-ray: $(RAY_STAMP)
 	$(BIN)/python -m pytest tests/ray -m "ray $(if $(FULL),,and not slow)"
 
 # Two cores, and what takes one has one: engine, and beside it its other models, search and speculation, by
-# processor time.
+# processor time, and data.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; trap 'exit 130' INT TERM; \
@@ -84,10 +86,10 @@ bench: $(STAMP)
 		echo "   ($$(($$(date +%s) - began)) s)"; \
 	}; \
 	( measure engine --which others --core 1 --T 10 --jax quick --at-once 3 15 --turns 2 && \
-		measure search && measure speculation ) > "$$out" 2>&1 & \
+		measure search && measure speculation && measure data ) > "$$out" 2>&1 & \
 	measure engine --which sizes --T 10 --jax quick --at-once 3 15 --turns 2; bad=$$?; \
 	wait $$! || bad=1; cat "$$out"; [ $$bad = 0 ] && \
-	measure pipeline && measure store && measure data && measure tui --quick
+	measure pipeline && measure store && measure tui --quick
 
 snapshots: $(STAMP)
 	$(BIN)/python -m pytest tests/tui/test_snapshots.py --snapshot-update

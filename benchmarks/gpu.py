@@ -94,6 +94,8 @@ CPU is 2.3e-7 and 8.1e-5 off the CPU's own at most (the transformer's; the other
 """
 FIRST = (1, 10, 100)
 """Steps after which gradients are compared."""
+OWN_S = 1.0
+"""How long the trainer's own steps are timed."""
 SHRINK = 1
 """A dry run divides the steps of every training by this."""
 SIZES = (60, 400)
@@ -385,7 +387,7 @@ def own_step(model: str, precision: str) -> float:
         one.advance()
     one.wait()
     begun, done = time.perf_counter(), one.steps[0]
-    while time.perf_counter() - begun < 1.0 and one.steps[0] - done < 1000:
+    while time.perf_counter() - begun < OWN_S and one.steps[0] - done < 1000:
         one.advance()
     one.wait()
     return 1e6 * (time.perf_counter() - begun) / (one.steps[0] - done) / len(members)

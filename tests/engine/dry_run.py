@@ -42,6 +42,7 @@ def shrink(patch: fake_gpu.Patch, refuse: Callable[[], None] = lambda: None) -> 
         "SEEDS": (10,),
         "RATES": (1e-2, 1e-3),
         "SHRINK": 50,
+        "OWN_S": 0.05,
         "FIRST": (1, 2, 3),
         "MODELS": TINY,
         "LARGER": {model: {} for model in TINY},
