@@ -77,7 +77,7 @@ test-ray: $(RAY_STAMP)
 	$(BIN)/python -m pytest tests/ray -m "ray $(if $(FULL),,and not slow)"
 
 # Two cores, and what takes one has one: engine, and beside it its other models, search and speculation, by
-# processor time, and data.
+# processor time, then data by the clock.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; trap 'exit 130' INT TERM; \

@@ -50,7 +50,9 @@ LONG_S = 0.3
 such models gain nothing from company, and 15 of them take minutes.
 """
 LARGE_S = 0.02
-"""Seconds of a step of ours from which ``--jax quick`` has no column: XLA takes minutes to compile such."""
+"""Seconds of a step of ours from which ``--jax quick`` has no column unless told otherwise: XLA takes minutes
+to compile such.
+"""
 Group = tuple[str, list[dict[str, Any]]]
 SIZES: list[Group] = [
     ("dense_ssm", [{"hidden": h} for h in (16, 32, 64, 128, 256)]),
@@ -79,8 +81,19 @@ OTHERS: list[Group] = [
         [{"layers": 2, "d": 64, "heads": 2, "position": p} for p in ("rope", "nope", "alibi", "sinusoidal")],
     ),
 ]
-"""Models at one."""
+"""Models at one, or at another (:func:`of_width`)."""
 Row = dict[str, Any]
+
+
+def of_width(groups: list[Group], width: int) -> list[Group]:
+    """The models with so many hidden units, or so wide a stream."""
+    heads = {"heads": max(2, width // 32)}
+
+    def sized(sizes: dict[str, Any]) -> dict[str, Any]:
+        wide = {"hidden" if "hidden" in sizes else "d": width}
+        return sizes | wide | (heads if "position" in sizes else {})
+
+    return [(kind, [sized(sizes) for sizes in variants]) for kind, variants in groups]
 
 
 def make_job(kind: str, sizes: dict[str, Any], T: int, B: int, m: int, precision: str, dropout: float) -> Job:
@@ -262,10 +275,8 @@ def calls_of(step: Callable[[], None]) -> int:
     return count
 
 
-def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, alone_s: float) -> Any:
-    """The JAX program for a job; None where none is written, or its making takes minutes."""
-    if how == "quick" and alone_s > LARGE_S:
-        return None
+def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str) -> Any:
+    """The JAX program for a job; None where none is written."""
     from benchmarks import jax_peer  # jax takes a second, and reads how many cores it has
 
     if not jax_peer.written(job):
@@ -274,7 +285,16 @@ def peer(job: Job, T: int, m: int, x: torch.Tensor, y: torch.Tensor, how: str, a
 
 
 def measure(
-    job: Job, T: int, B: int, m: int, device: str, turns: int, seconds: float, at_once: list[int], jax: str
+    job: Job,
+    T: int,
+    B: int,
+    m: int,
+    device: str,
+    turns: int,
+    seconds: float,
+    at_once: list[int],
+    jax: str,
+    jax_s: float,
 ) -> Row:
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, m, (4, B, T), generator=generator)
@@ -292,8 +312,8 @@ def measure(
     ratios: dict[int, list[float]] = {E: [] for E in ours}
     base: list[float] = []
     other = None
-    if jax != "no":
-        other = peer(job, T, m, x, y, jax, alone)
+    if jax == "full" or (jax == "quick" and alone <= jax_s):
+        other = peer(job, T, m, x, y, jax)
     ahead: dict[int, list[float]] = {E: [] for E in ours}
     theirs_s: list[float] = []
     for _ in range(turns):
@@ -360,6 +380,7 @@ def main() -> None:
         "--which", choices=["sizes", "others"], default=None, help="models at several sizes, or at one"
     )
     parser.add_argument("--heads", type=int, default=None, help="of the transformers, instead of d / 32")
+    parser.add_argument("--width", type=int, default=64, help="hidden units or d of the models at one size")
     parser.add_argument("--T", type=int, nargs="+", default=None)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--m", type=int, default=5, help="the modulus")
@@ -372,6 +393,13 @@ def main() -> None:
         choices=["no", "quick", "full"],
         help="a column for JAX: the forms that are mostly the fastest, or all (a minute a row to compile)",
     )
+    parser.add_argument(
+        "--jax-s",
+        type=float,
+        default=LARGE_S,
+        metavar="SECONDS",
+        help="of a step of ours above which quick has no column: XLA takes minutes to compile such",
+    )
     parser.add_argument("--core", type=int, default=0, help="of a CPU, counted from the last")
     parser.add_argument("--json", default="")
     args = parser.parse_args()
@@ -382,6 +410,7 @@ def main() -> None:
     cuda = args.device.startswith("cuda")
     if args.jax != "no" and cuda:
         parser.error("--jax is measured on one core of a CPU")
+    os.umask(0o077)  # XLA keeps what it compiles
     if not cuda and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0), reverse=True)
         os.sched_setaffinity(0, {cores[min(args.core, len(cores) - 1)]})
@@ -405,14 +434,17 @@ def main() -> None:
     about = {"device": name, "torch": torch.__version__, "precision": args.precision, "m": args.m}
     about |= {"ceiling_flops": top, "ceiling_bytes": widest}
     rows: list[Row] = []
-    which = {"sizes": SIZES, "others": OTHERS, None: SIZES + OTHERS}[args.which]
+    others = of_width(OTHERS, args.width)
+    which = {"sizes": SIZES, "others": others, None: SIZES + others}[args.which]
     for kind, sizes in chosen(which, args.only, args.quick):
         for B in args.batch[:1] if args.quick else args.batch:
             for T in lengths:
                 more = {"heads": args.heads} if args.heads and kind == "transformer" else {}
                 job = make_job(kind, sizes | more, T, B, args.m, args.precision, args.dropout)
                 try:
-                    row = measure(job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax)
+                    row = measure(
+                        job, T, B, args.m, args.device, turns, seconds, args.at_once, args.jax, args.jax_s
+                    )
                 except ModuleNotFoundError as missing:
                     print(f"{job.model.label:26} left out: its reference needs {missing.name}")
                     continue

@@ -34,8 +34,13 @@ from benchmarks.jax_models import (
     slstm,
     transformer,
 )
+from runners.kernels import library
 from runners.models import build
 from runners.spec import Job
+
+# What XLA has compiled, which takes most of this benchmark's time, is kept beside our own kernels.
+jax.config.update("jax_compilation_cache_dir", str(library.folder() / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 STEPS = 20
 """Optimiser steps of one compiled call."""

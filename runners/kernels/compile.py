@@ -38,9 +38,9 @@ def main(family: str, target: Path) -> int:
 
 
 def _compile_roughly(llvm: Any) -> None:
-    """Numba makes machine code of each function by itself, which nobody calls: the quickest there is. What is
-    kept is made below, of them all together (measured: 9.1 s become 6.3 for the LSTM, 13.9 become 9.5 for the
-    transformer).
+    """Have Numba's own machine code, which it makes of every function by itself and nobody calls, made with
+    the least effort. What is kept is made in :func:`main`, of all together (measured: 9.1 s become 6.3 for
+    the LSTM, 13.9 become 9.5 for the transformer).
     """
     make = llvm.create_mcjit_compiler
 

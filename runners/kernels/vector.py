@@ -27,7 +27,7 @@ and a panel of so many stays in the first cache."""
 HIGH = 64
 """Rows of a block of the left matrix that is copied together: DEEP terms of each stay in the first cache."""
 FAR = 1024
-"""Numbers from one row to the next from which a page of memory holds one row: such share places in caches."""
+"""Numbers from one row to the next from which every row has its own page: such share places in a cache."""
 NOTHING = np.float32(-1e30)
 """The logit of a column that is no class."""
 
@@ -90,8 +90,9 @@ def _own(count: int) -> Any:
     @intrinsic
     def own(typing: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = cgutils.alloca_once(builder, ir.ArrayType(F32, count))
-            place.align = 64
+            with builder.goto_entry_block():  # numba's own alloca_once would write zeros at every call
+                place = builder.alloca(ir.ArrayType(F32, count))
+                place.align = 64
             return builder.bitcast(place, F32.as_pointer())
 
         return P32(), build
@@ -173,8 +174,8 @@ def _build_tile(builder: Any, rows: int, vectors: int, part: bool, args: Any) ->
     def number(n: int) -> Any:
         return ir.Constant(I64, n)
 
-    # Told that these are multiples of one number, LLVM would add it eight times, each after the other, for
-    # every term: a chain as long as the products take. The empty assembly hides it.
+    # Told that these are multiples of one number, LLVM would add it once for each row, each after the other,
+    # for every term: a chain as long as the products take. The empty assembly hides it.
     odd = {
         r: builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [builder.mul(number(r), a_row)], False)
         for r in range(1, rows, 2)
@@ -271,7 +272,7 @@ def _across(a, a_row, a_k, b, b_k, b_panel, c, c_row, m, n, k, add):
 
 @inlined
 def _together(a, a_row, a_k, rows, terms, out):
-    """Copy rows x terms of a; of the rows or the terms, those follow each other that do so in a."""
+    """Copy rows x terms of a. What is contiguous there, a row's terms or a term's rows, stays so."""
     if a_k == 1:
         for r in range(rows):
             row, into = at(a, r * a_row), at(out, r * DEEP)

@@ -7,6 +7,7 @@ for empty entries, which would mean the current folder again.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -33,19 +34,24 @@ def environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Nothing that is imported is garbage: no look for it meanwhile (a tenth of the time that torch takes),
-    nor ever again (a collection between two assignments takes 1 ms instead of 100).
+    """Look for no garbage while modules are imported (a tenth of the time that torch takes), and never again
+    among what they made (a collection between two assignments takes 1 ms instead of 100).
     """
+    collected, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if len(sys.modules) > known:
+            gc.freeze()
+        if collected:
+            gc.enable()
 
 
 def end_process(code: int) -> NoReturn:
-    """End this process at once, everything being written: to take torch apart takes 0.3 s."""
+    """Do what was registered for the end, flush, and end this process: taking torch apart takes 0.3 s."""
+    with suppress(Exception):
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
