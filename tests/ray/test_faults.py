@@ -65,6 +65,10 @@ class Course:
         wanted = self.done() + candidates
         self.until(lambda: self.done() >= wanted, f"{wanted} candidates")
 
+    def process(self, node: str, word: str) -> Any:
+        """The first of a node's processes that is called so; the other node may be ahead of it."""
+        return self.until(lambda: next(iter(self.nodes.processes(node, word)), None), f"{word} on {node}")
+
     def ended(self) -> None:
         assert self.running is not None
         assert self.running.ended(PATIENCE_S) == 0, self.running.log[-3000:]
@@ -108,10 +112,11 @@ def test_actor_worker_and_supervisor_are_killed_and_a_node_hangs(course: Course)
         course.nodes.add(name)
     first = course.supervise("--lease", "5")
     course.go_on()
-    course.nodes.processes("a", "ray::SlotActor")[0].kill()
+    course.process("a", "ray::SlotActor").kill()
     course.go_on()
-    course.nodes.processes("a", "runners.pool.worker")[0].kill()
+    course.process("a", "runners.pool.worker").kill()
     course.go_on()
+    course.process("b", "runners.pool.worker")
     hung = [
         p for word in ("ray::SlotActor", "runners.pool.worker") for p in course.nodes.processes("b", word)
     ]
