@@ -27,8 +27,7 @@ SPECIAL = '\\ { } $ & # _ % ~ ^ < > | " [ ] ≤ ≥ ≈ κ × – … * é 中 \
 
 
 def rows_of(lab: Path, table: str) -> list[dict[str, Any]]:
-    names = {"cells": "cells", "kappa": "kappa"}
-    found = getattr(Lab(lab, frames="rows"), names.get(table, table))()
+    found = getattr(Lab(lab, frames="rows"), table)()
     return [{f.name: getattr(row, f.name) for f in fields(row)} for row in found]
 
 
