@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runners.pool.devices import detect
+from runners.pool.fork_server import ForkServer
 from runners.pool.identity import identify, version
-from runners.pool.local import LocalPool
+from runners.pool.local import LocalPool, worker_environment
 from runners.pool.notify import taken_command
 from runners.pool.options import MAX_THREADS, TRAINER, Options
 from runners.pool.protocol import Pool
@@ -138,10 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse_place(LabPaths(options.lab))
     except LabError as error:
         return _refused(error)
-    if args.lifeline is not None:
-        threading.Thread(target=_end_with, args=(args.lifeline,), daemon=True).start()
     if args.foreground or options.rejoin:
-        return _run(options, terminal=args.foreground)
+        return _run(options, terminal=args.foreground, lifeline=args.lifeline)
     return _detached(options)
 
 
@@ -173,8 +172,13 @@ class _Caller:
             self._up = None
 
 
-def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
+def _run(options: Options, *, terminal: bool, lifeline: int | None = None, up: int | None = None) -> int:
     caller = _Caller(up)
+    forks: ForkServer | None = None
+    if options.engine == "local":  # before a thread, a lock or a driver's library is in this process
+        forks = ForkServer.begin(worker_environment(options.threads_of_a_worker(), {}))
+    if lifeline is not None:
+        threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     paths = LabPaths(options.lab)
     signals = StopSignals()
     signals.listen()
@@ -189,7 +193,7 @@ def _run(options: Options, *, terminal: bool, up: int | None = None) -> int:
         lock = _acquire(paths, caller, signals)
         if options.rejoin:
             _log_to(paths, terminal, int(options.keep_logs_mb * 2**20))
-        pool: Pool = LocalPool(devices)
+        pool: Pool = LocalPool(devices, forks)
         head = ""
         try:
             if options.engine == "ray":

@@ -15,6 +15,7 @@ from runners.machine import cores
 from runners.pool import devices
 from runners.pool import protocol as m
 from runners.pool.devices import Device
+from runners.pool.fork_server import ForkedProcess, ForkServer
 from runners.pool.identity import ProcessId, identify
 from runners.pool.interpreter import environment, module_command
 from runners.pool.protocol import MAX_LINE, Clock, MessageError, encode
@@ -26,10 +27,13 @@ _CHUNK = 1 << 18
 
 
 class LocalPool:
-    """This machine: every worker a child of the supervisor."""
+    """This machine: every worker a child of the supervisor, or of its fork server."""
 
-    def __init__(self, devices: Sequence[Device]) -> None:
-        self._devices = list(devices)
+    def __init__(self, devices: Sequence[Device], forks: ForkServer | None = None) -> None:
+        """``forks``: of the workers on the CPU; those of other devices, and without it all, are spawned."""
+        self._devices, self._forks = list(devices), forks
+        if forks is not None and not any(device.kind == "cpu" for device in devices):
+            forks.close()
 
     @property
     def lost(self) -> bool:
@@ -44,10 +48,14 @@ class LocalPool:
     def shortage(self, device: Device, need: int, reserve: float) -> str:
         return devices.shortage(device, need, reserve)
 
+    def prepare(self, trainer: str) -> bool:
+        return self._forks is None or self._forks.prepare(trainer)
+
     def start(
         self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
     ) -> LocalWorker:
-        return LocalWorker(slot, trainer, threads, log, clock)
+        forks = self._forks if device.kind == "cpu" else None
+        return LocalWorker(slot, trainer, threads, log, clock, forks=forks)
 
     def free(self, slot: str) -> None:
         """Nothing is held for a slot without a worker."""
@@ -59,11 +67,12 @@ class LocalPool:
         return []
 
     def close(self) -> None:
-        """Nothing is held."""
+        if self._forks is not None:
+            self._forks.close()
 
 
 class LocalWorker:
-    """One child, spawned (never forked), in a session of its own.
+    """One process in a session of its own, spawned, or forked by a process that does nothing else.
 
     Reading and writing never block; a closed pipe is no error here:
     :meth:`exit_code` tells what became of the process.
@@ -77,6 +86,7 @@ class LocalWorker:
         log: Path,
         clock: Clock = time.monotonic,
         env: Mapping[str, str] | None = None,
+        forks: ForkServer | None = None,
     ) -> None:
         """Start it.
 
@@ -85,7 +95,8 @@ class LocalWorker:
             trainer: ``module:Class``.
             threads: for the maths libraries.
             log: file that takes its stdout and stderr.
-            env: of it beyond this process's own.
+            env: of it beyond this process's own, where it is spawned.
+            forks: what forks it, as long as that lives.
 
         Raises:
             OSError: no process, no pipe or no log file to be had.
@@ -106,18 +117,11 @@ class LocalWorker:
         self._down, self.up = down_write, up_read
         try:
             with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as out:
-                self._process = subprocess.Popen(
-                    module_command(
-                        "runners.pool.worker",
-                        *("--read", str(down_read), "--write", str(up_write), "--trainer", trainer),
-                    ),
-                    pass_fds=(down_read, up_write),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                    env=_environment(threads, env or {}),
-                )
+                files = (down_read, up_write, out.fileno())
+                if forks is not None and not forks.gone:
+                    self._process: _Process = forks.start(["--trainer", trainer], files)
+                else:
+                    self._process = _spawned(trainer, files, worker_environment(threads, env or {}))
         except OSError:
             os.close(down_write)
             os.close(up_read)
@@ -214,6 +218,24 @@ class LocalWorker:
         return tail(self._log, size)
 
 
+_Process = subprocess.Popen[bytes] | ForkedProcess
+
+
+def _spawned(trainer: str, files: tuple[int, int, int], environ: Mapping[str, str]) -> _Process:
+    """A fresh interpreter that reads from, writes and logs to these files."""
+    read, write, log = files
+    words = ("--read", str(read), "--write", str(write), "--trainer", trainer)
+    return subprocess.Popen(
+        module_command("runners.pool.worker", *words),
+        pass_fds=(read, write),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=environ,
+    )
+
+
 def tail(log: Path, size: int) -> str:
     """The end of a log; empty where there is none."""
     try:
@@ -237,7 +259,8 @@ def trim(log: Path, most: int = LOG_BYTES) -> None:
                 f.truncate(0)
 
 
-def _environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
+def worker_environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with what the maths libraries of a worker read in theirs."""
     libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's order, so that cuda:0 is the same card for both
     return environment(**{**dict.fromkeys(libraries, str(threads)), **order, **more})

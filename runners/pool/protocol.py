@@ -328,6 +328,9 @@ class Pool(Protocol):
             LookupError: the device has gone.
         """
 
+    def prepare(self, trainer: str) -> bool:
+        """Make ready for workers with a trainer; False where it is worth waiting, and to be asked again."""
+
     def start(
         self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
     ) -> WorkerProcess:

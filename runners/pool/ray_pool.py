@@ -170,6 +170,9 @@ class RayPool:
             return f"{device.node or device.id} is not there"
         return ""
 
+    def prepare(self, trainer: str) -> bool:
+        return True
+
     def start(
         self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
     ) -> RayWorker:

@@ -248,7 +248,7 @@ class Supervisor:
                 self._write_retry.begin(moved)
             else:
                 raise error
-        except (Fenced, PoolLost):
+        except (Fenced, PoolLost, NoWorker):
             raise
         except Exception as error:
             self._faults += 1

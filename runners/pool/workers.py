@@ -90,7 +90,11 @@ class Workers:
                 search comes that wants it.
         """
         now = self.state.clock()
+        trainer = PROGRAMS if programs else self.state.options.trainer
         if most <= 0:
+            return
+        if not self.pool.prepare(trainer):
+            self.state.wake = True
             return
         running = [(s.kind, s.worker) for s in self.state.slots if s.worker is not None]
         largest = dict(BASE)
@@ -109,7 +113,7 @@ class Workers:
                     self.state.waiting = reason
                     log.warning("%s: %s; trying again", slot.name, reason)
                     continue
-                starting += self._spawn(slot, PROGRAMS if programs else self.state.options.trainer)
+                starting += self._start(slot, trainer)
                 most -= 1
         finally:
             self._write_roster()
@@ -121,7 +125,7 @@ class Workers:
             self.lose(slot.device, str(error))
             return str(error)
 
-    def _spawn(self, slot: Slot, trainer: str) -> bool:
+    def _start(self, slot: Slot, trainer: str) -> bool:
         log_file = self.state.paths.worker_log(slot.name)
         try:
             worker = self.pool.start(

@@ -1,0 +1,180 @@
+"""Workers that are forked are as good as those that are spawned, whatever becomes of what forks them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runners.pool import protocol as m
+from runners.pool.devices import Device
+from runners.pool.fork_server import LOST, ForkServer
+from runners.pool.identity import identify
+from runners.pool.local import LocalPool, LocalWorker, worker_environment
+from store.paths import LabPaths
+from tests.support import labs
+from tests.support.pool_contract import ENV, Driver, PoolContract
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned elsewhere")
+
+
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkServer]:
+    for name, value in {**ENV, "STANDIN_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    server = ForkServer.begin(worker_environment(1, {}))
+    assert server is not None
+    yield server
+    server.close()
+
+
+class TestForked(PoolContract):
+    @pytest.fixture
+    def pool(self, forks: ForkServer) -> LocalPool:
+        return LocalPool([Device("cpu", "this machine")], forks)
+
+    def test_its_code_is_known_although_it_is_the_servers_child(self, start: Callable[[], Driver]) -> None:
+        driver = start()
+        os.kill(driver.worker.pid, signal.SIGTERM)
+        assert driver.ended() == 0
+        driver = start()
+        assert psutil.Process(driver.worker.pid).ppid() != os.getpid()
+        os.kill(driver.worker.pid, signal.SIGSEGV)
+        assert driver.ended() == -signal.SIGSEGV
+
+    def test_one_outlives_its_server_and_the_next_is_spawned(
+        self, start: Callable[[], Driver], forks: ForkServer, tmp_path: Path
+    ) -> None:
+        first = start()
+        server = psutil.Process(first.worker.pid).parent()
+        assert server is not None
+        server.kill()
+        labs.wait(lambda: forks.prepare(labs.TRAINER) and forks.gone, what="the server's end")
+        first.train(tmp_path / "first")
+        first.of(m.Finished)
+        second = start()
+        assert psutil.Process(second.worker.pid).ppid() == os.getpid()
+        first.worker.kill()
+        assert first.ended() == LOST
+        assert second.worker.exit_code() is None
+
+
+def test_a_trainer_is_imported_once_and_told_when(forks: ForkServer) -> None:
+    labs.wait(lambda: forks.prepare(labs.TRAINER), what="the import")
+    assert forks.prepare(labs.TRAINER)
+    assert not forks.gone
+
+
+@pytest.mark.parametrize("trainer", ["nothere:Trainer", "tests.support.standin:Missing", "nonsense"])
+def test_what_cannot_be_imported_is_told_by_the_worker(
+    forks: ForkServer, trainer: str, tmp_path: Path
+) -> None:
+    labs.wait(lambda: forks.prepare(trainer), what="the answer")
+    assert not forks.gone
+    worker = LocalWorker("cpu.0", trainer, 1, tmp_path / "worker.log", forks=forks)
+    assert labs.wait_code(worker) == 1
+    worker.close()
+    assert trainer.partition(":")[0] in worker.tail()
+
+
+def test_a_trainer_that_ends_the_server_is_tried_by_a_spawned_worker(
+    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")
+    forks.close()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh = ForkServer.begin(worker_environment(1, {}))
+    assert fresh is not None
+    pool = LocalPool([Device("cpu", "this machine")], fresh)
+    labs.wait(lambda: pool.prepare("ends:Trainer"), what="the server's end")
+    assert fresh.gone
+    worker = pool.start(
+        "cpu.0", pool.devices()[0], "ends:Trainer", 1, tmp_path / "worker.log", time.monotonic
+    )
+    assert labs.wait_code(worker) == 7
+    worker.close()
+
+
+def test_a_server_that_is_stopped_is_given_up(
+    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.pool.fork_server.REPLY_S", 0.2)
+    labs.wait(lambda: forks.prepare(labs.TRAINER), what="the import")
+    server = psutil.Process().children()
+    [mine] = [p for p in server if Path(f"/proc/{p.pid}/comm").read_text().strip() == "labtui forks"]
+    mine.suspend()
+    with pytest.raises(OSError, match="has ended"):
+        LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
+    assert forks.gone
+    worker = LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
+    assert psutil.Process(worker.pid).ppid() == os.getpid()
+    worker.kill()
+    worker.close()
+
+
+def test_devices_that_are_not_the_cpu_have_none(forks: ForkServer) -> None:
+    LocalPool([Device("cuda:0", "a card")], forks)
+    assert forks.gone
+
+
+# Through the command
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    lab = tmp_path / "lab.db"
+    labs.make(lab, labs.study(4))
+    return lab
+
+
+def _server_of(worker: int) -> psutil.Process:
+    found = psutil.Process(worker).parent()
+    assert found is not None
+    return found
+
+
+def test_a_worker_holds_nothing_of_the_supervisors(lab: Path) -> None:
+    """Neither its lock nor the lab nor a terminal: a lock that lived on would keep the next one out."""
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.05"}) as running:
+        labs.wait(lambda: labs.state_of(lab).get("running"), what="a job")
+        workers = running.workers()
+        server = _server_of(workers[0])
+        assert server.ppid() == running.process.pid
+        assert {_server_of(w).pid for w in workers} == {server.pid}
+        for pid in (server.pid, *workers):
+            open_files = {str(f.readlink()) for f in Path(f"/proc/{pid}/fd").iterdir()}
+            kept = {f.partition(":")[0] for f in open_files}
+            logs = {str(f) for f in LabPaths(lab).worker_logs()}
+            assert kept <= {"pipe", "socket", "anon_inode", "/dev/null", *logs}
+            assert os.getsid(pid) == pid
+        running.process.terminate()
+        assert running.ended() == 0
+        labs.wait(lambda: not server.is_running(), what="the server's end")
+
+
+def test_a_supervisor_that_is_killed_leaves_neither_server_nor_workers(lab: Path) -> None:
+    running = labs.spawn(lab, env={"STANDIN_EVAL_S": "0.05"})
+    labs.wait(lambda: labs.state_of(lab).get("running"), what="a job")
+    workers = [identify(pid) for pid in running.workers()]
+    server = identify(_server_of(workers[0].pid).pid)
+    running.kill()
+    labs.wait(lambda: not any(p.alive() for p in (server, *workers)), what="their ends")
+    assert labs.spawn(lab).ended() == 0
+    labs.verify(lab)
+
+
+def test_a_search_loses_nothing_when_the_server_is_killed(lab: Path) -> None:
+    with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.02"}) as running:
+        labs.wait(lambda: labs.state_of(lab).get("running"), what="a job")
+        [first, *_] = running.workers()
+        _server_of(first).kill()
+        psutil.Process(first).kill()
+        assert running.ended() == 0
+    labs.verify(lab)
