@@ -6,11 +6,8 @@ their own, so that a scan over jobs or trials reads few pages. Times are Unix se
 
 from __future__ import annotations
 
-from sqlalchemy import Index, MetaData, Table, text
+from sqlalchemy import Index, MetaData, text
 from sqlmodel import Field, SQLModel
-
-from store.connect import SCHEMA as SCHEMA
-from store.header import APPLICATION_ID as APPLICATION_ID
 
 REVISIONS = {1: "0001"}
 """The alembic revision of each schema."""
@@ -325,8 +322,3 @@ class Speed(Base, table=True):
 
 
 METADATA: MetaData = Base.metadata
-
-
-def table(name: str) -> Table:
-    """The SQLAlchemy Core table of that name."""
-    return METADATA.tables[name]

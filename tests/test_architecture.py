@@ -228,6 +228,8 @@ HEAVY = {"torch", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "numpy", "sci
         ("runners.spec", {"torch", "numpy", "sqlmodel", "sqlalchemy", "textual"}),
         ("store.read", HEAVY | {"textual"}),
         ("store.commands", HEAVY | {"textual"}),
+        ("store.write", (HEAVY - {"pydantic"}) | {"textual"}),
+        ("runners.pool.supervisor", (HEAVY - {"pydantic", "numpy"}) | {"textual"}),
         ("runners.search", {"torch", "sqlmodel", "sqlalchemy", "textual"}),
         ("runners.verdict", HEAVY | {"textual", "sqlite3"}),
         ("store", HEAVY | {"sqlite3", "textual"}),

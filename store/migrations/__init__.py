@@ -4,10 +4,14 @@ up to date.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.schema import APPLICATION_ID, REVISIONS, SCHEMA
+from store.connect import SCHEMA
+from store.header import APPLICATION_ID
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -18,7 +22,7 @@ SCRIPTS = Path(__file__).parent
 
 def config(connection: Connection | None, scripts: Path = SCRIPTS) -> Config:
     """Make Alembic's configuration without an ini file."""
-    from alembic.config import Config  # a sixth of what a supervisor imports, and it seldom migrates
+    from alembic.config import Config
 
     result = Config()
     result.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -26,12 +30,33 @@ def config(connection: Connection | None, scripts: Path = SCRIPTS) -> Config:
     return result
 
 
-def migrate(
-    connection: Connection, *, schema: int = SCHEMA, scripts: Path = SCRIPTS, revision: str | None = None
-) -> None:
-    """Bring the lab on ``connection`` to ``schema``, within the transaction that is open on it."""
-    from alembic import command
+@contextmanager
+def migrated(
+    connection: sqlite3.Connection,
+    *,
+    schema: int = SCHEMA,
+    scripts: Path = SCRIPTS,
+    revision: str | None = None,
+) -> Iterator[None]:
+    """A transaction that begins with bringing the lab to ``schema``; committed when the block ends.
 
-    command.upgrade(config(connection, scripts), revision or REVISIONS[schema])
-    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.exec_driver_sql(f"PRAGMA user_version = {schema}")
+    Raises:
+        sqlite3.Error: it cannot be; all was rolled back.
+    """
+    from alembic import command  # seldom needed, and a quarter of a second: SQLAlchemy comes with it
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.pool import StaticPool
+
+    from store.schema import REVISIONS
+
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    event.listen(engine, "begin", lambda opened: opened.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as opened:
+            command.upgrade(config(opened, scripts), revision or REVISIONS[schema])
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {schema}")
+            yield
+    except DBAPIError as error:
+        raise (error.orig if isinstance(error.orig, sqlite3.Error) else error) from None

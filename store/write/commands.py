@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, text, update
 
 from runners.spec import Job as JobSpec
 from runners.spec import NamedJob
@@ -25,7 +24,7 @@ from store.states import JobState
 from store.write import jobs, lab
 from store.write.lab import create_or_open
 from store.write.submit import job_row, queue_spec
-from store.write.tx import CHUNK, COMMAND, Tx
+from store.write.tx import ONE_OF, Tx, listed
 from store.write.writer import Writer
 
 MAX_IDS = 1_000_000
@@ -88,11 +87,8 @@ def pending(tx: Tx) -> list[Command]:
 
 def finish(tx: Tx, command_id: int, ok: bool, text: str) -> None:
     """A command is over, with its sentence."""
-    tx.c.execute(
-        update(COMMAND)
-        .where(COMMAND.c.id == command_id)
-        .values(state="done" if ok else "refused", result=text[:2000], finished_at=tx.now)
-    )
+    state = "done" if ok else "refused"
+    tx.change("command", command_id, state=state, result=text[:2000], finished_at=tx.now)
 
 
 def apply(tx: Tx, command: Command, *, live: bool = True) -> Applied:
@@ -102,14 +98,12 @@ def apply(tx: Tx, command: Command, *, live: bool = True) -> Applied:
         live: a supervisor does this: a running job is really running, and it must act on the actions.
             False: no supervisor lives, and a job that says "running" was left behind by a dead one.
     """
-    savepoint = tx.c.begin_nested()
     try:
         json.dumps(command.payload, ensure_ascii=False).encode()  # half a surrogate pair stops here
-        text, actions = _carry_out(tx, command, live)
-        savepoint.commit()
+        with tx.undone_if_refused():
+            text, actions = _carry_out(tx, command, live)
         applied = Applied(command.id, command.kind, True, text, tuple(actions))
     except (_RefusalError, LabError, UnicodeError) as refusal:
-        savepoint.rollback()
         told = isinstance(refusal, UnicodeError)
         why = "it holds a character that is none; expected text in UTF-8" if told else str(refusal)
         applied = Applied(command.id, command.kind, False, why)
@@ -365,23 +359,14 @@ EDITABLE = ("name", "notes", "tags", "priority", "max_attempts", "spec")
 
 def states_of(tx: Tx, ids: Sequence[int]) -> dict[int, str]:
     """The states of those jobs that exist and are not deleted."""
-    found: dict[int, str] = {}
-    for start in range(0, len(ids), CHUNK):
-        query = text("SELECT id, state FROM job WHERE deleted_at IS NULL AND id IN :ids").bindparams(
-            bindparam("ids", expanding=True)
-        )
-        found |= {row[0]: row[1] for row in tx.c.execute(query, {"ids": list(ids[start : start + CHUNK])})}
+    found = dict(tx.rows(f"SELECT id, state FROM job WHERE deleted_at IS NULL AND {ONE_OF}", ids=listed(ids)))
     return {i: found[i] for i in ids if i in found}
 
 
 def those_where(tx: Tx, ids: Sequence[int], condition: str) -> list[int]:
     """Those of the jobs that meet a condition (a constant of ours)."""
-    found: set[int] = set()
-    for start in range(0, len(ids), CHUNK):
-        query = text(f"SELECT id FROM job WHERE ({condition}) AND id IN :ids").bindparams(
-            bindparam("ids", expanding=True)
-        )
-        found |= {row[0] for row in tx.c.execute(query, {"ids": list(ids[start : start + CHUNK])})}
+    query = f"SELECT id FROM job WHERE ({condition}) AND {ONE_OF}"
+    found = {row.id for row in tx.rows(query, ids=listed(ids))}
     return [i for i in ids if i in found]
 
 
@@ -428,11 +413,8 @@ def _move(tx: Tx, ids: Sequence[int], before: object) -> tuple[str, list[Any]]:
             raise LabError(f"there is no job {before} to go in front of")
         position, priority = float(target[0][0]), int(target[0][1])
         places = _gap(tx, found, before, position, priority)
-    values = [
-        {"id": i, "position": at, "priority": priority}
-        for i, (at, priority) in zip(found, places, strict=True)
-    ]
-    tx.c.exec_driver_sql("UPDATE job SET position = :position, priority = :priority WHERE id = :id", values)
+    for job_id, (at, priority) in zip(found, places, strict=True):
+        tx.change("job", job_id, position=at, priority=priority)
     tx.event(
         "job.moved", f"{len(found)} jobs moved in the queue", job_id=found[0] if len(found) == 1 else None
     )

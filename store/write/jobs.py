@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, cast
 
-from sqlalchemy import select, update
-
 from store.errors import Illegal, LabError
 from store.states import ENDED_STATES, JobState, word_needed
-from store.write.tx import JOB, JOB_TEXT, MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
+from store.write.tx import MAX_REASON, QueuedJob, Requeued, Tx, Verdict, finite, tail
 
 LEGAL: dict[JobState, frozenset[JobState]] = {
     "queued": frozenset({"running", "paused", "cancelled"}),
@@ -35,7 +33,13 @@ def require_legal(job_id: int, old: str, new: str) -> None:
 LONGEST_BACKOFF_S = 600.0
 WORD_S = 10.0
 """Until a job that needs a person's word is looked at again, where none was given."""
-_QUEUED = tuple(JOB_TEXT.c.spec if f.name == "spec_json" else JOB.c[f.name] for f in fields(QueuedJob))
+_QUEUED = (
+    f"SELECT {', '.join('spec' if f.name == 'spec_json' else f.name for f in fields(QueuedJob))} "
+    "FROM job JOIN job_text ON job_text.job_id = job.id "
+    # a clock that was set back must not make a short backoff a long one
+    "WHERE state = 'queued' AND (not_before <= :now OR not_before > :now + :longest) "
+    "ORDER BY priority DESC, position LIMIT :most"
+)
 _LEVEL = {"failed": "error", "cancelled": "warning"}
 _VERDICTS = (
     "SELECT p.id, p.n, p.verdict, p.seeds, p.successes, p.best_loss, "
@@ -52,17 +56,9 @@ def queued(tx: Tx, limit: int = 100, after: Sequence[int] = ()) -> list[QueuedJo
     Args:
         after: ids to pass over (those that the caller already holds).
     """
-    # a clock that was set back must not make a short backoff a long one
-    due = (JOB.c.not_before <= tx.now) | (JOB.c.not_before > tx.now + LONGEST_BACKOFF_S)
-    query = (
-        select(*_QUEUED)
-        .join(JOB_TEXT, JOB_TEXT.c.job_id == JOB.c.id)
-        .where(JOB.c.state == "queued", due)
-        .order_by(JOB.c.priority.desc(), JOB.c.position)
-        .limit(limit + len(after))
-    )
     passed = set(after)
-    return [QueuedJob(*row) for row in tx.all(query) if row[0] not in passed][:limit]
+    found = tx.rows(_QUEUED, now=tx.now, longest=LONGEST_BACKOFF_S, most=limit + len(after))
+    return [QueuedJob(*row) for row in found if row.id not in passed][:limit]
 
 
 def running(tx: Tx) -> list[tuple[int, int]]:
@@ -142,7 +138,7 @@ def set_job(
     why = f"{reason or ''}\n{tail(text)}".strip() if state in ("failed", "queued", "cancelled") else None
     if state != "running":
         values["reason"] = why or None
-    tx.c.execute(update(JOB).where(JOB.c.id == job_id).values(values))
+    tx.change("job", job_id, **values)
     tx.event(
         f"job.{state}",
         f"{name}: {old} to {state}" + (f" ({reason})" if reason else ""),
@@ -174,18 +170,16 @@ def set_bracket(
     """Store where the search stands (``runners.search.Progress``)."""
     if status not in ("open", "bracket", "censored"):
         raise LabError(f"status is {status!r}; expected open, bracket or censored")
-    tx.c.execute(
-        update(JOB)
-        .where(JOB.c.id == job_id)
-        .values(
-            lo=lo,
-            hi=hi,
-            status=status,
-            flags=json.dumps(list(flags)),
-            best_loss=finite(best_loss),
-            estimate=None if estimate is None else json.dumps(estimate),
-            n50=None if n50 is None else json.dumps(n50),
-        )
+    tx.change(
+        "job",
+        job_id,
+        lo=lo,
+        hi=hi,
+        status=status,
+        flags=json.dumps(list(flags)),
+        best_loss=finite(best_loss),
+        estimate=None if estimate is None else json.dumps(estimate),
+        n50=None if n50 is None else json.dumps(n50),
     )
 
 
@@ -203,20 +197,15 @@ def requeue(
         The state that it has now: what was ``wanted`` of it (paused, cancelled), else failed once
         ``crashes`` reaches ``max_attempts``, else queued. A job that is not running is left as it is.
     """
-    row = tx.c.execute(
-        select(JOB.c.state, JOB.c.crashes, JOB.c.max_attempts, JOB.c.wanted).where(JOB.c.id == job_id)
-    ).one_or_none()
+    row = tx.row("SELECT state, crashes, max_attempts, wanted FROM job WHERE id = :job", job=job_id)
     if row is None:
         raise LabError(f"there is no job {job_id}")
     state, crashes, most, wanted = row
     if state != "running":
         return cast(JobState, state)
     crashes += int(counts)
-    tx.c.execute(
-        update(JOB)
-        .where(JOB.c.id == job_id)
-        .values(crashes=crashes, not_before=tx.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0)
-    )
+    not_before = tx.now + min(delay_s, LONGEST_BACKOFF_S) if delay_s > 0 else 0.0
+    tx.change("job", job_id, crashes=crashes, not_before=not_before)
     new: JobState = "queued"
     if wanted in ("paused", "cancelled"):
         new = cast(JobState, wanted)
@@ -232,7 +221,7 @@ def stopped(tx: Tx, job_id: int) -> JobState:
     Nothing wanted any more (the verb was taken back meanwhile): it is queued again.
     Not running: left as it is.
     """
-    row = tx.c.execute(select(JOB.c.state, JOB.c.wanted).where(JOB.c.id == job_id)).one_or_none()
+    row = tx.row("SELECT state, wanted FROM job WHERE id = :job", job=job_id)
     if row is None:
         raise LabError(f"there is no job {job_id}")
     if row.state != "running":
@@ -294,7 +283,7 @@ def _end_leftovers(tx: Tx, job_id: int) -> None:
 
 
 def _head(tx: Tx, job_id: int) -> tuple[str, str, int]:
-    row = tx.c.execute(select(JOB.c.state, JOB.c.name, JOB.c.attempt).where(JOB.c.id == job_id)).one_or_none()
+    row = tx.row("SELECT state, name, attempt FROM job WHERE id = :job", job=job_id)
     if row is None:
         raise LabError(f"there is no job {job_id}")
     return row[0], row[1], row[2]

@@ -15,20 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.exc import DBAPIError
-
 from store.connect import SCHEMA, open_for_reading, require_schema
 from store.decode import DEVICES, document
 from store.errors import OPENED, LabError, NoRoom, NotALab, ReadOnlyLab, from_os, from_sqlite, refusal
 from store.header import check_header
 from store.locks import supervisor_alive, write_lock
-from store.migrations import SCRIPTS, migrate
+from store.migrations import SCRIPTS, migrated
 from store.paths import LabPaths, refuse_place
 from store.rows import DeviceRow, NodeRow
-from store.schema import Supervisor
 from store.snapshot import backup_locked
-from store.write.tx import SUPERVISOR, Tx, connect, engine_on, row_of, unwrap
+from store.write.tx import Tx, connect
 
 
 def create_or_open(path: str | os.PathLike[str]) -> None:
@@ -86,12 +82,9 @@ def _create(paths: LabPaths) -> None:
         os.close(os.open(building.lab, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = connect(building, create=True)
         try:
-            engine = engine_on(connection)
-            with engine.begin() as opened:
-                migrate(opened)
+            with migrated(connection):
                 facts = {"id": uuid.uuid4().hex, "created_at": repr(time.time()), "hold": "0"}
-                for key, value in facts.items():
-                    opened.exec_driver_sql("INSERT INTO lab (key, value) VALUES (?, ?)", (key, value))
+                connection.executemany("INSERT INTO lab (key, value) VALUES (?, ?)", facts.items())
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
@@ -101,8 +94,6 @@ def _create(paths: LabPaths) -> None:
         raise from_os(error, paths.lab) from None
     except sqlite3.Error as error:
         raise from_sqlite(error, paths.lab) from None
-    except DBAPIError as error:
-        raise unwrap(error, paths) from None
     finally:
         for leftover in (building.lab, building.wal, building.shm):
             leftover.unlink(missing_ok=True)
@@ -151,9 +142,8 @@ def upgrade(
                 return None
             saved = backup_locked(paths, connection, f"schema-{have}")
             connection.execute("PRAGMA foreign_keys = OFF")  # batch migrations rebuild tables; checked below
-            with engine_on(connection).begin() as opened:
-                migrate(opened, schema=schema, scripts=scripts, revision=revision)
-                broken = opened.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            with migrated(connection, schema=schema, scripts=scripts, revision=revision):
+                broken = connection.execute("PRAGMA foreign_key_check").fetchall()
                 if broken:
                     raise LabError(
                         f"the upgrade of {paths.lab} would break {len(broken)} references; "
@@ -162,13 +152,13 @@ def upgrade(
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise from_sqlite(error, paths.lab) from None
-        except DBAPIError as error:
-            raise unwrap(error, paths) from None
         finally:
             connection.close()
     return saved
 
 
+NEW_SUPERVISOR = {"state": "running", "message": ""}
+"""What its row begins with, as ``store.schema`` says (a test holds them together)."""
 KEEP_EVENTS = 200_000
 PRUNED_AT_ONCE = 5_000
 _SPEED_WEIGHT = 0.3
@@ -192,19 +182,9 @@ def claim(tx: Tx, identity: Identity) -> int:
 
     From its commit on, transactions of older epochs are refused.
     """
-    values = row_of(
-        Supervisor(
-            pid=identity.pid,
-            process_started=identity.process_started,
-            host=identity.host,
-            boot_id=identity.boot_id,
-            version=identity.version,
-            started_at=tx.now,
-            heartbeat_at=tx.now,
-        )
-    )
     epoch = int(tx.rows("SELECT COALESCE(max(epoch), 0) + 1 FROM supervisor")[0][0])
-    tx.c.execute(insert(SUPERVISOR), {**values, "epoch": epoch})
+    times = {"started_at": tx.now, "heartbeat_at": tx.now}
+    tx.put("supervisor", NEW_SUPERVISOR | asdict(identity) | times | {"epoch": epoch})
     tx.epoch = epoch
     tx.event("supervisor.started", f"supervisor {epoch} began on {identity.host}", data={"pid": identity.pid})
     return epoch

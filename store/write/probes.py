@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import select, update
-
 from runners.verdict import Outcome, Undecided, probe_verdict
 from store import curves
 from store.errors import Illegal, LabError
 from store.rows import Curve
-from store.schema import Probe, Trial
-from store.write.tx import PROBE, Tx, Verdict, finite, least, row_of
+from store.write.tx import Tx, Verdict, finite, least
 
 _TRIAL = (
     "SELECT trial.outcome, trial.probe_id, trial.job_id, probe.state, probe.epoch, probe.attempt "
@@ -34,6 +31,34 @@ _CURVE = (
     "INSERT INTO curve (trial_id, points) VALUES (:trial, :points) "
     "ON CONFLICT (trial_id) DO UPDATE SET points = excluded.points"
 )
+NEW_PROBE = {
+    "state": "running",
+    "verdict": None,
+    "turn": None,
+    "ended_at": None,
+    "wall_s": 0.0,
+    "device_s": 0.0,
+    "member_steps": 0,
+    "trials_ended": 0,
+    "step": 0,
+    "fraction": 0.0,
+    "best_loss": None,
+    "seeds": 0,
+    "successes": 0,
+    "checkpoint": None,
+    "checkpoint_step": 0,
+    "plan": "",
+}
+NEW_TRIAL = {
+    "outcome": "running",
+    "best_loss": None,
+    "best_step": 0,
+    "last_loss": None,
+    "steps": 0,
+    "wall_s": 0.0,
+    "generalisation": None,
+}
+"""What a row begins with, as ``store.schema`` says (a test holds them together)."""
 LEAST_LOSS = (
     "best_loss = CASE WHEN :loss IS NULL THEN best_loss ELSE min(COALESCE(best_loss, :loss), :loss) END"
 )
@@ -155,22 +180,22 @@ def _begin(
     ahead: bool,
 ) -> Begun:
     ordinal = tx.rows("SELECT COALESCE(max(ordinal), 0) + 1 FROM probe WHERE job_id = :job", job=job_id)[0][0]
-    probe = Probe(
-        job_id=job_id,
-        ordinal=ordinal,
-        n=n,
-        members=key,
-        speculative=ahead,
-        epoch=tx.epoch or 0,
-        attempt=attempt,
-        device=device,
-        slot=slot,
-        started_at=tx.now,
-        trials=len(members),
-    )
-    probe_id = tx.put("probe", row_of(probe))
-    first = row_of(Trial(probe_id=probe_id, job_id=job_id, n=n, lr=0.0, seed=0))
-    tx.put("trial", *({**first, "lr": float(lr), "seed": int(seed)} for lr, seed in members))
+    probe = {
+        "job_id": job_id,
+        "ordinal": ordinal,
+        "n": n,
+        "members": key,
+        "speculative": ahead,
+        "epoch": tx.epoch or 0,
+        "attempt": attempt,
+        "device": device,
+        "slot": slot,
+        "started_at": tx.now,
+        "trials": len(members),
+    }
+    probe_id = tx.put("probe", NEW_PROBE | probe)
+    trial = NEW_TRIAL | {"probe_id": probe_id, "job_id": job_id, "n": n}
+    tx.put("trial", *(trial | {"lr": float(lr), "seed": int(seed)} for lr, seed in members))
     ids = {(row.lr, row.seed): row.id for row in _trials_of(tx, probe_id)}
     return Begun(
         probe_id,
@@ -201,19 +226,17 @@ def _continue(
     rows = {(row.lr, row.seed): row for row in _trials_of(tx, found.id)}
     trials = [rows[float(lr), int(s)] for lr, s in members]
     ended = tuple(row.outcome != "running" for row in trials)
-    tx.c.execute(
-        update(PROBE)
-        .where(PROBE.c.id == found.id)
-        .values(
-            state="running",
-            epoch=tx.epoch or 0,
-            attempt=attempt,
-            device=device,
-            slot=slot,
-            speculative=ahead,
-            ended_at=None,
-            trials_ended=sum(ended),
-        )
+    tx.change(
+        "probe",
+        found.id,
+        state="running",
+        epoch=tx.epoch or 0,
+        attempt=attempt,
+        device=device,
+        slot=slot,
+        speculative=ahead,
+        ended_at=None,
+        trials_ended=sum(ended),
     )
     return Begun(
         found.id,
@@ -249,7 +272,7 @@ def wins(tx: Tx, job_id: int) -> dict[tuple[float, int], int]:
 
 def set_plan(tx: Tx, probe_id: int, plan_json: str) -> None:
     """Store the engine's plan with the probe."""
-    tx.c.execute(update(PROBE).where(PROBE.c.id == probe_id).values(plan=plan_json))
+    tx.change("probe", probe_id, plan=plan_json)
 
 
 def checkpointed(tx: Tx, probe_id: int, path: str, step: int) -> None:
@@ -335,7 +358,7 @@ def end_probe(
     Raises:
         Illegal: a trial still runs, none decides the verdict, or ``verdict`` is another.
     """
-    row = tx.c.execute(select(PROBE).where(PROBE.c.id == probe_id)).one_or_none()
+    row = tx.row("SELECT * FROM probe WHERE id = :probe", probe=probe_id)
     if row is None:
         raise LabError(f"there is no probe {probe_id}")
     told_by = tx.epoch if epoch is None else epoch
@@ -362,24 +385,22 @@ def end_probe(
         best = least(best, t.best_loss)
     ahead = bool(row.speculative if speculative is None else speculative)
     steps = sum(t.steps for t in trials)
-    tx.c.execute(
-        update(PROBE)
-        .where(PROBE.c.id == probe_id)
-        .values(
-            state="done",
-            verdict=success,
-            speculative=ahead,
-            turn=None if ahead else _next_turn(tx, row.job_id),
-            ended_at=tx.now,
-            wall_s=wall_s or row.wall_s,
-            device_s=device_s,
-            member_steps=steps,
-            seeds=found.seeds,
-            successes=found.successes,
-            best_loss=best,
-            fraction=1.0,
-            checkpoint=None,
-        )
+    tx.change(
+        "probe",
+        probe_id,
+        state="done",
+        verdict=success,
+        speculative=ahead,
+        turn=None if ahead else _next_turn(tx, row.job_id),
+        ended_at=tx.now,
+        wall_s=wall_s or row.wall_s,
+        device_s=device_s,
+        member_steps=steps,
+        seeds=found.seeds,
+        successes=found.successes,
+        best_loss=best,
+        fraction=1.0,
+        checkpoint=None,
     )
     tx.run(
         "UPDATE job SET candidates = candidates + :one, crashes = 0, wall_s = wall_s + :wall, "
@@ -415,9 +436,7 @@ def consume(tx: Tx, probe_id: int) -> None:
     Raises:
         Illegal: the probe is not finished, or is evidence already.
     """
-    row = tx.c.execute(
-        select(PROBE.c.job_id, PROBE.c.state, PROBE.c.turn).where(PROBE.c.id == probe_id)
-    ).one_or_none()
+    row = tx.row("SELECT job_id, state, turn FROM probe WHERE id = :probe", probe=probe_id)
     if row is None or row.state != "done" or row.turn is not None:
         raise Illegal(f"probe {probe_id} cannot become evidence; expected a finished one that is not")
     turn = _next_turn(tx, row.job_id)
@@ -442,9 +461,7 @@ def drop_probe(tx: Tx, probe_id: int, state: Literal["interrupted", "cancelled",
     The trials of a cancelled one that still ran become superseded; all trials of a lost one are lost:
     they will be trained anew and must not count twice. A finished probe is left alone (False).
     """
-    row = tx.c.execute(
-        select(PROBE.c.job_id, PROBE.c.n, PROBE.c.state).where(PROBE.c.id == probe_id)
-    ).one_or_none()
+    row = tx.row("SELECT job_id, n, state FROM probe WHERE id = :probe", probe=probe_id)
     if row is None or row.state == "done":
         return False
     if state == "cancelled":

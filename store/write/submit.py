@@ -7,18 +7,18 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import bindparam, insert, select
+from typing import TYPE_CHECKING, Any
 
 from runners.spec import Job as JobSpec
 from runners.spec import ModularAddition, NamedJob, PluginModel
 from runners.spec import Study as StudySpec
 from runners.spec.program import Program
-from store.schema import Cell, Job, Study
 from store.write.lab import create_or_open
-from store.write.tx import CELL, CELL_PART, CHUNK, JOB, JOB_TEXT, STUDY, STUDY_JOB, Tx, row_of
+from store.write.tx import Tx, listed
 from store.write.writer import Writer
+
+if TYPE_CHECKING:
+    from sqlmodel import SQLModel
 
 NO_LENGTH = {"length": 0, "min_length": 0}
 """Of a program: it has no input lengths."""
@@ -84,15 +84,8 @@ def _jobs(
     ]
     for row in again:
         _requeue_known(tx, row)
-    raised = [
-        {"job": row["id"], "new": priority}
-        for row in known.values()
-        if row["state"] != "done" and row["priority"] < priority
-    ]
-    if raised:
-        tx.c.execute(
-            JOB.update().where(JOB.c.id == bindparam("job")).values(priority=bindparam("new")), raised
-        )
+    raised = [r["id"] for r in known.values() if r["state"] != "done" and r["priority"] < priority]
+    tx.each("UPDATE job SET priority = :priority WHERE id = :id", raised, priority=priority)
     for job in jobs:  # of a program much is no part of the hash: its folder, its time, its slots
         if job.program is not None and job.hash in known and known[job.hash]["state"] != "done":
             tx.run(
@@ -114,8 +107,8 @@ def _jobs(
             rows.append(row)
             texts.append({"job_id": first + i, "spec": job.to_json(), "provenance": "{}"})
             ids[job.hash] = first + i
-        tx.c.execute(insert(JOB), rows)
-        tx.c.execute(insert(JOB_TEXT), texts)
+        tx.put("job", *rows)
+        tx.put("job_text", *texts)
         tx.run(
             "INSERT INTO event (at, kind, level, job_id, text, data) SELECT :now, 'job.queued', 'info', "
             "id, "
@@ -127,13 +120,12 @@ def _jobs(
 
 
 def _known(tx: Tx, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
-    wanted = list(hashes)
-    columns = (JOB.c.hash, JOB.c.id, JOB.c.state, JOB.c.deleted_at, JOB.c.priority, JOB.c.name)
-    found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(wanted), CHUNK):
-        query = select(*columns).where(JOB.c.hash.in_(wanted[start : start + CHUNK]))
-        found |= {row.hash: dict(row._mapping) for row in tx.c.execute(query)}
-    return found
+    found = tx.rows(
+        "SELECT hash, id, state, deleted_at, priority, name FROM job "
+        "WHERE hash IN (SELECT value FROM json_each(:hashes))",
+        hashes=listed(hashes),
+    )
+    return {row.hash: row._asdict() for row in found}
 
 
 def _requeue_known(tx: Tx, row: dict[str, Any]) -> None:
@@ -158,6 +150,8 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
     if found:
         tx.run("UPDATE study SET archived = 0 WHERE id = :id", id=found[0][0])
         return int(found[0][0])
+    from store.schema import Cell, Study
+
     study = Study(
         hash=digest,
         name=spec.name,
@@ -167,13 +161,9 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
         created_at=tx.now,
         spec=spec.model_dump_json(),
     )
-    inserted = tx.c.execute(insert(STUDY), row_of(study)).inserted_primary_key
-    assert inserted is not None
-    study_id = int(inserted[0])
-    tx.c.execute(
-        insert(STUDY_JOB),
-        [{"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values())],
-    )
+    study_id = tx.put("study", _row(study))
+    asked = ({"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values()))
+    tx.put("study_job", *asked)
     first = int(tx.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
     rows, parts = [], []
     for i, cell in enumerate(cells):
@@ -186,13 +176,21 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
             **(axes_row(cell.joint.job) | lengths),
             joint_job_id=ids[cell.joint.job.hash],
         )
-        rows.append(row_of(made))
+        rows.append(_row(made))
         parts += [{"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts]
     if rows:
-        tx.c.execute(insert(CELL), rows)
+        tx.put("cell", *rows)
     if parts:
-        tx.c.execute(insert(CELL_PART), parts)
+        tx.put("cell_part", *parts)
     return study_id
+
+
+def _row(model: SQLModel) -> dict[str, Any]:
+    """A table row from its SQLModel, so that its defaults stand in one place."""
+    values = model.model_dump()
+    if values.get("id", 0) is None:
+        del values["id"]
+    return values
 
 
 def modulus(task: object) -> int | None:
@@ -226,7 +224,9 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
         *([job.training.precision] if job.training.precision != "fp32" else []),
         *(["accuracy"] if job.search.criterion == "accuracy" else []),
     ]
-    return row_of(
+    from store.schema import Job
+
+    return _row(
         Job(
             hash=job.hash,
             name=job.label,

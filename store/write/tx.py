@@ -1,6 +1,9 @@
 """A write transaction: its connection, its time, its epoch, and the event that goes with a change.
 
-What can be written are functions that take one: store.write.jobs, probes, lab, submit and commands.
+What can be written are functions that take one: store.write.jobs, probes, lab, submit and commands. Their
+statements go to sqlite3 itself: a way through SQLAlchemy takes several times a statement's own time, and its
+import a quarter of a second. SQLModel says what the tables are (``store.schema``), and is loaded where a lab
+is made, upgraded or added to.
 """
 
 from __future__ import annotations
@@ -9,37 +12,18 @@ import json
 import math
 import sqlite3
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
-from sqlmodel import SQLModel
-
-from store import schema
 from store.connect import harden
-from store.errors import LabError, from_sqlite
 from store.paths import LabPaths
 from store.states import JobState
 
-JOB = schema.table("job")
-JOB_TEXT = schema.table("job_text")
-STUDY = schema.table("study")
-STUDY_JOB = schema.table("study_job")
-CELL = schema.table("cell")
-CELL_PART = schema.table("cell_part")
-PROBE = schema.table("probe")
-LAB = schema.table("lab")
-DEVICE = schema.table("device")
-SUPERVISOR = schema.table("supervisor")
-COMMAND = schema.table("command")
-
 MAX_REASON = 4_000
 """Characters of a reason that are kept: the end, where a traceback says what happened."""
-CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -84,14 +68,6 @@ class Requeued:
     state: JobState
 
 
-def row_of(model: SQLModel) -> dict[str, Any]:
-    """A table row from its SQLModel, so that its defaults stand in one place."""
-    values = model.model_dump()
-    if values.get("id", 0) is None:
-        del values["id"]
-    return values
-
-
 def finite(value: float | None) -> float | None:
     """A loss as it is stored: None where it is not finite."""
     return None if value is None or not math.isfinite(value) else float(value)
@@ -107,6 +83,14 @@ def tail(words: str) -> str:
     return words if len(words) <= MAX_REASON else "..." + words[-MAX_REASON:]
 
 
+ONE_OF = "id IN (SELECT value FROM json_each(:ids))"
+
+
+def listed(values: Iterable[object]) -> str:
+    """Many values as one, for ``json_each``: SQLite bounds how many a statement may have."""
+    return json.dumps(list(values))
+
+
 @cache
 def _row_type(columns: tuple[str, ...]) -> Any:
     """A tuple that knows its columns, as far as their names can be attributes."""
@@ -116,34 +100,49 @@ def _row_type(columns: tuple[str, ...]) -> Any:
 class Tx:
     """One open write transaction; valid until the ``with`` block of ``Writer.transaction`` ends."""
 
-    def __init__(self, connection: Connection, *, now: float, epoch: int | None) -> None:
-        self.c = connection
-        driver: Any = connection.connection.dbapi_connection
-        assert isinstance(driver, sqlite3.Connection)
-        self._driver: sqlite3.Connection = driver
-        """The same connection: a statement's way through SQLAlchemy costs several times its run."""
+    def __init__(self, connection: sqlite3.Connection, *, now: float, epoch: int | None) -> None:
+        self._connection = connection
         self.now = now
         self.epoch = epoch
 
     def rows(self, sql: str, **values: object) -> list[Any]:
         """All rows of a statement, whose ``:names`` SQLite binds itself; by position or by column."""
-        found = self._driver.execute(sql, values)
+        found = self._connection.execute(sql, values)
         make = _row_type(tuple(column[0] for column in found.description or ()))
         return [make._make(row) for row in found]
 
-    def all(self, query: Executable) -> list[Any]:
-        """All rows of a query built with SQLAlchemy."""
-        return list(self.c.execute(query))
+    def row(self, sql: str, **values: object) -> Any:
+        """The one row of a statement; None where there is none."""
+        found = self.rows(sql, **values)
+        return found[0] if found else None
 
     def run(self, sql: str, **values: object) -> int:
         """Run a statement; how many rows it changed."""
-        return self._driver.execute(sql, values).rowcount
+        return self._connection.execute(sql, values).rowcount
 
     def each(self, sql: str, ids: Sequence[int], **values: object) -> int:
         """Run a statement for every id, bound to ``:id``; how many rows it changed."""
         if not ids:
             return 0
-        return self._driver.executemany(sql, [{**values, "id": i} for i in ids]).rowcount
+        return self._connection.executemany(sql, [{**values, "id": i} for i in ids]).rowcount
+
+    def change(self, table: str, row_id: int, **values: object) -> None:
+        """Set columns of one row."""
+        columns = ", ".join(f"{name} = :{name}" for name in values)
+        self.run(f"UPDATE {table} SET {columns} WHERE id = :row_id", row_id=row_id, **values)
+
+    @contextmanager
+    def undone_if_refused(self) -> Iterator[None]:
+        """What the block has written is taken back where it raises; what came before it stays."""
+        self.run("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite itself has rolled all back where the disk is full
+                self.run("ROLLBACK TO part")
+                self.run("RELEASE part")
+            raise
+        self.run("RELEASE part")
 
     def put(self, table: str, *rows: Mapping[str, object]) -> int:
         """Insert rows of the same columns; the id of a single one."""
@@ -151,9 +150,9 @@ class Tx:
         values = ", ".join(f":{name}" for name in rows[0])
         insert = f"INSERT INTO {table} ({columns}) VALUES ({values})"
         if len(rows) > 1:
-            self._driver.executemany(insert, rows)
+            self._connection.executemany(insert, rows)
             return 0
-        return int(self._driver.execute(insert, rows[0]).lastrowid or 0)
+        return int(self._connection.execute(insert, rows[0]).lastrowid or 0)
 
     def event(
         self,
@@ -197,23 +196,18 @@ def connect(paths: LabPaths, *, create: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def engine_on(connection: sqlite3.Connection) -> Engine:
-    """An engine whose every transaction begins IMMEDIATE on that connection.
+@contextmanager
+def immediate(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that holds the file from its beginning; committed when the block ends, else rolled back.
 
-    The driver's own BEGIN is deferred: two writers that both read first would end in "database is locked".
+    With a plain BEGIN two writers that both read first would end in "database is locked".
     """
-    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-
-    @event.listens_for(engine, "begin")
-    def _begin(opened: Connection) -> None:
-        opened.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def unwrap(error: DBAPIError, paths: LabPaths) -> LabError:
-    """The LabError for SQLAlchemy's wrapping of a driver's error."""
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return from_sqlite(original, paths.lab)
-    return LabError(f"{paths.lab} cannot be written: {original}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite itself rolls back where the disk is full
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise

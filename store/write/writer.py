@@ -13,15 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import DBAPIError
-
 from store import files, locks, wal
 from store.connect import require_schema, validate
 from store.errors import Fenced, LabError, Moved, NoRoom, Overwritten, ReadOnlyLab, from_sqlite, refusal
 from store.header import check_header
 from store.locks import HeldLock
 from store.paths import LabPaths, refuse_place
-from store.write.tx import Tx, connect, engine_on, unwrap
+from store.write.tx import Tx, connect, immediate
 
 CHECKPOINT_PAGES = 1000
 """Pages in the WAL after which the supervisor's commit, and no other connection's,
@@ -93,7 +91,6 @@ class Writer:
         except BaseException:
             self._lock.close()
             raise
-        self._engine = engine_on(self._connection)
         self._origin = wal.origin(self.paths)
         self._seen = self._look()
         self._progress = wal.progress(self.paths)
@@ -130,15 +127,13 @@ class Writer:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                     self._durable = durable
                 self._fold_after(SCARCE_PAGES if self._scarce() else CHECKPOINT_PAGES)
-                with self._engine.begin() as connection:
-                    tx = Tx(connection, now=self._clock(), epoch=self.epoch)
+                with immediate(self._connection):
+                    tx = Tx(self._connection, now=self._clock(), epoch=self.epoch)
                     self._fence(tx)
                     tx.run(wal.COUNT)
                     yield tx
                 self.epoch = tx.epoch
                 self._folded()
-            except DBAPIError as error:
-                raise self._refused(unwrap(error, self.paths)) from None
             except sqlite3.Error as error:
                 raise self._refused(from_sqlite(error, self.paths.lab)) from None
 
@@ -185,7 +180,6 @@ class Writer:
             pass  # somebody else is writing and so has the file open: this close checkpoints nothing
         finally:
             self._connection.close()
-            self._engine.dispose()
             self._lock.close()
 
     def _let_go(self) -> None:

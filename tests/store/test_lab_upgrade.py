@@ -8,8 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlmodel import SQLModel
 
-from store import connect, header, schema
+from store import connect, schema
 from store.check import check
 from store.errors import LabError
 from store.locks import SupervisorLock
@@ -17,7 +18,7 @@ from store.migrations import SCRIPTS
 from store.paths import LabPaths
 from store.read import open_lab
 from store.snapshot import backup, snapshot, vacuum
-from store.write import Writer, create_or_open, upgrade
+from store.write import Writer, create_or_open, lab, probes, upgrade
 from tests.store.lab_steps import assert_sound, begin, finish, sql, start
 
 FIRST = Path(__file__).parent / "fixtures" / "schema-1.sql"
@@ -47,6 +48,25 @@ def scripts(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("model", "begins"),
+    [
+        (schema.Probe, probes.NEW_PROBE),
+        (schema.Trial, probes.NEW_TRIAL),
+        (schema.Supervisor, lab.NEW_SUPERVISOR),
+    ],
+)
+def test_rows_begin_as_the_schema_says(model: type[SQLModel], begins: dict[str, object]) -> None:
+    """These are written without SQLModel, which a supervisor need not load."""
+    defaults = {
+        name: field.default
+        for name, field in model.model_fields.items()
+        if not field.is_required() and name not in ("id", "epoch")
+    }
+    given = {"speculative", "device", "slot"} if model is schema.Probe else set()
+    assert begins == {name: value for name, value in defaults.items() if name not in given}
+
+
 def shape(path: Path) -> set[tuple[str, str]]:
     rows = sql(
         path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
@@ -55,9 +75,8 @@ def shape(path: Path) -> set[tuple[str, str]]:
 
 
 def test_constants_that_stand_in_two_places_agree() -> None:
-    assert (connect.SCHEMA, header.APPLICATION_ID) == (schema.SCHEMA, schema.APPLICATION_ID)
     assert set(connect.TABLES) == set(schema.METADATA.tables)
-    assert list(schema.REVISIONS) == list(range(1, schema.SCHEMA + 1))
+    assert list(schema.REVISIONS) == list(range(1, connect.SCHEMA + 1))
 
 
 def test_the_migrations_make_what_the_models_say(lab: Path, tmp_path: Path) -> None:
@@ -94,7 +113,7 @@ def test_the_first_schema_opens_and_comes_up_to_date(tmp_path: Path) -> None:
         assert len(cells) == 2
     create_or_open(path)
     with open_lab(path) as reader:
-        assert reader.schema == schema.SCHEMA
+        assert reader.schema == connect.SCHEMA
         assert (reader.jobs(), reader.cells()) == (jobs, cells)
     assert check(path) == []
 
