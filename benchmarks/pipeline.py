@@ -25,7 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from runners.pool import inbox
 from runners.pool import protocol as m
 from runners.pool.devices import detect
-from runners.pool.local import LocalPool
+from runners.pool.fork_server import ForkServer
+from runners.pool.local import LocalPool, worker_environment
 from runners.pool.options import Options
 from runners.pool.state import Assignment, Slot, SupervisorState
 from runners.pool.supervisor import Supervisor
@@ -81,11 +82,12 @@ def run(study: Study, slots: int, devices: tuple[str, ...]) -> dict[str, Any]:
     inbox._over, inbox.take = timed, heard
     with tempfile.TemporaryDirectory() as folder:
         lab = Path(folder) / "lab.db"
+        options = Options(lab, slots=slots, devices=devices, until_empty=True)
+        forks = ForkServer.begin(worker_environment(options.threads_of_a_worker(), {}))
         create_or_open(lab)
         jobs = len(submit(lab, study).jobs)
-        options = Options(lab, slots=slots, devices=devices, until_empty=True)
         lock = SupervisorLock.acquire(LabPaths(lab))
-        supervisor = Supervisor(options, lock, LocalPool(detect(devices)))
+        supervisor = Supervisor(options, lock, LocalPool(detect(devices), forks))
         began, cpu = time.monotonic(), time.process_time()
         wall_zero = time.time() - began
         code = supervisor.run()

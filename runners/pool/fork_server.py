@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from runners.pool.identity import identify
-from runners.pool.interpreter import end_process, importing
+from runners.pool.interpreter import end_process, forget_exit_hooks, importing
 
 REPLY_S = 10.0
 """How long a fork may take (5 ms where nothing is wrong)."""
@@ -190,6 +190,7 @@ def _serve(channel: int, environ: Mapping[str, str]) -> NoReturn:
     code = 1
     try:
         os.setsid()  # no signal of a terminal is meant for it
+        forget_exit_hooks()
         _call_it("labtui forks")
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):

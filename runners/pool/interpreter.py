@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,14 @@ def importing() -> Iterator[None]:
             gc.freeze()
         if collected:
             gc.enable()
+
+
+def forget_exit_hooks() -> None:
+    """In a forked process: what was registered for the end is the parent's to do, temporary folders too."""
+    atexit._clear()
+    for one in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        one.detach()
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
 def end_process(code: int) -> NoReturn:

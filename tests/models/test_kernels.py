@@ -132,9 +132,9 @@ def family_of(model: StackedModel, job: Job) -> str:
 def test_a_kernel_is_as_near_to_float64_as_torch(name: str, form: str, fixed: bool, by_torch: Any) -> None:
     job = make_job(MODELS[name], form, m=5, L=4 if form == "icot" else 7, fixed=fixed)  # 7 positions
     model, plain = make_model(job, 5), by_torch(job, 5)
-    assert native.kernel_for(family_of(model, job), parameters(model, 1)) is not None
     # As far from the start as keeps the dense SSM's states, and with them its rounding, within bounds.
     params = parameters(model, 3, moved=0.01)
+    assert native.kernel_for(family_of(model, job), params) is not None
     x, y = batch(job, 3, 11, m=5)
     loss, grad = stepped(model, params, x, y)
     _, grad_t = stepped(plain, params, x, y)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,6 +65,25 @@ class TestForked(PoolContract):
         first.worker.kill()
         assert first.ended() == LOST
         assert second.worker.exit_code() is None
+
+
+def test_what_was_registered_for_the_end_is_the_supervisors_to_do(tmp_path: Path) -> None:
+    """A worker that ends in good order runs its own hooks alone, and deletes no temporary folder of ours."""
+    told = tmp_path / "told"
+    hook = atexit.register(told.touch)
+    try:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            server = ForkServer.begin(worker_environment(1, {}))
+            assert server is not None
+            worker = LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=server)
+            worker.quit()
+            assert labs.wait_code(worker) == 0
+            worker.close()
+            server.close()
+            assert Path(folder).is_dir()
+    finally:
+        atexit.unregister(hook)
+    assert not told.exists()
 
 
 def test_a_trainer_is_imported_once_and_told_when(forks: ForkServer) -> None:
