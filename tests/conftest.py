@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+gc.disable()  # until all tests are collected: nothing of what is imported becomes garbage
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Compiling takes seconds: once for all runs of the tests, and never into the home of who runs them.
 os.environ.setdefault("LABTUI_KERNELS", str(Path(__file__).resolve().parents[1] / ".kernels"))
@@ -36,6 +37,7 @@ def pytest_collection_finish() -> None:
     """Keep what was imported out of every look for garbage: a batch that ends asks for one, of 0.2 s."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

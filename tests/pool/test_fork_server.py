@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -138,6 +139,14 @@ def test_a_server_that_is_stopped_is_given_up(
     assert psutil.Process(worker.pid).ppid() == os.getpid()
     worker.kill()
     worker.close()
+
+
+def test_where_processes_cannot_be_watched_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "no such call on this kernel")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    assert ForkServer.begin({}) is None
 
 
 def test_devices_that_are_not_the_cpu_have_none(forks: ForkServer) -> None:
