@@ -1,9 +1,11 @@
 """The fork server of a supervisor: one process that imports a trainer once and forks the CPU's workers.
 
 Torch takes 0.8 s of a core and 140 MB of memory of every process that imports it; a fork takes 5 ms and
-shares both. It is forked from the supervisor before that has a lock, a log, a thread or a lab open, has one
-thread for ever and never computes, so that a fork of it is as good as a fresh process. Workers of a CUDA
-device are spawned all the same: no two processes may share what a driver keeps.
+shares both. It is forked from the supervisor before that has a lock, a log, a thread or a lab open, never
+computes, and has one thread but for BLAS's own, which puts them away at a fork: so a fork of it is as good as
+a fresh process. Workers of a CUDA device are spawned all the same: no two processes may share what a driver
+keeps. Where an import fails, starts a thread or takes too long, the server ends: half of a package must not
+stay for the workers that come later.
 
 The standard library's own (``multiprocessing.forkserver``) starts with a fresh interpreter, 0.2 s of imports
 that the supervisor has done already and a second process, imports ``__main__`` anew, and speaks pickle.
@@ -14,11 +16,13 @@ Linux since 5.3 alone; elsewhere, and where it has died, workers are spawned.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,13 +32,18 @@ from typing import Any, NoReturn, TextIO
 from runners.pool.identity import identify
 from runners.pool.interpreter import end_process, forget_exit_hooks, importing
 
+log = logging.getLogger("labtui")
 REPLY_S = 10.0
 """How long a fork may take (5 ms where nothing is wrong)."""
+IMPORT_S = 120.0
+"""How long an import may take until workers are spawned instead."""
 REAP_S = 1.0
 """How long the code of a process that has ended is waited for, where its server is busy."""
 LOST = 1
 """Stands for the code of a process whose end nobody could see."""
 _MESSAGE = 1 << 16
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""What a worker hears; SIGHUP it ignores, as those that are spawned."""
 
 
 class ForkServer:
@@ -42,7 +51,8 @@ class ForkServer:
 
     def __init__(self, process: int, channel: socket.socket) -> None:
         self._pid, self._channel = process, channel
-        self._asked: set[str] = set()
+        self._asked: dict[str, float] = {}
+        """Trainers that are being imported, and since when."""
         self._imported: set[str] = set()
         self._forked: list[int] = []
         """Process ids in the order of the requests, not yet taken."""
@@ -77,10 +87,19 @@ class ForkServer:
     def prepare(self, trainer: str) -> bool:
         """Have ``module:Class`` imported; True once workers with it can be started, False until then."""
         self._hear()
-        if trainer not in self._asked and not self.gone:
-            self._asked.add(trainer)
+        if self.gone or trainer in self._imported:
+            return True
+        if trainer not in self._asked:
+            self._asked[trainer] = time.monotonic()
             self._send({"import": trainer})
-        return self.gone or trainer in self._imported
+        elif time.monotonic() > self._asked[trainer] + IMPORT_S:
+            self._lose(f"it has imported {trainer} for {IMPORT_S:.0f} s")
+        return self.gone
+
+    @property
+    def ready(self) -> bool:
+        """It forks at once what it is asked for."""
+        return not self.gone and not self._asked
 
     def start(self, words: Sequence[str], files: Sequence[int]) -> ForkedProcess:
         """Fork a worker.
@@ -97,7 +116,7 @@ class ForkServer:
         while not self._forked and not self.gone:
             self._hear(max(until - time.monotonic(), 0.0))
             if not self._forked and time.monotonic() >= until:
-                self.close()
+                self._lose(f"it did not answer for {REPLY_S:.0f} s")
         if not self._forked:
             raise OSError(0, "the process that forks workers has ended")
         if (pid := self._forked.pop(0)) == 0:
@@ -111,18 +130,26 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server, not its workers."""
-        if not self.gone:
-            self.gone = True
-            self._channel.close()
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        if self.gone:
+            return
+        self.gone = True
+        self._asked.clear()
+        self._channel.close()
+        with suppress(ChildProcessError, ProcessLookupError):
+            if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+
+    def _lose(self, why: str) -> None:
+        log.warning("the process that forks workers is given up: %s; they are spawned", why)
+        self.close()
 
     def _send(self, request: dict[str, Any], files: Sequence[int] = ()) -> None:
         data = json.dumps(request).encode()
         try:
             socket.send_fds(self._channel, [data], list(files))
-        except OSError:
-            self.close()
+        except OSError as error:
+            self._lose(error.strerror or str(error))
 
     def _hear(self, wait_s: float = 0.0) -> None:
         """Take in what it has said; waits for the first word only."""
@@ -135,14 +162,16 @@ class ForkServer:
             except OSError:
                 data = b""
             if not data:
-                self.close()
+                self._lose("it has ended")
                 break
             wait_s = 0.0
             said = json.loads(data)
             if "imported" in said:
                 self._imported.add(said["imported"])
+                self._asked.pop(said["imported"], None)
             elif "forked" in said:
                 self._forked.append(said["forked"])
+                self._codes.pop(said["forked"], None)  # of an earlier process of that number
             else:
                 self._codes[said["ended"]] = said["code"]
         if not self.gone:
@@ -170,7 +199,7 @@ class ForkedProcess:
         until: float | None = None
         while (code := self.poll()) is None:
             if until is None and not self._who.alive():
-                until = time.monotonic() + REAP_S
+                until = time.monotonic() + (REAP_S if self._server.ready else 0.0)
             if until is not None and time.monotonic() > until:
                 self._code = LOST
             time.sleep(0.001)
@@ -188,7 +217,7 @@ def _can_watch_processes() -> bool:
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))
-    except OSError:
+    except (OSError, AttributeError):  # some Pythons are built without it
         return False
     return True
 
@@ -202,6 +231,9 @@ def _serve(channel: int, environ: Mapping[str, str]) -> NoReturn:
     try:
         os.setsid()  # no signal of a terminal is meant for it
         forget_exit_hooks()
+        # It ends with its supervisor's end of the channel, and tells of its workers until then.
+        for number in (signal.SIGHUP, *HANDLED):
+            signal.signal(number, signal.SIG_IGN)
         _call_it("labtui forks")
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -226,7 +258,8 @@ def _turn(channel: socket.socket, selector: selectors.BaseSelector) -> bool:
                 return False
             asked = json.loads(data)
             if "import" in asked:
-                _import(asked["import"])
+                if not _import(asked["import"]):
+                    return False
                 _reply(channel, imported=asked["import"])
             else:
                 _reply(channel, forked=_fork(asked["fork"], files, selector))
@@ -243,12 +276,19 @@ def _reply(channel: socket.socket, **words: Any) -> None:
         channel.send(json.dumps(words).encode())
 
 
-def _import(trainer: str) -> None:
-    """Import it; what cannot be imported is told by the worker, in its log."""
-    with importing(), suppress(Exception, SystemExit):
-        from runners.pool.worker import load_trainer
+def _import(trainer: str) -> bool:
+    """Import it; False where this process cannot be forked from any more.
 
-        load_trainer(trainer)
+    What cannot be imported is told by the worker that is spawned, in its log.
+    """
+    try:
+        with importing():
+            from runners.pool.worker import load_trainer
+
+            load_trainer(trainer)
+    except (Exception, SystemExit):
+        return False
+    return threading.active_count() == 1
 
 
 def _fork(words: Sequence[str], files: Sequence[int], selector: selectors.BaseSelector) -> int:
@@ -259,34 +299,39 @@ def _fork(words: Sequence[str], files: Sequence[int], selector: selectors.BaseSe
         pid = 0
     else:
         if pid == 0:
-            _work(words, files)
+            _work(words, files, selector)
         selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
     for file in files:
         os.close(file)
     return pid
 
 
-def _work(words: Sequence[str], files: Sequence[int]) -> NoReturn:
+def _work(words: Sequence[str], files: Sequence[int], selector: selectors.BaseSelector) -> NoReturn:
     """Be a worker, as if this were a fresh process."""
-    code = 1
     try:
         os.setsid()
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_DFL)
         _call_it("labtui worker")
-        read, write, log = files
+        read, write, log_file = files
         for descriptor in (1, 2):
-            os.dup2(log, descriptor)
+            os.dup2(log_file, descriptor)
         sys.stdout, sys.stderr = _text(1), _text(2)
-        _close_all_but(read, write)
+        # Its own alone: what an import has opened is the trainer's.
+        for key in selector.get_map().values():
+            os.close(key.fd)
+        selector.close()
+        os.close(log_file)
         with importing():
             from runners.pool import worker
-        code = worker.main(["--read", str(read), "--write", str(write), *words])
-        end_process(code)
+        end_process(worker.main(["--read", str(read), "--write", str(write), *words]))
     except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else 1
+        end_process(left.code if isinstance(left.code, int) else 1)
     except BaseException:
         sys.excepthook(*sys.exc_info())
+        end_process(1)
     finally:
-        os._exit(code)
+        os._exit(1)
 
 
 def _text(descriptor: int) -> TextIO:
@@ -300,8 +345,8 @@ def _call_it(name: str) -> None:
         Path("/proc/self/comm").write_text(name)
 
 
-def _close_all_but(*kept: int) -> None:
+def _close_all_but(kept: int) -> None:
     for entry in Path("/proc/self/fd").iterdir():
-        if (descriptor := int(entry.name)) > 2 and descriptor not in kept:
+        if (descriptor := int(entry.name)) > 2 and descriptor != kept:
             with suppress(OSError):  # that of the listing itself
                 os.close(descriptor)

@@ -110,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2 (not started: one sentence on stderr).
     """
     args = parser().parse_args(argv)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it is told of no child's end
     os.umask(0o077)  # of this process and its workers: what they write is the owner's alone
     options = Options(
         lab=args.lab.absolute(),

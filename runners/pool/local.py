@@ -48,8 +48,8 @@ class LocalPool:
     def shortage(self, device: Device, need: int, reserve: float) -> str:
         return devices.shortage(device, need, reserve)
 
-    def prepare(self, trainer: str) -> bool:
-        return self._forks is None or self._forks.prepare(trainer)
+    def prepare(self, device: Device, trainer: str) -> bool:
+        return self._forks is None or device.kind != "cpu" or self._forks.prepare(trainer)
 
     def start(
         self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock
@@ -96,7 +96,7 @@ class LocalWorker:
             threads: for the maths libraries.
             log: file that takes its stdout and stderr.
             env: of it beyond this process's own, where it is spawned.
-            forks: what forks it, as long as that lives.
+            forks: what forks it, where that is ready.
 
         Raises:
             OSError: no process, no pipe or no log file to be had.
@@ -118,7 +118,7 @@ class LocalWorker:
         try:
             with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as out:
                 files = (down_read, up_write, out.fileno())
-                if forks is not None and not forks.gone:
+                if forks is not None and forks.ready:
                     self._process: _Process = forks.start(["--trainer", trainer], files)
                 else:
                     self._process = _spawned(trainer, files, worker_environment(threads, env or {}))

@@ -328,8 +328,8 @@ class Pool(Protocol):
             LookupError: the device has gone.
         """
 
-    def prepare(self, trainer: str) -> bool:
-        """Make ready for workers with a trainer; False where it is worth waiting, and to be asked again."""
+    def prepare(self, device: Device, trainer: str) -> bool:
+        """Make ready for workers with a trainer; False where that is worth waiting for: ask again."""
 
     def start(
         self, slot: str, device: Device, trainer: str, threads: int, log: Path, clock: Clock

@@ -170,7 +170,7 @@ class RayPool:
             return f"{device.node or device.id} is not there"
         return ""
 
-    def prepare(self, trainer: str) -> bool:
+    def prepare(self, device: Device, trainer: str) -> bool:
         return True
 
     def start(

@@ -93,9 +93,6 @@ class Workers:
         trainer = PROGRAMS if programs else self.state.options.trainer
         if most <= 0:
             return
-        if not self.pool.prepare(trainer):
-            self.state.wake = True
-            return
         running = [(s.kind, s.worker) for s in self.state.slots if s.worker is not None]
         largest = dict(BASE)
         for kind, worker in running:
@@ -106,6 +103,9 @@ class Workers:
                 if most <= 0:
                     return
                 if slot.worker is not None or slot.retired or slot.not_before > now:
+                    continue
+                if not self.pool.prepare(slot.device, trainer):
+                    self.state.wake = True
                     continue
                 need = largest[slot.kind] + starting * BASE[slot.kind]
                 if (reason := self._shortage(slot, need)) != "":

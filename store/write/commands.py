@@ -103,9 +103,12 @@ def apply(tx: Tx, command: Command, *, live: bool = True) -> Applied:
         with tx.undone_if_refused():
             text, actions = _carry_out(tx, command, live)
         applied = Applied(command.id, command.kind, True, text, tuple(actions))
-    except (_RefusalError, LabError, UnicodeError) as refusal:
-        told = isinstance(refusal, UnicodeError)
-        why = "it holds a character that is none; expected text in UTF-8" if told else str(refusal)
+    except (_RefusalError, LabError, UnicodeError, OverflowError) as refusal:
+        why = str(refusal)
+        if isinstance(refusal, UnicodeError):
+            why = "it holds a character that is none; expected text in UTF-8"
+        elif isinstance(refusal, OverflowError):
+            why = "it holds an integer beyond 64 bits; expected one that SQLite can keep"
         applied = Applied(command.id, command.kind, False, why)
         tx.event("command.refused", f"{command.kind}: {why}", level="warning")
     finish(tx, command.id, applied.ok, applied.text)

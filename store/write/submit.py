@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runners.spec import Job as JobSpec
 from runners.spec import ModularAddition, NamedJob, PluginModel
@@ -17,9 +17,40 @@ from store.write.lab import create_or_open
 from store.write.tx import Tx, listed
 from store.write.writer import Writer
 
-if TYPE_CHECKING:
-    from sqlmodel import SQLModel
-
+NEW_JOB: dict[str, Any] = {
+    "state": "queued",
+    "wanted": None,
+    "cancelled_from": None,
+    "priority": 0,
+    "position": 0.0,
+    "attempt": 1,
+    "crashes": 0,
+    "max_attempts": 5,
+    "not_before": 0.0,
+    "epoch": None,
+    "lo": 0,
+    "hi": None,
+    "status": "open",
+    "best_loss": None,
+    "candidates": 0,
+    "current_n": None,
+    "progress": 0.0,
+    "device": None,
+    "started_at": None,
+    "finished_at": None,
+    "deleted_at": None,
+    "archived": False,
+    "wall_s": 0.0,
+    "device_s": 0.0,
+    "member_steps": 0,
+    "estimate": None,
+    "n50": None,
+    "generalisation": None,
+    "reason": None,
+    "tags": "[]",
+    "notes": "",
+}
+"""What its row begins with, as ``store.schema`` says (a test holds them together)."""
 NO_LENGTH = {"length": 0, "min_length": 0}
 """Of a program: it has no input lengths."""
 
@@ -150,18 +181,17 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
     if found:
         tx.run("UPDATE study SET archived = 0 WHERE id = :id", id=found[0][0])
         return int(found[0][0])
-    from store.schema import Cell, Study
-
-    study = Study(
-        hash=digest,
-        name=spec.name,
-        notes=spec.notes,
-        tags=json.dumps(list(spec.tags)),
-        priority=spec.priority,
-        created_at=tx.now,
-        spec=spec.model_dump_json(),
-    )
-    study_id = tx.put("study", _row(study))
+    study = {
+        "hash": digest,
+        "name": spec.name,
+        "notes": spec.notes,
+        "tags": json.dumps(list(spec.tags)),
+        "priority": spec.priority,
+        "created_at": tx.now,
+        "archived": False,
+        "spec": spec.model_dump_json(),
+    }
+    study_id = tx.put("study", study)
     asked = ({"study_id": study_id, "job_id": job, "ordinal": i} for i, job in enumerate(ids.values()))
     tx.put("study_job", *asked)
     first = int(tx.rows("SELECT COALESCE(max(id), 0) + 1 FROM cell")[0][0])
@@ -169,28 +199,15 @@ def _study(tx: Tx, spec: StudySpec, cells: Sequence[Any], ids: dict[str, int]) -
     for i, cell in enumerate(cells):
         lengths = {"length": cell.L, "min_length": cell.min_length, "distribution": cell.distribution}
         lengths = lengths if cell.joint.job.program is None else {}
-        made = Cell(
-            id=first + i,
-            study_id=study_id,
-            ordinal=i,
-            **(axes_row(cell.joint.job) | lengths),
-            joint_job_id=ids[cell.joint.job.hash],
-        )
-        rows.append(_row(made))
+        place = {"id": first + i, "study_id": study_id, "ordinal": i}
+        joint = {"joint_job_id": ids[cell.joint.job.hash]}
+        rows.append(place | axes_row(cell.joint.job) | lengths | joint)
         parts += [{"cell_id": first + i, "n": part.n, "job_id": ids[part.job.hash]} for part in cell.parts]
     if rows:
         tx.put("cell", *rows)
     if parts:
         tx.put("cell_part", *parts)
     return study_id
-
-
-def _row(model: SQLModel) -> dict[str, Any]:
-    """A table row from its SQLModel, so that its defaults stand in one place."""
-    values = model.model_dump()
-    if values.get("id", 0) is None:
-        del values["id"]
-    return values
 
 
 def modulus(task: object) -> int | None:
@@ -224,22 +241,18 @@ def job_row(job: JobSpec, *, now: float) -> dict[str, Any]:
         *([job.training.precision] if job.training.precision != "fp32" else []),
         *(["accuracy"] if job.search.criterion == "accuracy" else []),
     ]
-    from store.schema import Job
-
-    return _row(
-        Job(
-            hash=job.hash,
-            name=job.label,
-            **axes_row(job),
-            strategy=job.search.strategy,
-            eps=job.bound if job.program is None else job.program.threshold,
-            n_max=job.n_max,
-            trials_per_probe=len(job.grid.members),
-            steps=job.budget,
-            flags=json.dumps(flags),
-            created_at=now,
-        )
-    )
+    made = {
+        "hash": job.hash,
+        "name": job.label,
+        "strategy": job.search.strategy,
+        "eps": job.bound if job.program is None else job.program.threshold,
+        "n_max": job.n_max,
+        "trials_per_probe": len(job.grid.members),
+        "steps": job.budget,
+        "flags": json.dumps(flags),
+        "created_at": now,
+    }
+    return NEW_JOB | axes_row(job) | made
 
 
 def submit(

@@ -3,7 +3,7 @@
 What can be written are functions that take one: store.write.jobs, probes, lab, submit and commands. Their
 statements go to sqlite3 itself: a way through SQLAlchemy takes several times a statement's own time, and its
 import a quarter of a second. SQLModel says what the tables are (``store.schema``), and is loaded where a lab
-is made, upgraded or added to.
+is made or upgraded.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ def immediate(connection: sqlite3.Connection) -> Iterator[None]:
 
     With a plain BEGIN two writers that both read first would end in "database is locked".
     """
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:

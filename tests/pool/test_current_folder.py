@@ -142,10 +142,13 @@ def test_python_m_labtui(trap: Path) -> None:
     nothing_was_run(trap)
 
 
-def test_python_m_runners(trap: Path) -> None:
+@pytest.mark.parametrize("path", ["", os.pathsep + str(labs.ROOT)])
+def test_python_m_runners(trap: Path, path: str) -> None:
     remove(trap, "runners", *BEFORE_US)
+    if path:
+        remove(trap, "typing", "platform")
     words = ("--lab", "lab.db", "--foreground", "--until-empty", "--trainer", labs.TRAINER)
-    done = call(trap, sys.executable, "-m", "runners", *words)
+    done = call(trap, sys.executable, "-m", "runners", *words, **({"PYTHONPATH": path} if path else {}))
     assert done.returncode == 0, done.stderr
     nothing_was_run(trap)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -98,7 +100,7 @@ def test_what_cannot_be_imported_is_told_by_the_worker(
     forks: ForkServer, trainer: str, tmp_path: Path
 ) -> None:
     labs.wait(lambda: forks.prepare(trainer), what="the answer")
-    assert not forks.gone
+    assert forks.gone
     worker = LocalWorker("cpu.0", trainer, 1, tmp_path / "worker.log", forks=forks)
     assert labs.wait_code(worker) == 1
     worker.close()
@@ -115,7 +117,7 @@ def test_a_trainer_that_ends_the_server_is_tried_by_a_spawned_worker(
     fresh = ForkServer.begin(worker_environment(1, {}))
     assert fresh is not None
     pool = LocalPool([Device("cpu", "this machine")], fresh)
-    labs.wait(lambda: pool.prepare("ends:Trainer"), what="the server's end")
+    labs.wait(lambda: pool.prepare(pool.devices()[0], "ends:Trainer"), what="the server's end")
     assert fresh.gone
     worker = pool.start(
         "cpu.0", pool.devices()[0], "ends:Trainer", 1, tmp_path / "worker.log", time.monotonic
@@ -124,14 +126,85 @@ def test_a_trainer_that_ends_the_server_is_tried_by_a_spawned_worker(
     worker.close()
 
 
+FAILS_ONCE = """
+import json, pathlib
+from tests.support.standin import Trainer
+state = pathlib.Path(__file__).with_name("tried")
+if not state.exists():
+    state.touch()
+    raise OSError("the disk was away for a moment")
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FAILS_ONCE,
+        "import threading, time\nfrom tests.support.standin import Trainer\n"
+        "threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n",
+    ],
+)
+def test_half_of_an_import_or_a_thread_is_nothing_to_fork(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STANDIN_DIR", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh = ForkServer.begin(worker_environment(1, {}))
+    assert fresh is not None
+    labs.wait(lambda: fresh.prepare("odd:Trainer"), what="the server's end")
+    assert fresh.gone
+    worker = LocalWorker("cpu.0", "odd:Trainer", 1, tmp_path / "worker.log", forks=fresh)
+    labs.wait(lambda: any(isinstance(x, m.Ready) for x in worker.receive()), what="a worker")
+    worker.kill()
+    worker.close()
+
+
+def test_while_it_imports_workers_are_spawned_and_their_ends_waited_for_by_nobody(
+    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs.wait(lambda: forks.prepare(labs.TRAINER), what="the import")
+    forked = LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
+    monkeypatch.setattr("runners.pool.fork_server.IMPORT_S", 0.0)
+    os.mkfifo(tmp_path / "hangs.py")
+    forks._send({"import": "hangs:Trainer"})
+    forks._asked["hangs:Trainer"] = time.monotonic()
+    assert not forks.ready
+    spawned = LocalWorker("cpu.1", labs.TRAINER, 1, tmp_path / "other.log", forks=forks)
+    assert psutil.Process(spawned.pid).ppid() == os.getpid()
+    forked.kill()
+    spawned.kill()
+    begun = time.monotonic()
+    forked.close()
+    spawned.close()
+    assert time.monotonic() - begun < 5.0
+    assert forks.prepare("hangs:Trainer")
+    assert forks.gone
+
+
+def test_a_hangup_ends_neither_and_the_server_tells_of_those_whom_a_signal_to_all_ends(
+    forks: ForkServer, tmp_path: Path
+) -> None:
+    worker = LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
+    labs.wait(lambda: any(isinstance(x, m.Ready) for x in worker.receive()), what="a worker")
+    server = psutil.Process(worker.pid).parent()
+    assert server is not None
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+        server.send_signal(number)
+    os.kill(worker.pid, signal.SIGHUP)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert labs.wait_code(worker) == 0
+    assert not forks.gone
+    worker.close()
+
+
 def test_a_server_that_is_stopped_is_given_up(
     forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runners.pool.fork_server.REPLY_S", 0.2)
     labs.wait(lambda: forks.prepare(labs.TRAINER), what="the import")
-    server = psutil.Process().children()
-    [mine] = [p for p in server if Path(f"/proc/{p.pid}/comm").read_text().strip() == "labtui forks"]
-    mine.suspend()
+    psutil.Process(forks._pid).suspend()
     with pytest.raises(OSError, match="has ended"):
         LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
     assert forks.gone
@@ -170,6 +243,14 @@ def _server_of(worker: int) -> psutil.Process:
     return found
 
 
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(file.readlink()))
+    return found
+
+
 def test_a_worker_holds_nothing_of_the_supervisors(lab: Path) -> None:
     """Neither its lock nor the lab nor a terminal: a lock that lived on would keep the next one out."""
     with labs.supervisor(lab, env={"STANDIN_EVAL_S": "0.05"}) as running:
@@ -178,11 +259,10 @@ def test_a_worker_holds_nothing_of_the_supervisors(lab: Path) -> None:
         server = _server_of(workers[0])
         assert server.ppid() == running.process.pid
         assert {_server_of(w).pid for w in workers} == {server.pid}
+        logs = {str(f) for f in LabPaths(lab).worker_logs()}
         for pid in (server.pid, *workers):
-            open_files = {str(f.readlink()) for f in Path(f"/proc/{pid}/fd").iterdir()}
-            kept = {f.partition(":")[0] for f in open_files}
-            logs = {str(f) for f in LabPaths(lab).worker_logs()}
-            assert kept <= {"pipe", "socket", "anon_inode", "/dev/null", *logs}
+            of_lab = {f for f in _open_files(pid) if f.startswith((str(lab), "/dev/pts", "/dev/tty"))}
+            assert {f for f in of_lab - logs if "/checkpoints/" not in f} == set()
             assert os.getsid(pid) == pid
         running.process.terminate()
         assert running.ended() == 0
@@ -207,4 +287,21 @@ def test_a_search_loses_nothing_when_the_server_is_killed(lab: Path) -> None:
         _server_of(first).kill()
         psutil.Process(first).kill()
         assert running.ended() == 0
+    labs.verify(lab)
+
+
+def test_who_ignores_the_ends_of_children_hands_that_on_to_no_supervisor(lab: Path) -> None:
+    """``trap '' CHLD``: the system would then tell nobody with what code a worker ended."""
+    words = [*labs.command(lab), "--until-empty", "--slots", "2"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", *words],
+        env={**os.environ, "STANDIN_DIR": str(lab.parent), "STANDIN_EVAL_S": "0"},
+        cwd=labs.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
     labs.verify(lab)

@@ -19,6 +19,7 @@ from store.paths import LabPaths
 from store.read import open_lab
 from store.snapshot import backup, snapshot, vacuum
 from store.write import Writer, create_or_open, lab, probes, upgrade
+from store.write.submit import NEW_JOB
 from tests.store.lab_steps import assert_sound, begin, finish, sql, start
 
 FIRST = Path(__file__).parent / "fixtures" / "schema-1.sql"
@@ -54,6 +55,7 @@ def scripts(tmp_path: Path) -> Path:
         (schema.Probe, probes.NEW_PROBE),
         (schema.Trial, probes.NEW_TRIAL),
         (schema.Supervisor, lab.NEW_SUPERVISOR),
+        (schema.Job, NEW_JOB),
     ],
 )
 def test_rows_begin_as_the_schema_says(model: type[SQLModel], begins: dict[str, object]) -> None:
@@ -61,9 +63,13 @@ def test_rows_begin_as_the_schema_says(model: type[SQLModel], begins: dict[str, 
     defaults = {
         name: field.default
         for name, field in model.model_fields.items()
-        if not field.is_required() and name not in ("id", "epoch")
+        if not field.is_required() and name != "id"
     }
-    given = {"speculative", "device", "slot"} if model is schema.Probe else set()
+    given = {
+        schema.Probe: {"speculative", "device", "slot"},
+        schema.Job: {"m", "flags"},
+        schema.Supervisor: {"epoch"},
+    }.get(model, set())
     assert begins == {name: value for name, value in defaults.items() if name not in given}
 
 

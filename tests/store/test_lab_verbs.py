@@ -67,6 +67,8 @@ def test_verbs_take_effect_at_once_where_no_supervisor_runs(lab: Path) -> None:
         ("note", b'{"jobs": [1], "text": "\xff\xfe"}'),
         ("\x00\xff", b"{}"),
         ("note", b""),
+        ("study", b'{"study": 36893488147419103232, "patch": {"archived": true}}'),
+        ("move", b'{"jobs": [1], "before": 36893488147419103232}'),
     ],
 )
 def test_a_command_that_cannot_be_read_is_refused_and_blocks_nothing(
