@@ -39,6 +39,26 @@ def forks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkServe
     server.close()
 
 
+@pytest.fixture
+def forks_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], ForkServer]]:
+    """Begins a server that finds a module of that name and source, as spawned workers do."""
+    begun: list[ForkServer] = []
+    monkeypatch.setenv("STANDIN_DIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def begin(name: str, source: str) -> ForkServer:
+        (tmp_path / f"{name}.py").write_text(source)
+        server = ForkServer.begin(worker_environment(1, {}))
+        assert server is not None
+        begun.append(server)
+        return server
+
+    yield begin
+    for server in begun:
+        server.close()
+
+
 class TestForked(PoolContract):
     @pytest.fixture
     def pool(self, forks: ForkServer) -> LocalPool:
@@ -108,14 +128,9 @@ def test_what_cannot_be_imported_is_told_by_the_worker(
 
 
 def test_a_trainer_that_ends_the_server_is_tried_by_a_spawned_worker(
-    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forks_with: Callable[[str, str], ForkServer], tmp_path: Path
 ) -> None:
-    (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")
-    forks.close()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(tmp_path)
-    fresh = ForkServer.begin(worker_environment(1, {}))
-    assert fresh is not None
+    fresh = forks_with("ends", "import os\nos._exit(7)\n")
     pool = LocalPool([Device("cpu", "this machine")], fresh)
     labs.wait(lambda: pool.prepare(pool.devices()[0], "ends:Trainer"), what="the server's end")
     assert fresh.gone
@@ -145,14 +160,9 @@ if not state.exists():
     ],
 )
 def test_half_of_an_import_or_a_thread_is_nothing_to_fork(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, forks_with: Callable[[str, str], ForkServer], tmp_path: Path
 ) -> None:
-    (tmp_path / "odd.py").write_text(source)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("STANDIN_DIR", str(tmp_path))
-    monkeypatch.syspath_prepend(tmp_path)
-    fresh = ForkServer.begin(worker_environment(1, {}))
-    assert fresh is not None
+    fresh = forks_with("odd", source)
     labs.wait(lambda: fresh.prepare("odd:Trainer"), what="the server's end")
     assert fresh.gone
     worker = LocalWorker("cpu.0", "odd:Trainer", 1, tmp_path / "worker.log", forks=fresh)
@@ -162,14 +172,12 @@ def test_half_of_an_import_or_a_thread_is_nothing_to_fork(
 
 
 def test_while_it_imports_workers_are_spawned_and_their_ends_waited_for_by_nobody(
-    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forks_with: Callable[[str, str], ForkServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forks = forks_with("hangs", "import threading\nthreading.Event().wait()\n")
     labs.wait(lambda: forks.prepare(labs.TRAINER), what="the import")
     forked = LocalWorker("cpu.0", labs.TRAINER, 1, tmp_path / "worker.log", forks=forks)
-    monkeypatch.setattr("runners.pool.fork_server.IMPORT_S", 0.0)
-    os.mkfifo(tmp_path / "hangs.py")
-    forks._send({"import": "hangs:Trainer"})
-    forks._asked["hangs:Trainer"] = time.monotonic()
+    assert not forks.prepare("hangs:Trainer")
     assert not forks.ready
     spawned = LocalWorker("cpu.1", labs.TRAINER, 1, tmp_path / "other.log", forks=forks)
     assert psutil.Process(spawned.pid).ppid() == os.getpid()
@@ -179,6 +187,8 @@ def test_while_it_imports_workers_are_spawned_and_their_ends_waited_for_by_nobod
     forked.close()
     spawned.close()
     assert time.monotonic() - begun < 5.0
+    assert not forks.prepare("hangs:Trainer")
+    monkeypatch.setattr("runners.pool.fork_server.IMPORT_S", 0.0)
     assert forks.prepare("hangs:Trainer")
     assert forks.gone
 
